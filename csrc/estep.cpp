@@ -1,0 +1,440 @@
+#include "estep.h"
+
+#include <algorithm>
+#include <atomic>
+#include <type_traits>
+
+#include "dispatch.h"
+#include "packing.h"
+#include "scratch.h"
+
+namespace vbfast {
+
+namespace {
+
+constexpr std::int64_t wave_tiles = 16;  // tiles whose local step runs before a split summary step
+
+template <class T>
+const KernelSet<T>& kernel_set();
+template <>
+const KernelSet<float>& kernel_set<float>() {
+    return kernels().f32;
+}
+template <>
+const KernelSet<double>& kernel_set<double>() {
+    return kernels().f64;
+}
+
+void add(TileSums& total, const TileSums& part) {
+    total.weight += part.weight;
+    total.log_evidence += part.log_evidence;
+    total.expected_log_joint += part.expected_log_joint;
+    total.entropy += part.entropy;
+    total.kl += part.kl;
+}
+
+// Calls a lambda as a task of the pool.
+template <class F>
+RunStatus parallel(std::int64_t n_tasks, int num_threads, const Interrupt* interrupt, F&& f) {
+    return parallel_for(
+        n_tasks, num_threads,
+        [](void* context, std::int64_t task, int worker, Region& region) {
+            (*static_cast<std::remove_reference_t<F>*>(context))(task, worker, region);
+        },
+        &f, interrupt);
+}
+
+// The lowest row index that several threads have seen.
+class LowestRow {
+  public:
+    void offer(std::int64_t row) {
+        std::int64_t current = row_.load();
+        while ((current < 0 || row < current) && !row_.compare_exchange_weak(current, row)) {
+        }
+    }
+    std::int64_t row() const { return row_.load(); }
+
+  private:
+    std::atomic<std::int64_t> row_{-1};
+};
+
+PassOutcome outcome(RunStatus status, const LowestRow& bad) {
+    if (status == RunStatus::interrupted) return {PassStatus::interrupted, -1};
+    if (bad.row() >= 0) return {PassStatus::not_finite, bad.row()};
+    return {PassStatus::finished, -1};
+}
+
+// Points a tile at rows [first, first + n) of a block.
+template <class T>
+void point_at(Tile<T>& tile, const Block& block, std::int64_t first, std::int64_t n,
+              std::int64_t K) {
+    tile.rows = static_cast<const char*>(block.rows) + first * block.row_stride;
+    tile.row_stride = block.row_stride;
+    tile.feature_stride = block.feature_stride;
+    tile.n_rows = n;
+    tile.weights = block.weights ? block.weights + first : nullptr;
+    tile.given = block.given ? static_cast<const T*>(block.given) + first * K : nullptr;
+    tile.given_label = block.given_label ? block.given_label + first : nullptr;
+    tile.bad_row = -1;
+}
+
+template <class T>
+class EStepOf final : public EStep {
+  public:
+    EStepOf(const MixtureParameters& parameters, const PassRequest& request, Workspace& workspace)
+        : kernels_(kernel_set<T>()),
+          request_(request),
+          workspace_(workspace),
+          means_(parameters.means,
+                 parameters.means + parameters.n_components * parameters.n_features),
+          sums_(static_cast<std::size_t>(request.n_partitions), TileSums{0, 0, 0, 0, 0}) {
+        pack(parameters, request, kernels_, packed_);
+        partial_size_ = packed_.dense_size + packed_.listed_size + packed_.pooled_size;
+        const std::size_t total = static_cast<std::size_t>(partial_size_ * request.n_partitions);
+        partials_ = workspace.partials(total);
+        std::fill(partials_, partials_ + total, 0.0);
+    }
+
+    PassOutcome run(const std::vector<Block>& blocks, int num_threads,
+                    const Interrupt* interrupt) override {
+        const int threads = num_threads > 0 ? num_threads : get_num_threads();
+        return request_.split_components ? run_split(blocks, threads, interrupt)
+                                         : run_partitions(blocks, threads, interrupt);
+    }
+
+    TileSums sums() const override {
+        TileSums total{0, 0, 0, 0, 0};
+        for (const TileSums& part : sums_) add(total, part);
+        return total;
+    }
+
+    void statistics(double* weight, double* first, double* second, int num_threads) override;
+
+  private:
+    struct Partial {
+        double* dense;
+        double* listed;
+        double* pooled;
+    };
+
+    Partial partial(std::int64_t partition) const {
+        double* base = partials_ + partition * partial_size_;
+        return {base, base + packed_.dense_size, base + packed_.dense_size + packed_.listed_size};
+    }
+
+    std::size_t tile_bytes() const {
+        Tile<T> tile;
+        return lay_out(tile, request_.tile_rows, kernels_.group_rows, K(), D(), nullptr);
+    }
+
+    Tile<T> tile_in(char* memory) const {
+        Tile<T> tile;
+        lay_out(tile, request_.tile_rows, kernels_.group_rows, K(), D(), memory);
+        tile.assignment = request_.assignment;
+        tile.entropy = request_.entropy;
+        return tile;
+    }
+
+    void take(Tile<T>& tile, const Block& block, std::int64_t first) const {
+        point_at(tile, block, first, std::min(request_.tile_rows, block.n_rows - first), K());
+        const std::int64_t row = block.start + first;
+        const auto at = [row](void* output) {
+            return output ? static_cast<T*>(output) + row : nullptr;
+        };
+        tile.out_log_evidence = at(request_.log_evidence);
+        tile.out_entropy = at(request_.row_entropy);
+        tile.out_expected_log_joint = at(request_.expected_log_joint);
+        tile.out_labels = request_.labels ? request_.labels + row : nullptr;
+        tile.out_resp = request_.resp ? static_cast<T*>(request_.resp) + row * K() : nullptr;
+    }
+
+    PassOutcome run_partitions(const std::vector<Block>& blocks, int threads,
+                               const Interrupt* interrupt) {
+        const std::size_t bytes = tile_bytes();
+        char* memory = workspace_.scratch(bytes * static_cast<std::size_t>(threads));
+        LowestRow bad;
+        const RunStatus status =
+            parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt,
+                     [&](std::int64_t task, int worker, Region& region) {
+                         const Block& block = blocks[static_cast<std::size_t>(task)];
+                         Tile<T> tile = tile_in(memory + bytes * static_cast<std::size_t>(worker));
+                         const Partial target = partial(block.partition);
+                         for (std::int64_t n = 0; n < block.n_rows; n += request_.tile_rows) {
+                             if (stop_requested(region, worker)) return;
+                             take(tile, block, n);
+                             kernels_.local_step(packed_.model, tile);
+                             if (tile.bad_row >= 0)
+                                 return bad.offer(block.start + n + tile.bad_row);
+                             add(sums_[static_cast<std::size_t>(block.partition)], tile.sums);
+                             if (request_.moments != Moments::none)
+                                 kernels_.summary_step(packed_.model, tile, 0, K(), target.dense,
+                                                       target.listed, target.pooled);
+                         }
+                     });
+        return outcome(status, bad);
+    }
+
+    // A model too large for one partial statistic a partition: waves of tiles, threads sharing
+    // first the tiles, then the components. A component's tiles are added up in their order.
+    PassOutcome run_split(const std::vector<Block>& blocks, int threads,
+                          const Interrupt* interrupt) {
+        const std::size_t bytes = tile_bytes();
+        const std::size_t n_tiles = static_cast<std::size_t>(wave_tiles);
+        char* memory = workspace_.scratch(bytes * (n_tiles + static_cast<std::size_t>(threads)));
+        std::vector<Tile<T>> tiles;
+        for (std::size_t i = 0; i < n_tiles; ++i) tiles.push_back(tile_in(memory + bytes * i));
+        LowestRow bad;
+        for (const Block& block : blocks) {
+            const Partial target = partial(block.partition);
+            for (std::int64_t start = 0; start < block.n_rows;
+                 start += wave_tiles * request_.tile_rows) {
+                const std::int64_t left = block.n_rows - start;
+                const std::int64_t count =
+                    std::min(wave_tiles, (left + request_.tile_rows - 1) / request_.tile_rows);
+                RunStatus status =
+                    parallel(count, threads, interrupt, [&](std::int64_t task, int, Region&) {
+                        Tile<T>& tile = tiles[static_cast<std::size_t>(task)];
+                        const std::int64_t first = start + task * request_.tile_rows;
+                        take(tile, block, first);
+                        kernels_.local_step(packed_.model, tile);
+                        if (tile.bad_row >= 0) bad.offer(block.start + first + tile.bad_row);
+                    });
+                if (status == RunStatus::interrupted || bad.row() >= 0) return outcome(status, bad);
+                for (std::int64_t i = 0; i < count; ++i)
+                    add(sums_[static_cast<std::size_t>(block.partition)],
+                        tiles[static_cast<std::size_t>(i)].sums);
+                if (request_.moments == Moments::none) continue;
+                status = summarise(tiles, count, target, threads, memory + bytes * n_tiles, bytes,
+                                   interrupt);
+                if (status == RunStatus::interrupted) return {PassStatus::interrupted, -1};
+            }
+        }
+        return {PassStatus::finished, -1};
+    }
+
+    RunStatus summarise(const std::vector<Tile<T>>& tiles, std::int64_t count, Partial target,
+                        int threads, char* memory, std::size_t bytes, const Interrupt* interrupt) {
+        // Every component of a pooled scatter adds to the same sums: those stay with one task.
+        const std::int64_t step =
+            request_.moments == Moments::tied
+                ? K()
+                : std::max<std::int64_t>(1, K() / wave_tiles / kernels_.moment_components) *
+                      kernels_.moment_components;
+        return parallel((K() + step - 1) / step, threads, interrupt,
+                        [&](std::int64_t task, int worker, Region& region) {
+                            const Tile<T> own =
+                                tile_in(memory + bytes * static_cast<std::size_t>(worker));
+                            for (std::int64_t i = 0; i < count; ++i) {
+                                if (stop_requested(region, worker)) return;
+                                Tile<T> tile = tiles[static_cast<std::size_t>(i)];
+                                tile.row_major = own.row_major;
+                                tile.list = own.list;
+                                tile.list_weight = own.list_weight;
+                                tile.group_scratch = own.group_scratch;
+                                tile.panel = own.panel;
+                                kernels_.summary_step(packed_.model, tile, task * step,
+                                                      std::min(K(), (task + 1) * step),
+                                                      target.dense, target.listed, target.pooled);
+                            }
+                        });
+    }
+
+    std::int64_t K() const { return packed_.model.n_components; }
+    std::int64_t D() const { return packed_.model.n_features; }
+
+    void merge_partials(int num_threads);
+
+    const KernelSet<T>& kernels_;
+    const PassRequest request_;
+    Workspace& workspace_;
+    const std::vector<double> means_;
+    PackedModel<T> packed_;
+    std::vector<TileSums> sums_;
+    std::int64_t partial_size_ = 0;
+    double* partials_ = nullptr;
+};
+
+template <class T>
+void EStepOf<T>::merge_partials(int num_threads) {
+    constexpr std::int64_t chunk = 4096;
+    parallel((partial_size_ + chunk - 1) / chunk, num_threads, nullptr,
+             [&](std::int64_t task, int, Region&) {
+                 const std::int64_t last = std::min(partial_size_, (task + 1) * chunk);
+                 for (std::int64_t p = 1; p < request_.n_partitions; ++p)
+                     for (std::int64_t i = task * chunk; i < last; ++i)
+                         partials_[i] += partials_[p * partial_size_ + i];
+             });
+}
+
+// The sums are about a point a: the shift for a dense component, the rounded mean for a listed one.
+// With delta = a - mean: sum r (x - mean) = first + N delta, and so on for the second moment.
+template <class T>
+void EStepOf<T>::statistics(double* weight, double* first, double* second, int num_threads) {
+    merge_partials(num_threads);
+    const Model<T>& model = packed_.model;
+    const std::int64_t K = model.n_components, D = model.n_features;
+    const int B = kernels_.moment_components, F = kernels_.moment_features;
+    const Partial sums = partial(0);
+    const Moments kind = request_.moments;
+    const bool full = kind == Moments::full;
+    const auto triangle_at = [](std::int64_t i, std::int64_t j) {
+        const std::int64_t b = i / 8;
+        return 32 * b * (b + 1) + (i - 8 * b) * 8 * (b + 1) + j;
+    };
+    std::vector<double> delta(static_cast<std::size_t>(K * D));
+    parallel(K, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
+        const bool listed = model.listed[k];
+        const double* dense = sums.dense + k / B * model.dense_stride + k % B * F;
+        const double* list = sums.listed + k * model.listed_stride;
+        // Moment m of the dense layout, or entry m of the list's.
+        const auto dense_at = [&](std::int64_t m) { return dense[m / F * F * B + m % F]; };
+        const auto at = [&](std::int64_t m) { return listed ? list[m] : dense_at(m); };
+        double* d = delta.data() + k * D;
+        const double N = at(0);
+        weight[k] = N;
+        for (std::int64_t i = 0; i < D; ++i) {
+            const double a =
+                listed ? static_cast<double>(model.means[k * model.padded_features + i]) : 0.0;
+            d[i] = a + static_cast<double>(model.shift[i]) - means_[k * D + i];
+            first[k * D + i] = at(1 + i) + N * d[i];
+        }
+        // sum r (x-mean)_i (x-mean)_j, from the sum about a and the first moments about a and mean.
+        const auto moved = [&](double about_a, std::int64_t i, std::int64_t j) {
+            return about_a + d[i] * at(1 + j) + first[k * D + i] * d[j];
+        };
+        if (kind == Moments::diag)
+            for (std::int64_t i = 0; i < D; ++i)
+                second[k * D + i] = std::max(0.0, moved(at(1 + D + i), i, i));
+        if (kind == Moments::spherical) {
+            double sum = at(1 + D);
+            for (std::int64_t i = 0; i < D; ++i) sum = moved(sum, i, i);
+            second[k] = std::max(0.0, sum / static_cast<double>(D));
+        }
+        if (full) {
+            double* out = second + k * D * D;
+            for (std::int64_t i = 0; i < D; ++i)
+                for (std::int64_t j = 0; j <= i; ++j) {
+                    const double about_a = listed ? list[1 + D + triangle_at(i, j)]
+                                                  : dense_at(1 + D + i * (i + 1) / 2 + j);
+                    out[i * D + j] = out[j * D + i] = moved(about_a, i, j);
+                }
+        }
+    });
+    if (kind != Moments::tied) return;
+    parallel(D, num_threads, nullptr, [&](std::int64_t i, int, Region&) {
+        for (std::int64_t j = 0; j <= i; ++j) {
+            double sum = sums.pooled[triangle_at(i, j)];
+            for (std::int64_t k = 0; k < K; ++k) {
+                const double* d = delta.data() + k * D;
+                const double about_j = first[k * D + j] - weight[k] * d[j];
+                sum += d[i] * about_j + first[k * D + i] * d[j];
+            }
+            second[i * D + j] = second[j * D + i] = sum;
+        }
+    });
+}
+
+template <class T>
+class SeedingOf final : public Seeding {
+  public:
+    SeedingOf(const double* candidates, std::int64_t n_candidates, std::int64_t n_features,
+              std::int64_t n_partitions, std::int64_t tile_rows, bool update)
+        : kernels_(kernel_set<T>()),
+          n_candidates_(n_candidates),
+          n_features_(n_features),
+          tile_rows_(tile_rows),
+          update_(update),
+          sums_(static_cast<std::size_t>(n_partitions * n_candidates), 0.0) {
+        const std::vector<bool> used(static_cast<std::size_t>(n_candidates), true);
+        const std::vector<double> medians =
+            coordinate_medians(candidates, n_candidates, n_features, used);
+        shift_.assign(medians.begin(), medians.end());
+        for (std::int64_t c = 0; c < n_candidates; ++c)
+            for (std::int64_t d = 0; d < n_features; ++d)
+                candidates_.push_back(static_cast<T>(candidates[c * n_features + d] -
+                                                     static_cast<double>(shift_[d])));
+    }
+
+    PassOutcome run(const std::vector<Block>& blocks, int num_threads,
+                    const Interrupt* interrupt) override {
+        const int threads = num_threads > 0 ? num_threads : get_num_threads();
+        Tile<T> sized;
+        const std::size_t bytes =
+            lay_out(sized, tile_rows_, kernels_.group_rows, 1, n_features_, nullptr);
+        Workspace workspace;
+        char* memory = workspace.scratch(bytes * static_cast<std::size_t>(threads));
+        LowestRow bad;
+        const RunStatus status = parallel(
+            static_cast<std::int64_t>(blocks.size()), threads, interrupt,
+            [&](std::int64_t task, int worker, Region& region) {
+                const Block& block = blocks[static_cast<std::size_t>(task)];
+                Tile<T> tile;
+                lay_out(tile, tile_rows_, kernels_.group_rows, 1, n_features_,
+                        memory + bytes * static_cast<std::size_t>(worker));
+                for (std::int64_t n = 0; n < block.n_rows; n += tile_rows_) {
+                    if (stop_requested(region, worker)) return;
+                    point_at(tile, block, n, std::min(tile_rows_, block.n_rows - n), 1);
+                    kernels_.seeding_step(tile, n_features_, shift_.data(), candidates_.data(),
+                                          n_candidates_, block.closest + n, update_,
+                                          sums_.data() + block.partition * n_candidates_);
+                    if (tile.bad_row >= 0) return bad.offer(block.start + n + tile.bad_row);
+                }
+            });
+        return outcome(status, bad);
+    }
+
+    std::vector<double> potentials() const override {
+        std::vector<double> total(static_cast<std::size_t>(n_candidates_), 0.0);
+        for (std::size_t i = 0; i < sums_.size(); ++i)
+            total[i % static_cast<std::size_t>(n_candidates_)] += sums_[i];
+        return total;
+    }
+
+  private:
+    const KernelSet<T>& kernels_;
+    const std::int64_t n_candidates_;
+    const std::int64_t n_features_;
+    const std::int64_t tile_rows_;
+    const bool update_;
+    std::vector<T> shift_;
+    std::vector<T> candidates_;
+    std::vector<double> sums_;
+};
+
+}  // namespace
+
+double* Workspace::partials(std::size_t count) {
+    if (partials_.size() < count + 8) partials_.resize(count + 8);
+    return reinterpret_cast<double*>(
+        aligned_size(reinterpret_cast<std::uintptr_t>(partials_.data())));
+}
+
+char* Workspace::scratch(std::size_t bytes) {
+    if (scratch_.size() < bytes + 64) scratch_.resize(bytes + 64);
+    return reinterpret_cast<char*>(aligned_size(reinterpret_cast<std::uintptr_t>(scratch_.data())));
+}
+
+template <class T>
+std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const PassRequest& request,
+                                  Workspace& workspace) {
+    return std::make_unique<EStepOf<T>>(parameters, request, workspace);
+}
+
+template <class T>
+std::unique_ptr<Seeding> make_seeding(const double* candidates, std::int64_t n_candidates,
+                                      std::int64_t n_features, std::int64_t n_partitions,
+                                      std::int64_t tile_rows, bool update) {
+    return std::make_unique<SeedingOf<T>>(candidates, n_candidates, n_features, n_partitions,
+                                          tile_rows, update);
+}
+
+template std::unique_ptr<EStep> make_estep<float>(const MixtureParameters&, const PassRequest&,
+                                                  Workspace&);
+template std::unique_ptr<EStep> make_estep<double>(const MixtureParameters&, const PassRequest&,
+                                                   Workspace&);
+template std::unique_ptr<Seeding> make_seeding<float>(const double*, std::int64_t, std::int64_t,
+                                                      std::int64_t, std::int64_t, bool);
+template std::unique_ptr<Seeding> make_seeding<double>(const double*, std::int64_t, std::int64_t,
+                                                       std::int64_t, std::int64_t, bool);
+
+}  // namespace vbfast

@@ -1,0 +1,103 @@
+// One pass over the rows: local and summary step fused tile by tile, partitions in parallel.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "kernel_table.h"
+#include "threads.h"
+
+namespace vbfast {
+
+// A mixture as the families describe it: l_nk = offset_k - 1/2 ||(x_n - mean_k) P_k||^2.
+struct MixtureParameters {
+    Covariance covariance;
+    std::int64_t n_components;
+    std::int64_t n_features;
+    const double* offset;
+    const double* means;
+    const double* precision_cholesky;  // (K, D, D), (D, D), (K, D) or (K,)
+};
+
+// What a pass is asked for. Outputs are arrays over all rows in the precision of the pass, or null.
+struct PassRequest {
+    Assignment assignment;
+    Moments moments;
+    bool entropy;
+    std::int64_t n_partitions;
+    std::int64_t tile_rows;
+    bool split_components;
+    void* log_evidence;
+    std::int64_t* labels;
+    void* resp;
+    void* row_entropy;
+    void* expected_log_joint;
+};
+
+// Consecutive rows of one partition; strides in bytes.
+struct Block {
+    std::int64_t partition;
+    std::int64_t start;
+    const void* rows;
+    std::int64_t row_stride;
+    std::int64_t feature_stride;
+    std::int64_t n_rows;
+    const double* weights;
+    const void* given;
+    const std::int64_t* given_label;
+    double* closest;  // seeding only
+};
+
+enum class PassStatus { finished, interrupted, not_finite };
+
+struct PassOutcome {
+    PassStatus status;
+    std::int64_t row;  // the first row that is not finite
+};
+
+// Memory that the passes of one fit use again, or its page faults would cost more than small
+// passes.
+class Workspace {
+  public:
+    // At least `count` doubles, 64-byte aligned; contents undefined.
+    double* partials(std::size_t count);
+    char* scratch(std::size_t bytes);
+
+  private:
+    std::vector<double> partials_;
+    std::vector<char> scratch_;
+};
+
+class EStep {
+  public:
+    virtual ~EStep() = default;
+    // Blocks of distinct partitions.
+    virtual PassOutcome run(const std::vector<Block>& blocks, int num_threads,
+                            const Interrupt* interrupt) = 0;
+    // Sums over all partitions, merged in their order.
+    virtual TileSums sums() const = 0;
+    // Moments about the components' means: weight (K,), first (K, D) and second: full (K, D, D),
+    // tied (D, D), diag (K, D), spherical (K,), the mean over the features.
+    virtual void statistics(double* weight, double* first, double* second, int num_threads) = 0;
+};
+
+template <class T>
+std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const PassRequest& request,
+                                  Workspace& workspace);
+
+// k-means++ seeding: potentials of the candidates (n_candidates, n_features), one row a partition.
+class Seeding {
+  public:
+    virtual ~Seeding() = default;
+    virtual PassOutcome run(const std::vector<Block>& blocks, int num_threads,
+                            const Interrupt* interrupt) = 0;
+    virtual std::vector<double> potentials() const = 0;
+};
+
+template <class T>
+std::unique_ptr<Seeding> make_seeding(const double* candidates, std::int64_t n_candidates,
+                                      std::int64_t n_features, std::int64_t n_partitions,
+                                      std::int64_t tile_rows, bool update);
+
+}  // namespace vbfast

@@ -1,0 +1,121 @@
+// What one instruction-set level offers: plain data and function pointers, the only things that
+// cross the border between csrc/targets and the code that runs on every processor. Nothing here may
+// have an inline function: a linker keeps one copy of those, perhaps the AVX-512 one, for
+// everybody.
+#pragma once
+
+#include <cstdint>
+
+namespace vbfast {
+
+enum class Covariance : int { full, tied, diag, spherical };
+enum class Moments : int { none, means, spherical, diag, tied, full };
+enum class Assignment : int { posterior, hard, given };
+
+// A mixture in the layout of the kernels, in the precision T of the computation.
+//
+// All positions are relative to `shift`, a point near the data, so that float32 rows keep their
+// digits. A component whose mean is within some hundred standard deviations of it is `near`: the
+// rounding of its moments about the shift is then far below the tolerance of the contract, and rows
+// need not be centred one component at a time. The others are centred before anything is squared.
+template <class T>
+struct Model {
+    Covariance covariance;
+    Moments moments;
+    std::int64_t n_components;
+    std::int64_t n_features;
+    std::int64_t padded_features;  // row length of row-major tiles and of `means`, a multiple of 16
+    const T* shift;                // (n_features,)
+    const T* means;                // (n_components, padded_features), minus the shift
+    const T* offset;               // (n_components,)
+    const std::uint8_t* near;      // (n_components,)
+    // full and tied: the factor in column blocks, see kernels/log_joint.h; diag: pairs (scale,
+    // -mean * scale) by feature; spherical: the means.
+    const T* factor;
+    std::int64_t factor_stride;  // from one component to the next; 0 when tied
+    const T* intercept;          // full: -mean * factor, (n_components, n_features)
+    const T* whitened_means;     // tied: mean * factor, (n_components, n_features)
+    const T* half_precision;     // spherical: precision / 2, (n_components,)
+    bool tied_near;              // every component of a tied model is near
+    // Second moments by outer products of listed rows instead of one dense product.
+    const std::uint8_t* listed;  // (n_components,)
+    std::int64_t n_moments;      // columns of the dense product
+    const std::int32_t* left;    // (n_moments,) a moment is the product of two extended features:
+    const std::int32_t* right;   // D is the constant one, D + 1 the squared norm
+    std::int64_t dense_stride;   // doubles from one block of components to the next
+    std::int64_t listed_stride;  // doubles from one component to the next
+};
+
+// Sums that a tile adds to its partition.
+struct TileSums {
+    double weight;
+    double log_evidence;
+    double expected_log_joint;
+    double entropy;
+    double kl;
+};
+
+// Consecutive rows, where they come from, what is wanted of them, and memory to work in.
+template <class T>
+struct Tile {
+    const char* rows;
+    std::int64_t row_stride;  // bytes
+    std::int64_t feature_stride;
+    std::int64_t n_rows;
+    const double* weights;            // (n_rows,) or null
+    const T* given;                   // (n_rows, n_components) or null
+    const std::int64_t* given_label;  // (n_rows,) or null
+
+    Assignment assignment;
+    bool entropy;
+    T* out_log_evidence;  // each (n_rows,) or null
+    std::int64_t* out_labels;
+    T* out_resp;  // (n_rows, n_components)
+    T* out_entropy;
+    T* out_expected_log_joint;
+
+    // Scratch, 64-byte aligned; `capacity` rows, a multiple of the group.
+    std::int64_t capacity;
+    T* features;          // groups of (n_features + 2, group rows): rows in lanes
+    T* row_major;         // (capacity, padded_features)
+    T* joint;             // groups of (n_components, group rows): log-joint, then responsibilities
+    T* row_max;           // (capacity,)
+    T* row_scale;         // (capacity,): what a responsibility is multiplied by
+    T* row_weight;        // (capacity,)
+    std::int32_t* label;  // (capacity,)
+    std::int32_t* list;   // (capacity,)
+    T* list_weight;       // (capacity,)
+    T* group_scratch;     // (2 n_features, group rows)
+    T* panel;             // moment panel or outer-product rows, `panel_size` numbers
+    std::int64_t panel_size;
+
+    TileSums sums;
+    std::int64_t bad_row;  // first row that is not finite, or -1
+};
+
+template <class T>
+struct KernelSet {
+    int group_rows;         // rows that are processed together in lanes
+    int factor_columns;     // columns of a block of the factor
+    int moment_components;  // block of the dense moments
+    int moment_features;
+    // Local step: loads the rows, evaluates log-joint and responsibilities, fills outputs and sums.
+    void (*local_step)(const Model<T>&, Tile<T>&);
+    // Summary step for components first to last; `dense` and `listed` are the partition's sums. The
+    // range starts at a multiple of moment_components.
+    void (*summary_step)(const Model<T>&, Tile<T>&, std::int64_t first, std::int64_t last,
+                         double* dense, double* listed, double* pooled);
+    // k-means++: adds w min(closest, |x - c|^2) to each candidate's potential. `candidates` is
+    // (n_candidates, n_features) minus the shift.
+    void (*seeding_step)(Tile<T>&, std::int64_t n_features, const T* shift, const T* candidates,
+                         std::int64_t n_candidates, double* closest, bool update,
+                         double* potentials);
+};
+
+struct KernelTable {
+    const char* name;  // the level, as VBFAST_SIMD spells it
+    KernelSet<float> f32;
+    KernelSet<double> f64;
+};
+
+}  // namespace vbfast

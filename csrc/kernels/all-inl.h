@@ -1,0 +1,22 @@
+// The kernels of one level. A target includes its lanes and then this file, inside its own
+// namespace; nothing here is seen by any other unit.
+
+// In the order of their dependence, not of the alphabet.
+// clang-format off
+#include "kernels/transcendental-inl.h"
+#include "kernels/tile-inl.h"
+#include "kernels/log_joint-inl.h"
+#include "kernels/responsibilities-inl.h"
+#include "kernels/dense_moments-inl.h"
+#include "kernels/listed_moments-inl.h"
+#include "kernels/seeding-inl.h"
+// clang-format on
+
+template <class T>
+constexpr KernelSet<T> kernel_set = {group_rows<T>,
+                                     Blocking::factor_columns,
+                                     Blocking::moment_components,
+                                     Blocking::moment_features,
+                                     local_step<T>,
+                                     summary_step<T>,
+                                     seeding_step<T>};

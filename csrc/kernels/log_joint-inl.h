@@ -1,0 +1,273 @@
+// Log-joint l_nk = offset_k - 1/2 ||(x_n - mu_k) P_k||^2 of a tile, lanes across rows.
+//
+// A group of rows (four vectors with AVX-512) meets one component or a few at a time, so that every
+// parameter is broadcast once for all rows of the group and the squares stay in registers.
+// Components are taken in blocks whose parameters fit half of L2, and all groups of the tile visit
+// a block before the next is fetched.
+//
+// Factor layout, full and tied: columns in blocks of factor_columns, the first block holding the
+// remainder (n_features mod factor_columns columns, if any) because it is the shortest. A block
+// with columns j..j+J stores rows 0..j-1 as J numbers each and rows j..j+J-1 as the J, J-1, ..., 1
+// numbers on and right of the diagonal: exactly D (D + 1) / 2 numbers, no multiplication by a
+// stored zero.
+
+template <class T>
+constexpr std::int64_t parameter_block_bytes = 256 << 10;
+
+// acc[v] += sum over J columns of (intercept_j + sum_i x_i P_ij)^2, or stores the columns.
+template <class T, int J, bool store>
+inline const T* factor_block(const T* x, const T* factor, const T* intercept, std::int64_t j0,
+                             Lanes<T>* acc, T* out) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+    V y[J][RV];
+    for (int j = 0; j < J; ++j)
+        for (int v = 0; v < RV; ++v) y[j][v] = intercept ? V::set(intercept[j0 + j]) : V::zero();
+    for (std::int64_t i = 0; i < j0; ++i, x += G, factor += J) {
+        V xi[RV];
+        for (int v = 0; v < RV; ++v) xi[v] = V::load(x + v * W);
+        for (int j = 0; j < J; ++j) {
+            const V p = V::set(factor[j]);
+            for (int v = 0; v < RV; ++v) y[j][v] = fma(xi[v], p, y[j][v]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < J; ++i) {
+#pragma GCC unroll 8
+        for (int j = i; j < J; ++j) {
+            const V p = V::set(*factor++);
+            for (int v = 0; v < RV; ++v) y[j][v] = fma(V::load(x + i * G + v * W), p, y[j][v]);
+        }
+    }
+    for (int j = 0; j < J; ++j)
+        for (int v = 0; v < RV; ++v) {
+            if constexpr (store)
+                y[j][v].store(out + (j0 + j) * G + v * W);
+            else
+                acc[v] = fma(y[j][v], y[j][v], acc[v]);
+        }
+    return factor;
+}
+
+// All columns of one factor for one group.
+template <class T, int first_columns, bool store>
+inline void apply_factor(const T* x, const T* factor, const T* intercept, std::int64_t n_features,
+                         Lanes<T>* acc, T* out) {
+    constexpr int J = Blocking::factor_columns;
+    std::int64_t j = 0;
+    if constexpr (first_columns > 0) {
+        factor = factor_block<T, first_columns, store>(x, factor, intercept, 0, acc, out);
+        j = first_columns;
+    }
+    for (; j < n_features; j += J)
+        factor = factor_block<T, J, store>(x, factor, intercept, j, acc, out);
+}
+
+// x - mean_k of one group into scratch, for components that are far from the shift.
+template <class T>
+const T* centre_group(const T* x, const T* mean, std::int64_t n_features, T* out) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width;
+    for (std::int64_t d = 0; d < n_features; ++d)
+        for (int v = 0; v < Blocking::row_vectors; ++v)
+            (V::load(x + d * G + v * W) - V::set(mean[d])).store(out + d * G + v * W);
+    return out;
+}
+
+template <class T>
+inline void finish_joint(const Lanes<T>* acc, Lanes<T> weight, Lanes<T> offset, T* joint,
+                         T* row_max) {
+    using V = Lanes<T>;
+    constexpr int W = V::width;
+    for (int v = 0; v < Blocking::row_vectors; ++v) {
+        const V l = fnma(weight, acc[v], offset);
+        l.store(joint + v * W);
+        max(l, V::load(row_max + v * W)).store(row_max + v * W);
+    }
+}
+
+template <class T, int first_columns>
+void factor_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::int64_t first,
+                      std::int64_t last) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>;
+    const std::int64_t D = model.n_features;
+    const T* x = tile.features + g * (D + 2) * G;
+    T* joint = tile.joint + g * model.n_components * G;
+    const bool tied = model.covariance == Covariance::tied;
+    for (std::int64_t k = first; k < last; ++k) {
+        const T* factor = model.factor + k * model.factor_stride;
+        V acc[Blocking::row_vectors];
+        for (V& a : acc) a = V::zero();
+        if (!tied && model.near[k])
+            apply_factor<T, first_columns, false>(x, factor, model.intercept + k * D, D, acc,
+                                                  nullptr);
+        else
+            apply_factor<T, first_columns, false>(
+                centre_group(x, model.means + k * model.padded_features, D, tile.group_scratch),
+                factor, nullptr, D, acc, nullptr);
+        finish_joint<T>(acc, V::set(T(0.5)), V::set(model.offset[k]), joint + k * G,
+                        tile.row_max + g * G);
+    }
+}
+
+// sum_d (x_d scale_kd + shift_kd)^2 for `n` components at once; pairs (scale, shift) by feature.
+template <class T, int n>
+inline void diag_block(const T* x, const T* pairs, std::int64_t n_features,
+                       Lanes<T> (*acc)[Blocking::row_vectors]) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+    for (int k = 0; k < n; ++k)
+        for (int v = 0; v < RV; ++v) acc[k][v] = V::zero();
+    for (std::int64_t d = 0; d < n_features; ++d) {
+        V xd[RV];
+        for (int v = 0; v < RV; ++v) xd[v] = V::load(x + d * G + v * W);
+        for (int k = 0; k < n; ++k) {
+            const T* pair = pairs + 2 * (k * n_features + d);
+            const V s = V::set(pair[0]), b = V::set(pair[1]);
+            for (int v = 0; v < RV; ++v) {
+                const V t = fma(xd[v], s, b);
+                acc[k][v] = fma(t, t, acc[k][v]);
+            }
+        }
+    }
+}
+
+// sum_d (x_d - mean_kd)^2 for `n` components at once.
+template <class T, int n>
+inline void distance_block(const T* x, const T* means, std::int64_t stride, std::int64_t n_features,
+                           Lanes<T> (*acc)[Blocking::row_vectors]) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+    for (int k = 0; k < n; ++k)
+        for (int v = 0; v < RV; ++v) acc[k][v] = V::zero();
+    for (std::int64_t d = 0; d < n_features; ++d) {
+        V xd[RV];
+        for (int v = 0; v < RV; ++v) xd[v] = V::load(x + d * G + v * W);
+        for (int k = 0; k < n; ++k) {
+            const V m = V::set(means[k * stride + d]);
+            for (int v = 0; v < RV; ++v) {
+                const V t = xd[v] - m;
+                acc[k][v] = fma(t, t, acc[k][v]);
+            }
+        }
+    }
+}
+
+template <class T, int n>
+inline void diag_log_joint_block(const Model<T>& model, Tile<T>& tile, std::int64_t g,
+                                 std::int64_t k) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>;
+    const std::int64_t D = model.n_features;
+    const T* x = tile.features + g * (D + 2) * G;
+    T* joint = tile.joint + g * model.n_components * G;
+    bool near = true;
+    for (int i = 0; i < n; ++i) near = near && model.near[k + i];
+    V acc[n][Blocking::row_vectors];
+    if (near) {
+        diag_block<T, n>(x, model.factor + 2 * k * D, D, acc);
+    } else {
+        for (int i = 0; i < n; ++i) {
+            const T* centred = centre_group(x, model.means + (k + i) * model.padded_features, D,
+                                            tile.group_scratch);
+            const T* pairs = model.factor + 2 * (k + i) * D;
+            for (V& a : acc[i]) a = V::zero();
+            for (std::int64_t d = 0; d < D; ++d)
+                for (int v = 0; v < Blocking::row_vectors; ++v) {
+                    const V t = V::load(centred + d * G + v * V::width) * V::set(pairs[2 * d]);
+                    acc[i][v] = fma(t, t, acc[i][v]);
+                }
+        }
+    }
+    for (int i = 0; i < n; ++i)
+        finish_joint<T>(acc[i], V::set(T(0.5)), V::set(model.offset[k + i]), joint + (k + i) * G,
+                        tile.row_max + g * G);
+}
+
+template <class T>
+void diag_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::int64_t first,
+                    std::int64_t last) {
+    constexpr int n = Blocking::diag_components;
+    std::int64_t k = first;
+    for (; k + n <= last; k += n) diag_log_joint_block<T, n>(model, tile, g, k);
+    for (; k < last; ++k) diag_log_joint_block<T, 1>(model, tile, g, k);
+}
+
+template <class T, int n>
+inline void distance_log_joint_block(const Model<T>& model, Tile<T>& tile, const T* x,
+                                     const T* means, std::int64_t stride, std::int64_t g,
+                                     std::int64_t k) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>;
+    T* joint = tile.joint + g * model.n_components * G;
+    V acc[n][Blocking::row_vectors];
+    distance_block<T, n>(x, means + k * stride, stride, model.n_features, acc);
+    for (int i = 0; i < n; ++i) {
+        const T weight = model.half_precision ? model.half_precision[k + i] : T(0.5);
+        finish_joint<T>(acc[i], V::set(weight), V::set(model.offset[k + i]), joint + (k + i) * G,
+                        tile.row_max + g * G);
+    }
+}
+
+// Spherical: distances of the rows; tied: of the whitened rows, in scratch.
+template <class T>
+void distance_log_joint(const Model<T>& model, Tile<T>& tile, const T* x, std::int64_t g,
+                        std::int64_t first, std::int64_t last) {
+    constexpr int n = Blocking::distance_components;
+    const bool tied = model.covariance == Covariance::tied;
+    const T* means = tied ? model.whitened_means : model.means;
+    const std::int64_t stride = tied ? model.n_features : model.padded_features;
+    std::int64_t k = first;
+    for (; k + n <= last; k += n)
+        distance_log_joint_block<T, n>(model, tile, x, means, stride, g, k);
+    for (; k < last; ++k) distance_log_joint_block<T, 1>(model, tile, x, means, stride, g, k);
+}
+
+template <class T, int first_columns>
+void log_joint_with_remainder(const Model<T>& model, Tile<T>& tile) {
+    constexpr int G = group_rows<T>;
+    const std::int64_t D = model.n_features, K = model.n_components;
+    const bool tied = model.covariance == Covariance::tied;
+    const std::int64_t component_bytes =
+        static_cast<std::int64_t>(sizeof(T)) *
+        (model.factor_stride > 0 ? model.factor_stride : (model.n_features + 1));
+    const std::int64_t block = parameter_block_bytes<T> / component_bytes;
+    const std::int64_t step = block > 24 ? block / 24 * 24 : (block > 1 ? block : 1);
+    for (std::int64_t first = 0; first < K; first += step) {
+        const std::int64_t last = first + step < K ? first + step : K;
+        for (std::int64_t g = 0; g < group_count(tile); ++g) {
+            const T* x = tile.features + g * (D + 2) * G;
+            if (tied && model.tied_near) {
+                apply_factor<T, first_columns, true>(x, model.factor, nullptr, D, nullptr,
+                                                     tile.group_scratch);
+                distance_log_joint(model, tile, tile.group_scratch, g, first, last);
+            } else if (tied || model.covariance == Covariance::full) {
+                factor_log_joint<T, first_columns>(model, tile, g, first, last);
+            } else if (model.covariance == Covariance::diag) {
+                diag_log_joint(model, tile, g, first, last);
+            } else {
+                distance_log_joint(model, tile, x, g, first, last);
+            }
+        }
+    }
+}
+
+template <class T, int columns>
+void log_joint_dispatch(const Model<T>& model, Tile<T>& tile, int remainder) {
+    if constexpr (columns < Blocking::factor_columns) {
+        if (remainder == columns)
+            log_joint_with_remainder<T, columns>(model, tile);
+        else
+            log_joint_dispatch<T, columns + 1>(model, tile, remainder);
+    }
+}
+
+// Fills tile.joint and tile.row_max.
+template <class T>
+void log_joint(const Model<T>& model, Tile<T>& tile) {
+    const std::int64_t n = group_count(tile) * group_rows<T>;
+    for (std::int64_t i = 0; i < n; ++i) tile.row_max[i] = -static_cast<T>(__builtin_inf());
+    log_joint_dispatch<T, 0>(model, tile,
+                             static_cast<int>(model.n_features % Blocking::factor_columns));
+}

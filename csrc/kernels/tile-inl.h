@@ -1,0 +1,103 @@
+// Loading of a tile: rows of any strides become lanes, minus the shift, and are checked to be
+// finite.
+//
+// Layout of tile.features: for each group of `group_rows` rows, (n_features + 2) vectors of rows:
+// the features, a constant one, and the squared norm. Groups are contiguous, so that a group stays
+// in L1 whatever the number of features, and no two of its lines share a cache set by a
+// power-of-two stride.
+
+template <class T>
+constexpr int group_rows = Blocking::row_vectors * Lanes<T>::width;
+
+template <class T>
+std::int64_t group_count(const Tile<T>& tile) {
+    return (tile.n_rows + group_rows<T> - 1) / group_rows<T>;
+}
+
+template <class T>
+T load_unaligned(const char* p) {
+    T value;
+    __builtin_memcpy(&value, p, sizeof(T));
+    return value;
+}
+
+// Transposes rows [row, row + group) into `out`; rows beyond the last repeat the last one, with
+// zero weight elsewhere, so that no lane is ever uninitialised.
+template <class T>
+void load_group(const Tile<T>& tile, std::int64_t n_features, std::int64_t row, T* out) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width;
+    const bool whole = row + G <= tile.n_rows;
+    const bool aligned = reinterpret_cast<std::uintptr_t>(tile.rows) % sizeof(T) == 0 &&
+                         tile.row_stride % static_cast<std::int64_t>(sizeof(T)) == 0;
+    std::int64_t d = 0;
+    if (whole && aligned && tile.feature_stride == static_cast<std::int64_t>(sizeof(T))) {
+        const T* rows = reinterpret_cast<const T*>(tile.rows + row * tile.row_stride);
+        const long stride = static_cast<long>(tile.row_stride / static_cast<long>(sizeof(T)));
+        for (; d + W <= n_features; d += W)
+            for (int v = 0; v < Blocking::row_vectors; ++v)
+                V::transpose(rows + v * W * stride + d, stride, out + d * G + v * W, G);
+    }
+    for (int i = 0; i < G; ++i) {
+        const std::int64_t n = row + i < tile.n_rows ? row + i : tile.n_rows - 1;
+        const char* p = tile.rows + n * tile.row_stride;
+        for (std::int64_t f = d; f < n_features; ++f)
+            out[f * G + i] = load_unaligned<T>(p + f * tile.feature_stride);
+    }
+}
+
+// Loads all rows. Returns false, with tile.bad_row set, when one is not finite.
+template <class T>
+bool load_features(Tile<T>& tile, std::int64_t n_features, const T* shift, bool squared_norm) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+    tile.bad_row = -1;
+    for (std::int64_t g = 0; g < group_count(tile); ++g) {
+        T* x = tile.features + g * (n_features + 2) * G;
+        load_group(tile, n_features, g * G, x);
+        V check[RV], norm[RV];
+        for (int v = 0; v < RV; ++v) check[v] = norm[v] = V::zero();
+        for (std::int64_t d = 0; d < n_features; ++d) {
+            const V c = V::set(shift[d]);
+            for (int v = 0; v < RV; ++v) {
+                T* p = x + d * G + v * W;
+                const V raw = V::load(p);
+                check[v] = fma(raw, V::zero(), check[v]);  // NaN once a value is not finite
+                const V centred = raw - c;
+                norm[v] = fma(centred, centred, norm[v]);
+                centred.store(p);
+            }
+        }
+        for (int v = 0; v < RV; ++v) {
+            V::set(T(1)).store(x + n_features * G + v * W);
+            if (squared_norm) norm[v].store(x + (n_features + 1) * G + v * W);
+            constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;
+            const unsigned finite = V::bits(equal(check[v], V::zero()));
+            if (finite == all || tile.bad_row >= 0) continue;
+            int lane = 0;
+            while (finite >> lane & 1) ++lane;
+            const std::int64_t n = g * G + v * W + lane;
+            tile.bad_row = n < tile.n_rows ? n : tile.n_rows - 1;
+        }
+        if (tile.bad_row >= 0) return false;
+    }
+    for (std::int64_t n = 0; n < group_count(tile) * G; ++n) {
+        const bool inside = n < tile.n_rows;
+        tile.row_weight[n] =
+            inside ? (tile.weights ? static_cast<T>(tile.weights[n]) : T(1)) : T(0);
+    }
+    return true;
+}
+
+// The same rows once more, row-major and zero-padded: lanes across features.
+template <class T>
+void load_row_major(Tile<T>& tile, const Model<T>& model) {
+    constexpr int G = group_rows<T>;
+    const std::int64_t D = model.n_features, P = model.padded_features;
+    for (std::int64_t n = 0; n < tile.n_rows; ++n) {
+        const T* x = tile.features + n / G * (D + 2) * G + n % G;
+        T* row = tile.row_major + n * P;
+        for (std::int64_t d = 0; d < D; ++d) row[d] = x[d * G];
+        for (std::int64_t d = D; d < P; ++d) row[d] = T(0);
+    }
+}

@@ -1,0 +1,17 @@
+// Precision Cholesky factors of a batch of covariances.
+#pragma once
+
+#include <cstdint>
+
+#include "threads.h"
+
+namespace vbfast {
+
+// For each (D, D) covariance, row-major, the upper-triangular P with P P^T = covariance^-1 and the
+// logarithm of its determinant. Returns the first component that is not positive definite (or not
+// finite), else -1. One component is one task, so bits do not depend on the number of threads.
+std::int64_t precision_cholesky(const double* covariances, std::int64_t n_components,
+                                std::int64_t n_features, double* factors, double* log_det,
+                                int num_threads);
+
+}  // namespace vbfast

@@ -1,0 +1,212 @@
+#include "packing.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace vbfast {
+
+namespace {
+
+// Squared distance from the shift, in squared standard deviations of the narrowest direction, up to
+// which moments about the shift are accurate enough: they lose a relative epsilon times this.
+template <class T>
+constexpr double near_limit = sizeof(T) == 8 ? 1e6 : 1024;
+
+// From this many features on, lists of rows beat the dense product for full second moments.
+constexpr std::int64_t largest_dense_full = 24;
+
+std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
+    return (n + multiple - 1) / multiple * multiple;
+}
+
+// Column blocks of an upper-triangular factor, the first block holding the remainder.
+template <class T>
+void pack_factor(const double* P, std::int64_t D, int columns, T* out) {
+    std::int64_t j0 = 0;
+    std::int64_t width = D % columns == 0 ? columns : D % columns;
+    for (; j0 < D; j0 += width, width = columns) {
+        for (std::int64_t i = 0; i < j0; ++i)
+            for (std::int64_t j = 0; j < width; ++j) *out++ = static_cast<T>(P[i * D + j0 + j]);
+        for (std::int64_t i = 0; i < width; ++i)
+            for (std::int64_t j = i; j < width; ++j)
+                *out++ = static_cast<T>(P[(j0 + i) * D + j0 + j]);
+    }
+}
+
+// out = x P for an upper-triangular P.
+void times_factor(const double* x, const double* P, std::int64_t D, double* out) {
+    std::fill(out, out + D, 0.0);
+    for (std::int64_t i = 0; i < D; ++i)
+        for (std::int64_t j = i; j < D; ++j) out[j] += x[i] * P[i * D + j];
+}
+
+double largest_column(const double* P, std::int64_t D) {
+    std::vector<double> squares(static_cast<std::size_t>(D), 0.0);
+    for (std::int64_t i = 0; i < D; ++i)
+        for (std::int64_t j = i; j < D; ++j) squares[j] += P[i * D + j] * P[i * D + j];
+    return *std::max_element(squares.begin(), squares.end());
+}
+
+template <class T>
+void add_moments(Moments kind, std::int64_t D, PackedModel<T>& packed) {
+    const auto add = [&](std::int64_t i, std::int64_t j) {
+        packed.left.push_back(static_cast<std::int32_t>(i));
+        packed.right.push_back(static_cast<std::int32_t>(j));
+    };
+    if (kind == Moments::none) return;
+    add(D, D);
+    for (std::int64_t d = 0; d < D; ++d) add(d, D);
+    if (kind == Moments::diag)
+        for (std::int64_t d = 0; d < D; ++d) add(d, d);
+    if (kind == Moments::spherical) add(D + 1, D);
+    if (kind == Moments::full)
+        for (std::int64_t i = 0; i < D; ++i)
+            for (std::int64_t j = 0; j <= i; ++j) add(i, j);
+}
+
+}  // namespace
+
+std::int64_t triangle_size(std::int64_t n_features) {
+    const std::int64_t blocks = (n_features + 7) / 8;
+    return 32 * blocks * (blocks + 1);
+}
+
+std::vector<double> coordinate_medians(const double* points, std::int64_t n_points,
+                                       std::int64_t n_features, const std::vector<bool>& used) {
+    std::vector<double> result(static_cast<std::size_t>(n_features), 0.0), column;
+    for (std::int64_t d = 0; d < n_features; ++d) {
+        column.clear();
+        for (std::int64_t k = 0; k < n_points; ++k)
+            if (used[static_cast<std::size_t>(k)]) column.push_back(points[k * n_features + d]);
+        if (column.empty()) continue;
+        const auto middle = column.begin() + static_cast<std::ptrdiff_t>(column.size() / 2);
+        std::nth_element(column.begin(), middle, column.end());
+        result[static_cast<std::size_t>(d)] = *middle;
+    }
+    return result;
+}
+
+template <class T>
+void pack(const MixtureParameters& parameters, const PassRequest& request,
+          const KernelSet<T>& kernels, PackedModel<T>& packed) {
+    const std::int64_t K = parameters.n_components, D = parameters.n_features;
+    const std::int64_t padded = round_up(D, 16);
+    const Covariance covariance = parameters.covariance;
+    const double* P = parameters.precision_cholesky;
+    const std::size_t KD = static_cast<std::size_t>(K * D);
+
+    std::vector<bool> used(static_cast<std::size_t>(K));
+    for (std::int64_t k = 0; k < K; ++k) used[k] = std::isfinite(parameters.offset[k]);
+    const std::vector<double> medians = coordinate_medians(parameters.means, K, D, used);
+    packed.shift.assign(medians.begin(), medians.end());
+
+    packed.offset.resize(K);
+    packed.near.resize(K);
+    packed.means.assign(static_cast<std::size_t>(K * padded), T(0));
+    if (covariance == Covariance::full) packed.intercept.resize(KD);
+    if (covariance == Covariance::tied) packed.whitened_means.resize(KD);
+    if (covariance == Covariance::spherical) packed.half_precision.resize(K);
+    const std::int64_t triangle = D * (D + 1) / 2;
+    std::int64_t factor_stride = 0;
+    if (covariance == Covariance::full) factor_stride = triangle;
+    if (covariance == Covariance::diag) factor_stride = 2 * D;
+    packed.factor.resize(
+        static_cast<std::size_t>(covariance == Covariance::tied ? triangle : factor_stride * K));
+    if (covariance == Covariance::tied)
+        pack_factor(P, D, kernels.factor_columns, packed.factor.data());
+
+    std::vector<double> mean(static_cast<std::size_t>(D)), whitened(static_cast<std::size_t>(D));
+    const double tied_scale = covariance == Covariance::tied ? largest_column(P, D) : 0;
+    bool all_near = true;
+    for (std::int64_t k = 0; k < K; ++k) {
+        packed.offset[k] = static_cast<T>(parameters.offset[k]);
+        double norm = 0;
+        for (std::int64_t d = 0; d < D; ++d) {
+            mean[d] = parameters.means[k * D + d] - static_cast<double>(packed.shift[d]);
+            packed.means[k * padded + d] = static_cast<T>(mean[d]);
+            norm += mean[d] * mean[d];
+        }
+        double distance = 0;
+        if (covariance == Covariance::full || covariance == Covariance::tied) {
+            const bool full = covariance == Covariance::full;
+            const double* factor = full ? P + k * D * D : P;
+            distance = norm * (full ? largest_column(factor, D) : tied_scale);
+            times_factor(mean.data(), factor, D, whitened.data());
+            if (full)
+                pack_factor(factor, D, kernels.factor_columns,
+                            packed.factor.data() + k * factor_stride);
+            for (std::int64_t d = 0; d < D; ++d)
+                if (full)
+                    packed.intercept[k * D + d] = static_cast<T>(-whitened[d]);
+                else
+                    packed.whitened_means[k * D + d] = static_cast<T>(whitened[d]);
+        } else {
+            for (std::int64_t d = 0; d < D; ++d) {
+                const double scale = covariance == Covariance::diag ? P[k * D + d] : P[k];
+                distance = std::max(distance, mean[d] * mean[d] * scale * scale);
+                if (covariance == Covariance::diag) {
+                    packed.factor[2 * (k * D + d)] = static_cast<T>(scale);
+                    packed.factor[2 * (k * D + d) + 1] = static_cast<T>(-mean[d] * scale);
+                }
+            }
+            if (covariance == Covariance::spherical)
+                packed.half_precision[k] = static_cast<T>(0.5 * P[k] * P[k]);
+        }
+        packed.near[k] = distance <= near_limit<T>;  // false for NaN
+        all_near = all_near && packed.near[k];
+    }
+
+    const bool lists = request.assignment != Assignment::posterior ||
+                       (request.moments == Moments::full && D > largest_dense_full) ||
+                       (request.moments == Moments::tied && !all_near);
+    packed.listed.resize(K);
+    bool any_listed = false, any_dense = false;
+    for (std::int64_t k = 0; k < K; ++k) {
+        packed.listed[k] = lists || !packed.near[k];
+        (packed.listed[k] ? any_listed : any_dense) = true;
+    }
+    add_moments(request.moments, D, packed);
+
+    Model<T>& model = packed.model;
+    model.covariance = covariance;
+    model.moments = request.moments;
+    model.n_components = K;
+    model.n_features = D;
+    model.padded_features = padded;
+    model.shift = packed.shift.data();
+    model.means = packed.means.data();
+    model.offset = packed.offset.data();
+    model.near = packed.near.data();
+    model.factor = packed.factor.data();
+    model.factor_stride = factor_stride;
+    model.intercept = packed.intercept.data();
+    model.whitened_means = packed.whitened_means.data();
+    model.half_precision =
+        covariance == Covariance::spherical ? packed.half_precision.data() : nullptr;
+    model.tied_near = all_near;
+    model.listed = packed.listed.data();
+    model.n_moments = static_cast<std::int64_t>(packed.left.size());
+    model.left = packed.left.data();
+    model.right = packed.right.data();
+    model.dense_stride =
+        round_up(model.n_moments, kernels.moment_features) * kernels.moment_components;
+    std::int64_t second = 0;
+    if (request.moments == Moments::full) second = triangle_size(D);
+    if (request.moments == Moments::diag) second = D;
+    if (request.moments == Moments::spherical) second = 1;
+    model.listed_stride = round_up(1 + D + second, 8);
+
+    const std::int64_t blocks = round_up(K, kernels.moment_components) / kernels.moment_components;
+    const bool wanted = request.moments != Moments::none;
+    packed.dense_size = wanted && any_dense ? round_up(blocks * model.dense_stride, 8) : 0;
+    packed.listed_size = wanted && any_listed ? K * model.listed_stride : 0;
+    packed.pooled_size = request.moments == Moments::tied ? triangle_size(D) : 0;
+}
+
+template void pack(const MixtureParameters&, const PassRequest&, const KernelSet<float>&,
+                   PackedModel<float>&);
+template void pack(const MixtureParameters&, const PassRequest&, const KernelSet<double>&,
+                   PackedModel<double>&);
+
+}  // namespace vbfast

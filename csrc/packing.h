@@ -1,0 +1,35 @@
+// From a family's parameters to the layout of the kernels (kernel_table.h,
+// kernels/log_joint-inl.h).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "estep.h"
+#include "kernel_table.h"
+
+namespace vbfast {
+
+template <class T>
+struct PackedModel {
+    Model<T> model;
+    std::vector<T> shift, means, offset, factor, intercept, whitened_means, half_precision;
+    std::vector<std::uint8_t> near, listed;
+    std::vector<std::int32_t> left, right;
+    std::int64_t dense_size;  // doubles of a partial statistic, by kind
+    std::int64_t listed_size;
+    std::int64_t pooled_size;
+};
+
+template <class T>
+void pack(const MixtureParameters& parameters, const PassRequest& request,
+          const KernelSet<T>& kernels, PackedModel<T>& packed);
+
+// A point amid the given points: the median of each coordinate, which a stray point does not move.
+std::vector<double> coordinate_medians(const double* points, std::int64_t n_points,
+                                       std::int64_t n_features, const std::vector<bool>& used);
+
+// Doubles that the lower triangle of a (D, D) matrix takes in block rows of eight.
+std::int64_t triangle_size(std::int64_t n_features);
+
+}  // namespace vbfast

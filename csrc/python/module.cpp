@@ -1,0 +1,19 @@
+#include <pybind11/pybind11.h>
+
+#include "dispatch.h"
+
+namespace vbfast {
+void register_build_info(pybind11::module_& module);
+void register_threads(pybind11::module_& module);
+void register_linalg(pybind11::module_& module);
+void register_estep(pybind11::module_& module);
+}  // namespace vbfast
+
+PYBIND11_MODULE(_vbfast, module) {
+    module.doc() = "Native kernels of vbfast.";
+    vbfast::kernels();  // a VBFAST_SIMD that this machine lacks is an error at import
+    vbfast::register_build_info(module);
+    vbfast::register_threads(module);
+    vbfast::register_linalg(module);
+    vbfast::register_estep(module);
+}

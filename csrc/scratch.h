@@ -1,0 +1,46 @@
+// Memory that one tile is worked on in.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <type_traits>
+
+#include "kernel_table.h"
+
+namespace vbfast {
+
+inline std::size_t aligned_size(std::size_t bytes) {
+    return (bytes + 63) / 64 * 64;
+}
+
+// Points the tile at consecutive pieces of `memory`, or only adds their sizes up where it is null.
+template <class T>
+std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows, std::int64_t K,
+                    std::int64_t D, char* memory) {
+    const std::int64_t padded = (D + 15) / 16 * 16;
+    const std::int64_t panel_rows =
+        std::clamp<std::int64_t>((40 << 10) / (padded * static_cast<std::int64_t>(sizeof(T))), 32,
+                                 std::max<std::int64_t>(32, tile_rows));
+    tile.capacity = tile_rows;
+    tile.panel_size = std::max(12 * tile_rows, panel_rows * padded);
+    std::size_t used = 0;
+    const auto take = [&](auto*& pointer, std::int64_t count) {
+        using Element = std::remove_reference_t<decltype(*pointer)>;
+        pointer = memory ? reinterpret_cast<Element*>(memory + used) : nullptr;
+        used += aligned_size(static_cast<std::size_t>(count) * sizeof(Element));
+    };
+    take(tile.features, tile_rows * (D + 2));
+    take(tile.row_major, tile_rows * padded);
+    take(tile.joint, tile_rows * K);
+    take(tile.row_max, tile_rows);
+    take(tile.row_scale, tile_rows);
+    take(tile.row_weight, tile_rows);
+    take(tile.label, tile_rows);
+    take(tile.list, tile_rows);
+    take(tile.list_weight, tile_rows);
+    take(tile.group_scratch, std::max(D * group_rows, padded));
+    take(tile.panel, tile.panel_size);
+    return used;
+}
+
+}  // namespace vbfast

@@ -1,0 +1,175 @@
+// Lanes of AVX2 with FMA. Included inside the namespace of its target only.
+#pragma once
+
+#include <immintrin.h>
+
+template <class T>
+struct Lanes;
+
+template <>
+struct Lanes<double> {
+    using Scalar = double;
+    using Mask = __m256d;
+    static constexpr int width = 4;
+    static constexpr int sums = 4;
+    __m256d v;
+
+    static Lanes zero() { return {_mm256_setzero_pd()}; }
+    static Lanes set(double a) { return {_mm256_set1_pd(a)}; }
+    static Lanes load(const double* p) { return {_mm256_loadu_pd(p)}; }
+    void store(double* p) const { _mm256_storeu_pd(p, v); }
+
+    friend Lanes operator+(Lanes a, Lanes b) { return {_mm256_add_pd(a.v, b.v)}; }
+    friend Lanes operator-(Lanes a, Lanes b) { return {_mm256_sub_pd(a.v, b.v)}; }
+    friend Lanes operator*(Lanes a, Lanes b) { return {_mm256_mul_pd(a.v, b.v)}; }
+    friend Lanes operator/(Lanes a, Lanes b) { return {_mm256_div_pd(a.v, b.v)}; }
+    friend Lanes fma(Lanes a, Lanes b, Lanes c) { return {_mm256_fmadd_pd(a.v, b.v, c.v)}; }
+    friend Lanes fnma(Lanes a, Lanes b, Lanes c) { return {_mm256_fnmadd_pd(a.v, b.v, c.v)}; }
+    friend Lanes max(Lanes a, Lanes b) { return {_mm256_max_pd(a.v, b.v)}; }
+    friend Lanes min(Lanes a, Lanes b) { return {_mm256_min_pd(a.v, b.v)}; }
+    friend Lanes sqrt(Lanes a) { return {_mm256_sqrt_pd(a.v)}; }
+
+    friend Mask less(Lanes a, Lanes b) { return _mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ); }
+    friend Mask equal(Lanes a, Lanes b) { return _mm256_cmp_pd(a.v, b.v, _CMP_EQ_OQ); }
+    static Lanes select(Mask m, Lanes a, Lanes b) { return {_mm256_blendv_pd(b.v, a.v, m)}; }
+    static unsigned bits(Mask m) { return static_cast<unsigned>(_mm256_movemask_pd(m)); }
+
+    friend Lanes round(Lanes a) {
+        return {_mm256_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+    }
+    // a * 2^n for integral n with 2^n normal: n + bias becomes the exponent field of a float64.
+    friend Lanes scale(Lanes a, Lanes n) {
+        const __m256i biased =
+            _mm256_castpd_si256(_mm256_add_pd(n.v, _mm256_set1_pd(0x1.8p52 + 1023)));
+        return {_mm256_mul_pd(a.v, _mm256_castsi256_pd(_mm256_slli_epi64(biased, 52)))};
+    }
+    static Lanes mantissa(Lanes a) {
+        const __m256i fraction =
+            _mm256_and_si256(_mm256_castpd_si256(a.v), _mm256_set1_epi64x(0x000fffffffffffff));
+        return {_mm256_castsi256_pd(
+            _mm256_or_si256(fraction, _mm256_castpd_si256(_mm256_set1_pd(1.0))))};
+    }
+    static Lanes exponent(Lanes a) {
+        const __m256i field = _mm256_srli_epi64(_mm256_castpd_si256(a.v), 52);
+        const __m256d magic = _mm256_set1_pd(0x1p52);
+        const __m256i number = _mm256_or_si256(field, _mm256_castpd_si256(magic));
+        return {_mm256_sub_pd(_mm256_castsi256_pd(number), _mm256_set1_pd(0x1p52 + 1023))};
+    }
+
+    static void add_sums(const Lanes* a, double* c) {
+        const __m256d p = _mm256_hadd_pd(a[0].v, a[1].v), q = _mm256_hadd_pd(a[2].v, a[3].v);
+        const __m256d s =
+            _mm256_add_pd(_mm256_permute2f128_pd(p, q, 0x20), _mm256_permute2f128_pd(p, q, 0x31));
+        _mm256_storeu_pd(c, _mm256_add_pd(_mm256_loadu_pd(c), s));
+    }
+
+    void add_to(double* c) const { _mm256_storeu_pd(c, _mm256_add_pd(_mm256_loadu_pd(c), v)); }
+
+    static void transpose(const double* in, long stride, double* out, long out_stride) {
+        const __m256d r0 = _mm256_loadu_pd(in), r1 = _mm256_loadu_pd(in + stride);
+        const __m256d r2 = _mm256_loadu_pd(in + 2 * stride), r3 = _mm256_loadu_pd(in + 3 * stride);
+        const __m256d a = _mm256_unpacklo_pd(r0, r1), b = _mm256_unpackhi_pd(r0, r1);
+        const __m256d c = _mm256_unpacklo_pd(r2, r3), d = _mm256_unpackhi_pd(r2, r3);
+        _mm256_storeu_pd(out, _mm256_permute2f128_pd(a, c, 0x20));
+        _mm256_storeu_pd(out + out_stride, _mm256_permute2f128_pd(b, d, 0x20));
+        _mm256_storeu_pd(out + 2 * out_stride, _mm256_permute2f128_pd(a, c, 0x31));
+        _mm256_storeu_pd(out + 3 * out_stride, _mm256_permute2f128_pd(b, d, 0x31));
+    }
+};
+
+template <>
+struct Lanes<float> {
+    using Scalar = float;
+    using Mask = __m256;
+    static constexpr int width = 8;
+    static constexpr int sums = 4;
+    __m256 v;
+
+    static Lanes zero() { return {_mm256_setzero_ps()}; }
+    static Lanes set(float a) { return {_mm256_set1_ps(a)}; }
+    static Lanes load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    void store(float* p) const { _mm256_storeu_ps(p, v); }
+
+    friend Lanes operator+(Lanes a, Lanes b) { return {_mm256_add_ps(a.v, b.v)}; }
+    friend Lanes operator-(Lanes a, Lanes b) { return {_mm256_sub_ps(a.v, b.v)}; }
+    friend Lanes operator*(Lanes a, Lanes b) { return {_mm256_mul_ps(a.v, b.v)}; }
+    friend Lanes operator/(Lanes a, Lanes b) { return {_mm256_div_ps(a.v, b.v)}; }
+    friend Lanes fma(Lanes a, Lanes b, Lanes c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
+    friend Lanes fnma(Lanes a, Lanes b, Lanes c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
+    friend Lanes max(Lanes a, Lanes b) { return {_mm256_max_ps(a.v, b.v)}; }
+    friend Lanes min(Lanes a, Lanes b) { return {_mm256_min_ps(a.v, b.v)}; }
+    friend Lanes sqrt(Lanes a) { return {_mm256_sqrt_ps(a.v)}; }
+
+    friend Mask less(Lanes a, Lanes b) { return _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ); }
+    friend Mask equal(Lanes a, Lanes b) { return _mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ); }
+    static Lanes select(Mask m, Lanes a, Lanes b) { return {_mm256_blendv_ps(b.v, a.v, m)}; }
+    static unsigned bits(Mask m) { return static_cast<unsigned>(_mm256_movemask_ps(m)); }
+
+    friend Lanes round(Lanes a) {
+        return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+    }
+    friend Lanes scale(Lanes a, Lanes n) {
+        const __m256i biased =
+            _mm256_castps_si256(_mm256_add_ps(n.v, _mm256_set1_ps(0x1.8p23f + 127)));
+        return {_mm256_mul_ps(a.v, _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23)))};
+    }
+    static Lanes mantissa(Lanes a) {
+        const __m256i fraction =
+            _mm256_and_si256(_mm256_castps_si256(a.v), _mm256_set1_epi32(0x007fffff));
+        return {_mm256_castsi256_ps(
+            _mm256_or_si256(fraction, _mm256_castps_si256(_mm256_set1_ps(1.0f))))};
+    }
+    static Lanes exponent(Lanes a) {
+        const __m256i field = _mm256_srli_epi32(_mm256_castps_si256(a.v), 23);
+        return {_mm256_sub_ps(_mm256_cvtepi32_ps(field), _mm256_set1_ps(127))};
+    }
+
+    static void add_sums(const Lanes* a, double* c) {
+        const __m256 q =
+            _mm256_hadd_ps(_mm256_hadd_ps(a[0].v, a[1].v), _mm256_hadd_ps(a[2].v, a[3].v));
+        const __m128 s = _mm_add_ps(_mm256_castps256_ps128(q), _mm256_extractf128_ps(q, 1));
+        _mm256_storeu_pd(c, _mm256_add_pd(_mm256_loadu_pd(c), _mm256_cvtps_pd(s)));
+    }
+
+    void add_to(double* c) const {
+        const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(v));
+        const __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+        _mm256_storeu_pd(c, _mm256_add_pd(_mm256_loadu_pd(c), low));
+        _mm256_storeu_pd(c + 4, _mm256_add_pd(_mm256_loadu_pd(c + 4), high));
+    }
+
+    static void transpose(const float* in, long stride, float* out, long out_stride) {
+        __m256 q[2][4];  // q[b][j]: columns j and j+4 of rows 4b..4b+3, one a 128-bit lane
+        for (int b = 0; b < 2; ++b) {
+            const float* p = in + 4 * b * stride;
+            const __m256 r0 = _mm256_loadu_ps(p), r1 = _mm256_loadu_ps(p + stride);
+            const __m256 r2 = _mm256_loadu_ps(p + 2 * stride);
+            const __m256 r3 = _mm256_loadu_ps(p + 3 * stride);
+            const __m256d lo01 = _mm256_castps_pd(_mm256_unpacklo_ps(r0, r1));
+            const __m256d hi01 = _mm256_castps_pd(_mm256_unpackhi_ps(r0, r1));
+            const __m256d lo23 = _mm256_castps_pd(_mm256_unpacklo_ps(r2, r3));
+            const __m256d hi23 = _mm256_castps_pd(_mm256_unpackhi_ps(r2, r3));
+            q[b][0] = _mm256_castpd_ps(_mm256_unpacklo_pd(lo01, lo23));
+            q[b][1] = _mm256_castpd_ps(_mm256_unpackhi_pd(lo01, lo23));
+            q[b][2] = _mm256_castpd_ps(_mm256_unpacklo_pd(hi01, hi23));
+            q[b][3] = _mm256_castpd_ps(_mm256_unpackhi_pd(hi01, hi23));
+        }
+        for (int j = 0; j < 4; ++j) {
+            _mm256_storeu_ps(out + j * out_stride, _mm256_permute2f128_ps(q[0][j], q[1][j], 0x20));
+            _mm256_storeu_ps(out + (j + 4) * out_stride,
+                             _mm256_permute2f128_ps(q[0][j], q[1][j], 0x31));
+        }
+    }
+};
+
+// 16 registers: blocks of 12 accumulators leave room for the operands.
+struct Blocking {
+    static constexpr int row_vectors = 2;
+    static constexpr int factor_columns = 6;
+    static constexpr int diag_components = 4;
+    static constexpr int distance_components = 4;
+    static constexpr int moment_components = 4;
+    static constexpr int moment_features = 3;
+    static constexpr int outer_rows = 4;
+    static constexpr int outer_vectors = 3;
+};

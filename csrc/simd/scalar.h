@@ -1,0 +1,63 @@
+// One lane: for processors that no other header knows. Included inside the namespace of its target
+// only.
+#pragma once
+
+#include <cmath>
+
+template <class T>
+struct Lanes {
+    using Scalar = T;
+    using Mask = bool;
+    static constexpr int width = 1;
+    static constexpr int sums = 1;
+    T v;
+
+    static Lanes zero() { return {T(0)}; }
+    static Lanes set(T a) { return {a}; }
+    static Lanes load(const T* p) { return {*p}; }
+    void store(T* p) const { *p = v; }
+
+    friend Lanes operator+(Lanes a, Lanes b) { return {a.v + b.v}; }
+    friend Lanes operator-(Lanes a, Lanes b) { return {a.v - b.v}; }
+    friend Lanes operator*(Lanes a, Lanes b) { return {a.v * b.v}; }
+    friend Lanes operator/(Lanes a, Lanes b) { return {a.v / b.v}; }
+    friend Lanes fma(Lanes a, Lanes b, Lanes c) { return {a.v * b.v + c.v}; }
+    friend Lanes fnma(Lanes a, Lanes b, Lanes c) { return {c.v - a.v * b.v}; }
+    friend Lanes max(Lanes a, Lanes b) { return {a.v > b.v ? a.v : b.v}; }
+    friend Lanes min(Lanes a, Lanes b) { return {a.v < b.v ? a.v : b.v}; }
+    friend Lanes sqrt(Lanes a) { return {static_cast<T>(::sqrt(static_cast<double>(a.v)))}; }
+
+    friend Mask less(Lanes a, Lanes b) { return a.v < b.v; }
+    friend Mask equal(Lanes a, Lanes b) { return a.v == b.v; }
+    static Lanes select(Mask m, Lanes a, Lanes b) { return m ? a : b; }
+    static unsigned bits(Mask m) { return m ? 1u : 0u; }
+
+    friend Lanes round(Lanes a) { return {static_cast<T>(::nearbyint(static_cast<double>(a.v)))}; }
+    friend Lanes scale(Lanes a, Lanes n) {
+        return {static_cast<T>(::ldexp(static_cast<double>(a.v), static_cast<int>(n.v)))};
+    }
+    static Lanes mantissa(Lanes a) {
+        int e;
+        return {static_cast<T>(2 * ::frexp(static_cast<double>(a.v), &e))};
+    }
+    static Lanes exponent(Lanes a) {
+        int e;
+        ::frexp(static_cast<double>(a.v), &e);
+        return {static_cast<T>(e - 1)};
+    }
+
+    static void add_sums(const Lanes* a, double* c) { c[0] += static_cast<double>(a[0].v); }
+    void add_to(double* c) const { c[0] += static_cast<double>(v); }
+    static void transpose(const T* in, long, T* out, long) { out[0] = in[0]; }
+};
+
+struct Blocking {
+    static constexpr int row_vectors = 4;
+    static constexpr int factor_columns = 2;
+    static constexpr int diag_components = 2;
+    static constexpr int distance_components = 2;
+    static constexpr int moment_components = 4;
+    static constexpr int moment_features = 2;
+    static constexpr int outer_rows = 4;
+    static constexpr int outer_vectors = 2;
+};

@@ -1,0 +1,22 @@
+#include <math.h>
+
+#include <cstdint>
+
+#include <immintrin.h>
+#include "kernel_table.h"
+
+namespace vbfast {
+namespace avx2 {
+namespace {
+
+#include "simd/avx2.h"
+// The lanes first: every kernel is written over them.
+#include "kernels/all-inl.h"
+
+}  // namespace
+
+extern const KernelTable table;
+const KernelTable table = {"avx2", kernel_set<float>, kernel_set<double>};
+
+}  // namespace avx2
+}  // namespace vbfast

@@ -1,0 +1,22 @@
+#include <math.h>
+
+#include <cstdint>
+
+#include <immintrin.h>
+#include "kernel_table.h"
+
+namespace vbfast {
+namespace avx512 {
+namespace {
+
+#include "simd/avx512.h"
+// The lanes first: every kernel is written over them.
+#include "kernels/all-inl.h"
+
+}  // namespace
+
+extern const KernelTable table;
+const KernelTable table = {"avx512", kernel_set<float>, kernel_set<double>};
+
+}  // namespace avx512
+}  // namespace vbfast

@@ -1,0 +1,30 @@
+#include <math.h>
+
+#include <cstdint>
+
+#include "kernel_table.h"
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#else
+#include <cmath>
+#endif
+
+namespace vbfast {
+namespace baseline {
+namespace {
+
+#if defined(__SSE2__)
+#include "simd/sse2.h"
+#else
+#include "simd/scalar.h"
+#endif
+// The lanes first: every kernel is written over them.
+#include "kernels/all-inl.h"
+
+}  // namespace
+
+extern const KernelTable table;
+const KernelTable table = {"baseline", kernel_set<float>, kernel_set<double>};
+
+}  // namespace baseline
+}  // namespace vbfast

@@ -1,0 +1,22 @@
+#include <math.h>
+
+#include <cstdint>
+
+#include <arm_neon.h>
+#include "kernel_table.h"
+
+namespace vbfast {
+namespace neon {
+namespace {
+
+#include "simd/neon.h"
+// The lanes first: every kernel is written over them.
+#include "kernels/all-inl.h"
+
+}  // namespace
+
+extern const KernelTable table;
+const KernelTable table = {"neon", kernel_set<float>, kernel_set<double>};
+
+}  // namespace neon
+}  // namespace vbfast

@@ -1,0 +1,41 @@
+// The pool of threads. Fork-safe, serial inside another parallel region, interruptible.
+//
+// A call hands out task numbers in order to the calling thread and to waiting workers. Nothing may
+// depend on which worker ran a task, only scratch memory may: that is what makes results the same
+// for every number of threads.
+#pragma once
+
+#include <cstdint>
+
+namespace vbfast {
+
+// Asked by the calling thread, at most every 50 ms, whether to give up (Python: a pending signal).
+struct Interrupt {
+    bool (*requested)(void* context);
+    void* context;
+};
+
+class Region;
+
+using TaskFunction = void (*)(void* context, std::int64_t task, int worker, Region& region);
+
+enum class RunStatus { finished, interrupted };
+
+// Runs tasks 0 to n_tasks - 1 on up to num_threads threads (0: the default). Workers are numbered
+// from zero, the calling thread being worker 0. A call from within a task, or while another thread
+// has the pool, runs serially on the caller.
+RunStatus parallel_for(std::int64_t n_tasks, int num_threads, TaskFunction function, void* context,
+                       const Interrupt* interrupt);
+
+// True once the region was interrupted: long tasks ask between tiles and return early.
+bool stop_requested(Region& region, int worker);
+
+// Processors that this process may use: affinity and control-group quota, at least one.
+int available_threads();
+
+// The number of threads of a call that does not say: set_num_threads, else VBFAST_NUM_THREADS, else
+// OMP_NUM_THREADS, else available_threads().
+int get_num_threads();
+void set_num_threads(int num_threads);  // 0 goes back to the default
+
+}  // namespace vbfast

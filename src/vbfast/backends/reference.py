@@ -1,0 +1,306 @@
+"""The E-step contract in plain NumPy and float64: the oracle of the other backends' tests.
+
+Written for reading: every line is a formula of the contract, nothing is fused, and float32 rows are
+computed in float64. A tile of rows is worked on at a time, so that memory stays bounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vbfast.engine.contract import (
+    Backend,
+    Float64Array,
+    KernelParams,
+    NonFiniteRowError,
+    Pass,
+    PassResult,
+    Request,
+    RowBlock,
+    RowOutputs,
+    SeedingPass,
+    Statistics,
+    StatisticsKind,
+)
+from vbfast.engine.plan import Plan
+
+
+def log_joint(X: Float64Array, params: KernelParams) -> Float64Array:
+    """Return ``l_nk = offset_k - 1/2 ||(x_n - mu_k) P_k||^2``, shape (n_rows, n_components)."""
+    result = np.empty((X.shape[0], params.n_components))
+    for k in range(params.n_components):
+        centred = X - params.means[k]
+        if params.covariance_type == "full":
+            whitened = centred @ params.precision_cholesky[k]
+        elif params.covariance_type == "tied":
+            whitened = centred @ params.precision_cholesky
+        else:  # a vector of length D ('diag') or a number ('spherical')
+            whitened = centred * params.precision_cholesky[k]
+        result[:, k] = params.offset[k] - 0.5 * np.sum(whitened**2, axis=1)
+    return result
+
+
+def log_sum_exp(log_joints: Float64Array) -> Float64Array:
+    """Return ``log sum_k exp(l_nk)`` of each row: -inf for nothing but -inf, +inf for any +inf."""
+    largest = np.max(log_joints, axis=1)
+    shift = np.where(np.isfinite(largest), largest, 0.0)
+    total = np.sum(np.exp(log_joints - shift[:, np.newaxis]), axis=1)
+    return np.asarray(shift + np.log(total))
+
+
+def log_posterior(log_joints: Float64Array, log_evidence: Float64Array) -> Float64Array:
+    """Return ``log p(z_n = k | x_n) = l_nk - log p(x_n)``.
+
+    A row of nothing but -inf has no posterior: its entries are -inf, so that it counts nowhere. The
+    components of a row that are at +inf share its mass equally, the others have none.
+    """
+    infinite = log_joints == np.inf
+    shared = -np.log(np.maximum(infinite.sum(axis=1, keepdims=True), 1))
+    finite_evidence = np.where(np.isfinite(log_evidence), log_evidence, 0.0)
+    result = np.where(infinite, shared, log_joints - finite_evidence[:, np.newaxis])
+    has_infinite = infinite.any(axis=1, keepdims=True)
+    return np.asarray(np.where(has_infinite & ~infinite, -np.inf, result))
+
+
+def one_hot(labels: npt.NDArray[np.int64], n_components: int) -> Float64Array:
+    """Return ``q_nk`` of shape (n_rows, n_components): one at the label, nothing for -1."""
+    return np.asarray(labels[:, np.newaxis] == np.arange(n_components), dtype=np.float64)
+
+
+def times(q: Float64Array, value: Float64Array) -> Float64Array:
+    """Return ``q * value`` with zero wherever ``q`` is zero, as 0 log 0 = 0 demands."""
+    return np.multiply(q, value, out=np.zeros_like(q), where=q > 0)
+
+
+class _Sums:
+    """What one partition has added up."""
+
+    def __init__(self, params: KernelParams, kind: StatisticsKind | None) -> None:
+        K, D = params.means.shape
+        self.total_weight = 0.0
+        self.log_evidence = 0.0
+        self.expected_log_joint = 0.0
+        self.entropy = 0.0
+        self.kl = 0.0
+        self.weight = np.zeros(K)
+        self.first = np.zeros((K, D))
+        shapes = {"full": (K, D, D), "tied": (D, D), "diag": (K, D), "spherical": (K,)}
+        self.second = np.zeros(shapes[kind]) if kind in shapes else None
+
+    def merge(self, other: _Sums) -> None:
+        self.total_weight += other.total_weight
+        self.log_evidence += other.log_evidence
+        self.expected_log_joint += other.expected_log_joint
+        self.entropy += other.entropy
+        self.kl += other.kl
+        self.weight += other.weight
+        self.first += other.first
+        if self.second is not None and other.second is not None:
+            self.second += other.second
+
+
+class _ReferencePass:
+    """A pass over the rows; the formulae are DESIGN section 2's."""
+
+    def __init__(
+        self, params: KernelParams, request: Request, plan: Plan, outputs: RowOutputs
+    ) -> None:
+        self._params = params
+        self._request = request
+        self._plan = plan
+        self._outputs = outputs
+        self._partitions = [_Sums(params, request.statistics) for _ in range(plan.n_partitions)]
+
+    def run(self, blocks: Sequence[RowBlock], num_threads: int) -> None:  # noqa: ARG002
+        """Process blocks one after another."""
+        _check_finite(blocks)
+        for block in blocks:
+            for first in range(0, len(block.rows), self._plan.tile_rows):
+                self._run_tile(block, slice(first, first + self._plan.tile_rows))
+
+    def _run_tile(self, block: RowBlock, tile: slice) -> None:
+        X = np.array(block.rows[tile], dtype=np.float64, order="C")
+        weights = np.ones(len(X)) if block.weights is None else block.weights[tile]
+        K = self._params.n_components
+
+        with np.errstate(over="ignore", divide="ignore"):  # distances to +inf, log 0
+            log_joints = log_joint(X, self._params)
+            log_evidence = log_sum_exp(log_joints)
+            log_post = log_posterior(log_joints, log_evidence)
+            labels = np.argmax(log_joints, axis=1)
+            if self._request.assignment == "posterior":
+                q, log_q = np.exp(log_post), log_post
+            else:
+                hard = self._request.assignment == "hard"
+                q = one_hot(labels, K) if hard else _given(block, tile, K)
+                log_q = np.log(q)
+
+        log_ratio = np.subtract(log_q, log_post, out=np.zeros_like(q), where=q > 0)
+        impossible = log_evidence == -np.inf
+        expected = np.where(impossible, -np.inf, times(q, log_joints).sum(axis=1))
+        entropy = np.where(impossible, 0.0, -times(q, log_q).sum(axis=1))
+        kl = np.where(impossible, 0.0, times(q, log_ratio).sum(axis=1))
+
+        start = block.start + tile.start
+        rows = slice(start, start + len(X))
+        for array, values in (
+            (self._outputs.log_evidence, log_evidence),
+            (self._outputs.labels, labels),
+            (self._outputs.resp, q),
+            (self._outputs.entropy, entropy),
+            (self._outputs.expected_log_joint, expected),
+        ):
+            if array is not None:
+                array[rows] = values
+
+        sums = self._partitions[block.partition]
+        sums.total_weight += float(weights.sum())
+        sums.log_evidence += _weighted_sum(weights, log_evidence)
+        sums.expected_log_joint += _weighted_sum(weights, expected)
+        sums.entropy += _weighted_sum(weights, entropy)
+        sums.kl += _weighted_sum(weights, kl)
+        if self._request.statistics is not None:
+            self._add_statistics(sums, X, weights[:, np.newaxis] * q)
+
+    def _add_statistics(self, sums: _Sums, X: Float64Array, r: Float64Array) -> None:
+        kind = self._request.statistics
+        sums.weight += r.sum(axis=0)
+        for k, centre in enumerate(self._params.means):
+            d = X - centre
+            rd = r[:, k, np.newaxis] * d
+            sums.first[k] += rd.sum(axis=0)
+            if sums.second is None:
+                continue
+            if kind == "full":
+                sums.second[k] += rd.T @ d
+            elif kind == "tied":
+                sums.second += rd.T @ d
+            elif kind == "diag":
+                sums.second[k] += (rd * d).sum(axis=0)
+            else:
+                sums.second[k] += (rd * d).mean(axis=1).sum()
+
+    def finish(self) -> PassResult:
+        """Add the partitions up in their order."""
+        request = self._request
+        total = _Sums(self._params, request.statistics)
+        for partition in self._partitions:
+            total.merge(partition)
+        statistics = None
+        if request.statistics is not None:
+            second = total.second
+            if second is not None and request.statistics in ("full", "tied"):
+                second = 0.5 * (second + second.swapaxes(-1, -2))
+            statistics = Statistics(
+                request.statistics, self._params.means, total.weight, total.first, second
+            )
+        nan = float("nan")
+        posterior = request.assignment == "posterior"
+        return PassResult(
+            total_weight=total.total_weight,
+            log_evidence=total.log_evidence if posterior or request.entropy else nan,
+            expected_log_joint=nan
+            if posterior and not request.entropy
+            else total.expected_log_joint,
+            entropy=total.entropy if request.entropy else nan,
+            kl=total.kl if request.entropy else nan,
+            statistics=statistics,
+        )
+
+
+class _ReferenceSeedingPass:
+    """Sums of squared distances to the closest of the centres so far and one candidate."""
+
+    def __init__(self, candidates: Float64Array, plan: Plan, update: bool) -> None:
+        self._candidates = candidates
+        self._update = update
+        self._partitions = np.zeros((plan.n_partitions, len(candidates)))
+        self._tile_rows = plan.tile_rows
+
+    def run(
+        self,
+        blocks: Sequence[RowBlock],
+        closest: Sequence[Float64Array],
+        num_threads: int,  # noqa: ARG002
+    ) -> None:
+        """Process blocks one after another."""
+        _check_finite(blocks)
+        for block, block_closest in zip(blocks, closest, strict=True):
+            for first in range(0, len(block.rows), self._tile_rows):
+                self._run_tile(block, slice(first, first + self._tile_rows), block_closest)
+
+    def _run_tile(self, block: RowBlock, tile: slice, closest: Float64Array) -> None:
+        X = np.array(block.rows[tile], dtype=np.float64, order="C")
+        weights = np.ones(len(X)) if block.weights is None else block.weights[tile]
+        for index, candidate in enumerate(self._candidates):
+            with np.errstate(over="ignore"):
+                distance = np.minimum(closest[tile], np.sum((X - candidate) ** 2, axis=1))
+            self._partitions[block.partition, index] += _weighted_sum(weights, distance)
+            if self._update:
+                closest[tile] = distance
+
+    def finish(self) -> Float64Array:
+        """Add the partitions up in their order."""
+        potentials = np.zeros(len(self._candidates))
+        for partition in self._partitions:
+            potentials += partition
+        return potentials
+
+
+class ReferenceBackend:
+    """See the module's docstring. One thread, whatever it is asked for."""
+
+    name = "reference"
+
+    def begin(
+        self,
+        params: KernelParams,
+        request: Request,
+        plan: Plan,
+        outputs: RowOutputs | None = None,
+        workspace: Any = None,  # noqa: ARG002
+    ) -> Pass:
+        """Start a pass."""
+        return _ReferencePass(params, request, plan, outputs or RowOutputs())
+
+    def begin_seeding(
+        self, candidates: Float64Array, plan: Plan, *, update: bool = False
+    ) -> SeedingPass:
+        """Start a k-means++ pass."""
+        return _ReferenceSeedingPass(candidates, plan, update)
+
+    def workspace(self) -> None:
+        """Nothing is kept between passes."""
+
+
+def create_backend() -> Backend:
+    """Return the backend, for :func:`vbfast.backends.get_backend`."""
+    return ReferenceBackend()
+
+
+def _given(block: RowBlock, tile: slice, n_components: int) -> Float64Array:
+    if block.resp is None:
+        raise ValueError("a 'given' pass needs RowBlock.resp")
+    resp = block.resp[tile]
+    if resp.ndim == 1:
+        return one_hot(resp.astype(np.int64), n_components)
+    return resp.astype(np.float64)
+
+
+def _weighted_sum(weights: Float64Array, values: Float64Array) -> float:
+    return float(times(weights, values).sum())
+
+
+def _check_finite(blocks: Sequence[RowBlock]) -> None:
+    """Raise for the first row, of all blocks, that is not finite: also where its weight is zero."""
+    bad = [
+        block.start + int(np.argmin(finite))
+        for block in blocks
+        if not (finite := np.isfinite(block.rows).all(axis=1)).all()
+    ]
+    if bad:
+        raise NonFiniteRowError(min(bad))

@@ -1,0 +1,36 @@
+"""``vbfast score``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vbfast.cli.data import load_rows
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the subcommand."""
+    parser = subparsers.add_parser("score", help="evidence of rows under a fitted mixture")
+    parser.add_argument("model", type=Path, metavar="MODEL.npz")
+    parser.add_argument("data", type=Path, metavar="DATA", help=".npy, .npz, .csv or .parquet")
+    parser.add_argument("--key", help="array of an .npz file")
+    parser.add_argument("-o", "--output", type=Path, metavar="FILE.npy", help="evidence by row")
+    parser.add_argument("--labels", type=Path, metavar="FILE.npy", help="component by row")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the mean evidence and write what was asked for."""
+    from vbfast.cli.model_file import load_model
+
+    model = load_model(options.model)
+    rows = load_rows(options.data, options.key)
+    evidence = model.score_samples(rows)
+    print(f"evidence {evidence.mean():.6f} nats a row, {len(evidence)} rows")
+    if options.output is not None:
+        np.save(options.output, evidence)
+    if options.labels is not None:
+        np.save(options.labels, model.predict(rows))

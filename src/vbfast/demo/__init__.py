@@ -1,0 +1,1 @@
+"""A mixture of photograph patches, and what it is good for."""

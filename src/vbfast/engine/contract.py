@@ -1,0 +1,252 @@
+"""The E-step contract: what a pass over the rows is given and what it returns.
+
+A *pass* visits every row once. For row ``n`` and component ``k`` it evaluates the log-joint
+
+    l_nk = offset_k - 1/2 || (x_n - mu_k) P_k ||^2
+
+with ``P_k`` the precision Cholesky factor, forms the responsibilities ``q_nk`` (local step), and
+adds up the sufficient statistics (summary step). Maximum-likelihood and variational mixtures differ
+only in ``offset`` and in the scale of ``P_k``: an expected log-joint is a log-joint with other
+constants (Bishop 2006, eq. 10.46 and 10.64-10.65).
+
+Nothing here computes; the backends do (:mod:`vbfast.backends`), and :mod:`vbfast.engine.engine`
+drives them over the row blocks that :mod:`vbfast.engine.plan` fixes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating[Any]]
+Float64Array = npt.NDArray[np.float64]
+CovarianceType = Literal["full", "tied", "diag", "spherical"]
+StatisticsKind = Literal["full", "tied", "diag", "spherical", "means"]
+Assignment = Literal["posterior", "hard", "given"]
+
+COVARIANCE_TYPES: tuple[CovarianceType, ...] = ("full", "tied", "diag", "spherical")
+
+
+@dataclass(frozen=True)
+class KernelParams:
+    """Parameters of the log-joint ``l_nk = offset_k - 1/2 ||(x_n - means_k) P_k||^2``, all float64.
+
+    Attributes
+    ----------
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    offset : ndarray of shape (n_components,)
+        Everything in the log-joint that does not depend on the row, in nats; ``-inf`` for a
+        component of zero weight.
+    means : ndarray of shape (n_components, n_features)
+    precision_cholesky : ndarray
+        Upper triangular ``P`` with ``P @ P.T`` the precision. Shape (K, D, D) for 'full', (D, D)
+        for 'tied', (K, D) for 'diag' and (K,) for 'spherical'.
+    """
+
+    covariance_type: CovarianceType
+    offset: Float64Array
+    means: Float64Array
+    precision_cholesky: Float64Array
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return int(self.means.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return int(self.means.shape[1])
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a pass is asked for.
+
+    Attributes
+    ----------
+    assignment : {'posterior', 'hard', 'given'}
+        'posterior': ``q = softmax(l)``. 'hard': all mass on the first component of largest ``l``
+        (k-means). 'given': ``q`` is read from :attr:`RowBlock.resp`.
+    statistics : {'full', 'tied', 'diag', 'spherical', 'means'} or None
+        Which second moments to add up; 'means' stops at the first moments.
+    entropy : bool
+        Whether the sums of entropy, expected log-joint and KL are wanted. Without it a 'posterior'
+        pass returns the evidence alone. 'hard' and 'given' passes always return the expected
+        log-joint.
+    """
+
+    assignment: Assignment = "posterior"
+    statistics: StatisticsKind | None = None
+    entropy: bool = False
+
+
+@dataclass
+class RowOutputs:
+    """Arrays that a pass fills row by row; ``None`` where an output is not wanted.
+
+    Attributes
+    ----------
+    log_evidence : ndarray of shape (n_samples,), dtype of the computation, optional
+        ``log p(x_n) = logsumexp_k l_nk``.
+    labels : ndarray of shape (n_samples,), int64, optional
+        The first component of largest ``l_nk``.
+    resp : ndarray of shape (n_samples, n_components), dtype of the computation, C order, optional
+        ``q_nk``, exact also where it is too small to matter for the statistics.
+    entropy : ndarray of shape (n_samples,), dtype of the computation, optional
+        ``H[q_n]`` in nats.
+    expected_log_joint : ndarray of shape (n_samples,), dtype of the computation, optional
+        ``sum_k q_nk l_nk``.
+    """
+
+    log_evidence: FloatArray | None = None
+    labels: npt.NDArray[np.int64] | None = None
+    resp: FloatArray | None = None
+    entropy: FloatArray | None = None
+    expected_log_joint: FloatArray | None = None
+
+
+@dataclass(frozen=True)
+class RowBlock:
+    """Consecutive rows of one partition, in memory.
+
+    Attributes
+    ----------
+    partition : int
+        The partial statistic that these rows are added to. A partition's blocks come in row order.
+    start : int
+        Index of the first row in the whole data, a multiple of ``plan.tile_rows`` from the start of
+        the partition.
+    rows : ndarray of shape (n_rows, n_features), any strides
+        In the dtype of the computation, float32 or float64.
+    weights : ndarray of shape (n_rows,), float64, C order, or None
+        ``None`` means one each.
+    resp : ndarray of shape (n_rows, n_components) in the dtype of the computation, C order,
+        or of shape (n_rows,), int64, or None
+        The given ``q``; as labels where one-dimensional, with -1 for a row without a component.
+    """
+
+    partition: int
+    start: int
+    rows: FloatArray
+    weights: Float64Array | None = None
+    resp: FloatArray | npt.NDArray[np.int64] | None = None
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Sufficient statistics about fixed centres, float64.
+
+    With ``r = w_n q_nk`` and ``d = x_n - centres_k``:
+
+    Attributes
+    ----------
+    kind : {'full', 'tied', 'diag', 'spherical', 'means'}
+    centres : ndarray of shape (n_components, n_features)
+    weight : ndarray of shape (n_components,)
+        ``N_k = sum_n r``.
+    first : ndarray of shape (n_components, n_features)
+        ``sum_n r d``.
+    second : ndarray or None
+        'full': ``sum_n r d d^T``, shape (K, D, D), symmetric; 'tied': the same summed over k,
+        shape (D, D); 'diag': ``sum_n r d^2``, shape (K, D); 'spherical': its mean over the
+        features, shape (K,).
+    """
+
+    kind: StatisticsKind
+    centres: Float64Array
+    weight: Float64Array
+    first: Float64Array
+    second: Float64Array | None
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """Sums over all rows, weighted by ``w_n``; nats. A term that was not asked for is NaN.
+
+    Attributes
+    ----------
+    total_weight : float
+        ``sum_n w_n``.
+    log_evidence, expected_log_joint, entropy, kl : float
+        Weighted sums of the terms of DESIGN section 2.
+    statistics : Statistics or None
+    """
+
+    total_weight: float
+    log_evidence: float
+    expected_log_joint: float
+    entropy: float
+    kl: float
+    statistics: Statistics | None
+
+
+class NonFiniteRowError(ValueError):
+    """A pass met a row with NaN or infinity. ``row`` is its index in the whole data."""
+
+    def __init__(self, row: int) -> None:
+        super().__init__(f"row {row} has a value that is NaN or infinite")
+        self.row = row
+
+
+class Pass(Protocol):
+    """One pass in progress. Not reusable after :meth:`finish`."""
+
+    def run(self, blocks: Sequence[RowBlock], num_threads: int) -> None:
+        """Process blocks of distinct partitions, in parallel.
+
+        Raises
+        ------
+        NonFiniteRowError
+            If a row is not finite; the lowest such index among the blocks.
+        KeyboardInterrupt
+            If a signal handler raised it while the kernel ran.
+        """
+
+    def finish(self) -> PassResult:
+        """Merge the partitions in their fixed order and return the sums."""
+
+
+class SeedingPass(Protocol):
+    """One pass of k-means++ seeding over squared distances (Arthur and Vassilvitskii 2007)."""
+
+    def run(
+        self, blocks: Sequence[RowBlock], closest: Sequence[Float64Array], num_threads: int
+    ) -> None:
+        """Visit blocks, each with its slice of ``closest`` (float64, C order).
+
+        With ``candidates`` of shape (L, D), adds ``w_n min(closest_n, ||x_n - c_l||^2)`` to
+        potential ``l``; when the pass was begun with ``update=True`` (then L = 1) it also writes
+        that minimum back into ``closest``. Raises as :meth:`Pass.run`.
+        """
+
+    def finish(self) -> Float64Array:
+        """Return the potentials, shape (L,), merged over partitions in their fixed order."""
+
+
+class Backend(Protocol):
+    """What executes passes: 'native', 'numba', 'reference'."""
+
+    name: str
+
+    def begin(
+        self,
+        params: KernelParams,
+        request: Request,
+        plan: Any,
+        outputs: RowOutputs | None = None,
+        workspace: Any = None,
+    ) -> Pass:
+        """Start a pass, in memory that :meth:`workspace` returned."""
+
+    def begin_seeding(
+        self, candidates: Float64Array, plan: Any, *, update: bool = False
+    ) -> SeedingPass:
+        """Start a k-means++ pass."""
+
+    def workspace(self) -> Any:
+        """Memory that the passes of one fit reuse."""

@@ -1,0 +1,206 @@
+"""Runs passes: plans the blocking, feeds row blocks to the backend in use, returns its sums.
+
+Rows in memory go to the backend at once, one block a partition. Rows (or responsibilities) that
+have to be read or made go in rounds: each round holds the next tiles of every unfinished partition,
+so that the backend's threads have work, and few bytes at a time are in memory. Either way a
+partition's tiles are the same and are added up in the same order, hence the bits are too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from vbfast.backends import get_backend
+from vbfast.engine.config import current_backend, current_num_threads
+from vbfast.engine.contract import (
+    Float64Array,
+    KernelParams,
+    NonFiniteRowError,
+    PassResult,
+    Request,
+    RowBlock,
+    RowOutputs,
+)
+from vbfast.engine.plan import Plan, make_plan
+from vbfast.engine.responsibilities import RespSource, as_resp_source
+from vbfast.engine.rows import RowSource
+
+ROUND_BYTES = 32 << 20
+
+
+def run_pass(
+    source: RowSource,
+    params: KernelParams,
+    request: Request,
+    *,
+    sample_weight: Float64Array | None = None,
+    resp: Any = None,
+    outputs: RowOutputs | None = None,
+    workspace: Any = None,
+) -> PassResult:
+    """Visit every row once with the backend in use.
+
+    Parameters
+    ----------
+    source : RowSource
+        From :func:`vbfast.engine.rows.as_row_source`.
+    params : KernelParams
+    request : Request
+    sample_weight : ndarray of shape (n_samples,), float64, optional
+        From :func:`vbfast.engine.weights.as_sample_weight`.
+    resp : array-like of shape (n_samples, n_components) or (n_samples,), optional
+        The given ``q`` of a 'given' pass: distributions, or labels with -1 for a row without a
+        component, or a :class:`~vbfast.engine.responsibilities.RespSource`.
+    outputs : RowOutputs, optional
+        Arrays to be filled.
+    workspace : object, optional
+        What :func:`new_workspace` returned, to be used by one pass at a time: memory kept between
+        passes.
+
+    Returns
+    -------
+    PassResult
+
+    Raises
+    ------
+    NonFiniteRowError
+        If a row is not finite; the first such row.
+    ValueError
+        If the number of features differs, or ``resp`` is missing, superfluous or no distribution.
+    KeyboardInterrupt
+        If the user interrupts; ``outputs`` is then partly filled.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.engine.contract import KernelParams, Request
+    >>> from vbfast.engine.engine import run_pass
+    >>> from vbfast.engine.rows import as_row_source
+    >>> X = np.array([[0.0], [2.0]])
+    >>> params = KernelParams("spherical", np.zeros(1), np.zeros((1, 1)), np.ones(1))
+    >>> result = run_pass(as_row_source(X), params, Request(statistics="diag"))
+    >>> result.log_evidence, result.statistics.second
+    (-2.0, array([[4.]]))
+    """
+    if source.n_features != params.n_features:
+        raise ValueError(
+            f"X has {source.n_features} features, but the model has {params.n_features}"
+        )
+    if (resp is not None) != (request.assignment == "given"):
+        raise ValueError(f"resp does not go with assignment {request.assignment!r}")
+    resp_source = None
+    if resp is not None:
+        resp_source = as_resp_source(resp, source.n_samples, params.n_components, source.dtype)
+    plan = make_plan(
+        source.n_samples,
+        source.n_features,
+        params.n_components,
+        source.dtype,
+        request.statistics,
+    )
+    running = get_backend(current_backend()).begin(params, request, plan, outputs, workspace)
+    row_values = source.n_features + (0 if resp_source is None else params.n_components)
+    for blocks in _rounds(source, plan, row_values, sample_weight, resp_source):
+        try:
+            running.run(blocks, current_num_threads())
+        except NonFiniteRowError as error:
+            raise NonFiniteRowError(_first_non_finite(source, plan, error.row)) from None
+    return running.finish()
+
+
+def run_seeding(
+    source: RowSource,
+    candidates: Float64Array,
+    closest: Float64Array,
+    *,
+    sample_weight: Float64Array | None = None,
+    update: bool = False,
+) -> Float64Array:
+    """Weigh candidates for the next centre of k-means++ (Arthur and Vassilvitskii 2007).
+
+    Parameters
+    ----------
+    source : RowSource
+    candidates : ndarray of shape (n_candidates, n_features), float64
+    closest : ndarray of shape (n_samples,), float64, C order
+        Squared distance of each row to the closest centre so far; infinity before the first.
+    sample_weight : ndarray of shape (n_samples,), float64, optional
+    update : bool
+        Whether the only candidate is taken: ``closest`` is then lowered in place.
+
+    Returns
+    -------
+    potentials : ndarray of shape (n_candidates,)
+        ``sum_n w_n min(closest_n, ||x_n - c_l||^2)`` for each candidate ``l``.
+
+    Raises
+    ------
+    NonFiniteRowError
+        If a row is not finite; the first such row.
+    KeyboardInterrupt
+        If the user interrupts; ``closest`` is then partly updated.
+    """
+    n_candidates, n_features = candidates.shape
+    plan = make_plan(source.n_samples, n_features, n_candidates, source.dtype, None)
+    running = get_backend(current_backend()).begin_seeding(candidates, plan, update=update)
+    for blocks in _rounds(source, plan, n_features, sample_weight, None):
+        slices = [closest[block.start : block.start + len(block.rows)] for block in blocks]
+        try:
+            running.run(blocks, slices, current_num_threads())
+        except NonFiniteRowError as error:
+            raise NonFiniteRowError(_first_non_finite(source, plan, error.row)) from None
+    return running.finish()
+
+
+def new_workspace() -> Any:
+    """Return memory that the passes of one fit reuse, from the backend in use."""
+    return get_backend(current_backend()).workspace()
+
+
+def _rounds(
+    source: RowSource,
+    plan: Plan,
+    row_values: int,
+    sample_weight: Float64Array | None,
+    resp: RespSource | None,
+) -> Iterator[list[RowBlock]]:
+    """Yield the blocks of each round: all rows at once where they are in memory.
+
+    ``row_values`` is how many numbers of the computation's dtype a row takes.
+    """
+    longest = max(np.diff(plan.bounds).tolist())
+    if source.in_memory is None or (resp is not None and not resp.in_memory):
+        rows_of_round = ROUND_BYTES // (row_values * plan.dtype.itemsize)
+        tiles = max(1, rows_of_round // plan.n_partitions // plan.tile_rows)
+        step = tiles * plan.tile_rows
+    else:
+        step = longest
+    for offset in range(0, longest, step):
+        blocks = []
+        for partition in range(plan.n_partitions):
+            start = plan.bounds[partition] + offset
+            stop = min(start + step, plan.bounds[partition + 1])
+            if start < stop:
+                blocks.append(
+                    RowBlock(
+                        partition,
+                        start,
+                        source.block(start, stop),
+                        None if sample_weight is None else sample_weight[start:stop],
+                        None if resp is None else resp.block(start, stop),
+                    )
+                )
+        yield blocks
+
+
+def _first_non_finite(source: RowSource, plan: Plan, row: int) -> int:
+    """Return the first row that is not finite, given one: a later round may hold an earlier row."""
+    for start in range(0, row, plan.tile_rows):
+        rows = source.block(start, min(start + plan.tile_rows, row))
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
+            return start + int(np.argmin(finite))
+    return row

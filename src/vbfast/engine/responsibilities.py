@@ -1,0 +1,119 @@
+"""Responsibilities that a caller gives: checked and converted block by block, never as a whole."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from vbfast.engine.contract import FloatArray
+
+# How far a row's sum may be from one before it is taken for a mistake rather than for rounding.
+ROW_SUM_TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-3}
+
+
+class RespSource(Protocol):
+    """Responsibilities of all rows, asked for in blocks; each partition's in row order."""
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether a block of any size is had without a copy."""
+
+    def block(self, start: int, stop: int) -> FloatArray | npt.NDArray[np.int64]:
+        """Return :attr:`RowBlock.resp` for the rows ``start`` to ``stop``."""
+
+
+class RespLabels:
+    """Each row wholly in one component, or (-1) in none."""
+
+    in_memory = True
+
+    def __init__(self, labels: Any, n_samples: int, n_components: int) -> None:
+        self._labels = np.ascontiguousarray(labels, dtype=np.int64)
+        if self._labels.shape != (n_samples,):
+            raise ValueError(
+                f"resp given as labels must have shape {(n_samples,)}; got {self._labels.shape}"
+            )
+        bad = (self._labels < -1) | (self._labels >= n_components)
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise ValueError(
+                f"resp given as labels must lie in -1..{n_components - 1}; "
+                f"row {row} has {self._labels[row]}"
+            )
+
+    def block(self, start: int, stop: int) -> npt.NDArray[np.int64]:
+        """Return labels of shape (stop - start,)."""
+        return self._labels[start:stop]
+
+
+class RespMatrix:
+    """A distribution over the components for each row, renormalised against rounding."""
+
+    in_memory = False
+
+    def __init__(self, resp: Any, n_samples: int, n_components: int, dtype: npt.DTypeLike) -> None:
+        self._dtype = np.dtype(dtype)
+        self._resp = resp
+        if tuple(resp.shape) != (n_samples, n_components):
+            raise ValueError(
+                f"resp must have shape (n_samples, n_components) = {(n_samples, n_components)}; "
+                f"got {tuple(resp.shape)}"
+            )
+        given = np.dtype(resp.dtype)
+        if given.kind == "c":
+            raise TypeError(f"resp must be real; got dtype {given}")
+        self._tolerance = ROW_SUM_TOLERANCE[
+            np.result_type(np.dtype(np.float32), given) if given.kind == "f" else self._dtype
+        ]
+
+    def block(self, start: int, stop: int) -> FloatArray:
+        """Return distributions of shape (stop - start, n_components), or raise ``ValueError``."""
+        resp = np.asarray(self._resp[start:stop], dtype=np.float64)
+        sums = resp.sum(axis=1)
+        # Written so that a NaN is bad too.
+        bad = ~((np.abs(sums - 1) <= self._tolerance) & (resp.min(axis=1) >= 0))
+        if bad.any():
+            row = int(np.argmax(bad))
+            raise ValueError(
+                f"resp must have non-negative rows that sum to one; row {start + row} has least "
+                f"entry {resp[row].min()} and sum {sums[row]}"
+            )
+        return np.ascontiguousarray(resp / sums[:, np.newaxis], dtype=self._dtype)
+
+
+def as_resp_source(
+    resp: Any, n_samples: int, n_components: int, dtype: npt.DTypeLike
+) -> RespSource:
+    """Make given responsibilities readable by passes.
+
+    Parameters
+    ----------
+    resp : array-like or RespSource
+        Shape (n_samples, n_components): rows that are distributions, to within 1e-8 (float64) or
+        1e-3 (float32), and are renormalised. Shape (n_samples,) and an integer dtype: the component
+        of each row, -1 for none.
+    n_samples, n_components : int
+    dtype : float32 or float64
+        Dtype of the computation.
+
+    Returns
+    -------
+    RespSource
+        A row that is no distribution raises ``ValueError`` when its block is asked for.
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong or a label is out of range.
+    TypeError
+        If resp is complex.
+    """
+    if hasattr(resp, "block"):
+        return resp  # type: ignore[no-any-return]
+    if not (hasattr(resp, "shape") and hasattr(resp, "dtype")):
+        resp = np.asarray(resp)
+    if len(resp.shape) == 1 and np.dtype(resp.dtype).kind in "iu":
+        return RespLabels(resp, n_samples, n_components)
+    return RespMatrix(resp, n_samples, n_components, dtype)

@@ -1,0 +1,167 @@
+"""Row sources: what a pass can read its rows from.
+
+An array in memory (memory maps included) is handed to the backend as it lies, whatever its
+strides. Anything else that has a shape, a dtype and row slicing, such as an HDF5 or Zarr array, is
+read slice by slice. Finiteness is checked by the passes, not here.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from vbfast.engine.contract import FloatArray
+
+_COMPUTED_IN = (np.dtype(np.float32), np.dtype(np.float64))
+
+
+class RowSource(Protocol):
+    """Rows of shape (n_samples, n_features) in the dtype of the computation."""
+
+    @property
+    def data(self) -> Any:
+        """What the rows are read from."""
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the computation, float32 or float64."""
+
+    @property
+    def in_memory(self) -> FloatArray | None:
+        """All rows, any strides, where they are had without a copy."""
+
+    def block(self, start: int, stop: int) -> FloatArray:
+        """Return the rows ``start`` to ``stop``, shape (stop - start, n_features), any strides."""
+
+    def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
+        """Return copies of a few rows, in the order of ``indices``."""
+
+
+class ArrayRows:
+    """Rows of an array in memory, not copied."""
+
+    def __init__(self, rows: FloatArray) -> None:
+        self.data = rows
+        self.in_memory = rows
+        self.dtype = rows.dtype
+        self.n_samples, self.n_features = rows.shape
+
+    def block(self, start: int, stop: int) -> FloatArray:
+        """Return a view of rows."""
+        return self.in_memory[start:stop]
+
+    def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
+        """Return copies of a few rows."""
+        return self.in_memory[indices]
+
+
+class SlicedRows:
+    """Rows read from ``data[start:stop]`` when they are asked for, and converted then."""
+
+    in_memory: FloatArray | None = None
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+        self.dtype = _computation_dtype(np.dtype(data.dtype))
+        self.n_samples, self.n_features = (int(length) for length in data.shape)
+
+    def block(self, start: int, stop: int) -> FloatArray:
+        """Read rows."""
+        rows = np.require(self.data[start:stop], dtype=self.dtype, requirements="A")
+        if rows.shape != (stop - start, self.n_features):
+            raise ValueError(
+                f"X[{start}:{stop}] should have shape {(stop - start, self.n_features)}; "
+                f"got {rows.shape}"
+            )
+        return rows
+
+    def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
+        """Read a few rows, one by one: HDF5 takes no unsorted or repeated indices."""
+        taken = np.empty((len(indices), self.n_features), dtype=self.dtype)
+        for row, index in zip(taken, indices.tolist(), strict=True):
+            row[:] = self.block(index, index + 1)[0]
+        return taken
+
+
+def as_row_source(X: Any) -> RowSource:
+    """Make ``X`` readable by passes.
+
+    Parameters
+    ----------
+    X : array-like of shape (n_samples, n_features)
+        float32 is computed in float32, every other real dtype in float64. An array in memory, a
+        memory map included, is used without a copy where its dtype allows; an object with
+        ``shape``, ``dtype`` and row slicing (h5py, zarr), and a memory map of another dtype, is
+        read slice by slice in every pass. A row source is returned as it is.
+
+    Returns
+    -------
+    RowSource
+
+    Raises
+    ------
+    TypeError
+        If X is complex or sparse.
+    ValueError
+        If X is not two-dimensional, has no rows or no features, or is not numeric.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.engine.rows import as_row_source
+    >>> source = as_row_source(np.arange(6).reshape(3, 2))
+    >>> source.n_samples, source.n_features, source.dtype
+    (3, 2, dtype('float64'))
+    """
+    if isinstance(X, ArrayRows | SlicedRows):
+        return X
+    if hasattr(X, "tocsr"):
+        raise TypeError("X must be a dense array; got a sparse one. Use X.toarray()")
+    if not isinstance(X, np.ndarray) and not _is_sliceable(X):
+        X = np.asarray(X)
+    dtype = _computation_dtype(np.dtype(X.dtype))
+    _check_shape(tuple(X.shape))
+    if not isinstance(X, np.ndarray):
+        return SlicedRows(X)
+    if X.dtype == dtype and X.dtype.isnative and X.flags.aligned:
+        return ArrayRows(np.asarray(X))
+    if isinstance(X, np.memmap):
+        return SlicedRows(X)
+    return ArrayRows(np.require(X, dtype=dtype, requirements="A"))
+
+
+def _is_sliceable(X: Any) -> bool:
+    """Whether X is an array that lives elsewhere; arrays of other libraries in memory are not."""
+    if not (hasattr(X, "shape") and hasattr(X, "dtype") and hasattr(X, "__getitem__")):
+        return False
+    return not (hasattr(X, "__dlpack__") or hasattr(X, "__array_interface__"))
+
+
+def _computation_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    if dtype.kind == "c":
+        raise TypeError(f"X must be real; got dtype {dtype}. Complex data not supported")
+    native = dtype.newbyteorder("=")
+    return native if native in _COMPUTED_IN else np.dtype(np.float64)
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) != 2:
+        raise ValueError(
+            f"X must have shape (n_samples, n_features); got shape {shape}. "
+            "Use X.reshape(-1, 1) for a single feature, X.reshape(1, -1) for a single row"
+        )
+    for length, what in zip(shape, ("sample", "feature"), strict=True):
+        if length == 0:
+            raise ValueError(
+                f"Found array with 0 {what}(s) (shape={shape}) while a minimum of 1 is required."
+            )

@@ -1,0 +1,70 @@
+"""Sample weights: checked once, then float64 in C order or ``None``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vbfast.engine.contract import Float64Array
+
+
+def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
+    """Check weights of rows.
+
+    Parameters
+    ----------
+    sample_weight : None, float, or array-like of shape (n_samples,)
+        ``None`` means one each; a number is every row's weight.
+    n_samples : int
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), float64, C order, or None
+
+    Raises
+    ------
+    TypeError
+        If the weights are complex.
+    ValueError
+        If the shape is wrong, a weight is negative, NaN or infinite, or their sum is zero or
+        overflows.
+
+    Examples
+    --------
+    >>> from vbfast.engine.weights import as_sample_weight
+    >>> as_sample_weight([1, 0, 2], 3)
+    array([1., 0., 2.])
+    """
+    if sample_weight is None:
+        return None
+    given = np.asarray(sample_weight)
+    if given.dtype.kind == "c":
+        raise TypeError(f"sample_weight must be real; got dtype {given.dtype}")
+    if given.ndim == 0:
+        given = np.full(n_samples, given)
+    if given.shape != (n_samples,):
+        raise ValueError(
+            f"sample_weight.shape == {given.shape}, expected {(n_samples,)}: one weight a row of X"
+        )
+    weights = np.ascontiguousarray(given, dtype=np.float64)
+    lowest, total = float(weights.min()), float(weights.sum())
+    if lowest < 0:
+        row = int(np.argmax(weights < 0))
+        raise ValueError(
+            f"Negative values in data passed to `sample_weight`: row {row} has {weights[row]}"
+        )
+    if not np.isfinite(total):
+        finite = np.isfinite(weights)
+        if finite.all():
+            raise ValueError("sample_weight sums to infinity; use weights on a smaller scale")
+        row = int(np.argmin(finite))
+        raise ValueError(f"sample_weight must be finite; row {row} has weight {weights[row]}")
+    if total == 0:
+        raise ValueError("sample_weight must have a positive entry; all weights are zero")
+    return weights
+
+
+def n_weighted_rows(sample_weight: Float64Array | None, n_samples: int) -> int:
+    """Return the number of rows with positive weight: at most so many components can be seeded."""
+    return n_samples if sample_weight is None else int(np.count_nonzero(sample_weight))

@@ -1,0 +1,7 @@
+"""The scikit-learn surface: validation and fitted attributes, nothing numerical."""
+
+from __future__ import annotations
+
+from vbfast.estimators.gaussian import GaussianMixture
+
+__all__ = ["GaussianMixture"]

@@ -1,0 +1,307 @@
+"""Maximum-likelihood Gaussian mixtures with scikit-learn's interface."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from vbfast.engine.contract import CovarianceType, Float64Array, FloatArray, KernelParams, Request
+from vbfast.engine.rows import RowSource
+from vbfast.estimators.base import BaseMixture
+from vbfast.estimators.starts import GivenStart, check_given_start
+from vbfast.families.gaussian import (
+    GaussianParameters,
+    MaximumLikelihood,
+    covariance_shape,
+    kernel_params,
+    moments,
+)
+from vbfast.inference.initialisation import initial_statistics
+
+__all__ = ["GaussianMixture"]
+
+
+class GaussianMixture(BaseMixture):
+    """Gaussian mixture fitted by expectation-maximisation.
+
+    The interface, the model and, from the same start, the numbers are those of
+    :class:`sklearn.mixture.GaussianMixture`. Beyond it: ``sample_weight``, responsibilities or a
+    callable as the start, rows that are read from disk as the passes go, and :meth:`elbo`. An
+    iteration is one pass over the rows that allocates nothing of size n_samples x n_components.
+
+    Parameters
+    ----------
+    n_components : int, default=1
+        The number of components.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
+        'full': each component has its own covariance matrix; 'tied': all share one; 'diag': each
+        has its own variances; 'spherical': each has a single variance.
+    tol : float, default=1e-3
+        Iterations stop when the bound per row changes by less.
+    reg_covar : float, default=1e-6
+        Added to the diagonal of every covariance.
+    max_iter : int, default=100
+        The most iterations from one start.
+    n_init : int, default=1
+        The number of starts; the one that ends with the highest bound is kept.
+    init_params : {'kmeans', 'k-means++', 'random', 'random_from_data'}, \
+array-like of shape (n_samples, n_components) or callable, default='kmeans'
+        How the first responsibilities are made: by k-means; one row a component, spread by
+        k-means++; at random; one row a component, drawn at random. Or the responsibilities, or
+        a function ``(X, n_components, random_state)`` that returns them.
+    weights_init : array-like of shape (n_components,), default=None
+        Starting weights, instead of those of ``init_params``.
+    means_init : array-like of shape (n_components, n_features), default=None
+        Starting means, instead of those of ``init_params``.
+    precisions_init : array-like, default=None
+        Starting precisions (inverse covariances), instead of those of ``init_params``; of shape
+        (n_components, n_features, n_features) for 'full', (n_features, n_features) for 'tied',
+        (n_components, n_features) for 'diag', (n_components,) for 'spherical'.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the starts and :meth:`sample`.
+    warm_start : bool, default=False
+        Whether a fit goes on from the last one's end; ``n_init`` then has no effect.
+    verbose : int, default=0
+        From 1 on a fit shows the bound per row, its change, rows per second and the time left: as
+        a progress bar on a terminal where rich is installed, as lines of text otherwise.
+    verbose_interval : int, default=10
+        Iterations between lines of text.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,)
+        The components' weights, which sum to one. This array and the next four are float32 for
+        float32 rows.
+    means_ : ndarray of shape (n_components, n_features)
+    covariances_ : ndarray
+        Shaped as ``precisions_init``.
+    precisions_ : ndarray
+        Inverse covariances, shaped as ``precisions_init``.
+    precisions_cholesky_ : ndarray
+        Upper triangular factors ``P`` with ``P @ P.T`` the precisions ('full' and 'tied'), or
+        square roots of the precisions; shaped as ``precisions_init``.
+    converged_ : bool
+        Whether the kept start converged.
+    n_iter_ : int
+        Its number of iterations.
+    lower_bound_ : float
+        Its last bound: the average log-evidence per row (of weight one), in nats, of the
+        parameters that the last iteration began with.
+    lower_bounds_ : list of float, of length ``n_iter_``
+        The bound of every iteration.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has names for its features that are all strings.
+
+    Notes
+    -----
+    A component that loses its rows keeps its mean and covariance while its weight goes to zero;
+    scikit-learn moves it to the origin.
+
+    References
+    ----------
+    A. P. Dempster, N. M. Laird and D. B. Rubin (1977), Maximum likelihood from incomplete data via
+    the EM algorithm. C. M. Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import vbfast
+    >>> X = np.array([[1, 2], [1, 4], [1, 0], [10, 2], [10, 4], [10, 0]])
+    >>> mixture = vbfast.GaussianMixture(n_components=2, random_state=0).fit(X)
+    >>> np.sort(mixture.means_, axis=0).round(6)
+    array([[ 1.,  2.],
+           [10.,  2.]])
+    >>> labels = mixture.predict([[0, 0], [12, 3]])
+    >>> bool(labels[0] == labels[1])
+    False
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseMixture._parameter_constraints,
+        "weights_init": ["array-like", None],
+        "means_init": ["array-like", None],
+        "precisions_init": ["array-like", None],
+    }
+
+    precisions_: FloatArray
+    precisions_cholesky_: FloatArray
+
+    def __init__(
+        self,
+        n_components: int = 1,
+        *,
+        covariance_type: CovarianceType = "full",
+        tol: float = 1e-3,
+        reg_covar: float = 1e-6,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: Any = "kmeans",
+        weights_init: Any = None,
+        means_init: Any = None,
+        precisions_init: Any = None,
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+    ) -> None:
+        self.n_components = n_components
+        self.covariance_type = covariance_type
+        self.tol = tol
+        self.reg_covar = reg_covar
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.weights_init = weights_init
+        self.means_init = means_init
+        self.precisions_init = precisions_init
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+
+    def _check_start(self, n_features: int) -> GivenStart:
+        return check_given_start(
+            self.weights_init,
+            self.means_init,
+            self.precisions_init,
+            covariance_type=self.covariance_type,
+            n_components=self.n_components,
+            n_features=n_features,
+        )
+
+    def _start(
+        self,
+        rows: RowSource,
+        given: GivenStart,
+        random_state: np.random.RandomState,
+        sample_weight: Float64Array | None,
+    ) -> GaussianParameters:
+        weights, means, precisions = given.weights, given.means, given.precisions
+        if weights is not None and means is not None and precisions is not None:
+            return GaussianParameters.from_precisions(
+                self.covariance_type, weights, means, precisions
+            )
+        statistics = initial_statistics(
+            rows,
+            n_components=self.n_components,
+            covariance_type=self.covariance_type,
+            init_params=self.init_params,
+            random_state=random_state,
+            sample_weight=sample_weight,
+        )
+        count, estimated_means, covariances = moments(
+            statistics, reg_covar=self.reg_covar, eps=float(np.finfo(rows.dtype).eps)
+        )
+        if weights is None:
+            # scikit-learn's start does not renormalise: seeded on one row a component, its weights
+            # sum to far less than one.
+            total = rows.n_samples if sample_weight is None else sample_weight.sum()
+            weights = count / total
+        if means is None:
+            means = estimated_means
+        if precisions is None:
+            return GaussianParameters.from_covariances(
+                self.covariance_type, weights, means, covariances
+            )
+        return GaussianParameters.from_precisions(self.covariance_type, weights, means, precisions)
+
+    def _resume(self, n_features: int) -> GaussianParameters:
+        parameters = GaussianParameters(
+            self.covariance_type,
+            *(
+                np.ascontiguousarray(values, dtype=np.float64)
+                for values in (
+                    self.weights_,
+                    self.means_,
+                    self.covariances_,
+                    self.precisions_cholesky_,
+                )
+            ),
+        )
+        expected = covariance_shape(self.covariance_type, self.n_components, n_features)
+        fitted = (parameters.means.shape, parameters.covariances.shape)
+        if fitted != ((self.n_components, n_features), expected):
+            raise ValueError(
+                "warm_start=True goes on from the last fit, whose means and covariances have the "
+                f"shapes {fitted[0]} and {fitted[1]}; this fit needs "
+                f"{(self.n_components, n_features)} and {expected}. "
+                "Use warm_start=False or clone the estimator."
+            )
+        return parameters
+
+    def _objective(self, dtype: np.dtype[Any]) -> MaximumLikelihood:
+        return MaximumLikelihood(
+            self.covariance_type, float(self.reg_covar), float(np.finfo(dtype).eps)
+        )
+
+    def _fitted_attributes(
+        self, parameters: GaussianParameters, dtype: np.dtype[Any]
+    ) -> dict[str, Any]:
+        return {
+            "weights_": parameters.weights.astype(dtype),
+            "means_": parameters.means.astype(dtype),
+            "covariances_": parameters.covariances.astype(dtype),
+            "precisions_": parameters.precisions.astype(dtype),
+            "precisions_cholesky_": parameters.precision_cholesky.astype(dtype),
+        }
+
+    def _kernel_params(self) -> KernelParams:
+        return kernel_params(
+            self.covariance_type,
+            *(
+                np.ascontiguousarray(values, dtype=np.float64)
+                for values in (self.weights_, self.means_, self.precisions_cholesky_)
+            ),
+        )
+
+    def _n_parameters(self) -> int:
+        """Return the number of free parameters."""
+        n_components, n_features = self.means_.shape
+        free_covariance = {
+            "full": n_components * n_features * (n_features + 1) // 2,
+            "tied": n_features * (n_features + 1) // 2,
+            "diag": n_components * n_features,
+            "spherical": n_components,
+        }[self.covariance_type]
+        return int(free_covariance + n_components * n_features + n_components - 1)
+
+    def aic(self, X: Any, sample_weight: Any = None) -> float:
+        """Compute the Akaike information criterion on X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+            Weighted rows count as ``sum(sample_weight)`` rows.
+
+        Returns
+        -------
+        aic : float
+            The lower the better.
+        """
+        evidence, _ = self._evidence(X, sample_weight)
+        return -2.0 * evidence + 2.0 * self._n_parameters()
+
+    def bic(self, X: Any, sample_weight: Any = None) -> float:
+        """Compute the Bayesian information criterion on X.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+            Weighted rows count as ``sum(sample_weight)`` rows.
+
+        Returns
+        -------
+        bic : float
+            The lower the better.
+        """
+        evidence, total_weight = self._evidence(X, sample_weight)
+        return -2.0 * evidence + self._n_parameters() * math.log(total_weight)
+
+    def _evidence(self, X: Any, sample_weight: Any) -> tuple[float, float]:
+        sums = self._evaluate(self._fitted_rows(X), Request(), sample_weight=sample_weight)
+        return sums.log_evidence, sums.total_weight

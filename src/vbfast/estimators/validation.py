@@ -1,0 +1,152 @@
+"""What estimators are given: rows, and errors in scikit-learn's words."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import validate_data
+
+from vbfast.engine.contract import Float64Array, NonFiniteRowError
+from vbfast.engine.rows import RowSource, as_row_source
+from vbfast.engine.weights import n_weighted_rows
+from vbfast.families.linalg import NotPositiveDefiniteError
+
+__all__ = [
+    "check_enough_rows",
+    "translated_errors",
+    "unchanged_on_failure",
+    "validate_rows",
+]
+
+
+def validate_rows(
+    estimator: BaseEstimator, X: Any, *, reset: bool, min_samples: int = 1
+) -> RowSource:
+    """Make ``X`` readable by passes, with scikit-learn's checks and without its copies.
+
+    Arrays of float32 or float64 in memory stay where they are; arrays that live elsewhere (HDF5,
+    Zarr, memory maps of other dtypes) are read slice by slice; the rest (lists, data frames,
+    integers) becomes an array as in scikit-learn. Whether values are finite is seen by the passes.
+
+    Parameters
+    ----------
+    estimator : estimator whose ``n_features_in_`` and ``feature_names_in_`` are set or compared
+    X : array-like of shape (n_samples, n_features)
+    reset : bool
+        True in ``fit``.
+    min_samples : int
+
+    Returns
+    -------
+    RowSource
+
+    Raises
+    ------
+    ValueError, TypeError
+        As :func:`sklearn.utils.validation.validate_data`.
+    """
+    if not _is_read_in_slices(X):
+        X = validate_data(
+            estimator,
+            X,
+            reset=reset,
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+            ensure_min_samples=min_samples,
+        )
+        return as_row_source(X)
+    source = as_row_source(X)
+    if source.n_samples < min_samples:
+        raise ValueError(
+            f"Found array with {source.n_samples} sample(s) (shape={tuple(X.shape)}) while a "
+            f"minimum of {min_samples} is required by {type(estimator).__name__}."
+        )
+    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    return source
+
+
+def _is_read_in_slices(X: Any) -> bool:
+    """Whether X is an array that scikit-learn's checks would load as a whole."""
+    if isinstance(X, np.memmap):
+        return X.dtype.kind in "biuf"
+    if isinstance(X, np.ndarray) or not isinstance(getattr(X, "dtype", None), np.dtype):
+        return False
+    in_memory = ("__array_interface__", "__dlpack__", "iloc", "columns", "tocsr")
+    return (
+        hasattr(X, "shape")
+        and hasattr(X, "__getitem__")
+        and not any(hasattr(X, name) for name in in_memory)
+    )
+
+
+def check_enough_rows(
+    n_components: int, n_samples: int, sample_weight: Float64Array | None
+) -> None:
+    """Check that there is a row of positive weight for every component.
+
+    Raises
+    ------
+    ValueError
+        If there is not.
+    """
+    if n_samples < n_components:
+        raise ValueError(
+            "Expected n_samples >= n_components "
+            f"but got n_components = {n_components}, n_samples = {n_samples}"
+        )
+    n_weighted = n_weighted_rows(sample_weight, n_samples)
+    if n_weighted < n_components:
+        raise ValueError(
+            f"Expected at least n_components = {n_components} rows of positive sample_weight "
+            f"but got {n_weighted}"
+        )
+
+
+@contextlib.contextmanager
+def translated_errors(estimator: BaseEstimator, source: RowSource) -> Iterator[None]:
+    """Raise what passes and global steps raise in scikit-learn's words."""
+    try:
+        yield
+    except NonFiniteRowError as error:
+        assert_all_finite(
+            source.block(error.row, error.row + 1),
+            estimator_name=type(estimator).__name__,
+            input_name="X",
+        )
+        # scikit-learn checks nothing while its option assume_finite is set.
+        raise
+    except NotPositiveDefiniteError as error:
+        raise ValueError(_ill_defined(source.dtype)) from error
+
+
+def _ill_defined(dtype: npt.DTypeLike) -> str:
+    message = (
+        "Fitting the mixture model failed because some components have "
+        "ill-defined empirical covariance (for instance caused by singleton "
+        "or collapsed samples). Try to decrease the number of components, "
+        "increase reg_covar, or scale the input data."
+    )
+    if np.dtype(dtype) == np.float32:
+        message += (
+            " The numerical accuracy can also be improved by passing float64"
+            " data instead of float32."
+        )
+    return message
+
+
+@contextlib.contextmanager
+def unchanged_on_failure(estimator: BaseEstimator) -> Iterator[None]:
+    """Give an estimator back every attribute it had if the block fails or is interrupted."""
+    before = dict(vars(estimator))
+    try:
+        yield
+    except BaseException:
+        vars(estimator).clear()
+        vars(estimator).update(before)
+        raise

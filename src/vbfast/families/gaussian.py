@@ -1,0 +1,394 @@
+"""Gaussian components: parameters, their kernel layout, and the maximum-likelihood global step.
+
+The four covariance types are scikit-learn's. With responsibilities ``q_nk`` and row weights
+``w_n``, ``r_nk = w_n q_nk`` and ``N_k = sum_n r_nk``, the maximisers are (Bishop 2006, eq.
+9.24-9.26)
+
+    pi_k = N_k / sum_j N_j,    mu_k = sum_n r_nk x_n / N_k,
+    Sigma_k = sum_n r_nk (x_n - mu_k) (x_n - mu_k)^T / N_k,
+
+of which 'diag' keeps the diagonal, 'spherical' its mean, and 'tied' the sum over ``k`` of the
+numerators divided by ``sum_k N_k``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from vbfast.engine.contract import (
+    CovarianceType,
+    Float64Array,
+    KernelParams,
+    PassResult,
+    Request,
+    Statistics,
+)
+from vbfast.families.linalg import (
+    NotPositiveDefiniteError,
+    gram,
+    log_det_cholesky,
+    precision_cholesky,
+    upper_cholesky,
+)
+
+__all__ = [
+    "GaussianParameters",
+    "MaximumLikelihood",
+    "covariance_shape",
+    "kernel_params",
+    "maximise",
+    "moments",
+]
+
+# A component whose N_k is below this many eps has lost its rows.
+EMPTY_COMPONENT = 1e3
+# What scikit-learn adds to N_k, in eps.
+WEIGHT_FLOOR = 10.0
+
+
+def covariance_shape(
+    covariance_type: CovarianceType, n_components: int, n_features: int
+) -> tuple[int, ...]:
+    """Return the shape that covariances, precisions and their factors have."""
+    return {
+        "full": (n_components, n_features, n_features),
+        "tied": (n_features, n_features),
+        "diag": (n_components, n_features),
+        "spherical": (n_components,),
+    }[covariance_type]
+
+
+@dataclass(frozen=True)
+class GaussianParameters:
+    """Parameters of a Gaussian mixture, all float64.
+
+    Attributes
+    ----------
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    weights : ndarray of shape (n_components,)
+        Mixing proportions. They sum to one except in a start, where scikit-learn divides the
+        responsibilities' sums by the number of rows and leaves it at that.
+    means : ndarray of shape (n_components, n_features)
+    covariances : ndarray
+        Shape (K, D, D) for 'full', (D, D) for 'tied', (K, D) for 'diag' and (K,) for 'spherical'.
+    precision_cholesky : ndarray
+        Upper triangular ``P`` with ``P @ P.T`` the precision; inverse standard deviations for
+        'diag' and 'spherical'. Shaped as ``covariances``.
+    """
+
+    covariance_type: CovarianceType
+    weights: Float64Array
+    means: Float64Array
+    covariances: Float64Array
+    precision_cholesky: Float64Array
+
+    @classmethod
+    def from_covariances(
+        cls,
+        covariance_type: CovarianceType,
+        weights: Float64Array,
+        means: Float64Array,
+        covariances: Float64Array,
+    ) -> GaussianParameters:
+        """Parameters with the precision factor of given covariances.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If a covariance is not positive definite.
+        """
+        factor = _precision_factor(covariance_type, covariances)
+        return cls(covariance_type, weights, means, covariances, factor)
+
+    @classmethod
+    def from_precisions(
+        cls,
+        covariance_type: CovarianceType,
+        weights: Float64Array,
+        means: Float64Array,
+        precisions: Float64Array,
+    ) -> GaussianParameters:
+        """Parameters with given precisions, shaped as covariances are.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If a precision is not positive definite.
+        """
+        if covariance_type in ("full", "tied"):
+            # The inverse of a precision is Q Q^T with Q the precision factor *of the precision*.
+            stack = precisions.reshape(-1, *precisions.shape[-2:])
+            covariances = gram(precision_cholesky(stack)).reshape(precisions.shape)
+            factor = upper_cholesky(stack).reshape(precisions.shape)
+        else:
+            covariances = 1.0 / precisions
+            factor = np.sqrt(precisions)
+        return cls(covariance_type, weights, means, covariances, factor)
+
+    @property
+    def n_components(self) -> int:
+        """K."""
+        return int(self.means.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return int(self.means.shape[1])
+
+    @property
+    def precisions(self) -> Float64Array:
+        """Inverse covariances, shaped as ``covariances``."""
+        if self.covariance_type in ("full", "tied"):
+            return gram(self.precision_cholesky)
+        return np.square(self.precision_cholesky)
+
+    def kernel_params(self) -> KernelParams:
+        """Lay the log-joint ``log pi_k + log N(x | mu_k, Sigma_k)`` out as a pass takes it.
+
+        Returns
+        -------
+        KernelParams
+            A component of zero weight has ``offset`` ``-inf``.
+        """
+        return kernel_params(
+            self.covariance_type, self.weights, self.means, self.precision_cholesky
+        )
+
+
+def kernel_params(
+    covariance_type: CovarianceType,
+    weights: Float64Array,
+    means: Float64Array,
+    precision_cholesky: Float64Array,
+) -> KernelParams:
+    """Lay the log-joint of a Gaussian mixture out as a pass takes it.
+
+    Parameters
+    ----------
+    covariance_type, weights, means, precision_cholesky
+        As in :class:`GaussianParameters`.
+
+    Returns
+    -------
+    KernelParams
+        With ``offset_k = log pi_k - D/2 log(2 pi) + log det P_k``.
+    """
+    n_features = means.shape[1]
+    if covariance_type in ("full", "tied"):
+        log_det = log_det_cholesky(precision_cholesky)
+    elif covariance_type == "diag":
+        log_det = np.log(precision_cholesky).sum(axis=1)
+    else:
+        log_det = n_features * np.log(precision_cholesky)
+    with np.errstate(divide="ignore"):
+        offset = np.log(weights) - 0.5 * n_features * math.log(2.0 * math.pi) + log_det
+    return KernelParams(covariance_type, offset, means, precision_cholesky)
+
+
+@dataclass(frozen=True)
+class MaximumLikelihood:
+    """What expectation-maximisation climbs: the evidence of a mixture of Gaussians.
+
+    Attributes
+    ----------
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    reg_covar : float
+        Added to the diagonal of every covariance.
+    eps : float
+        Machine epsilon of the dtype that the passes compute in.
+    """
+
+    covariance_type: CovarianceType
+    reg_covar: float
+    eps: float
+
+    @property
+    def request(self) -> Request:
+        """A posterior pass with the statistics of the covariance type."""
+        return Request(statistics=self.covariance_type)
+
+    def maximise(self, statistics: Statistics, previous: GaussianParameters) -> GaussianParameters:
+        """Take the global step, see :func:`maximise`."""
+        return maximise(statistics, reg_covar=self.reg_covar, eps=self.eps, previous=previous)
+
+    def lower_bound(self, sums: PassResult, updated: GaussianParameters) -> float:
+        """Return the evidence per unit of weight under the parameters that the pass was run with.
+
+        The bound at exact responsibilities is the evidence, so the updated parameters do not
+        enter: they are there for the families whose bound has a prior term.
+        """
+        del updated
+        return sums.log_evidence / sums.total_weight
+
+
+def maximise(
+    statistics: Statistics,
+    *,
+    reg_covar: float,
+    eps: float,
+    previous: GaussianParameters | None = None,
+) -> GaussianParameters:
+    """Maximum-likelihood parameters for given sufficient statistics: the global step of EM.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        Of kind 'full', 'tied', 'diag' or 'spherical', which is the covariance type of the result.
+    reg_covar : float
+        Added to the diagonal of every covariance.
+    eps : float
+        Machine epsilon of the dtype of the passes; ``10 * eps`` is added to every ``N_k``, as
+        scikit-learn does.
+    previous : GaussianParameters, optional
+        Where a component with ``N_k < 1000 * eps`` has its mean and covariance from; its weight is
+        what it has left. Without it such a component stays at its centre, with covariance
+        ``reg_covar``.
+
+    Returns
+    -------
+    GaussianParameters
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        If a covariance is not positive definite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.engine.contract import Statistics
+    >>> from vbfast.families.gaussian import maximise
+    >>> statistics = Statistics(
+    ...     kind="diag",
+    ...     centres=np.zeros((1, 2)),
+    ...     weight=np.array([4.0]),
+    ...     first=np.array([[4.0, 8.0]]),
+    ...     second=np.array([[8.0, 20.0]]),
+    ... )
+    >>> parameters = maximise(statistics, reg_covar=0.0, eps=2.2e-16)
+    >>> np.round(parameters.means, 6), np.round(parameters.covariances, 6)
+    (array([[1., 2.]]), array([[1., 1.]]))
+    """
+    weights, means, covariances = moments(
+        statistics, reg_covar=reg_covar, eps=eps, previous=previous
+    )
+    weights /= weights.sum()
+    assert statistics.kind != "means"
+    return GaussianParameters.from_covariances(statistics.kind, weights, means, covariances)
+
+
+def moments(
+    statistics: Statistics,
+    *,
+    reg_covar: float,
+    eps: float,
+    previous: GaussianParameters | None = None,
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Turn sufficient statistics into component weights, means and covariances.
+
+    Parameters
+    ----------
+    statistics, reg_covar, eps, previous
+        As in :func:`maximise`.
+
+    Returns
+    -------
+    weight : ndarray of shape (n_components,)
+        ``N_k``, in units of the row weights.
+    means : ndarray of shape (n_components, n_features)
+    covariances : ndarray, shaped by the kind of the statistics
+
+    Raises
+    ------
+    ValueError
+        If the statistics have no second moments.
+    """
+    if statistics.kind == "means" or statistics.second is None:
+        raise ValueError("a global step needs second moments; got statistics of kind 'means'")
+    empty = statistics.weight < EMPTY_COMPONENT * eps
+    floor = WEIGHT_FLOOR * eps
+    weight = statistics.weight + floor
+
+    # Steps are taken from the centres, which are the current means: sums of x would cancel. The
+    # second term is scikit-learn's sum_n r x / (N_k + 10 eps) seen from there.
+    step = (statistics.first - floor * statistics.centres) / weight[:, np.newaxis]
+    if previous is not None:
+        step[empty] = previous.means[empty] - statistics.centres[empty]
+    else:
+        step[empty] = 0.0
+    means = statistics.centres + step
+
+    # Only a component that holds something has a residue about the origin, see below.
+    occupied = np.where(empty[:, np.newaxis], 0.0, means)
+    covariances = _covariances(statistics, statistics.second, weight, occupied, step, floor)
+    _add_to_diagonal(statistics.kind, covariances, reg_covar)
+    if previous is not None and statistics.kind != "tied":
+        covariances[empty] = previous.covariances[empty]
+    return np.where(empty, statistics.weight, weight), means, covariances
+
+
+def _covariances(
+    statistics: Statistics,
+    second: Float64Array,
+    weight: Float64Array,
+    occupied: Float64Array,
+    step: Float64Array,
+    floor: float,
+) -> Float64Array:
+    """Move second moments from the centres to the means and divide them by their weight.
+
+    With ``d`` measured from the centre and the mean a step ``s`` away from it,
+    ``sum r (d - s)(d - s)^T = S - f s^T - s f^T + N s s^T``. Elementwise, or summed in a fixed
+    order: the bits must not depend on a threaded BLAS.
+
+    scikit-learn takes all but the 'full' moments about the origin, where the ``10 eps`` in the
+    weight leaves ``10 eps mu mu^T`` behind. Agreement with it is promised for float64, where a
+    component that holds next to nothing shows the difference; in float32 the term would swamp the
+    covariance of data far from the origin, and is left out.
+    """
+    residue = floor if floor < 1e-10 else 0.0
+    # f s^T + s f^T - N s s^T in two halves, which are each other's transposes.
+    half = statistics.first - 0.5 * statistics.weight[:, np.newaxis] * step
+    if statistics.kind == "full":
+        product = half[:, :, np.newaxis] * step[:, np.newaxis, :]
+        # The halves are added first: subtracted in turn they would round unsymmetrically.
+        scatter = second - (product + product.swapaxes(1, 2))
+        scatter /= weight[:, np.newaxis, np.newaxis]
+    elif statistics.kind == "tied":
+        product = np.einsum("ki,kj->ij", half, step)
+        scatter = second - (product + product.T)
+        scatter += residue * np.einsum("ki,kj->ij", occupied, occupied)
+        scatter /= weight.sum()
+    else:
+        scatter = second - _per_component(statistics.kind, 2.0 * half * step)
+        scatter += _per_component(statistics.kind, residue * np.square(occupied))
+        scatter = (scatter.T / weight).T
+    return np.asarray(scatter, dtype=np.float64)
+
+
+def _per_component(kind: str, diagonals: Float64Array) -> Float64Array:
+    """Reduce diagonals of shape (K, D) to what 'diag' or 'spherical' keeps of them."""
+    return diagonals if kind == "diag" else np.asarray(diagonals.mean(axis=1))
+
+
+def _add_to_diagonal(kind: str, covariances: Float64Array, value: float) -> None:
+    if kind in ("full", "tied"):
+        diagonal = np.arange(covariances.shape[-1])
+        covariances[..., diagonal, diagonal] += value
+    else:
+        covariances += value
+
+
+def _precision_factor(covariance_type: CovarianceType, covariances: Float64Array) -> Float64Array:
+    if covariance_type == "full":
+        return precision_cholesky(covariances)
+    if covariance_type == "tied":
+        return np.asarray(precision_cholesky(covariances[np.newaxis])[0])
+    positive = covariances > 0.0
+    if not positive.all():
+        component = int(np.argwhere(~positive)[0, 0])
+        raise NotPositiveDefiniteError(component)
+    return np.asarray(1.0 / np.sqrt(covariances))

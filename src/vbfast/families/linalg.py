@@ -1,0 +1,142 @@
+"""Batched triangular factors of covariance and precision matrices.
+
+The bits of a threaded LAPACK depend on its number of threads from about 128 features on, so the
+factorisations of a fit are native and batched over the components; SciPy serves the reference
+backend, which is written for reading.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vbfast.engine.config import current_backend, current_num_threads
+from vbfast.engine.contract import Float64Array
+
+__all__ = [
+    "NotPositiveDefiniteError",
+    "gram",
+    "log_det_cholesky",
+    "precision_cholesky",
+    "upper_cholesky",
+]
+
+
+class NotPositiveDefiniteError(ValueError):
+    """A matrix has no Cholesky factor. ``component`` is its index in the stack."""
+
+    def __init__(self, component: int) -> None:
+        super().__init__(f"the matrix of component {component} is not positive definite")
+        self.component = component
+
+
+def precision_cholesky(covariances: Float64Array) -> Float64Array:
+    """Upper triangular factors of the inverses of covariance matrices.
+
+    Parameters
+    ----------
+    covariances : ndarray of shape (n_components, n_features, n_features), float64
+        Symmetric.
+
+    Returns
+    -------
+    ndarray of shape (n_components, n_features, n_features), float64
+        ``P`` with ``P @ P.T`` the inverse: the transposed inverse of the lower Cholesky factor.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        If a matrix is not positive definite, or not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.families.linalg import precision_cholesky
+    >>> precision_cholesky(np.array([[[4.0, 0.0], [0.0, 25.0]]]))
+    array([[[0.5, 0. ],
+            [0. , 0.2]]])
+    """
+    if current_backend() == "reference":
+        return _reference_precision_cholesky(covariances)
+    from vbfast import _vbfast
+
+    factors, _, failed = _vbfast.precision_cholesky(
+        np.ascontiguousarray(covariances), current_num_threads()
+    )
+    if failed >= 0:
+        raise NotPositiveDefiniteError(int(failed))
+    return np.asarray(factors)
+
+
+def _reference_precision_cholesky(covariances: Float64Array) -> Float64Array:
+    from scipy.linalg import LinAlgError, cholesky, solve_triangular
+
+    identity = np.eye(covariances.shape[-1])
+    factors = np.empty_like(covariances, order="C")
+    for k, covariance in enumerate(covariances):
+        try:
+            lower = cholesky(covariance, lower=True)
+        except (LinAlgError, ValueError) as error:
+            raise NotPositiveDefiniteError(k) from error
+        factors[k] = solve_triangular(lower, identity, lower=True).T
+    return factors
+
+
+def upper_cholesky(matrices: Float64Array) -> Float64Array:
+    """Upper triangular ``U`` with ``U @ U.T`` the given matrices.
+
+    This is the precision Cholesky factor of a precision: it runs from the last row upwards, where
+    the usual factor runs from the first row down. Vectorised over the matrices, one column at a
+    time, in an order of summation that nothing changes.
+
+    Parameters
+    ----------
+    matrices : ndarray of shape (n_components, n_features, n_features), float64
+        Symmetric.
+
+    Returns
+    -------
+    ndarray of shape (n_components, n_features, n_features), float64
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        If a matrix is not positive definite, or not finite.
+    """
+    upper = np.zeros_like(matrices, order="C")
+    for j in reversed(range(matrices.shape[-1])):
+        done = upper[:, : j + 1, j + 1 :]
+        column = matrices[:, : j + 1, j] - np.einsum("kil,kl->ki", done, upper[:, j, j + 1 :])
+        pivot = column[:, j]
+        if not np.all(pivot > 0.0):
+            raise NotPositiveDefiniteError(int(np.argmin(pivot > 0.0)))
+        upper[:, : j + 1, j] = column / np.sqrt(pivot)[:, np.newaxis]
+    return upper
+
+
+def gram(factors: Float64Array) -> Float64Array:
+    """Products ``A @ A.T`` of square matrices.
+
+    Parameters
+    ----------
+    factors : ndarray of shape (..., n_features, n_features), float64
+
+    Returns
+    -------
+    ndarray of shape (..., n_features, n_features), float64
+    """
+    return np.asarray(factors @ factors.swapaxes(-1, -2))
+
+
+def log_det_cholesky(factors: Float64Array) -> Float64Array:
+    """Log-determinants of triangular matrices with a positive diagonal, in nats.
+
+    Parameters
+    ----------
+    factors : ndarray of shape (..., n_features, n_features), float64
+
+    Returns
+    -------
+    ndarray of shape (...), float64
+    """
+    diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
+    return np.asarray(np.log(diagonal).sum(axis=-1))

@@ -1,0 +1,1 @@
+"""The loops of inference: starts, expectation-maximisation, convergence and what watches them."""

@@ -1,0 +1,150 @@
+"""Alternating maximisation of a lower bound: expectation-maximisation and its variational kin.
+
+One iteration is one pass over the rows (local step: responsibilities; summary step: sufficient
+statistics) and one global step (parameters). Where the global step maximises the likelihood, this
+is the algorithm of Dempster, Laird and Rubin (1977); with a posterior over the parameters in their
+place the same loop is coordinate-ascent variational Bayes (Neal and Hinton 1998, section 3).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+
+from vbfast.engine.contract import Float64Array, KernelParams, PassResult, Request, Statistics
+from vbfast.engine.engine import run_pass
+from vbfast.engine.rows import RowSource
+from vbfast.inference.monitor import IterationReport, Monitor
+
+__all__ = ["Ascent", "Objective", "Parameters", "Solution", "ascend"]
+
+
+class Parameters(Protocol):
+    """Parameters, or a posterior over them, that the passes can be run with."""
+
+    def kernel_params(self) -> KernelParams:
+        """Return the log-joint that they imply."""
+
+
+P = TypeVar("P", bound=Parameters)
+
+
+class Objective(Protocol[P]):
+    """The bound to climb, and how the global step climbs it."""
+
+    @property
+    def request(self) -> Request:
+        """What a pass is asked for, to serve the global step and the bound."""
+
+    def maximise(self, statistics: Statistics, previous: P) -> P:
+        """Take the global step: maximise the bound at fixed responsibilities."""
+
+    def lower_bound(self, sums: PassResult, updated: P) -> float:
+        """Return the bound, from a pass's sums and what its statistics led to."""
+
+
+@dataclass(frozen=True)
+class Ascent:
+    """When to stop.
+
+    Attributes
+    ----------
+    tol : float
+        Converged once the bound changes by less.
+    max_iter : int
+    """
+
+    tol: float
+    max_iter: int
+
+
+@dataclass(frozen=True)
+class Solution(Generic[P]):
+    """Where an ascent ended.
+
+    Attributes
+    ----------
+    parameters : the last global step's
+    lower_bounds : list of float
+        The bound of every iteration, nats.
+    converged : bool
+    """
+
+    parameters: P
+    lower_bounds: list[float]
+    converged: bool
+
+    @property
+    def n_iter(self) -> int:
+        """The number of iterations."""
+        return len(self.lower_bounds)
+
+    @property
+    def lower_bound(self) -> float:
+        """The last iteration's bound; ``-inf`` without iterations."""
+        return self.lower_bounds[-1] if self.lower_bounds else -np.inf
+
+
+def ascend(
+    source: RowSource,
+    parameters: P,
+    objective: Objective[P],
+    ascent: Ascent,
+    *,
+    sample_weight: Float64Array | None = None,
+    previous_bound: float = -np.inf,
+    monitor: Monitor | None = None,
+    workspace: Any = None,
+) -> Solution[P]:
+    """Alternate passes and global steps until the bound changes by less than ``ascent.tol``.
+
+    Parameters
+    ----------
+    source : RowSource
+    parameters : Parameters
+        The start.
+    objective : Objective
+    ascent : Ascent
+    sample_weight : ndarray of shape (n_samples,), float64, optional
+    previous_bound : float
+        The bound that the first iteration's is compared with; ``-inf`` for a new start.
+    monitor : Monitor, optional
+        Told of every iteration.
+    workspace : object, optional
+        From :func:`vbfast.engine.engine.new_workspace`: memory kept between passes.
+
+    Returns
+    -------
+    Solution
+
+    Raises
+    ------
+    NonFiniteRowError
+        If a row is not finite.
+    NotPositiveDefiniteError
+        If a global step met a covariance that is not positive definite.
+    KeyboardInterrupt
+        If the user interrupts.
+    """
+    monitor = Monitor() if monitor is None else monitor
+    bounds: list[float] = []
+    bound = previous_bound
+    converged = False
+    monitor.ascent_begins()
+    while not converged and len(bounds) < ascent.max_iter:
+        sums = run_pass(
+            source,
+            parameters.kernel_params(),
+            objective.request,
+            sample_weight=sample_weight,
+            workspace=workspace,
+        )
+        assert sums.statistics is not None
+        parameters = objective.maximise(sums.statistics, parameters)
+        bound, before = objective.lower_bound(sums, parameters), bound
+        bounds.append(bound)
+        monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
+        converged = abs(bound - before) < ascent.tol
+    return Solution(parameters, bounds, converged)

@@ -1,0 +1,259 @@
+"""k-means on the engine's passes: greedy k-means++ seeding and Lloyd's iterations.
+
+Outside of the passes there is work on one number a row at most. Seeding makes two passes a centre
+and Lloyd's algorithm one an iteration, so rows that are read from disk are read that often.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vbfast.engine.contract import Float64Array, KernelParams, Request, RowOutputs
+from vbfast.engine.engine import run_pass, run_seeding
+from vbfast.engine.rows import RowSource
+from vbfast.engine.weights import n_weighted_rows
+from vbfast.inference.column_moments import column_moments
+
+__all__ = ["distance_params", "kmeans", "lloyd", "seed_rows"]
+
+# scikit-learn's defaults for KMeans.
+RELATIVE_TOLERANCE = 1e-4
+MAX_ITERATIONS = 300
+
+# Rows whose masses are summed at once when cumulative masses are inverted.
+DRAW_BLOCK_ROWS = 1024
+
+
+def distance_params(centres: Float64Array) -> KernelParams:
+    """Return parameters whose log-joint is ``-1/2 ||x_n - c_k||^2``."""
+    n_centres = len(centres)
+    return KernelParams("spherical", np.zeros(n_centres), centres, np.ones(n_centres))
+
+
+def kmeans(
+    source: RowSource,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    *,
+    sample_weight: Float64Array | None = None,
+    workspace: Any = None,
+) -> Float64Array:
+    """Cluster the rows: k-means++ seeding, then Lloyd's algorithm to scikit-learn's tolerance.
+
+    Parameters
+    ----------
+    source : RowSource
+    n_clusters : int
+    random_state : numpy.random.RandomState
+    sample_weight : ndarray of shape (n_samples,), float64, optional
+    workspace : object, optional
+        From :func:`vbfast.engine.engine.new_workspace`.
+
+    Returns
+    -------
+    centres : ndarray of shape (n_clusters, n_features), float64
+
+    Raises
+    ------
+    NonFiniteRowError
+        If a row is not finite; the first such row.
+    ValueError
+        If fewer than ``n_clusters`` rows have positive weight.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.engine.rows import as_row_source
+    >>> from vbfast.inference.kmeans import kmeans
+    >>> X = np.array([[0.0], [1.0], [10.0], [11.0]])
+    >>> np.sort(kmeans(as_row_source(X), 2, np.random.RandomState(0)), axis=0)
+    array([[ 0.5],
+           [10.5]])
+    """
+    _, variance = column_moments(source, sample_weight=sample_weight, workspace=workspace)
+    rows = seed_rows(source, n_clusters, random_state, sample_weight=sample_weight)
+    return lloyd(
+        source,
+        source.take(rows).astype(np.float64),
+        tolerance=RELATIVE_TOLERANCE * float(variance.mean()),
+        sample_weight=sample_weight,
+        workspace=workspace,
+    )
+
+
+def seed_rows(
+    source: RowSource,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    *,
+    sample_weight: Float64Array | None = None,
+) -> npt.NDArray[np.intp]:
+    """Choose distinct rows as first centres, far from each other.
+
+    Greedy k-means++ (Arthur and Vassilvitskii 2007, section 5): of ``2 + int(log n_clusters)``
+    candidates, drawn with probability proportional to the weight times the squared distance to the
+    closest centre, the one that lowers the sum of those most is taken. Draws invert the cumulative
+    sums, so that a row of integer weight w is drawn where w copies of it would be.
+
+    Parameters
+    ----------
+    source : RowSource
+    n_clusters : int
+    random_state : numpy.random.RandomState
+    sample_weight : ndarray of shape (n_samples,), float64, optional
+
+    Returns
+    -------
+    rows : ndarray of shape (n_clusters,), intp
+
+    Raises
+    ------
+    NonFiniteRowError
+        If a row is not finite; the first such row.
+    ValueError
+        If fewer than ``n_clusters`` rows have positive weight.
+    """
+    n_candidates = n_weighted_rows(sample_weight, source.n_samples)
+    if n_candidates < n_clusters:
+        raise ValueError(
+            f"{n_clusters} components need as many rows of positive weight; got {n_candidates}"
+        )
+    n_trials = 2 + int(np.log(n_clusters))
+    rows = np.empty(n_clusters, dtype=np.intp)
+    weights = np.ones(source.n_samples) if sample_weight is None else sample_weight
+    rows[0] = draw_rows(weights, random_state.uniform(size=1))[0]
+    closest = np.full(source.n_samples, np.inf)
+    mass = closest if sample_weight is None else np.empty_like(closest)
+    for chosen in range(1, n_clusters):
+        newest = source.take(rows[chosen - 1 : chosen]).astype(np.float64)
+        potential = run_seeding(source, newest, closest, sample_weight=sample_weight, update=True)
+        if sample_weight is not None:
+            np.multiply(closest, sample_weight, out=mass)
+        quantiles = random_state.uniform(size=n_trials)
+        if 0 < potential[0] < np.inf:
+            trials = draw_rows(mass, quantiles)
+        else:  # every row coincides with a centre, or squared distances overflow
+            unused = weights.copy()
+            unused[rows[:chosen]] = 0
+            trials = draw_rows(unused, quantiles)
+        candidates = source.take(trials).astype(np.float64)
+        left = run_seeding(source, candidates, closest, sample_weight=sample_weight)
+        rows[chosen] = trials[np.argmin(left)]
+    return rows
+
+
+def draw_rows(mass: Float64Array, quantiles: Float64Array) -> npt.NDArray[np.intp]:
+    """Return the rows at which the cumulative mass first exceeds given parts of its total.
+
+    Parameters
+    ----------
+    mass : ndarray of shape (n_samples,)
+        Non-negative, with a positive and finite sum.
+    quantiles : ndarray of shape (n_draws,)
+        In [0, 1).
+
+    Returns
+    -------
+    rows : ndarray of shape (n_draws,), intp
+        Rows of positive mass.
+    """
+    block_mass = np.add.reduceat(mass, np.arange(0, len(mass), DRAW_BLOCK_ROWS))
+    reached = np.cumsum(block_mass)
+    targets = quantiles * reached[-1]
+    last = int(np.flatnonzero(block_mass)[-1])
+    blocks = np.minimum(np.searchsorted(reached, targets, side="right"), last)
+    rows = np.empty(len(quantiles), dtype=np.intp)
+    for draw, block in enumerate(blocks.tolist()):
+        before = reached[block - 1] if block > 0 else 0.0
+        start = block * DRAW_BLOCK_ROWS
+        within = np.cumsum(mass[start : start + DRAW_BLOCK_ROWS])
+        # A target that only rounding puts beyond the block's end belongs to its last row of mass.
+        end = np.searchsorted(within, within[-1])
+        offset = np.searchsorted(within, targets[draw] - before, side="right")
+        rows[draw] = start + min(offset, end)
+    return rows
+
+
+def lloyd(
+    source: RowSource,
+    centres: Float64Array,
+    *,
+    tolerance: float,
+    sample_weight: Float64Array | None = None,
+    workspace: Any = None,
+) -> Float64Array:
+    """Move centres to the means of the rows closest to them until they rest (Lloyd 1982).
+
+    A centre without rows goes to the row farthest from its own centre, as in scikit-learn; where
+    every row is at a centre already, it stays where it is.
+
+    Parameters
+    ----------
+    source : RowSource
+    centres : ndarray of shape (n_clusters, n_features), float64
+        The start.
+    tolerance : float
+        Converged once the squared shifts of all centres sum to no more.
+    sample_weight : ndarray of shape (n_samples,), float64, optional
+    workspace : object, optional
+        From :func:`vbfast.engine.engine.new_workspace`.
+
+    Returns
+    -------
+    centres : ndarray of shape (n_clusters, n_features), float64
+
+    Raises
+    ------
+    NonFiniteRowError
+        If a row is not finite; the first such row.
+    """
+    request = Request("hard", "means")
+    for _ in range(MAX_ITERATIONS):
+        result = run_pass(
+            source,
+            distance_params(centres),
+            request,
+            sample_weight=sample_weight,
+            workspace=workspace,
+        )
+        assert result.statistics is not None
+        weight = result.statistics.weight[:, np.newaxis]
+        shift = np.divide(
+            result.statistics.first, weight, out=np.zeros_like(centres), where=weight > 0
+        )
+        empty = np.flatnonzero(result.statistics.weight == 0)
+        if len(empty) > 0:
+            far = _farthest_rows(source, centres, len(empty), sample_weight, workspace)
+            shift[empty[: len(far)]] = far - centres[empty[: len(far)]]
+        centres = centres + shift
+        if float(np.square(shift).sum()) <= tolerance:
+            break
+    return centres
+
+
+def _farthest_rows(
+    source: RowSource,
+    centres: Float64Array,
+    n_rows: int,
+    sample_weight: Float64Array | None,
+    workspace: Any,
+) -> Float64Array:
+    """Return the weighted rows farthest from their centres, farthest first; none at a centre."""
+    minus_half_square = np.empty(source.n_samples, dtype=source.dtype)
+    run_pass(
+        source,
+        distance_params(centres),
+        Request("hard"),
+        outputs=RowOutputs(expected_log_joint=minus_half_square),
+        workspace=workspace,
+    )
+    if sample_weight is not None:
+        minus_half_square[sample_weight == 0] = 0
+    n_rows = min(n_rows, source.n_samples)
+    candidates = np.argpartition(minus_half_square, n_rows - 1)[:n_rows]
+    order = candidates[np.lexsort((candidates, minus_half_square[candidates]))]
+    away = order[minus_half_square[order] < 0]
+    return source.take(away).astype(np.float64)

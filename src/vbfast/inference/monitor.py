@@ -1,0 +1,245 @@
+"""Watching a fit: silence, lines of text, or a progress bar."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+__all__ = [
+    "IterationReport",
+    "LineMonitor",
+    "Monitor",
+    "ProgressMonitor",
+    "Workload",
+    "make_monitor",
+]
+
+
+@dataclass(frozen=True)
+class IterationReport:
+    """One iteration's outcome: its number from 1, the bound per row in nats, and its change."""
+
+    iteration: int
+    lower_bound: float
+    change: float
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How much there is to do: rows a pass, iterations an initialisation at most, and starts."""
+
+    n_samples: int
+    max_iter: int
+    n_init: int
+
+
+class Monitor:
+    """What a fit reports to; this one is silent.
+
+    A context, which leaves the terminal in order whatever happens within it. The reports come in
+    the order of the methods below.
+    """
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        return None
+
+    def initialisation_begins(self, index: int) -> None:
+        """Hear that start number ``index`` (from 0) is being computed."""
+
+    def ascent_begins(self) -> None:
+        """Hear that the start is there and the iterations begin."""
+
+    def iteration_done(self, report: IterationReport) -> None:
+        """Hear how an iteration went."""
+
+    def initialisation_ends(self, lower_bound: float, converged: bool) -> None:
+        """Hear where the iterations from this start ended."""
+
+
+class _Pace:
+    """Rows per second and time left, from the iterations of one initialisation."""
+
+    def __init__(self, workload: Workload) -> None:
+        self._workload = workload
+        self._begun = time.perf_counter()
+
+    @property
+    def elapsed(self) -> float:
+        return time.perf_counter() - self._begun
+
+    def rows_per_second(self, iteration: int) -> float:
+        return self._workload.n_samples * iteration / max(self.elapsed, 1e-9)
+
+    def seconds_left(self, iteration: int) -> float:
+        """Seconds until ``max_iter``: convergence may come sooner."""
+        return self.elapsed / iteration * (self._workload.max_iter - iteration)
+
+    def describe(self, report: IterationReport) -> str:
+        return (
+            f"bound {report.lower_bound:.6f} a row ({report.change:+.2e})"
+            f"  {_si(self.rows_per_second(report.iteration))} rows/s"
+            f"  at most {_clock(self.seconds_left(report.iteration))} left"
+        )
+
+
+class LineMonitor(Monitor):
+    """Prints lines that begin as scikit-learn's do, for logs and pipes.
+
+    Parameters
+    ----------
+    workload : Workload
+    verbose : int
+        From 2 on with the time that the steps took.
+    interval : int
+        Iterations between lines.
+    """
+
+    def __init__(self, workload: Workload, verbose: int, interval: int) -> None:
+        self._workload = workload
+        self._timed = verbose >= 2
+        self._interval = interval
+
+    def initialisation_begins(self, index: int) -> None:
+        """Name the start."""
+        print(f"Initialization {index}")
+        self._begun = self._last = time.perf_counter()
+
+    def ascent_begins(self) -> None:
+        """Start the clock of the pace."""
+        self._pace = _Pace(self._workload)
+
+    def iteration_done(self, report: IterationReport) -> None:
+        """Show bound, change, pace and time left."""
+        if report.iteration % self._interval:
+            return
+        line = f"  Iteration {report.iteration}"
+        if self._timed:
+            now = time.perf_counter()
+            line += f"\t time lapse {now - self._last:.5f}s\t ll change {report.change:.5f}"
+            self._last = now
+        print(f"{line}\t {self._pace.describe(report)}")
+
+    def initialisation_ends(self, lower_bound: float, converged: bool) -> None:
+        """Show the outcome."""
+        line = f"Initialization {'converged' if converged else 'did not converge'}."
+        if self._timed:
+            elapsed = time.perf_counter() - self._begun
+            line += f" time lapse {elapsed:.5f}s\t lower bound {lower_bound:.5f}."
+        print(line)
+
+
+class ProgressMonitor(Monitor):
+    """Draws a bar for each initialisation with rich, on a terminal or in a notebook."""
+
+    # Seconds between drawings: a fit of many short iterations must not wait for the terminal.
+    REDRAW = 0.1
+
+    def __init__(self, workload: Workload, console: Any) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+        self._workload = workload
+        # Drawn by the fit itself and not by a thread of rich's: a fit may precede a fork.
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            console=console,
+            auto_refresh=False,
+        )
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def initialisation_begins(self, index: int) -> None:
+        """Name the start."""
+        name = "fit" if self._workload.n_init == 1 else f"fit {index + 1}/{self._workload.n_init}"
+        self._task = self._progress.add_task(
+            name, total=self._workload.max_iter, figures="initialising"
+        )
+        self._draw()
+
+    def ascent_begins(self) -> None:
+        """Start the clock of the pace."""
+        self._pace = _Pace(self._workload)
+
+    def iteration_done(self, report: IterationReport) -> None:
+        """Show bound, change, pace and time left."""
+        self._progress.update(
+            self._task, completed=report.iteration, figures=self._pace.describe(report)
+        )
+        if time.perf_counter() - self._drawn > self.REDRAW:
+            self._draw()
+
+    def initialisation_ends(self, lower_bound: float, converged: bool) -> None:
+        """Show the outcome."""
+        outcome = "converged" if converged else "did not converge"
+        self._progress.update(self._task, figures=f"{outcome}, bound {lower_bound:.6f} a row")
+        self._draw()
+
+    def _draw(self) -> None:
+        self._progress.refresh()
+        self._drawn = time.perf_counter()
+
+
+def make_monitor(workload: Workload, *, verbose: int, interval: int) -> Monitor:
+    """Choose how a fit is watched.
+
+    Parameters
+    ----------
+    workload : Workload
+    verbose : int
+        0 for silence; else a progress bar where rich is installed and standard output is a terminal
+        or a notebook, and lines of text otherwise.
+    interval : int
+        Iterations between lines of text.
+
+    Returns
+    -------
+    Monitor
+    """
+    if not verbose:
+        return Monitor()
+    if importlib.util.find_spec("rich") is not None:
+        from rich.console import Console
+
+        console = Console(file=sys.stdout)
+        if console.is_terminal or console.is_jupyter:
+            return ProgressMonitor(workload, console)
+    return LineMonitor(workload, verbose, interval)
+
+
+def _si(number: float) -> str:
+    """Three digits and a prefix: 1.23M."""
+    for scale, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= scale:
+            return f"{number / scale:.3g}{prefix}"
+    return f"{number:.3g}"
+
+
+def _clock(seconds: float) -> str:
+    """Minutes and seconds, hours where there are any."""
+    minutes, whole = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{whole:02}" if hours else f"{minutes}:{whole:02}"

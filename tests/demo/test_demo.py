@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PIL")
+
+from vbfast import GaussianMixture
+from vbfast.demo.demo import run_demo
+from vbfast.demo.denoise import posterior_mean
+from vbfast.demo.patches import (
+    HELD_OUT,
+    SIDE,
+    coordinates,
+    photographs,
+    subspace,
+    training_positions,
+)
+
+
+def test_all_patches_and_those_that_leave_the_held_out_part_alone():
+    images = photographs()
+    assert len(training_positions(images, hold_out=False)) == 531_720
+    _, row, column = training_positions(images, hold_out=True)[-200_000:].T
+    touched = np.zeros_like(images[1], dtype=bool)
+    for i in range(SIDE):
+        for j in range(SIDE):
+            touched[row + i, column + j] = True
+    assert not touched[HELD_OUT].any()
+
+
+def test_coordinates_keep_lengths_and_drop_the_mean():
+    patches = np.random.default_rng(0).normal(size=(10, 8, 8))
+    centred = patches.reshape(10, 64) - patches.mean(axis=(1, 2))[:, np.newaxis]
+    rows = coordinates(patches, subspace())
+    np.testing.assert_allclose(rows @ subspace(), centred, atol=1e-12)
+
+
+def test_posterior_mean_of_one_component_is_the_wiener_filter():
+    rng = np.random.default_rng(1)
+    rows = rng.normal(size=(500, 3)) * [1.0, 2.0, 3.0]
+    model = GaussianMixture(1).fit(rows)
+    clean = posterior_mean(model, rows, 2.0)
+    covariance, mean = model.covariances_[0], model.means_[0]
+    gain = covariance @ np.linalg.inv(covariance + 4.0 * np.eye(3))
+    np.testing.assert_allclose(clean, mean + (rows - mean) @ gain.T, atol=1e-10)
+
+
+def test_denoising_helps(tmp_path):
+    output = tmp_path / "demo.png"
+    before, after = run_demo(n_patches=5000, n_components=10, max_iter=5, output=output)
+    assert 19.5 < before < 21.0
+    assert after > before + 5.0
+    assert output.stat().st_size > 0

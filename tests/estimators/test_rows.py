@@ -1,0 +1,174 @@
+"""What rows may be (arrays however they lie, files, lists, data frames) and may not be."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.mixture import GaussianMixture as ScikitLearnMixture
+
+from vbfast.estimators import GaussianMixture
+
+pytestmark = pytest.mark.kernels
+
+
+@pytest.fixture
+def fitted(clustered):
+    return GaussianMixture(3, random_state=0, max_iter=20).fit(clustered)
+
+
+def assert_equal_to_the_bit(source, clustered, fitted, *, dtype=np.float64):
+    again = GaussianMixture(3, random_state=0, max_iter=20).fit(source)
+    assert again.lower_bounds_ == fitted.lower_bounds_
+    np.testing.assert_array_equal(again.means_, fitted.means_)
+    np.testing.assert_array_equal(again.covariances_, fitted.covariances_)
+    np.testing.assert_array_equal(fitted.predict(source), fitted.predict(clustered))
+    np.testing.assert_array_equal(fitted.predict_proba(source), fitted.predict_proba(clustered))
+    np.testing.assert_array_equal(fitted.score_samples(source), fitted.score_samples(clustered))
+    assert fitted.score(source) == fitted.score(clustered)
+    assert again.means_.dtype == dtype
+
+
+@pytest.mark.parametrize("layout", ["fortran", "every other", "backwards", "big endian", "list"])
+def test_arrays_however_they_lie(clustered, fitted, layout):
+    source = {
+        "fortran": lambda: np.asfortranarray(clustered),
+        "every other": lambda: np.repeat(np.repeat(clustered, 2, axis=0), 3, axis=1)[::2, ::3],
+        "backwards": lambda: np.ascontiguousarray(clustered[::-1, ::-1])[::-1, ::-1],
+        "big endian": lambda: clustered.astype(">f8"),
+        "list": clustered.tolist,
+    }[layout]()
+    assert_equal_to_the_bit(source, clustered, fitted)
+
+
+def test_memory_map(clustered, fitted, tmp_path):
+    np.save(tmp_path / "rows.npy", clustered)
+    source = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    assert_equal_to_the_bit(source, clustered, fitted)
+
+
+def test_memory_map_of_integers(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 50, size=(300, 2))
+    np.save(tmp_path / "rows.npy", rows)
+    source = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    plain = GaussianMixture(2, random_state=0).fit(rows)
+    mapped = GaussianMixture(2, random_state=0).fit(source)
+    np.testing.assert_array_equal(mapped.means_, plain.means_)
+
+
+def test_hdf5(clustered, fitted, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        source = file.create_dataset("rows", data=clustered, chunks=(50, 4))
+        assert_equal_to_the_bit(source, clustered, fitted)
+
+
+def test_zarr(clustered, fitted, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    source = zarr.open(str(tmp_path / "rows.zarr"), mode="w", shape=clustered.shape, dtype="f8")
+    source[:] = clustered
+    assert_equal_to_the_bit(source, clustered, fitted)
+
+
+def test_large_arrays_are_not_copied(clustered, monkeypatch):
+    seen = []
+    search = GaussianMixture._search
+
+    def spy(self, rows, sample_weight):
+        seen.append(rows.data)
+        return search(self, rows, sample_weight)
+
+    monkeypatch.setattr(GaussianMixture, "_search", spy)
+    for rows in (clustered, clustered[::2], np.asfortranarray(clustered)):
+        GaussianMixture(2, random_state=0).fit(rows)
+        assert np.shares_memory(seen.pop(), rows)
+
+
+def test_data_frames(clustered, fitted):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(clustered, columns=list("abcd"))
+    named = GaussianMixture(3, random_state=0, max_iter=20).fit(frame)
+    np.testing.assert_array_equal(named.means_, fitted.means_)
+    assert list(named.feature_names_in_) == list("abcd")
+    with pytest.raises(ValueError, match="feature names should match"):
+        named.predict(frame.rename(columns={"a": "z"}))
+
+
+def non_finite(clustered, value, dtype=np.float64):
+    rows = clustered.astype(dtype)
+    rows[417, 2] = value
+    return rows
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(
+    "init_params", ["kmeans", "k-means++", "random", "random_from_data", "given"]
+)
+@pytest.mark.parametrize("max_iter", [0, 10])
+def test_non_finite_rows_to_fit(clustered, given_start, value, dtype, init_params, max_iter):
+    rows = non_finite(clustered, value, dtype)
+    with pytest.raises(ValueError) as theirs:
+        ScikitLearnMixture().fit(rows)
+    arguments = (
+        given_start("full")
+        if init_params == "given"
+        else {"n_components": 4, "init_params": init_params, "random_state": 0}
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(str(theirs.value))}$"):
+        GaussianMixture(max_iter=max_iter, **arguments).fit(rows)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("method", ["predict", "predict_proba", "score_samples", "score", "elbo"])
+def test_non_finite_rows_to_a_fitted_mixture(clustered, fitted, value, method):
+    rows = non_finite(clustered, value)
+    with pytest.raises(ValueError) as theirs:
+        ScikitLearnMixture(2).fit(clustered).predict(rows)
+    with pytest.raises(ValueError, match=f"^{re.escape(str(theirs.value))}$"):
+        getattr(fitted, method)(rows)
+
+
+def test_non_finite_rows_of_a_file(clustered, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        source = file.create_dataset("rows", data=non_finite(clustered, np.nan))
+        with pytest.raises(ValueError, match="Input X contains NaN") as caught:
+            GaussianMixture(2, random_state=0).fit(source)
+    assert caught.value.__context__.row == 417
+
+
+def test_wrong_rows_of_a_file(clustered, fitted, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(tmp_path / "rows.h5", "w") as file:
+        one = file.create_dataset("one", data=clustered[:1])
+        with pytest.raises(ValueError, match="minimum of 2 is required by GaussianMixture"):
+            GaussianMixture().fit(one)
+        line = file.create_dataset("line", data=clustered[0])
+        with pytest.raises(ValueError, match="shape"):
+            GaussianMixture().fit(line)
+        narrow = file.create_dataset("narrow", data=clustered[:, :3])
+        with pytest.raises(
+            ValueError, match="X has 3 features, but GaussianMixture is expecting 4"
+        ):
+            fitted.predict(narrow)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda rows: rows[:0], ValueError, "0 sample"),
+        (lambda rows: rows[:1], ValueError, "minimum of 2 is required by GaussianMixture"),
+        (lambda rows: rows[:, :0], ValueError, "0 feature"),
+        (lambda rows: rows[0], ValueError, "Expected 2D array"),
+        (lambda rows: rows[:, :, np.newaxis], ValueError, "dim 3"),
+        (lambda rows: rows + 1j, ValueError, "Complex data not supported"),
+        (sparse.csr_array, TypeError, "Sparse data was passed"),
+        (lambda rows: rows[:3], ValueError, "Expected n_samples >= n_components"),
+    ],
+)
+def test_wrong_rows(clustered, make, error, message):
+    with pytest.raises(error, match=message):
+        GaussianMixture(4).fit(make(clustered))

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.mixture._gaussian_mixture import (
+    _compute_log_det_cholesky,
+    _compute_precision_cholesky,
+    _compute_precision_cholesky_from_precisions,
+    _estimate_gaussian_parameters,
+    _estimate_log_gaussian_prob,
+)
+
+from vbfast.engine.contract import COVARIANCE_TYPES, PassResult, Statistics
+from vbfast.families.gaussian import (
+    GaussianParameters,
+    MaximumLikelihood,
+    covariance_shape,
+    maximise,
+    moments,
+)
+from vbfast.families.linalg import NotPositiveDefiniteError
+
+EPS = np.finfo(np.float64).eps
+N_SAMPLES, N_FEATURES, N_COMPONENTS = 300, 4, 3
+
+
+@pytest.fixture
+def rows():
+    rng = np.random.default_rng(1)
+    mixing = rng.normal(size=(N_FEATURES, N_FEATURES))
+    return rng.normal(size=(N_SAMPLES, N_FEATURES)) @ mixing + 2.0
+
+
+@pytest.fixture
+def resp():
+    return np.random.default_rng(2).dirichlet(np.full(N_COMPONENTS, 0.3), size=N_SAMPLES)
+
+
+def statistics_of(rows, resp, kind, centres):
+    """Sufficient statistics straight from their definition."""
+    differences = rows[:, np.newaxis, :] - centres
+    outer = np.einsum("nk,nki,nkj->kij", resp, differences, differences)
+    diagonal = np.einsum("kii->ki", outer)
+    return Statistics(
+        kind=kind,
+        centres=centres,
+        weight=resp.sum(axis=0),
+        first=np.einsum("nk,nki->ki", resp, differences),
+        second={
+            "full": outer,
+            "tied": outer.sum(axis=0),
+            "diag": diagonal,
+            "spherical": diagonal.mean(axis=1),
+        }[kind],
+    )
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+@pytest.mark.parametrize("distance", [0.0, 1.0, 30.0])
+def test_maximise_is_scikit_learns_wherever_the_centres_are(rows, resp, kind, distance):
+    count, means, covariances = _estimate_gaussian_parameters(rows, resp, 1e-3, kind)
+    centres = means + distance * np.random.default_rng(3).normal(size=means.shape)
+    statistics = statistics_of(rows, resp, kind, centres)
+    ours = maximise(statistics, reg_covar=1e-3, eps=EPS)
+    np.testing.assert_allclose(ours.weights, count / count.sum(), rtol=1e-13)
+    np.testing.assert_allclose(ours.means, means, rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(ours.covariances, covariances, rtol=1e-10, atol=1e-10)
+    factors = _compute_precision_cholesky(covariances, kind)
+    np.testing.assert_allclose(ours.precision_cholesky, factors, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+def test_a_component_that_holds_next_to_nothing_is_scikit_learns_too(rows, resp, kind):
+    resp = resp.copy()
+    resp[:, 0] *= 1e-10
+    centres = np.zeros((N_COMPONENTS, N_FEATURES))
+    count, means, covariances = moments(
+        statistics_of(rows, resp, kind, centres), reg_covar=1e-6, eps=EPS
+    )
+    theirs = _estimate_gaussian_parameters(rows, resp, 1e-6, kind)
+    np.testing.assert_allclose(count, theirs[0], rtol=1e-12)
+    np.testing.assert_allclose(means, theirs[1], rtol=1e-9)
+    if kind != "tied":
+        # scikit-learn's tied moments take it that every row of responsibilities sums to one.
+        np.testing.assert_allclose(covariances, theirs[2], rtol=1e-7, atol=1e-8)
+
+
+def test_full_covariances_are_symmetric_to_the_bit(rows, resp):
+    statistics = statistics_of(rows, resp, "full", np.full((N_COMPONENTS, N_FEATURES), 0.3))
+    second = 0.5 * (statistics.second + statistics.second.swapaxes(1, 2))
+    statistics = Statistics("full", statistics.centres, statistics.weight, statistics.first, second)
+    _, _, covariances = moments(statistics, reg_covar=0.1, eps=EPS)
+    np.testing.assert_array_equal(covariances, covariances.swapaxes(1, 2))
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+def test_an_empty_component_stays_where_it_was(rows, resp, kind):
+    statistics = statistics_of(rows, resp, kind, np.zeros((N_COMPONENTS, N_FEATURES)))
+    previous = maximise(statistics, reg_covar=1e-3, eps=EPS)
+    resp = resp.copy()
+    resp[:, 1] = 0.0
+    resp /= resp.sum(axis=1, keepdims=True)
+    ours = maximise(
+        statistics_of(rows, resp, kind, previous.means),
+        reg_covar=1e-3,
+        eps=EPS,
+        previous=previous,
+    )
+    assert ours.weights[1] == 0.0
+    np.testing.assert_allclose(ours.weights.sum(), 1.0)
+    np.testing.assert_array_equal(ours.means[1], previous.means[1])
+    if kind != "tied":
+        np.testing.assert_array_equal(ours.covariances[1], previous.covariances[1])
+    assert ours.kernel_params().offset[1] == -np.inf
+    others = [0, 2]
+    without = maximise(
+        statistics_of(rows, resp[:, others], kind, previous.means[others]),
+        reg_covar=1e-3,
+        eps=EPS,
+    )
+    np.testing.assert_allclose(ours.means[others], without.means, rtol=1e-12)
+    if kind == "tied":
+        np.testing.assert_allclose(ours.covariances, without.covariances, rtol=1e-12)
+
+
+def test_an_empty_component_of_a_start_stays_at_its_centre(rows, resp):
+    resp = resp.copy()
+    resp[:, 2] = 0.0
+    centres = np.full((N_COMPONENTS, N_FEATURES), 7.0)
+    ours = maximise(statistics_of(rows, resp, "diag", centres), reg_covar=0.5, eps=EPS)
+    np.testing.assert_array_equal(ours.means[2], centres[2])
+    np.testing.assert_allclose(ours.covariances[2], 0.5, rtol=1e-9)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+def test_log_joint_is_scikit_learns(rows, resp, kind):
+    statistics = statistics_of(rows, resp, kind, np.zeros((N_COMPONENTS, N_FEATURES)))
+    parameters = maximise(statistics, reg_covar=0.0, eps=EPS)
+    params = parameters.kernel_params()
+    factor = params.precision_cholesky
+    differences = rows[:, np.newaxis, :] - params.means
+    if kind == "full":
+        whitened = np.einsum("nki,kij->nkj", differences, factor)
+    elif kind == "tied":
+        whitened = differences @ factor
+    else:
+        whitened = differences * factor.reshape(N_COMPONENTS, -1)
+    log_joint = params.offset - 0.5 * np.square(whitened).sum(axis=2)
+    expected = np.log(parameters.weights) + _estimate_log_gaussian_prob(
+        rows, parameters.means, parameters.precision_cholesky, kind
+    )
+    np.testing.assert_allclose(log_joint, expected, rtol=1e-9)
+    log_det = _compute_log_det_cholesky(factor, kind, N_FEATURES)
+    constant = -0.5 * N_FEATURES * np.log(2 * np.pi)
+    np.testing.assert_allclose(
+        params.offset, np.log(parameters.weights) + constant + log_det, rtol=1e-12
+    )
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+def test_from_precisions(rows, resp, kind):
+    statistics = statistics_of(rows, resp, kind, np.zeros((N_COMPONENTS, N_FEATURES)))
+    fitted = maximise(statistics, reg_covar=0.0, eps=EPS)
+    precisions = fitted.precisions
+    assert precisions.shape == covariance_shape(kind, N_COMPONENTS, N_FEATURES)
+    given = GaussianParameters.from_precisions(kind, fitted.weights, fitted.means, precisions)
+    expected = _compute_precision_cholesky_from_precisions(precisions, kind, xp=np)
+    np.testing.assert_allclose(given.precision_cholesky, expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(given.covariances, fitted.covariances, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(given.precisions, precisions, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+def test_a_collapsed_component_is_an_error_that_names_it(kind):
+    rows = np.vstack([np.random.default_rng(0).normal(size=(10, 2)), np.ones((5, 2))])
+    resp = np.zeros((15, 2))
+    resp[:10, 0] = resp[10:, 1] = 1.0
+    if kind == "tied":
+        rows[:10] = 0.0
+    with pytest.raises(NotPositiveDefiniteError) as caught:
+        maximise(statistics_of(rows, resp, kind, np.ones((2, 2))), reg_covar=0.0, eps=0.0)
+    assert caught.value.component == (0 if kind == "tied" else 1)
+
+
+def test_float32_eps_does_not_swamp_the_variance_of_far_rows():
+    rows = 1e4 + np.random.default_rng(0).normal(size=(50, 1))
+    statistics = statistics_of(rows, np.ones((50, 1)), "diag", np.array([[1e4]]))
+    eps = float(np.finfo(np.float32).eps)
+    ours = maximise(statistics, reg_covar=0.0, eps=eps)
+    np.testing.assert_allclose(ours.covariances[0], rows.var(axis=0), rtol=1e-3)
+
+
+def test_second_moments_are_needed():
+    statistics = Statistics("means", np.zeros((1, 1)), np.ones(1), np.ones((1, 1)), None)
+    with pytest.raises(ValueError, match="second moments"):
+        maximise(statistics, reg_covar=0.0, eps=EPS)
+
+
+def test_the_bound_is_the_evidence_per_unit_of_weight(rows, resp):
+    objective = MaximumLikelihood("diag", 1e-6, EPS)
+    centres = np.zeros((N_COMPONENTS, N_FEATURES))
+    parameters = maximise(statistics_of(rows, resp, "diag", centres), reg_covar=0.0, eps=EPS)
+    sums = PassResult(4.0, -10.0, np.nan, np.nan, np.nan, None)
+    assert objective.lower_bound(sums, parameters) == -2.5
+    assert objective.request.statistics == "diag"

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from vbfast.engine.contract import KernelParams, PassResult, Request, Statistics
+from vbfast.engine.rows import as_row_source
+from vbfast.families.gaussian import GaussianParameters, MaximumLikelihood
+from vbfast.inference.em import Ascent, Solution, ascend
+from vbfast.inference.monitor import Monitor
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+@pytest.fixture
+def source():
+    rng = np.random.default_rng(0)
+    return as_row_source(np.concatenate([rng.normal(-3, 1, (60, 2)), rng.normal(2, 2, (90, 2))]))
+
+
+@pytest.fixture
+def start():
+    return GaussianParameters.from_covariances(
+        "diag", np.full(2, 0.5), np.array([[-1.0, 0.0], [1.0, 0.0]]), np.ones((2, 2))
+    )
+
+
+class Recorder(Monitor):
+    def __init__(self):
+        self.reports = []
+        self.begun = 0
+
+    def ascent_begins(self):
+        self.begun += 1
+
+    def iteration_done(self, report):
+        self.reports.append(report)
+
+
+def test_every_iteration_climbs_and_is_reported(source, start):
+    recorder = Recorder()
+    solution = ascend(
+        source, start, MaximumLikelihood("diag", 0.0, EPS), Ascent(1e-8, 500), monitor=recorder
+    )
+    assert solution.converged
+    assert np.all(np.diff(solution.lower_bounds) > -1e-12)
+    assert [report.lower_bound for report in recorder.reports] == solution.lower_bounds
+    assert [report.iteration for report in recorder.reports] == list(range(1, solution.n_iter + 1))
+    changes = [report.change for report in recorder.reports]
+    np.testing.assert_allclose(changes[1:], np.diff(solution.lower_bounds))
+    assert changes[0] == np.inf
+    assert recorder.begun == 1
+    assert abs(changes[-1]) < 1e-8 <= min(abs(change) for change in changes[:-1])
+
+
+def test_max_iter_ends_it(source, start):
+    solution = ascend(source, start, MaximumLikelihood("diag", 0.0, EPS), Ascent(0.0, 3))
+    assert solution.n_iter == 3
+    assert not solution.converged
+    assert solution.lower_bound == solution.lower_bounds[-1]
+
+
+def test_no_iterations_leave_the_start(source, start):
+    solution = ascend(source, start, MaximumLikelihood("diag", 0.0, EPS), Ascent(0.0, 0))
+    assert solution.parameters is start
+    assert solution.lower_bound == -np.inf
+
+
+def test_going_on_is_the_same_as_not_having_stopped(source, start):
+    objective = MaximumLikelihood("diag", 0.0, EPS)
+    whole = ascend(source, start, objective, Ascent(1e-4, 100))
+    first = ascend(source, start, objective, Ascent(0.0, 4))
+    rest = ascend(
+        source,
+        first.parameters,
+        objective,
+        Ascent(1e-4, 100),
+        previous_bound=first.lower_bound,
+    )
+    assert first.lower_bounds + rest.lower_bounds == whole.lower_bounds
+    np.testing.assert_array_equal(rest.parameters.means, whole.parameters.means)
+
+
+def test_sample_weight_reaches_the_passes(source, start):
+    weight = np.zeros(source.n_samples)
+    weight[:60] = 2.0
+    solution = ascend(
+        source,
+        start,
+        MaximumLikelihood("diag", 0.0, EPS),
+        Ascent(0.0, 1),
+        sample_weight=weight,
+    )
+    kept = as_row_source(source.data[:60])
+    expected = ascend(kept, start, MaximumLikelihood("diag", 0.0, EPS), Ascent(0.0, 1))
+    np.testing.assert_allclose(solution.parameters.means, expected.parameters.means)
+    np.testing.assert_allclose(solution.lower_bounds, expected.lower_bounds)
+
+
+@dataclass(frozen=True)
+class OneMean:
+    """A family of one's own: a single unit Gaussian with a standard normal prior on its mean."""
+
+    mean: np.ndarray
+
+    def kernel_params(self):
+        return KernelParams("spherical", np.zeros(1), self.mean, np.ones(1))
+
+
+class PenalisedMean:
+    request = Request(statistics="means")
+
+    def maximise(self, statistics: Statistics, previous: OneMean) -> OneMean:
+        weight = statistics.weight[:, np.newaxis]
+        total = statistics.first + weight * statistics.centres
+        return OneMean(total / (weight + 1.0))
+
+    def lower_bound(self, sums: PassResult, updated: OneMean) -> float:
+        return sums.log_evidence - 0.5 * float(np.square(updated.mean).sum())
+
+
+def test_the_loop_serves_other_objectives(source):
+    solution: Solution[OneMean] = ascend(
+        source, OneMean(np.zeros((1, 2))), PenalisedMean(), Ascent(1e-6, 10)
+    )
+    assert solution.converged
+    expected = source.data.sum(axis=0) / (source.n_samples + 1)
+    np.testing.assert_allclose(solution.parameters.mean[0], expected)

@@ -1,0 +1,49 @@
+"""What ``import vbfast`` offers and costs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import vbfast
+
+
+def run(code):
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    return done.stdout.strip()
+
+
+def test_import_is_light():
+    heavy = "{'sklearn', 'scipy', 'numba', 'rich', 'matplotlib', 'pandas', 'joblib'}"
+    code = f"import sys, vbfast; vbfast.ElboTerms; print({heavy} & set(sys.modules) or 'light')"
+    assert run(code) == "light"
+
+
+def test_every_name_resolves_and_is_listed():
+    for name in vbfast.__all__:
+        assert getattr(vbfast, name) is not None
+        assert name in dir(vbfast)
+
+
+def test_version_is_the_distributions():
+    metadata = pytest.importorskip("importlib.metadata")
+    try:
+        installed = metadata.version("vbfast")
+    except metadata.PackageNotFoundError:
+        pytest.skip("vbfast is imported from its source tree")
+    assert vbfast.__version__ == installed
+
+
+def test_unknown_names_are_attribute_errors():
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        vbfast.no_such_name  # noqa: B018
+
+
+def test_star_import():
+    assert run("from vbfast import *; print(GaussianMixture.__module__)") == (
+        "vbfast.estimators.gaussian"
+    )
