@@ -37,12 +37,15 @@ void load_group(const Tile<T>& tile, std::int64_t n_features, std::int64_t row, 
         for (; d + W <= n_features; d += W)
             for (int v = 0; v < Blocking::row_vectors; ++v)
                 V::transpose(rows + v * W * stride + d, stride, out + d * G + v * W, G);
+        for (; d < n_features; ++d)
+            for (int i = 0; i < G; ++i) out[d * G + i] = rows[i * stride + d];
+        return;
     }
     for (int i = 0; i < G; ++i) {
         const std::int64_t n = row + i < tile.n_rows ? row + i : tile.n_rows - 1;
         const char* p = tile.rows + n * tile.row_stride;
-        for (std::int64_t f = d; f < n_features; ++f)
-            out[f * G + i] = load_unaligned<T>(p + f * tile.feature_stride);
+        for (d = 0; d < n_features; ++d)
+            out[d * G + i] = load_unaligned<T>(p + d * tile.feature_stride);
     }
 }
 
@@ -92,12 +95,17 @@ bool load_features(Tile<T>& tile, std::int64_t n_features, const T* shift, bool 
 // The same rows once more, row-major and zero-padded: lanes across features.
 template <class T>
 void load_row_major(Tile<T>& tile, const Model<T>& model) {
-    constexpr int G = group_rows<T>;
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width;
     const std::int64_t D = model.n_features, P = model.padded_features;
-    for (std::int64_t n = 0; n < tile.n_rows; ++n) {
-        const T* x = tile.features + n / G * (D + 2) * G + n % G;
-        T* row = tile.row_major + n * P;
-        for (std::int64_t d = 0; d < D; ++d) row[d] = x[d * G];
-        for (std::int64_t d = D; d < P; ++d) row[d] = T(0);
+    for (std::int64_t g = 0; g < group_count(tile); ++g) {
+        const T* x = tile.features + g * (D + 2) * G;
+        T* rows = tile.row_major + g * G * P;
+        std::int64_t d = 0;
+        for (; d + W <= D; d += W)
+            for (int v = 0; v < Blocking::row_vectors; ++v)
+                V::transpose(x + d * G + v * W, G, rows + v * W * P + d, static_cast<long>(P));
+        for (int i = 0; i < G; ++i)
+            for (std::int64_t f = d; f < P; ++f) rows[i * P + f] = f < D ? x[f * G + i] : T(0);
     }
 }

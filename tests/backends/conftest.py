@@ -1,0 +1,222 @@
+"""What the shared suite is made of: the backends, random models, and two oracles.
+
+The dense oracle writes the contract's formulae down once more, on whole arrays in float64. The exact
+one does so for the evidence in 60-digit arithmetic.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+import mpmath
+import numpy as np
+import pytest
+
+from vbfast.backends import backend_names
+from vbfast.engine.config import config_context
+from vbfast.engine.contract import KernelParams, RowOutputs
+from vbfast.engine.engine import run_pass
+from vbfast.engine.rows import as_row_source
+
+NATIVE_IS_BUILT = importlib.util.find_spec("vbfast._vbfast") is not None
+
+
+@pytest.fixture(params=backend_names())
+def backend(request):
+    """Run the test with each backend."""
+    if request.param == "native" and not NATIVE_IS_BUILT:
+        pytest.skip("the extension module is not built")
+    with config_context(backend=request.param):
+        yield request.param
+
+
+@pytest.fixture(scope="session")
+def random_params():
+    """A function that makes kernel parameters with well-conditioned factors."""
+
+    def factor(rng, n_features):
+        upper = np.triu(rng.normal(size=(n_features, n_features)), 1) / np.sqrt(n_features)
+        return upper + np.diag(rng.uniform(0.5, 1.5, n_features))
+
+    def make(rng, covariance_type, n_components, n_features, *, spread=1.0):
+        if covariance_type == "full":
+            precision_cholesky = np.array([factor(rng, n_features) for _ in range(n_components)])
+        elif covariance_type == "tied":
+            precision_cholesky = factor(rng, n_features)
+        else:
+            shape = (n_components, n_features) if covariance_type == "diag" else n_components
+            precision_cholesky = rng.uniform(0.5, 1.5, shape)
+        means = spread * rng.normal(size=(n_components, n_features))
+        offset = rng.normal(size=n_components)
+        return KernelParams(covariance_type, offset, means, precision_cholesky)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def sample():
+    """A function that draws rows near the components of a model, with unit noise."""
+
+    def draw(rng, params, n_samples, dtype=np.float64):
+        component = rng.integers(params.n_components, size=n_samples)
+        noise = rng.normal(size=(n_samples, params.n_features))
+        return (params.means[component] + noise).astype(dtype)
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def run():
+    """A function that runs a pass with every output; returns the result and the outputs."""
+
+    def run_with_outputs(X, params, request, **arguments):
+        source = as_row_source(X)
+        N, K = source.n_samples, params.n_components
+        outputs = RowOutputs(
+            log_evidence=np.full(N, np.nan, source.dtype),
+            labels=np.full(N, -7, np.int64),
+            resp=np.full((N, K), np.nan, source.dtype),
+            entropy=np.full(N, np.nan, source.dtype),
+            expected_log_joint=np.full(N, np.nan, source.dtype),
+        )
+        return run_pass(source, params, request, outputs=outputs, **arguments), outputs
+
+    return run_with_outputs
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What a pass should return and write, by the formulae of the contract."""
+
+    log_joint: np.ndarray
+    log_evidence: np.ndarray
+    resp: np.ndarray
+    entropy: np.ndarray
+    expected_log_joint: np.ndarray
+    kl: np.ndarray
+    weight: np.ndarray
+    first: np.ndarray
+    second: np.ndarray | None
+
+    @property
+    def labels(self):
+        return self.log_joint.argmax(axis=1)
+
+
+@pytest.fixture(scope="session")
+def dense_oracle():
+    """A function that evaluates the contract on finite rows, all at once."""
+
+    def evaluate(X, params, request, *, sample_weight=None, resp=None):
+        X = np.asarray(X, dtype=np.float64)
+        d = X[:, np.newaxis] - params.means
+        P, K = params.precision_cholesky, params.n_components
+        whitened = {
+            "full": lambda: np.einsum("nki,kij->nkj", d, P, optimize=True),
+            "tied": lambda: d @ P,
+            "diag": lambda: d * P,
+            "spherical": lambda: d * P[:, np.newaxis],
+        }[params.covariance_type]()
+        log_joint = params.offset - 0.5 * np.square(whitened).sum(axis=2)
+        log_evidence = np.logaddexp.reduce(log_joint, axis=1)
+        log_posterior = log_joint - log_evidence[:, np.newaxis]
+        if request.assignment == "posterior":
+            q = np.exp(log_posterior)
+        elif request.assignment == "hard":
+            q = np.eye(K)[log_joint.argmax(axis=1)]
+        elif np.ndim(resp) == 1:
+            q = np.vstack([np.eye(K), np.zeros(K)])[resp]
+        else:
+            q = np.asarray(resp, dtype=np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            entropy = -np.where(q > 0, q * np.log(q), 0.0).sum(axis=1)
+            expected = np.where(q > 0, q * log_joint, 0.0).sum(axis=1)
+            kl = np.where(q > 0, q * (np.log(q) - log_posterior), 0.0).sum(axis=1)
+        r = q if sample_weight is None else q * sample_weight[:, np.newaxis]
+        second = None
+        if request.statistics in ("full", "tied"):
+            axes = "nk,nki,nkj->kij" if request.statistics == "full" else "nk,nki,nkj->ij"
+            second = np.einsum(axes, r, d, d, optimize=True)
+        elif request.statistics in ("diag", "spherical"):
+            second = np.einsum("nk,nki->ki", r, np.square(d))
+            if request.statistics == "spherical":
+                second = second.mean(axis=1)
+        return Expected(
+            log_joint,
+            log_evidence,
+            q,
+            entropy,
+            expected,
+            kl,
+            r.sum(axis=0),
+            np.einsum("nk,nki->ki", r, d),
+            second,
+        )
+
+    return evaluate
+
+
+@pytest.fixture(scope="session")
+def exact_log_joint():
+    """A function that evaluates log-joints in 60 digits, from the rows as they are stored."""
+
+    def evaluate(X, params):
+        with mpmath.workdps(60):
+            rows = []
+            for x in np.asarray(X, dtype=np.float64):
+                row = []
+                for k in range(params.n_components):
+                    P = params.precision_cholesky
+                    P = P if params.covariance_type == "tied" else P[k]
+                    if params.covariance_type in ("diag", "spherical"):
+                        P = np.diag(np.broadcast_to(P, params.n_features))
+                    d = [
+                        mpmath.mpf(float(a)) - mpmath.mpf(float(b))
+                        for a, b in zip(x, params.means[k], strict=True)
+                    ]
+                    square = mpmath.mpf(0)
+                    for j in range(params.n_features):
+                        whitened = mpmath.fsum(
+                            d[i] * mpmath.mpf(float(P[i, j])) for i in range(params.n_features)
+                        )
+                        square += whitened**2
+                    row.append(mpmath.mpf(float(params.offset[k])) - square / 2)
+                rows.append(row)
+            return rows
+
+    return evaluate
+
+
+@pytest.fixture(scope="session")
+def exact_log_sum_exp():
+    """A function from one row of exact log-joints to its exact evidence."""
+
+    def evaluate(row):
+        with mpmath.workdps(60):
+            return mpmath.log(mpmath.fsum(mpmath.exp(value) for value in row))
+
+    return evaluate
+
+
+@pytest.fixture(scope="session")
+def assert_same_bits():
+    """A function that compares two results with every output, NaN equal to NaN."""
+
+    def compare(actual, expected):
+        (result, outputs), (other, other_outputs) = actual, expected
+        for name in ("total_weight", "log_evidence", "expected_log_joint", "entropy", "kl"):
+            np.testing.assert_equal(getattr(result, name), getattr(other, name), err_msg=name)
+        if result.statistics is not None:
+            for name in ("weight", "first", "second"):
+                np.testing.assert_equal(
+                    getattr(result.statistics, name),
+                    getattr(other.statistics, name),
+                    err_msg=name,
+                )
+        for name in ("log_evidence", "labels", "resp", "entropy", "expected_log_joint"):
+            np.testing.assert_equal(
+                getattr(outputs, name), getattr(other_outputs, name), err_msg=name
+            )
+
+    return compare

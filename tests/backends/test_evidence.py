@@ -1,0 +1,112 @@
+"""The evidence against 60-digit arithmetic."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request
+
+pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
+
+DTYPES = (np.float64, np.float32)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("magnitude", [0.0, 1.0, 30.0, 1e3, 1e6])
+@pytest.mark.parametrize("n_components", [1, 2, 3, 17, 64])
+def test_log_sum_exp_is_within_four_eps(
+    run, exact_log_joint, exact_log_sum_exp, rng, dtype, magnitude, n_components
+):
+    """Integer rows and means make the distances exact: what is left is the log-sum-exp's error."""
+    X = rng.integers(-3, 4, size=(20, 1)).astype(dtype)
+    offset = (magnitude + rng.uniform(-40, 5, n_components)).astype(np.float32).astype(float)
+    means = rng.integers(-3, 4, size=(n_components, 1)).astype(float)
+    params = KernelParams("spherical", offset, means, np.ones(n_components))
+    _, outputs = run(X, params, Request())
+    for row, actual in zip(exact_log_joint(X, params), outputs.log_evidence, strict=True):
+        exact = float(exact_log_sum_exp(row))
+        scale = max(1.0, float(abs(max(row))), abs(exact))
+        assert abs(float(actual) - exact) <= 4 * np.finfo(dtype).eps * scale
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("n_features", [1, 2, 5, 8, 11])
+def test_every_covariance_type(
+    run,
+    exact_log_joint,
+    exact_log_sum_exp,
+    random_params,
+    sample,
+    rng,
+    dtype,
+    covariance_type,
+    n_features,
+):
+    """A sum of D squares of sums of D products adds at most a few D eps of its value."""
+    params = random_params(rng, covariance_type, 5, n_features)
+    X = sample(rng, params, 10, dtype)
+    result, outputs = run(X, params, Request())
+    total = 0.0
+    bound = 4 * (n_features + 4) * np.finfo(dtype).eps
+    for row, actual in zip(exact_log_joint(X, params), outputs.log_evidence, strict=True):
+        exact = float(exact_log_sum_exp(row))
+        total += exact
+        assert abs(float(actual) - exact) <= bound * max(1.0, abs(exact))
+    assert abs(result.log_evidence - total) <= bound * np.abs(outputs.log_evidence).sum()
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("mean", [1e2, 1e4])
+def test_single_precision_far_from_the_origin(
+    run, dense_oracle, random_params, rng, covariance_type, mean
+):
+    """The promise of DESIGN section 5: 1e-3 nats a row for |mean|/std up to 1e4."""
+    params = random_params(rng, covariance_type, 6, 7)
+    params = KernelParams(
+        covariance_type, params.offset, params.means + mean, params.precision_cholesky
+    )
+    X = (mean + rng.normal(size=(400, 7))).astype(np.float32)
+    request = Request(statistics=covariance_type)
+    result, outputs = run(X, params, request)
+    expected = dense_oracle(X, params, request)
+    np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=0, atol=1e-3)
+    np.testing.assert_allclose(result.log_evidence, expected.log_evidence.sum(), rtol=1e-4)
+    scale = np.abs(expected.second).max()
+    np.testing.assert_allclose(result.statistics.second, expected.second, rtol=0, atol=1e-3 * scale)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_single_precision_with_components_far_apart(
+    run, dense_oracle, random_params, sample, rng, covariance_type
+):
+    """Components 1e4 standard deviations apart, each with rows of its own."""
+    params = random_params(rng, covariance_type, 5, 4, spread=1e4)
+    X = sample(rng, params, 500, np.float32)
+    request = Request(statistics=covariance_type)
+    result, outputs = run(X, params, request)
+    expected = dense_oracle(X, params, request)
+    np.testing.assert_array_equal(outputs.labels, expected.labels)
+    np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=2e-3, atol=2e-3)
+    for name in ("weight", "first", "second"):
+        value = getattr(expected, name)
+        np.testing.assert_allclose(
+            getattr(result.statistics, name), value, rtol=0, atol=2e-3 * np.abs(value).max()
+        )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_offsets_of_any_size(run, dense_oracle, rng, dtype):
+    X = rng.normal(size=(50, 2)).astype(dtype)
+    largest = 1e300 if dtype == np.float64 else 1e37
+    offset = np.array([-largest, -1e5, -np.inf, 1e5, 1e5])
+    params = KernelParams("diag", offset, rng.normal(size=(5, 2)), np.ones((5, 2)))
+    result, outputs = run(X, params, Request(statistics="diag", entropy=True))
+    expected = dense_oracle(X, params, Request(statistics="diag"))
+    eps = np.finfo(dtype).eps
+    np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=4 * eps)
+    np.testing.assert_array_equal(outputs.resp[:, :3], 0)
+    np.testing.assert_array_equal(result.statistics.weight[:3], 0)
+    # A log-joint of 1e5 is itself known to eps * 1e5 nats only.
+    np.testing.assert_allclose(outputs.resp, expected.resp, atol=1e5 * eps)

@@ -1,0 +1,103 @@
+// Every kernel once over awkward shapes, for the sanitizers; values against the definition. The
+// Python suite compares everything else.
+#include "estep.h"
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "expect.h"
+
+namespace {
+
+using namespace vbfast;
+
+template <class T>
+void check(Covariance covariance, Moments moments, Assignment assignment, std::int64_t N,
+           std::int64_t K, std::int64_t D, bool split) {
+    std::mt19937_64 generator(42);
+    std::normal_distribution<double> normal;
+    const std::int64_t factors = covariance == Covariance::full        ? K * D * D
+                                 : covariance == Covariance::tied      ? D * D
+                                 : covariance == Covariance::spherical ? K
+                                                                       : K * D;
+    std::vector<double> offset(K), means(K * D), factor(factors), weights(N);
+    std::vector<T> rows(N * D), resp(N * K), evidence(N);
+    std::vector<std::int64_t> labels(N);
+    for (double& m : means) m = normal(generator);
+    for (T& x : rows) x = static_cast<T>(normal(generator));
+    for (std::int64_t n = 0; n < N; ++n) weights[n] = n % 5 == 1 ? 0.0 : 1.5;
+    for (double& p : factor) p = 1.0;  // every factor's upper triangle, and all scales, are one
+
+    const PassRequest request = {assignment, moments,         true,          split ? 1 : 2, 64,
+                                 split,      evidence.data(), labels.data(), resp.data(),   nullptr,
+                                 nullptr};
+    const MixtureParameters parameters = {covariance,   K, D, offset.data(), means.data(),
+                                          factor.data()};
+    Workspace workspace;
+    const auto estep = make_estep<T>(parameters, request, workspace);
+    const std::vector<T> given(N * K, static_cast<T>(1.0 / static_cast<double>(K)));
+    const std::vector<std::int64_t> bounds =
+        split ? std::vector<std::int64_t>{0, N} : std::vector<std::int64_t>{0, N / 2, N};
+    std::vector<Block> blocks;
+    for (std::size_t p = 0; p + 1 < bounds.size(); ++p) {
+        const std::int64_t start = bounds[p];
+        blocks.push_back({static_cast<std::int64_t>(p), start, rows.data() + start * D,
+                          static_cast<std::int64_t>(D * sizeof(T)), sizeof(T),
+                          bounds[p + 1] - start, weights.data() + start,
+                          assignment == Assignment::given ? given.data() + start * K : nullptr,
+                          nullptr, nullptr});
+    }
+    EXPECT(estep->run(blocks, 2, nullptr).status == PassStatus::finished);
+    std::vector<double> weight(K), first(K * D), second(K * D * D + D * D);
+    if (moments != Moments::none) estep->statistics(weight.data(), first.data(), second.data(), 2);
+
+    double total = 0, sum = 0;
+    for (double w : weights) total += w;
+    for (double w : weight) sum += w;
+    EXPECT(std::abs(estep->sums().weight - total) < 1e-9);
+    if (moments != Moments::none) EXPECT(std::abs(sum - total) < 1e-4 * total);
+    if (covariance != Covariance::spherical) return;
+    for (std::int64_t n = 0; n < N; ++n) {
+        double likelihood = 0;
+        for (std::int64_t k = 0; k < K; ++k) {
+            double distance = 0;
+            for (std::int64_t d = 0; d < D; ++d)
+                distance += std::pow(static_cast<double>(rows[n * D + d]) - means[k * D + d], 2);
+            likelihood += std::exp(-0.5 * distance);
+        }
+        EXPECT(std::abs(static_cast<double>(evidence[n]) - std::log(likelihood)) < 1e-3);
+    }
+}
+
+template <class T>
+void check_all() {
+    const std::pair<Covariance, Moments> kinds[] = {
+        {Covariance::full, Moments::full},       {Covariance::tied, Moments::tied},
+        {Covariance::diag, Moments::diag},       {Covariance::spherical, Moments::spherical},
+        {Covariance::spherical, Moments::means}, {Covariance::full, Moments::none}};
+    for (const auto& [covariance, moments] : kinds)
+        for (Assignment assignment : {Assignment::posterior, Assignment::hard, Assignment::given})
+            for (std::int64_t D : {1, 2, 7, 16, 25, 33})
+                for (std::int64_t K : {1, 3, 9})
+                    for (bool split : {false, true})
+                        check<T>(covariance, moments, assignment, 129, K, D, split);
+}
+
+void seeding() {
+    const std::vector<double> rows = {0.0, 1.0, 5.0}, candidates = {0.0, 5.0};
+    std::vector<double> closest = {100.0, 100.0, 100.0};
+    const auto pass = make_seeding<double>(candidates.data(), 2, 1, 1, 64, false);
+    const Block block = {0, 0, rows.data(), 8, 8, 3, nullptr, nullptr, nullptr, closest.data()};
+    EXPECT(pass->run({block}, 1, nullptr).status == PassStatus::finished);
+    EXPECT(pass->potentials() == std::vector<double>({26.0, 41.0}));
+}
+
+}  // namespace
+
+int main() {
+    check_all<double>();
+    check_all<float>();
+    seeding();
+    return 0;
+}
