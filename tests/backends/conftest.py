@@ -1,6 +1,7 @@
 """What the shared suite is made of: the backends, random models, and two oracles.
 
-The dense oracle writes the contract's formulae down once more, on whole arrays in float64. The exact
+The dense oracle writes the contract's formulae down once more, on whole arrays in float64. The
+exact
 one does so for the evidence in 60-digit arithmetic.
 """
 

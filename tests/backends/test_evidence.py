@@ -81,18 +81,35 @@ def test_single_precision_far_from_the_origin(
 def test_single_precision_with_components_far_apart(
     run, dense_oracle, random_params, sample, rng, covariance_type
 ):
-    """Components 1e4 standard deviations apart, each with rows of its own."""
-    params = random_params(rng, covariance_type, 5, 4, spread=1e4)
-    X = sample(rng, params, 500, np.float32)
+    """Components 1e4 standard deviations apart, whose means single precision rounds to 1e-3 of one.
+
+    Evidence, means and covariances must keep that accuracy, where sums about the origin would be
+    off by 1e8 times it.
+    """
+    params = random_params(rng, covariance_type, 5, 4)
+    means = rng.uniform(-1e4, 1e4, size=(5, 4))
+    params = KernelParams(covariance_type, params.offset, means, params.precision_cholesky)
+    X = sample(rng, params, 2000, np.float32)
     request = Request(statistics=covariance_type)
     result, outputs = run(X, params, request)
     expected = dense_oracle(X, params, request)
     np.testing.assert_array_equal(outputs.labels, expected.labels)
-    np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=2e-3, atol=2e-3)
-    for name in ("weight", "first", "second"):
-        value = getattr(expected, name)
+    assert abs(result.log_evidence - expected.log_evidence.sum()) <= 1e-3 * len(X)
+    weight = result.statistics.weight
+    np.testing.assert_allclose(weight, expected.weight, rtol=1e-5)
+    shift = result.statistics.first / weight[:, np.newaxis]
+    exact_shift = expected.first / weight[:, np.newaxis]
+    np.testing.assert_allclose(shift, exact_shift, rtol=0, atol=1e-3)
+    if covariance_type == "full":
+        outer = np.einsum("ki,kj->kij", shift, shift)
+        exact_outer = np.einsum("ki,kj->kij", exact_shift, exact_shift)
+        covariance = result.statistics.second / weight[:, np.newaxis, np.newaxis] - outer
+        exact = expected.second / weight[:, np.newaxis, np.newaxis] - exact_outer
+        np.testing.assert_allclose(covariance, exact, rtol=0, atol=1e-3)
+    else:
+        scale = np.abs(expected.second).max()
         np.testing.assert_allclose(
-            getattr(result.statistics, name), value, rtol=0, atol=2e-3 * np.abs(value).max()
+            result.statistics.second, expected.second, rtol=0, atol=2e-3 * scale
         )
 
 
