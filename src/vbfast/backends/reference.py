@@ -155,7 +155,8 @@ class _ReferencePass:
             (self._outputs.expected_log_joint, expected),
         ):
             if array is not None:
-                array[rows] = values
+                with np.errstate(over="ignore"):  # beyond single precision
+                    array[rows] = values
 
         sums = self._partitions[block.partition]
         sums.total_weight += float(weights.sum())

@@ -1,0 +1,202 @@
+"""The same bits for any number of threads, any storage, and from run to run."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vbfast.engine import engine
+from vbfast.engine.config import config_context
+from vbfast.engine.contract import COVARIANCE_TYPES, Request
+from vbfast.engine.engine import new_workspace, run_pass
+from vbfast.engine.plan import make_plan
+from vbfast.engine.rows import as_row_source
+
+pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
+
+DTYPES = (np.float64, np.float32)
+
+
+class Sliced:
+    """Rows that can only be had by slices, as from a file."""
+
+    def __init__(self, array):
+        self._array = array
+        self.shape, self.dtype = array.shape, array.dtype
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        return self._array[rows].copy()
+
+
+def every_other(X, tmp_path):
+    return np.repeat(np.repeat(X, 2, axis=0), 3, axis=1)[::2, ::3]
+
+
+def backwards(X, tmp_path):
+    return X[::-1, ::-1].copy()[::-1, ::-1]
+
+
+def read_only(X, tmp_path):
+    X = X.copy()
+    X.setflags(write=False)
+    return X
+
+
+def uneven_row_stride(X, tmp_path):
+    """Rows that start at any multiple of the item size, none of them aligned to a vector."""
+    wide = np.zeros((len(X), X.shape[1] + 3), dtype=X.dtype)
+    wide[:, 1:-2] = X
+    return wide[:, 1:-2]
+
+
+def unaligned(X, tmp_path):
+    """Numbers at odd addresses, as a field of packed records has them."""
+    records = np.zeros(len(X), dtype=[("flag", "u1"), ("x", X.dtype, X.shape[1])])
+    records["x"] = X
+    assert not records["x"].flags.aligned
+    return records["x"]
+
+
+def memory_map(X, tmp_path):
+    path = tmp_path / "rows.npy"
+    np.save(path, X)
+    return np.load(path, mmap_mode="r")
+
+
+def hdf5(X, tmp_path):
+    h5py = pytest.importorskip("h5py")
+    return h5py.File(tmp_path / "rows.h5", "w").create_dataset("x", data=X, chunks=(100, 2))
+
+
+def zarr_array(X, tmp_path):
+    zarr = pytest.importorskip("zarr")
+    array = zarr.create_array(
+        store=str(tmp_path / "rows.zarr"), shape=X.shape, dtype=X.dtype, chunks=(128, X.shape[1])
+    )
+    array[:] = X
+    return array
+
+
+STORAGES = {
+    "fortran": lambda X, tmp_path: np.asfortranarray(X),
+    "every other": every_other,
+    "backwards": backwards,
+    "read only": read_only,
+    "uneven row stride": uneven_row_stride,
+    "unaligned": unaligned,
+    "memory map": memory_map,
+    "sliced": lambda X, tmp_path: Sliced(X),
+    "big endian": lambda X, tmp_path: X.astype(X.dtype.newbyteorder(">")),
+    "hdf5": hdf5,
+    "zarr": zarr_array,
+}
+
+
+@pytest.fixture
+def problem(rng, random_params, sample):
+    """A function to rows, parameters and weights that fill several partitions."""
+
+    def make(dtype, covariance_type, n_samples=3001, n_components=7, n_features=5):
+        params = random_params(rng, covariance_type, n_components, n_features)
+        return sample(rng, params, n_samples, dtype), params, rng.uniform(0, 2, n_samples)
+
+    return make
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("assignment", ["posterior", "hard"])
+def test_threads(run, problem, assert_same_bits, dtype, covariance_type, assignment):
+    X, params, weights = problem(dtype, covariance_type)
+    request = Request(assignment, covariance_type, entropy=True)
+    with config_context(num_threads=1):
+        expected = run(X, params, request, sample_weight=weights)
+    for num_threads in (1, 2, 3, 5):
+        with config_context(num_threads=num_threads):
+            assert_same_bits(run(X, params, request, sample_weight=weights), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_threads_that_share_components(run, problem, assert_same_bits, dtype):
+    X, params, weights = problem(dtype, "full", 600, 600, 40)
+    assert make_plan(600, 40, 600, dtype, "full").split_components
+    request = Request(statistics="full")
+    with config_context(num_threads=1):
+        expected = run(X, params, request, sample_weight=weights)
+    for num_threads in (2, 3):
+        with config_context(num_threads=num_threads):
+            assert_same_bits(run(X, params, request, sample_weight=weights), expected)
+
+
+@pytest.mark.parametrize("round_bytes", [engine.ROUND_BYTES, 1 << 16], ids=["whole", "rounds"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("storage", list(STORAGES))
+def test_storage(
+    run, problem, assert_same_bits, monkeypatch, tmp_path, dtype, storage, round_bytes
+):
+    monkeypatch.setattr(engine, "ROUND_BYTES", round_bytes)
+    X, params, weights = problem(dtype, "full")
+    stored = STORAGES[storage](X, tmp_path)
+    request = Request(statistics="full", entropy=True)
+    expected = run(X, params, request, sample_weight=weights)
+    assert_same_bits(run(stored, params, request, sample_weight=weights), expected)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_sliced_rows_with_shared_components(
+    run, problem, assert_same_bits, monkeypatch, covariance_type
+):
+    monkeypatch.setattr(engine, "ROUND_BYTES", 1 << 16)
+    X, params, _ = problem(np.float64, covariance_type, 600, 600, 40)
+    request = Request(statistics="full")
+    assert_same_bits(run(Sliced(X), params, request), run(X, params, request))
+
+
+@pytest.mark.parametrize("stored", [np.asarray, Sliced, np.asfortranarray])
+def test_given_responsibilities_in_rounds(run, problem, assert_same_bits, monkeypatch, rng, stored):
+    X, params, _ = problem(np.float64, "diag")
+    resp = rng.dirichlet(np.ones(params.n_components), len(X))
+    request = Request("given", "diag", entropy=True)
+    expected = run(X, params, request, resp=resp)
+    monkeypatch.setattr(engine, "ROUND_BYTES", 1 << 15)
+    assert_same_bits(run(X, params, request, resp=stored(resp)), expected)
+
+
+def test_labels_are_one_hot_responsibilities(run, problem, rng):
+    X, params, _ = problem(np.float64, "full")
+    labels = rng.integers(params.n_components, size=len(X))
+    request = Request("given", "full", entropy=True)
+    by_label, _ = run(X, params, request, resp=labels)
+    one_hot, _ = run(X, params, request, resp=np.eye(params.n_components)[labels])
+    assert by_label.expected_log_joint == pytest.approx(one_hot.expected_log_joint, rel=1e-13)
+    scale = np.abs(one_hot.statistics.second).max()
+    np.testing.assert_allclose(
+        by_label.statistics.second, one_hot.statistics.second, rtol=0, atol=1e-13 * scale
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_workspace_that_served_other_models(run, problem, assert_same_bits, dtype):
+    memory = new_workspace()
+    X, params, weights = problem(dtype, "full")
+    request = Request(statistics="full", entropy=True)
+    expected = run(X, params, request, sample_weight=weights)
+    for covariance_type, shape in (("diag", (500, 31, 17)), ("tied", (70, 2, 1))):
+        other, other_params, _ = problem(dtype, covariance_type, *shape)
+        run_pass(as_row_source(other), other_params, Request(), workspace=memory)
+        again = run(X, params, request, sample_weight=weights, workspace=memory)
+        assert_same_bits(again, expected)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_a_pass_without_other_outputs_has_the_same_evidence(run, problem, covariance_type):
+    X, params, weights = problem(np.float64, covariance_type)
+    request = Request(statistics=covariance_type)
+    alone = run_pass(as_row_source(X), params, request, sample_weight=weights)
+    with_outputs, _ = run(X, params, request, sample_weight=weights)
+    assert alone.log_evidence == pytest.approx(with_outputs.log_evidence, rel=1e-13)
+    scale = np.abs(with_outputs.statistics.second).max()
+    np.testing.assert_allclose(
+        alone.statistics.second, with_outputs.statistics.second, rtol=0, atol=1e-13 * scale
+    )

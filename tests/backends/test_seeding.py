@@ -1,0 +1,82 @@
+"""Passes of k-means++ seeding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vbfast.engine import engine
+from vbfast.engine.config import config_context
+from vbfast.engine.contract import NonFiniteRowError
+from vbfast.engine.engine import run_seeding
+from vbfast.engine.rows import SlicedRows, as_row_source
+
+pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
+
+DTYPES = (np.float64, np.float32)
+
+
+def squared_distances(X, candidates):
+    return np.square(X.astype(float)[:, np.newaxis] - candidates).sum(axis=2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_samples", [1, 63, 1000, 3001])
+@pytest.mark.parametrize("n_features", [1, 3, 16, 65])
+@pytest.mark.parametrize("n_candidates", [1, 2, 5, 9])
+def test_potentials(rng, dtype, n_samples, n_features, n_candidates):
+    X = rng.normal(size=(n_samples, n_features)).astype(dtype)
+    candidates = rng.normal(size=(n_candidates, n_features)).astype(dtype).astype(float)
+    closest = rng.uniform(0, 2 * n_features, n_samples)
+    before = closest.copy()
+    weights = np.where(rng.random(n_samples) < 0.3, 0.0, rng.uniform(0, 3, n_samples))
+    potentials = run_seeding(as_row_source(X), candidates, closest, sample_weight=weights)
+    lowered = np.minimum(closest[:, np.newaxis], squared_distances(X, candidates))
+    rtol = 1e-12 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(potentials, weights @ lowered, rtol=rtol)
+    np.testing.assert_array_equal(closest, before)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_update(rng, dtype):
+    X = rng.normal(size=(2000, 7)).astype(dtype)
+    closest = np.full(2000, np.inf)
+    expected = np.full(2000, np.inf)
+    rtol = 1e-12 if dtype == np.float64 else 1e-5
+    for row in (5, 1200, 77):
+        centre = X[row : row + 1].astype(float)
+        potential = run_seeding(as_row_source(X), centre, closest, update=True)
+        expected = np.minimum(expected, squared_distances(X, centre)[:, 0])
+        np.testing.assert_allclose(closest, expected, rtol=rtol)
+        np.testing.assert_allclose(potential, [expected.sum()], rtol=rtol)
+        assert closest[row] == 0
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("stored", [np.asfortranarray, SlicedRows])
+def test_the_same_bits(rng, monkeypatch, dtype, stored):
+    X = rng.normal(size=(5000, 9)).astype(dtype)
+    candidates = rng.normal(size=(6, 9))
+
+    def seed(rows):
+        closest = np.full(len(X), np.inf)
+        source = as_row_source(rows)
+        first = run_seeding(source, candidates[:1], closest, update=True)
+        return first, run_seeding(source, candidates, closest), closest
+
+    expected = seed(X)
+    monkeypatch.setattr(engine, "ROUND_BYTES", 1 << 15)
+    for num_threads in (1, 2, 5):
+        with config_context(num_threads=num_threads):
+            for actual, value in zip(seed(stored(X)), expected, strict=True):
+                np.testing.assert_array_equal(actual, value)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("row", [0, 64, 1999])
+def test_a_bad_row_is_named(rng, bad, row):
+    X = rng.normal(size=(2000, 3))
+    X[[row, 1999], 1] = bad
+    with pytest.raises(NonFiniteRowError) as caught:
+        run_seeding(as_row_source(X), np.zeros((2, 3)), np.full(2000, np.inf))
+    assert caught.value.row == row
