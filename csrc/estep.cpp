@@ -124,12 +124,14 @@ class EStepOf final : public EStep {
 
     std::size_t tile_bytes() const {
         Tile<T> tile;
-        return lay_out(tile, request_.tile_rows, kernels_.group_rows, K(), D(), nullptr);
+        return lay_out(tile, request_.tile_rows, kernels_.group_rows, packed_.model.joint_stride,
+                       D(), nullptr);
     }
 
     Tile<T> tile_in(char* memory) const {
         Tile<T> tile;
-        lay_out(tile, request_.tile_rows, kernels_.group_rows, K(), D(), memory);
+        lay_out(tile, request_.tile_rows, kernels_.group_rows, packed_.model.joint_stride, D(),
+                memory);
         tile.assignment = request_.assignment;
         tile.entropy = request_.entropy;
         return tile;
@@ -359,8 +361,8 @@ class SeedingOf final : public Seeding {
                     const Interrupt* interrupt) override {
         const int threads = num_threads > 0 ? num_threads : get_num_threads();
         Tile<T> sized;
-        const std::size_t bytes =
-            lay_out(sized, tile_rows_, kernels_.group_rows, 1, n_features_, nullptr);
+        const std::size_t bytes = lay_out(sized, tile_rows_, kernels_.group_rows,
+                                          kernels_.group_rows, n_features_, nullptr);
         Workspace workspace;
         char* memory = workspace.scratch(bytes * static_cast<std::size_t>(threads));
         LowestRow bad;
@@ -369,7 +371,7 @@ class SeedingOf final : public Seeding {
             [&](std::int64_t task, int worker, Region& region) {
                 const Block& block = blocks[static_cast<std::size_t>(task)];
                 Tile<T> tile;
-                lay_out(tile, tile_rows_, kernels_.group_rows, 1, n_features_,
+                lay_out(tile, tile_rows_, kernels_.group_rows, kernels_.group_rows, n_features_,
                         memory + bytes * static_cast<std::size_t>(worker));
                 for (std::int64_t n = 0; n < block.n_rows; n += tile_rows_) {
                     if (stop_requested(region, worker)) return;

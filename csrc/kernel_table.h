@@ -24,6 +24,7 @@ struct Model {
     Moments moments;
     std::int64_t n_components;
     std::int64_t n_features;
+    std::int64_t joint_stride;     // numbers from one group of tile.joint to the next
     std::int64_t padded_features;  // row length of row-major tiles and of `means`, a multiple of 16
     const T* shift;                // (n_features,)
     const T* means;                // (n_components, padded_features), minus the shift
@@ -78,7 +79,8 @@ struct Tile {
     std::int64_t capacity;
     T* features;          // groups of (n_features + 2, group rows): rows in lanes
     T* row_major;         // (capacity, padded_features)
-    T* joint;             // groups of (n_components, group rows): log-joint, then responsibilities
+    T* joint;             // groups of joint_stride, (n_components, group rows): log-joint, then
+                          // responsibilities
     T* row_max;           // (capacity,)
     T* row_scale;         // (capacity,): what a responsibility is multiplied by
     T* row_weight;        // (capacity,)

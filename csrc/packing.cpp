@@ -20,6 +20,16 @@ std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
 
+// Components' worth of numbers from one group of the log-joint to the next: a quarter of a page
+// more than whole pages, so that the same components of consecutive groups do not meet in one set
+// of L1.
+template <class T>
+std::int64_t joint_components(std::int64_t n_components, int group_rows) {
+    const std::int64_t page = 4096 / (group_rows * static_cast<std::int64_t>(sizeof(T)));
+    if (n_components < page) return n_components;
+    return n_components + ((page / 4 - n_components) % page + page) % page;
+}
+
 // Column blocks of an upper-triangular factor, the first block holding the remainder.
 template <class T>
 void pack_factor(const double* P, std::int64_t D, int columns, T* out) {
@@ -173,6 +183,8 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
     model.moments = request.moments;
     model.n_components = K;
     model.n_features = D;
+    model.joint_stride =
+        joint_components<T>(K, kernels.group_rows) * static_cast<std::int64_t>(kernels.group_rows);
     model.padded_features = padded;
     model.shift = packed.shift.data();
     model.means = packed.means.data();

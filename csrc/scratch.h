@@ -15,14 +15,16 @@ inline std::size_t aligned_size(std::size_t bytes) {
 
 // Points the tile at consecutive pieces of `memory`, or only adds their sizes up where it is null.
 template <class T>
-std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows, std::int64_t K,
-                    std::int64_t D, char* memory) {
+std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
+                    std::int64_t joint_stride, std::int64_t D, char* memory) {
     const std::int64_t padded = (D + 15) / 16 * 16;
     const std::int64_t panel_rows =
         std::clamp<std::int64_t>((40 << 10) / (padded * static_cast<std::int64_t>(sizeof(T))), 32,
                                  std::max<std::int64_t>(32, tile_rows));
     tile.capacity = tile_rows;
-    tile.panel_size = std::max(12 * tile_rows, panel_rows * padded);
+    const std::int64_t moment_panel =
+        std::max<std::int64_t>(6 * tile_rows, (24 << 10) / static_cast<std::int64_t>(sizeof(T)));
+    tile.panel_size = std::max(moment_panel, panel_rows * padded);
     std::size_t used = 0;
     const auto take = [&](auto*& pointer, std::int64_t count) {
         using Element = std::remove_reference_t<decltype(*pointer)>;
@@ -31,7 +33,7 @@ std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows, std::
     };
     take(tile.features, tile_rows * (D + 2));
     take(tile.row_major, tile_rows * padded);
-    take(tile.joint, tile_rows * K);
+    take(tile.joint, (tile_rows + group_rows - 1) / group_rows * joint_stride);
     take(tile.row_max, tile_rows);
     take(tile.row_scale, tile_rows);
     take(tile.row_weight, tile_rows);

@@ -78,7 +78,7 @@ std::int64_t list_rows(const Model<T>& model, Tile<T>& tile, std::int64_t k) {
     }
     for (std::int64_t g = 0; g < group_count(tile); ++g)
         for (int v = 0; v < Blocking::row_vectors; ++v) {
-            const T* e = tile.joint + (g * model.n_components + k) * G + v * W;
+            const T* e = tile.joint + g * model.joint_stride + k * G + v * W;
             unsigned some = V::bits(less(V::zero(), V::load(e)));
             for (; some; some &= some - 1) {
                 const int i = __builtin_ctz(some);
@@ -146,8 +146,7 @@ void total_scatter(const Model<T>& model, Tile<T>& tile, double* pooled) {
             mass = tile.row_scale[n] > T(0) ? tile.row_weight[n] : T(0);
         else
             for (std::int64_t k = 0; k < model.n_components; ++k)
-                mass +=
-                    tile.joint[(n / G * model.n_components + k) * G + n % G] * tile.row_scale[n];
+                mass += tile.joint[n / G * model.joint_stride + k * G + n % G] * tile.row_scale[n];
         if (!(mass > T(0))) continue;
         tile.list[count] = static_cast<std::int32_t>(n);
         tile.list_weight[count++] = mass;

@@ -93,7 +93,7 @@ void factor_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std:
     constexpr int G = group_rows<T>;
     const std::int64_t D = model.n_features;
     const T* x = tile.features + g * (D + 2) * G;
-    T* joint = tile.joint + g * model.n_components * G;
+    T* joint = tile.joint + g * model.joint_stride;
     const bool tied = model.covariance == Covariance::tied;
     for (std::int64_t k = first; k < last; ++k) {
         const T* factor = model.factor + k * model.factor_stride;
@@ -161,7 +161,7 @@ inline void diag_log_joint_block(const Model<T>& model, Tile<T>& tile, std::int6
     constexpr int G = group_rows<T>;
     const std::int64_t D = model.n_features;
     const T* x = tile.features + g * (D + 2) * G;
-    T* joint = tile.joint + g * model.n_components * G;
+    T* joint = tile.joint + g * model.joint_stride;
     bool near = true;
     for (int i = 0; i < n; ++i) near = near && model.near[k + i];
     V acc[n][Blocking::row_vectors];
@@ -200,7 +200,7 @@ inline void distance_log_joint_block(const Model<T>& model, Tile<T>& tile, const
                                      std::int64_t k) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>;
-    T* joint = tile.joint + g * model.n_components * G;
+    T* joint = tile.joint + g * model.joint_stride;
     V acc[n][Blocking::row_vectors];
     distance_block<T, n>(x, means + k * stride, stride, model.n_features, acc);
     for (int i = 0; i < n; ++i) {

@@ -21,7 +21,7 @@ void find_labels(const Model<T>& model, Tile<T>& tile) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        const T* joint = tile.joint + g * model.n_components * G;
+        const T* joint = tile.joint + g * model.joint_stride;
         for (int v = 0; v < Blocking::row_vectors; ++v) {
             const V largest = V::load(tile.row_max + g * G + v * W);
             std::int32_t* label = tile.label + g * G + v * W;
@@ -53,7 +53,7 @@ void softmax_group(const Model<T>& model, Tile<T>& tile, std::int64_t g, T* evid
                    T* inverse_sum) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
-    T* joint = tile.joint + g * model.n_components * G;
+    T* joint = tile.joint + g * model.joint_stride;
     const T* row_max = tile.row_max + g * G;
     const V cutoff = V::set(tile.out_resp ? ExpConstants<T>::smallest : negligible_log<T>);
     V m[RV], s[RV], u[RV];
@@ -95,7 +95,7 @@ template <class T>
 void write_resp_group(const Model<T>& model, Tile<T>& tile, std::int64_t g, const T* inverse_sum) {
     constexpr int G = group_rows<T>;
     const std::int64_t K = model.n_components;
-    const T* joint = tile.joint + g * K * G;
+    const T* joint = tile.joint + g * model.joint_stride;
     for (std::int64_t n = g * G; n < g * G + G && n < tile.n_rows; ++n)
         for (std::int64_t k = 0; k < K; ++k)
             tile.out_resp[n * K + k] = joint[k * G + n % G] * inverse_sum[n % G];
@@ -142,7 +142,7 @@ void posterior_step(const Model<T>& model, Tile<T>& tile) {
 template <class T, class Q>
 void general_row(const Model<T>& model, Tile<T>& tile, std::int64_t n, Q q) {
     constexpr int G = group_rows<T>;
-    const T* joint = tile.joint + n / G * model.n_components * G + n % G;
+    const T* joint = tile.joint + n / G * model.joint_stride + n % G;
     const double largest = static_cast<double>(tile.row_max[n]);
     const double inf = __builtin_inf();
     const bool impossible = largest == -inf;
@@ -216,7 +216,7 @@ void given_step(const Model<T>& model, Tile<T>& tile) {
         general_row(model, tile, n, [q](std::int64_t k) { return q[k]; });
     }
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        T* joint = tile.joint + g * K * G;
+        T* joint = tile.joint + g * model.joint_stride;
         for (int i = 0; i < G; ++i) {
             const std::int64_t n = g * G + i;
             tile.row_scale[n] = tile.row_weight[n];

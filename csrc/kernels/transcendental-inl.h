@@ -3,6 +3,10 @@
 // exp(x) = 2^n (1 + r + r^2 q(r)) with n = round(x / ln 2) and |r| <= ln(2) / 2, where q
 // interpolates (exp(r) - 1 - r) / r^2 at Chebyshev nodes: 2e-17 (float64) and 1e-8 (float32)
 // relative.
+//
+// Where lanes look a value up among sixteen in registers, n is a multiple of 1/16 instead, 2^n is
+// 2^floor(n) times an entry of the table, |r| <= ln(2) / 32, and five terms of the polynomial fall
+// away (Tang 1989).
 
 template <class T>
 struct ExpConstants;
@@ -18,6 +22,27 @@ struct ExpConstants<double> {
                                              0.0013888888917213716901,   0.00019841269863053616878,
                                              0.000024801521295954375131, 2.7557268459997064772e-6,
                                              2.7620088445409748161e-7,   2.5100385495510319078e-8};
+    static constexpr double sixteenths = 0x1.8p48;  // adding it rounds to a multiple of 1/16
+    static constexpr double table[16] = {1.0,
+                                         1.0442737824274138,
+                                         1.0905077326652577,
+                                         1.1387886347566917,
+                                         1.1892071150027211,
+                                         1.241857812073484,
+                                         1.2968395546510097,
+                                         1.3542555469368927,
+                                         1.414213562373095,
+                                         1.4768261459394993,
+                                         1.5422108254079408,
+                                         1.6104903319492543,
+                                         1.6817928305074291,
+                                         1.7562521603732995,
+                                         1.8340080864093425,
+                                         1.9152065613971473};
+    static constexpr int table_degree = 5;  // (exp(r) - 1) / r
+    static constexpr double table_q[table_degree + 1] = {
+        1.0000000000000006408,   0.5000000000000000801,    0.16666666664208724166,
+        0.041666666663594244326, 0.0083334730028811540937, 0.0013889063475567629718};
 };
 
 template <>
@@ -28,6 +53,13 @@ struct ExpConstants<float> {
     static constexpr int degree = 4;
     static constexpr float q[degree + 1] = {0.5f, 0.166665769897f, 0.0416665546172f,
                                             0.00836317905272f, 0.00139261835877f};
+    static constexpr float sixteenths = 0x1.8p19f;
+    static constexpr float table[16] = {1.0f,        1.04427378f, 1.09050773f, 1.13878863f,
+                                        1.18920712f, 1.24185781f, 1.29683955f, 1.35425555f,
+                                        1.41421356f, 1.47682615f, 1.54221083f, 1.61049033f,
+                                        1.68179283f, 1.75625216f, 1.83400809f, 1.91520656f};
+    static constexpr int table_degree = 2;
+    static constexpr float table_q[table_degree + 1] = {1.0f, 0.5000146654f, 0.1666695997f};
 };
 
 // exp(x) for x <= 0; zero below `cutoff`, which is at least ExpConstants::smallest. NaN stays NaN.
@@ -35,6 +67,16 @@ template <class T>
 Lanes<T> exp_nonpositive(Lanes<T> x, Lanes<T> cutoff) {
     using V = Lanes<T>;
     using C = ExpConstants<T>;
+    if constexpr (V::has_lookup) {
+        const auto kept = not_less(x, cutoff);  // NaN is kept
+        const V shifted = fma(x, V::set(T(1.4426950408889634074)), V::set(C::sixteenths));
+        const V n = shifted - V::set(C::sixteenths);
+        const V r = fnma(n, V::set(C::ln2_low), fnma(n, V::set(C::ln2_high), x));
+        const V entry = V::lookup(C::table, shifted);
+        V q = V::set(C::table_q[C::table_degree]);
+        for (int i = C::table_degree - 1; i >= 0; --i) q = fma(q, r, V::set(C::table_q[i]));
+        return scale_floor_where(kept, fma(entry * r, q, entry), n);
+    }
     const auto below = less(x, cutoff);
     const V y = max(cutoff, x);  // in this order a NaN in x survives
     const V n = round(y * V::set(T(1.4426950408889634074)));

@@ -12,6 +12,7 @@ struct Lanes<double> {
     using Mask = __m256d;
     static constexpr int width = 4;
     static constexpr int sums = 4;
+    static constexpr bool has_lookup = false;  // see avx512.h
     __m256d v;
 
     static Lanes zero() { return {_mm256_setzero_pd()}; }
@@ -83,6 +84,7 @@ struct Lanes<float> {
     using Mask = __m256;
     static constexpr int width = 8;
     static constexpr int sums = 4;
+    static constexpr bool has_lookup = false;  // see avx512.h
     __m256 v;
 
     static Lanes zero() { return {_mm256_setzero_ps()}; }

@@ -31,6 +31,7 @@ struct Lanes<double> {
 
     friend Mask less(Lanes a, Lanes b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ); }
     friend Mask equal(Lanes a, Lanes b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_EQ_OQ); }
+    friend Mask not_less(Lanes a, Lanes b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_NLT_UQ); }
     static Lanes select(Mask m, Lanes a, Lanes b) { return {_mm512_mask_blend_pd(m, b.v, a.v)}; }
     static unsigned bits(Mask m) { return m; }
 
@@ -39,6 +40,16 @@ struct Lanes<double> {
     }
     // a * 2^n for integral n.
     friend Lanes scale(Lanes a, Lanes n) { return {_mm512_scalef_pd(a.v, n.v)}; }
+    // a * 2^floor(n) where `kept`, else zero.
+    friend Lanes scale_floor_where(Mask kept, Lanes a, Lanes n) {
+        return {_mm512_maskz_scalef_pd(kept, a.v, n.v)};
+    }
+    // The entry of a table of sixteen that the lowest bits of each number's representation name.
+    static constexpr bool has_lookup = true;
+    static Lanes lookup(const double* table, Lanes a) {
+        return {_mm512_permutex2var_pd(_mm512_loadu_pd(table), _mm512_castpd_si512(a.v),
+                                       _mm512_loadu_pd(table + 8))};
+    }
     // a = mantissa * 2^exponent with the mantissa in [1, 2), for normal positive a.
     static Lanes mantissa(Lanes a) {
         return {_mm512_getmant_pd(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)};
@@ -110,6 +121,7 @@ struct Lanes<float> {
 
     friend Mask less(Lanes a, Lanes b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ); }
     friend Mask equal(Lanes a, Lanes b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ); }
+    friend Mask not_less(Lanes a, Lanes b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NLT_UQ); }
     static Lanes select(Mask m, Lanes a, Lanes b) { return {_mm512_mask_blend_ps(m, b.v, a.v)}; }
     static unsigned bits(Mask m) { return m; }
 
@@ -117,6 +129,13 @@ struct Lanes<float> {
         return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
     }
     friend Lanes scale(Lanes a, Lanes n) { return {_mm512_scalef_ps(a.v, n.v)}; }
+    friend Lanes scale_floor_where(Mask kept, Lanes a, Lanes n) {
+        return {_mm512_maskz_scalef_ps(kept, a.v, n.v)};
+    }
+    static constexpr bool has_lookup = true;
+    static Lanes lookup(const float* table, Lanes a) {
+        return {_mm512_permutexvar_ps(_mm512_castps_si512(a.v), _mm512_loadu_ps(table))};
+    }
     static Lanes mantissa(Lanes a) {
         return {_mm512_getmant_ps(a.v, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src)};
     }

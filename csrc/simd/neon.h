@@ -12,6 +12,7 @@ struct Lanes<double> {
     using Mask = uint64x2_t;
     static constexpr int width = 2;
     static constexpr int sums = 2;
+    static constexpr bool has_lookup = false;  // see avx512.h
     float64x2_t v;
 
     static Lanes zero() { return {vdupq_n_f64(0)}; }
@@ -75,6 +76,7 @@ struct Lanes<float> {
     using Mask = uint32x4_t;
     static constexpr int width = 4;
     static constexpr int sums = 4;
+    static constexpr bool has_lookup = false;  // see avx512.h
     float32x4_t v;
 
     static Lanes zero() { return {vdupq_n_f32(0)}; }

@@ -10,6 +10,7 @@ struct Lanes {
     using Mask = bool;
     static constexpr int width = 1;
     static constexpr int sums = 1;
+    static constexpr bool has_lookup = false;  // see avx512.h
     T v;
 
     static Lanes zero() { return {T(0)}; }

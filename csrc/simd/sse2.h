@@ -13,6 +13,7 @@ struct Lanes<double> {
     using Mask = __m128d;
     static constexpr int width = 2;
     static constexpr int sums = 2;
+    static constexpr bool has_lookup = false;  // see avx512.h
     __m128d v;
 
     static Lanes zero() { return {_mm_setzero_pd()}; }
@@ -83,6 +84,7 @@ struct Lanes<float> {
     using Mask = __m128;
     static constexpr int width = 4;
     static constexpr int sums = 4;
+    static constexpr bool has_lookup = false;  // see avx512.h
     __m128 v;
 
     static Lanes zero() { return {_mm_setzero_ps()}; }
