@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <type_traits>
 
 #include "dispatch.h"
 #include "packing.h"
@@ -31,17 +30,6 @@ void add(TileSums& total, const TileSums& part) {
     total.expected_log_joint += part.expected_log_joint;
     total.entropy += part.entropy;
     total.kl += part.kl;
-}
-
-// Calls a lambda as a task of the pool.
-template <class F>
-RunStatus parallel(std::int64_t n_tasks, int num_threads, const Interrupt* interrupt, F&& f) {
-    return parallel_for(
-        n_tasks, num_threads,
-        [](void* context, std::int64_t task, int worker, Region& region) {
-            (*static_cast<std::remove_reference_t<F>*>(context))(task, worker, region);
-        },
-        &f, interrupt);
 }
 
 // The lowest row index that several threads have seen.
@@ -81,14 +69,15 @@ void point_at(Tile<T>& tile, const Block& block, std::int64_t first, std::int64_
 template <class T>
 class EStepOf final : public EStep {
   public:
-    EStepOf(const MixtureParameters& parameters, const PassRequest& request, Workspace& workspace)
+    EStepOf(const MixtureParameters& parameters, const PassRequest& request, Workspace& workspace,
+            int num_threads)
         : kernels_(kernel_set<T>()),
           request_(request),
           workspace_(workspace),
           means_(parameters.means,
                  parameters.means + parameters.n_components * parameters.n_features),
           sums_(static_cast<std::size_t>(request.n_partitions), TileSums{0, 0, 0, 0, 0}) {
-        pack(parameters, request, kernels_, packed_);
+        pack(parameters, request, kernels_, packed_, num_threads);
         partial_size_ = packed_.dense_size + packed_.listed_size + packed_.pooled_size;
         const std::size_t total = static_cast<std::size_t>(partial_size_ * request.n_partitions);
         partials_ = workspace.partials(total);
@@ -340,16 +329,15 @@ template <class T>
 class SeedingOf final : public Seeding {
   public:
     SeedingOf(const double* candidates, std::int64_t n_candidates, std::int64_t n_features,
-              std::int64_t n_partitions, std::int64_t tile_rows, bool update)
+              std::int64_t n_partitions, std::int64_t tile_rows)
         : kernels_(kernel_set<T>()),
           n_candidates_(n_candidates),
           n_features_(n_features),
           tile_rows_(tile_rows),
-          update_(update),
           sums_(static_cast<std::size_t>(n_partitions * n_candidates), 0.0) {
         const std::vector<bool> used(static_cast<std::size_t>(n_candidates), true);
         const std::vector<double> medians =
-            coordinate_medians(candidates, n_candidates, n_features, used);
+            coordinate_medians(candidates, n_candidates, n_features, used, 1);
         shift_.assign(medians.begin(), medians.end());
         for (std::int64_t c = 0; c < n_candidates; ++c)
             for (std::int64_t d = 0; d < n_features; ++d)
@@ -376,9 +364,11 @@ class SeedingOf final : public Seeding {
                 for (std::int64_t n = 0; n < block.n_rows; n += tile_rows_) {
                     if (stop_requested(region, worker)) return;
                     point_at(tile, block, n, std::min(tile_rows_, block.n_rows - n), 1);
-                    kernels_.seeding_step(tile, n_features_, shift_.data(), candidates_.data(),
-                                          n_candidates_, block.closest + n, update_,
-                                          sums_.data() + block.partition * n_candidates_);
+                    kernels_.seeding_step(
+                        tile, n_features_, shift_.data(), candidates_.data(), n_candidates_,
+                        static_cast<const T*>(block.closest) + n,
+                        block.lowered ? static_cast<T*>(block.lowered) + n : nullptr,
+                        block.lowered_stride, sums_.data() + block.partition * n_candidates_);
                     if (tile.bad_row >= 0) return bad.offer(block.start + n + tile.bad_row);
                 }
             });
@@ -397,7 +387,6 @@ class SeedingOf final : public Seeding {
     const std::int64_t n_candidates_;
     const std::int64_t n_features_;
     const std::int64_t tile_rows_;
-    const bool update_;
     std::vector<T> shift_;
     std::vector<T> candidates_;
     std::vector<double> sums_;
@@ -405,38 +394,27 @@ class SeedingOf final : public Seeding {
 
 }  // namespace
 
-double* Workspace::partials(std::size_t count) {
-    if (partials_.size() < count + 8) partials_.resize(count + 8);
-    return reinterpret_cast<double*>(
-        aligned_size(reinterpret_cast<std::uintptr_t>(partials_.data())));
-}
-
-char* Workspace::scratch(std::size_t bytes) {
-    if (scratch_.size() < bytes + 64) scratch_.resize(bytes + 64);
-    return reinterpret_cast<char*>(aligned_size(reinterpret_cast<std::uintptr_t>(scratch_.data())));
-}
-
 template <class T>
 std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const PassRequest& request,
-                                  Workspace& workspace) {
-    return std::make_unique<EStepOf<T>>(parameters, request, workspace);
+                                  Workspace& workspace, int num_threads) {
+    return std::make_unique<EStepOf<T>>(parameters, request, workspace, num_threads);
 }
 
 template <class T>
 std::unique_ptr<Seeding> make_seeding(const double* candidates, std::int64_t n_candidates,
                                       std::int64_t n_features, std::int64_t n_partitions,
-                                      std::int64_t tile_rows, bool update) {
+                                      std::int64_t tile_rows) {
     return std::make_unique<SeedingOf<T>>(candidates, n_candidates, n_features, n_partitions,
-                                          tile_rows, update);
+                                          tile_rows);
 }
 
 template std::unique_ptr<EStep> make_estep<float>(const MixtureParameters&, const PassRequest&,
-                                                  Workspace&);
+                                                  Workspace&, int);
 template std::unique_ptr<EStep> make_estep<double>(const MixtureParameters&, const PassRequest&,
-                                                   Workspace&);
+                                                   Workspace&, int);
 template std::unique_ptr<Seeding> make_seeding<float>(const double*, std::int64_t, std::int64_t,
-                                                      std::int64_t, std::int64_t, bool);
+                                                      std::int64_t, std::int64_t);
 template std::unique_ptr<Seeding> make_seeding<double>(const double*, std::int64_t, std::int64_t,
-                                                       std::int64_t, std::int64_t, bool);
+                                                       std::int64_t, std::int64_t);
 
 }  // namespace vbfast

@@ -7,6 +7,7 @@
 
 #include "kernel_table.h"
 #include "threads.h"
+#include "workspace.h"
 
 namespace vbfast {
 
@@ -46,7 +47,9 @@ struct Block {
     const double* weights;
     const void* given;
     const std::int64_t* given_label;
-    double* closest;  // seeding only
+    const void* closest;  // seeding only, in the precision of the pass
+    void* lowered;        // or null
+    std::int64_t lowered_stride;
 };
 
 enum class PassStatus { finished, interrupted, not_finite };
@@ -54,19 +57,6 @@ enum class PassStatus { finished, interrupted, not_finite };
 struct PassOutcome {
     PassStatus status;
     std::int64_t row;  // the first row that is not finite
-};
-
-// Memory that the passes of one fit use again, or its page faults would cost more than small
-// passes.
-class Workspace {
-  public:
-    // At least `count` doubles, 64-byte aligned; contents undefined.
-    double* partials(std::size_t count);
-    char* scratch(std::size_t bytes);
-
-  private:
-    std::vector<double> partials_;
-    std::vector<char> scratch_;
 };
 
 class EStep {
@@ -84,7 +74,7 @@ class EStep {
 
 template <class T>
 std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const PassRequest& request,
-                                  Workspace& workspace);
+                                  Workspace& workspace, int num_threads);
 
 // k-means++ seeding: potentials of the candidates (n_candidates, n_features), one row a partition.
 class Seeding {
@@ -98,6 +88,6 @@ class Seeding {
 template <class T>
 std::unique_ptr<Seeding> make_seeding(const double* candidates, std::int64_t n_candidates,
                                       std::int64_t n_features, std::int64_t n_partitions,
-                                      std::int64_t tile_rows, bool update);
+                                      std::int64_t tile_rows);
 
 }  // namespace vbfast

@@ -37,6 +37,8 @@ struct Model {
     const T* intercept;          // full: -mean * factor, (n_components, n_features)
     const T* whitened_means;     // tied: mean * factor, (n_components, n_features)
     const T* half_precision;     // spherical: precision / 2, (n_components,)
+    const T* half_norm;          // spherical: |mean|^2 / 2, (n_components,)
+    bool nearest;                // labels alone are wanted, and those of the nearest mean
     bool tied_near;              // every component of a tied model is near
     // Second moments by outer products of listed rows instead of one dense product.
     const std::uint8_t* listed;  // (n_components,)
@@ -107,11 +109,12 @@ struct KernelSet {
     // range starts at a multiple of moment_components.
     void (*summary_step)(const Model<T>&, Tile<T>&, std::int64_t first, std::int64_t last,
                          double* dense, double* listed, double* pooled);
-    // k-means++: adds w min(closest, |x - c|^2) to each candidate's potential. `candidates` is
-    // (n_candidates, n_features) minus the shift.
+    // k-means++: adds w min(closest, |x - c|^2) to each candidate's potential, and stores the
+    // minimum in `lowered`, a row of stride `lowered_stride` a candidate, unless that is null.
+    // `candidates` is (n_candidates, n_features) minus the shift.
     void (*seeding_step)(Tile<T>&, std::int64_t n_features, const T* shift, const T* candidates,
-                         std::int64_t n_candidates, double* closest, bool update,
-                         double* potentials);
+                         std::int64_t n_candidates, const T* closest, T* lowered,
+                         std::int64_t lowered_stride, double* potentials);
 };
 
 struct KernelTable {

@@ -58,6 +58,28 @@ double largest_column(const double* P, std::int64_t D) {
     return *std::max_element(squares.begin(), squares.end());
 }
 
+// Whether a pass asks for nothing but the nearest mean, and means lie around the shift: at most
+// this many times as far, squared, as half of them are.
+template <class T>
+bool is_nearest_mean(const MixtureParameters& parameters, const PassRequest& request,
+                     const std::vector<T>& half_norm) {
+    constexpr double spread = sizeof(T) == 8 ? 1e6 : 100;
+    if (parameters.covariance != Covariance::spherical || request.entropy ||
+        request.assignment != Assignment::hard || request.log_evidence || request.resp ||
+        request.row_entropy || request.expected_log_joint)
+        return false;
+    const std::int64_t K = parameters.n_components;
+    for (std::int64_t k = 0; k < K; ++k)
+        if (parameters.offset[k] != parameters.offset[0] ||
+            parameters.precision_cholesky[k] != parameters.precision_cholesky[0])
+            return false;
+    std::vector<T> sorted = half_norm;
+    const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(K / 2);
+    std::nth_element(sorted.begin(), middle, sorted.end());
+    const T largest = *std::max_element(middle, sorted.end());
+    return static_cast<double>(largest) <= spread * static_cast<double>(*middle);
+}
+
 template <class T>
 void add_moments(Moments kind, std::int64_t D, PackedModel<T>& packed) {
     const auto add = [&](std::int64_t i, std::int64_t j) {
@@ -83,23 +105,25 @@ std::int64_t triangle_size(std::int64_t n_features) {
 }
 
 std::vector<double> coordinate_medians(const double* points, std::int64_t n_points,
-                                       std::int64_t n_features, const std::vector<bool>& used) {
-    std::vector<double> result(static_cast<std::size_t>(n_features), 0.0), column;
-    for (std::int64_t d = 0; d < n_features; ++d) {
-        column.clear();
+                                       std::int64_t n_features, const std::vector<bool>& used,
+                                       int num_threads) {
+    std::vector<double> result(static_cast<std::size_t>(n_features), 0.0);
+    parallel(n_features, num_threads, nullptr, [&](std::int64_t d, int, Region&) {
+        std::vector<double> column;
+        column.reserve(static_cast<std::size_t>(n_points));
         for (std::int64_t k = 0; k < n_points; ++k)
             if (used[static_cast<std::size_t>(k)]) column.push_back(points[k * n_features + d]);
-        if (column.empty()) continue;
+        if (column.empty()) return;
         const auto middle = column.begin() + static_cast<std::ptrdiff_t>(column.size() / 2);
         std::nth_element(column.begin(), middle, column.end());
         result[static_cast<std::size_t>(d)] = *middle;
-    }
+    });
     return result;
 }
 
 template <class T>
 void pack(const MixtureParameters& parameters, const PassRequest& request,
-          const KernelSet<T>& kernels, PackedModel<T>& packed) {
+          const KernelSet<T>& kernels, PackedModel<T>& packed, int num_threads) {
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     const std::int64_t padded = round_up(D, 16);
     const Covariance covariance = parameters.covariance;
@@ -108,7 +132,8 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
 
     std::vector<bool> used(static_cast<std::size_t>(K));
     for (std::int64_t k = 0; k < K; ++k) used[k] = std::isfinite(parameters.offset[k]);
-    const std::vector<double> medians = coordinate_medians(parameters.means, K, D, used);
+    const std::vector<double> medians =
+        coordinate_medians(parameters.means, K, D, used, num_threads);
     packed.shift.assign(medians.begin(), medians.end());
 
     packed.offset.resize(K);
@@ -116,7 +141,10 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
     packed.means.assign(static_cast<std::size_t>(K * padded), T(0));
     if (covariance == Covariance::full) packed.intercept.resize(KD);
     if (covariance == Covariance::tied) packed.whitened_means.resize(KD);
-    if (covariance == Covariance::spherical) packed.half_precision.resize(K);
+    if (covariance == Covariance::spherical) {
+        packed.half_precision.resize(K);
+        packed.half_norm.resize(K);
+    }
     const std::int64_t triangle = D * (D + 1) / 2;
     std::int64_t factor_stride = 0;
     if (covariance == Covariance::full) factor_stride = triangle;
@@ -126,10 +154,10 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
     if (covariance == Covariance::tied)
         pack_factor(P, D, kernels.factor_columns, packed.factor.data());
 
-    std::vector<double> mean(static_cast<std::size_t>(D)), whitened(static_cast<std::size_t>(D));
     const double tied_scale = covariance == Covariance::tied ? largest_column(P, D) : 0;
-    bool all_near = true;
-    for (std::int64_t k = 0; k < K; ++k) {
+    parallel(K, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
+        std::vector<double> mean(static_cast<std::size_t>(D)),
+            whitened(static_cast<std::size_t>(D));
         packed.offset[k] = static_cast<T>(parameters.offset[k]);
         double norm = 0;
         for (std::int64_t d = 0; d < D; ++d) {
@@ -163,9 +191,11 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
             if (covariance == Covariance::spherical)
                 packed.half_precision[k] = static_cast<T>(0.5 * P[k] * P[k]);
         }
+        if (covariance == Covariance::spherical) packed.half_norm[k] = static_cast<T>(0.5 * norm);
         packed.near[k] = distance <= near_limit<T>;  // false for NaN
-        all_near = all_near && packed.near[k];
-    }
+    });
+    const bool all_near =
+        std::all_of(packed.near.begin(), packed.near.end(), [](std::uint8_t near) { return near; });
 
     const bool lists = request.assignment != Assignment::posterior ||
                        (request.moments == Moments::full && D > largest_dense_full) ||
@@ -196,6 +226,8 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
     model.whitened_means = packed.whitened_means.data();
     model.half_precision =
         covariance == Covariance::spherical ? packed.half_precision.data() : nullptr;
+    model.half_norm = packed.half_norm.data();
+    model.nearest = is_nearest_mean(parameters, request, packed.half_norm);
     model.tied_near = all_near;
     model.listed = packed.listed.data();
     model.n_moments = static_cast<std::int64_t>(packed.left.size());
@@ -217,8 +249,8 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
 }
 
 template void pack(const MixtureParameters&, const PassRequest&, const KernelSet<float>&,
-                   PackedModel<float>&);
+                   PackedModel<float>&, int);
 template void pack(const MixtureParameters&, const PassRequest&, const KernelSet<double>&,
-                   PackedModel<double>&);
+                   PackedModel<double>&, int);
 
 }  // namespace vbfast

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 namespace vbfast {
 
@@ -26,6 +27,17 @@ enum class RunStatus { finished, interrupted };
 // has the pool, runs serially on the caller.
 RunStatus parallel_for(std::int64_t n_tasks, int num_threads, TaskFunction function, void* context,
                        const Interrupt* interrupt);
+
+// Calls a lambda as a task of the pool.
+template <class F>
+RunStatus parallel(std::int64_t n_tasks, int num_threads, const Interrupt* interrupt, F&& f) {
+    return parallel_for(
+        n_tasks, num_threads,
+        [](void* context, std::int64_t task, int worker, Region& region) {
+            (*static_cast<std::remove_reference_t<F>*>(context))(task, worker, region);
+        },
+        &f, interrupt);
+}
 
 // True once the region was interrupted: long tasks ask between tiles and return early.
 bool stop_requested(Region& region, int worker);

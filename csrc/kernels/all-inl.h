@@ -6,6 +6,7 @@
 #include "kernels/transcendental-inl.h"
 #include "kernels/tile-inl.h"
 #include "kernels/log_joint-inl.h"
+#include "kernels/nearest-inl.h"
 #include "kernels/responsibilities-inl.h"
 #include "kernels/dense_moments-inl.h"
 #include "kernels/listed_moments-inl.h"

@@ -11,8 +11,12 @@
 // numbers on and right of the diagonal: exactly D (D + 1) / 2 numbers, no multiplication by a
 // stored zero.
 
-template <class T>
-constexpr std::int64_t parameter_block_bytes = 256 << 10;
+// Components whose parameters, of so many bytes each, fit a block; a multiple of every register
+// block where more than one register block fits.
+inline std::int64_t parameter_block(std::int64_t component_bytes) {
+    const std::int64_t block = (256 << 10) / component_bytes;
+    return block > 24 ? block / 24 * 24 : (block > 1 ? block : 1);
+}
 
 // acc[v] += sum over J columns of (intercept_j + sum_i x_i P_ij)^2, or stores the columns.
 template <class T, int J, bool store>
@@ -74,15 +78,21 @@ const T* centre_group(const T* x, const T* mean, std::int64_t n_features, T* out
     return out;
 }
 
-template <class T>
-inline void finish_joint(const Lanes<T>* acc, Lanes<T> weight, Lanes<T> offset, T* joint,
-                         T* row_max) {
+// Stores offset_k - weight_k acc for `n` components, and raises the maxima of the rows once.
+template <class T, int n>
+inline void finish_joint(const Lanes<T> (*acc)[Blocking::row_vectors], const T* weights,
+                         const T* offsets, T* joint, T* row_max) {
     using V = Lanes<T>;
-    constexpr int W = V::width;
+    constexpr int G = group_rows<T>, W = V::width;
     for (int v = 0; v < Blocking::row_vectors; ++v) {
-        const V l = fnma(weight, acc[v], offset);
-        l.store(joint + v * W);
-        max(l, V::load(row_max + v * W)).store(row_max + v * W);
+        V largest = V::load(row_max + v * W);
+        for (int i = 0; i < n; ++i) {
+            const V weight = V::set(weights ? weights[i] : T(0.5));
+            const V l = fnma(weight, acc[i][v], V::set(offsets[i]));
+            l.store(joint + i * G + v * W);
+            largest = max(l, largest);
+        }
+        largest.store(row_max + v * W);
     }
 }
 
@@ -97,17 +107,16 @@ void factor_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std:
     const bool tied = model.covariance == Covariance::tied;
     for (std::int64_t k = first; k < last; ++k) {
         const T* factor = model.factor + k * model.factor_stride;
-        V acc[Blocking::row_vectors];
-        for (V& a : acc) a = V::zero();
+        V acc[1][Blocking::row_vectors];
+        for (V& a : acc[0]) a = V::zero();
         if (!tied && model.near[k])
-            apply_factor<T, first_columns, false>(x, factor, model.intercept + k * D, D, acc,
+            apply_factor<T, first_columns, false>(x, factor, model.intercept + k * D, D, acc[0],
                                                   nullptr);
         else
             apply_factor<T, first_columns, false>(
                 centre_group(x, model.means + k * model.padded_features, D, tile.group_scratch),
-                factor, nullptr, D, acc, nullptr);
-        finish_joint<T>(acc, V::set(T(0.5)), V::set(model.offset[k]), joint + k * G,
-                        tile.row_max + g * G);
+                factor, nullptr, D, acc[0], nullptr);
+        finish_joint<T, 1>(acc, nullptr, model.offset + k, joint + k * G, tile.row_max + g * G);
     }
 }
 
@@ -180,9 +189,7 @@ inline void diag_log_joint_block(const Model<T>& model, Tile<T>& tile, std::int6
                 }
         }
     }
-    for (int i = 0; i < n; ++i)
-        finish_joint<T>(acc[i], V::set(T(0.5)), V::set(model.offset[k + i]), joint + (k + i) * G,
-                        tile.row_max + g * G);
+    finish_joint<T, n>(acc, nullptr, model.offset + k, joint + k * G, tile.row_max + g * G);
 }
 
 template <class T>
@@ -203,11 +210,8 @@ inline void distance_log_joint_block(const Model<T>& model, Tile<T>& tile, const
     T* joint = tile.joint + g * model.joint_stride;
     V acc[n][Blocking::row_vectors];
     distance_block<T, n>(x, means + k * stride, stride, model.n_features, acc);
-    for (int i = 0; i < n; ++i) {
-        const T weight = model.half_precision ? model.half_precision[k + i] : T(0.5);
-        finish_joint<T>(acc[i], V::set(weight), V::set(model.offset[k + i]), joint + (k + i) * G,
-                        tile.row_max + g * G);
-    }
+    finish_joint<T, n>(acc, model.half_precision ? model.half_precision + k : nullptr,
+                       model.offset + k, joint + k * G, tile.row_max + g * G);
 }
 
 // Spherical: distances of the rows; tied: of the whitened rows, in scratch.
@@ -229,11 +233,9 @@ void log_joint_with_remainder(const Model<T>& model, Tile<T>& tile) {
     constexpr int G = group_rows<T>;
     const std::int64_t D = model.n_features, K = model.n_components;
     const bool tied = model.covariance == Covariance::tied;
-    const std::int64_t component_bytes =
-        static_cast<std::int64_t>(sizeof(T)) *
-        (model.factor_stride > 0 ? model.factor_stride : (model.n_features + 1));
-    const std::int64_t block = parameter_block_bytes<T> / component_bytes;
-    const std::int64_t step = block > 24 ? block / 24 * 24 : (block > 1 ? block : 1);
+    const std::int64_t step =
+        parameter_block(static_cast<std::int64_t>(sizeof(T)) *
+                        (model.factor_stride > 0 ? model.factor_stride : D + 1));
     for (std::int64_t first = 0; first < K; first += step) {
         const std::int64_t last = first + step < K ? first + step : K;
         for (std::int64_t g = 0; g < group_count(tile); ++g) {

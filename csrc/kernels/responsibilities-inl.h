@@ -10,11 +10,6 @@
 template <class T>
 constexpr T negligible_log = T(-69);
 
-template <class T>
-double row_weight(const Tile<T>& tile, std::int64_t n) {
-    return tile.weights ? tile.weights[n] : 1.0;
-}
-
 // First component of largest log-joint.
 template <class T>
 void find_labels(const Model<T>& model, Tile<T>& tile) {
@@ -234,8 +229,12 @@ bool by_label(const Tile<T>& tile) {
 template <class T>
 void local_step(const Model<T>& model, Tile<T>& tile) {
     tile.sums = TileSums{0, 0, 0, 0, 0};
-    if (!load_features(tile, model.n_features, model.shift, model.moments == Moments::spherical))
+    const bool squared_norm = model.nearest || model.moments == Moments::spherical;
+    if (!load_features(tile, model.n_features, model.shift, squared_norm)) return;
+    if (model.nearest) {
+        nearest_step(model, tile);
         return;
+    }
     log_joint(model, tile);
     if (by_label(tile))
         label_step(model, tile);

@@ -3,12 +3,21 @@
 
 template <class T>
 void seeding_step(Tile<T>& tile, std::int64_t n_features, const T* shift, const T* candidates,
-                  std::int64_t n_candidates, double* closest, bool update, double* potentials) {
+                  std::int64_t n_candidates, const T* closest, T* lowered,
+                  std::int64_t lowered_stride, double* potentials) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, n = Blocking::distance_components;
     if (!load_features(tile, n_features, shift, false)) return;
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
         const T* x = tile.features + g * (n_features + 2) * G;
+        const bool whole = (g + 1) * G <= tile.n_rows;
+        const int inside = whole ? G : static_cast<int>(tile.n_rows - g * G);
+        T lanes[G];
+        const T* before = closest + g * G;
+        if (!whole) {
+            for (int j = 0; j < G; ++j) lanes[j] = j < inside ? before[j] : T(0);
+            before = lanes;
+        }
         for (std::int64_t c = 0; c < n_candidates; c += n) {
             const std::int64_t count = n_candidates - c < n ? n_candidates - c : n;
             V acc[n][Blocking::row_vectors];
@@ -19,18 +28,25 @@ void seeding_step(Tile<T>& tile, std::int64_t n_features, const T* shift, const 
                     distance_block<T, 1>(x, candidates + (c + i) * n_features, n_features,
                                          n_features, acc + i);
             for (std::int64_t i = 0; i < count; ++i) {
-                T distance[G];
-                for (int v = 0; v < Blocking::row_vectors; ++v) acc[i][v].store(distance + v * W);
-                double sum = 0;
-                for (int j = 0; j < G && g * G + j < tile.n_rows; ++j) {
-                    const std::int64_t row = g * G + j;
-                    const double d = static_cast<double>(distance[j]);
-                    const double lowest = d < closest[row] ? d : closest[row];
-                    const double w = row_weight(tile, row);
-                    if (w != 0) sum += w * lowest;
-                    if (update) closest[row] = lowest;
+                V sum = V::zero(), lowest[Blocking::row_vectors];
+                for (int v = 0; v < Blocking::row_vectors; ++v) {
+                    lowest[v] = min(acc[i][v], V::load(before + v * W));
+                    const V w = V::load(tile.row_weight + g * G + v * W);
+                    // A distance that overflowed does not count where the weight is zero.
+                    sum = sum + V::select(less(V::zero(), w), w * lowest[v], V::zero());
                 }
-                potentials[c + i] += sum;
+                T terms[W];
+                sum.store(terms);
+                for (int j = 0; j < W; ++j) potentials[c + i] += static_cast<double>(terms[j]);
+                if (!lowered) continue;
+                T* out = lowered + (c + i) * lowered_stride + g * G;
+                if (whole) {
+                    for (int v = 0; v < Blocking::row_vectors; ++v) lowest[v].store(out + v * W);
+                } else {
+                    T last[G];
+                    for (int v = 0; v < Blocking::row_vectors; ++v) lowest[v].store(last + v * W);
+                    for (int j = 0; j < inside; ++j) out[j] = last[j];
+                }
             }
         }
     }

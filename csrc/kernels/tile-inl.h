@@ -15,6 +15,11 @@ std::int64_t group_count(const Tile<T>& tile) {
 }
 
 template <class T>
+double row_weight(const Tile<T>& tile, std::int64_t n) {
+    return tile.weights ? tile.weights[n] : 1.0;
+}
+
+template <class T>
 T load_unaligned(const char* p) {
     T value;
     __builtin_memcpy(&value, p, sizeof(T));

@@ -38,7 +38,7 @@ void* output(const py::object& array) {
     return array.is_none() ? nullptr : py::array(array).mutable_data();
 }
 
-// (partition, start, rows, weights or None, given or None[, closest])
+// (partition, start, rows, weights or None, given or None[, closest, lowered or None])
 Block as_block(const py::tuple& item) {
     Block block{};
     block.partition = item[0].cast<std::int64_t>();
@@ -56,7 +56,14 @@ Block as_block(const py::tuple& item) {
         else
             block.given = given.data();
     }
-    if (item.size() > 5) block.closest = item[5].cast<Float64>().mutable_data();
+    if (item.size() > 5) {
+        block.closest = item[5].cast<py::array>().data();
+        if (!item[6].is_none()) {
+            py::array lowered = item[6].cast<py::array>();
+            block.lowered = lowered.mutable_data();
+            block.lowered_stride = lowered.strides(0) / lowered.itemsize();
+        }
+    }
     return block;
 }
 
@@ -80,7 +87,7 @@ class BoundEStep {
     BoundEStep(const std::string& covariance, const Float64& offset, const Float64& means,
                const Float64& factors, const std::string& assignment, const std::string& kind,
                bool entropy, bool single, std::int64_t n_partitions, std::int64_t tile_rows,
-               bool split_components, py::tuple outputs, py::object workspace)
+               bool split_components, py::tuple outputs, py::object workspace, int num_threads)
         : outputs_(std::move(outputs)), workspace_(std::move(workspace)) {
         const MixtureParameters parameters = {parse(covariances, covariance, "covariance"),
                                               means.shape(0),
@@ -103,8 +110,8 @@ class BoundEStep {
                                      output(outputs_[3]),
                                      output(outputs_[4])};
         Workspace& memory = workspace_.cast<Workspace&>();
-        estep_ = single ? make_estep<float>(parameters, request, memory)
-                        : make_estep<double>(parameters, request, memory);
+        estep_ = single ? make_estep<float>(parameters, request, memory, num_threads)
+                        : make_estep<double>(parameters, request, memory, num_threads);
     }
 
     std::int64_t run(const py::list& blocks, int num_threads) {
@@ -146,10 +153,10 @@ class BoundEStep {
 class BoundSeeding {
   public:
     BoundSeeding(const Float64& candidates, bool single, std::int64_t n_partitions,
-                 std::int64_t tile_rows, bool update) {
+                 std::int64_t tile_rows) {
         const auto make = single ? make_seeding<float> : make_seeding<double>;
         seeding_ = make(candidates.data(), candidates.shape(0), candidates.shape(1), n_partitions,
-                        tile_rows, update);
+                        tile_rows);
     }
 
     std::int64_t run(const py::list& blocks, int num_threads) {
@@ -174,11 +181,11 @@ void register_estep(py::module_& module) {
     py::class_<BoundEStep>(module, "EStep", "One pass over the rows of a mixture.")
         .def(py::init<const std::string&, const Float64&, const Float64&, const Float64&,
                       const std::string&, const std::string&, bool, bool, std::int64_t,
-                      std::int64_t, bool, py::tuple, py::object>(),
+                      std::int64_t, bool, py::tuple, py::object, int>(),
              arg("covariance_type"), arg("offset"), arg("means"), arg("precision_cholesky"),
              arg("assignment"), arg("statistics"), arg("entropy"), arg("single_precision"),
              arg("n_partitions"), arg("tile_rows"), arg("split_components"), arg("outputs"),
-             arg("workspace"))
+             arg("workspace"), arg("num_threads"))
         .def("run", &BoundEStep::run, arg("blocks"), arg("num_threads"),
              "Process blocks of distinct partitions; the first row that is not finite, or -1.")
         .def("sums", &BoundEStep::sums,
@@ -186,8 +193,8 @@ void register_estep(py::module_& module) {
         .def("statistics", &BoundEStep::statistics, arg("num_threads"),
              "Merge the partitions: weight, first and second moments about the means.");
     py::class_<BoundSeeding>(module, "Seeding", "One pass of k-means++.")
-        .def(py::init<const Float64&, bool, std::int64_t, std::int64_t, bool>(), arg("candidates"),
-             arg("single_precision"), arg("n_partitions"), arg("tile_rows"), arg("update"))
+        .def(py::init<const Float64&, bool, std::int64_t, std::int64_t>(), arg("candidates"),
+             arg("single_precision"), arg("n_partitions"), arg("tile_rows"))
         .def("run", &BoundSeeding::run, arg("blocks"), arg("num_threads"),
              "Process blocks; the first row that is not finite, or -1.")
         .def("potentials", &BoundSeeding::potentials, "Potential of each candidate.");

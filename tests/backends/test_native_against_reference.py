@@ -237,11 +237,16 @@ def test_seeding(dtype):
     candidates = rng.normal(size=(9, 5))
     results = []
     for backend in ("reference", "native"):
-        closest = np.full(2000, np.inf)
+        closest = np.full(2000, np.inf, dtype=dtype)
+        lowered = np.empty((9, 2000), dtype=dtype)
         with config_context(backend=backend):
             source = as_row_source(rows)
-            first = run_seeding(source, candidates[:1], closest, sample_weight=weights, update=True)
-            others = run_seeding(source, candidates, closest, sample_weight=weights)
-        results.append((first, others, closest))
+            first = run_seeding(
+                source, candidates[:1], closest, sample_weight=weights, lowered=lowered[:1]
+            )
+            others = run_seeding(
+                source, candidates, lowered[0].copy(), sample_weight=weights, lowered=lowered
+            )
+        results.append((first, others, lowered))
     for actual, expected in zip(results[1], results[0], strict=True):
         np.testing.assert_allclose(actual, expected, rtol=1e-12 if dtype == np.float64 else 1e-5)

@@ -27,7 +27,7 @@ def squared_distances(X, candidates):
 def test_potentials(rng, dtype, n_samples, n_features, n_candidates):
     X = rng.normal(size=(n_samples, n_features)).astype(dtype)
     candidates = rng.normal(size=(n_candidates, n_features)).astype(dtype).astype(float)
-    closest = rng.uniform(0, 2 * n_features, n_samples)
+    closest = rng.uniform(0, 2 * n_features, n_samples).astype(dtype)
     before = closest.copy()
     weights = np.where(rng.random(n_samples) < 0.3, 0.0, rng.uniform(0, 3, n_samples))
     potentials = run_seeding(as_row_source(X), candidates, closest, sample_weight=weights)
@@ -38,15 +38,19 @@ def test_potentials(rng, dtype, n_samples, n_features, n_candidates):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_update(rng, dtype):
+def test_lowered_distances(rng, dtype):
     X = rng.normal(size=(2000, 7)).astype(dtype)
-    closest = np.full(2000, np.inf)
+    closest = np.full(2000, np.inf, dtype=dtype)
     expected = np.full(2000, np.inf)
     rtol = 1e-12 if dtype == np.float64 else 1e-5
     for row in (5, 1200, 77):
-        centre = X[row : row + 1].astype(float)
-        potential = run_seeding(as_row_source(X), centre, closest, update=True)
-        expected = np.minimum(expected, squared_distances(X, centre)[:, 0])
+        centres = X[[row, 3]].astype(float)
+        lowered = np.empty((2, 2000), dtype=dtype)
+        potential = run_seeding(as_row_source(X), centres, closest, lowered=lowered)[:1]
+        other = np.minimum(expected, squared_distances(X, centres)[:, 1])
+        np.testing.assert_allclose(lowered[1], other, rtol=rtol)
+        closest = lowered[0].copy()
+        expected = np.minimum(expected, squared_distances(X, centres)[:, 0])
         np.testing.assert_allclose(closest, expected, rtol=rtol)
         np.testing.assert_allclose(potential, [expected.sum()], rtol=rtol)
         assert closest[row] == 0
@@ -59,10 +63,12 @@ def test_the_same_bits(rng, monkeypatch, dtype, stored):
     candidates = rng.normal(size=(6, 9))
 
     def seed(rows):
-        closest = np.full(len(X), np.inf)
+        closest = np.full(len(X), np.inf, dtype=dtype)
+        lowered = np.empty((len(candidates), len(X)), dtype=dtype)
         source = as_row_source(rows)
-        first = run_seeding(source, candidates[:1], closest, update=True)
-        return first, run_seeding(source, candidates, closest), closest
+        first = run_seeding(source, candidates[:1], closest, lowered=lowered[:1])
+        before = lowered[0].copy()
+        return first, run_seeding(source, candidates, before, lowered=lowered), lowered
 
     expected = seed(X)
     monkeypatch.setattr(engine, "ROUND_BYTES", 1 << 15)

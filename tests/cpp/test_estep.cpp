@@ -35,7 +35,7 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
     const MixtureParameters parameters = {covariance,   K, D, offset.data(), means.data(),
                                           factor.data()};
     Workspace workspace;
-    const auto estep = make_estep<T>(parameters, request, workspace);
+    const auto estep = make_estep<T>(parameters, request, workspace, 2);
     const std::vector<T> given(N * K, static_cast<T>(1.0 / static_cast<double>(K)));
     const std::vector<std::int64_t> bounds =
         split ? std::vector<std::int64_t>{0, N} : std::vector<std::int64_t>{0, N / 2, N};
@@ -87,10 +87,13 @@ void check_all() {
 void seeding() {
     const std::vector<double> rows = {0.0, 1.0, 5.0}, candidates = {0.0, 5.0};
     std::vector<double> closest = {100.0, 100.0, 100.0};
-    const auto pass = make_seeding<double>(candidates.data(), 2, 1, 1, 64, false);
-    const Block block = {0, 0, rows.data(), 8, 8, 3, nullptr, nullptr, nullptr, closest.data()};
+    const auto pass = make_seeding<double>(candidates.data(), 2, 1, 1, 64);
+    std::vector<double> lowered(6);
+    const Block block = {
+        0, 0, rows.data(), 8, 8, 3, nullptr, nullptr, nullptr, closest.data(), lowered.data(), 3};
     EXPECT(pass->run({block}, 1, nullptr).status == PassStatus::finished);
     EXPECT(pass->potentials() == std::vector<double>({26.0, 41.0}));
+    EXPECT(lowered == std::vector<double>({0, 1, 25, 25, 16, 0}));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@ from vbfast.engine.config import current_num_threads
 from vbfast.engine.contract import (
     Backend,
     Float64Array,
+    FloatArray,
     KernelParams,
     NonFiniteRowError,
     Pass,
@@ -56,6 +57,7 @@ class _NativePass:
                 outputs.expected_log_joint,
             ),
             workspace,
+            current_num_threads(),
         )
 
     def run(self, blocks: Sequence[RowBlock], num_threads: int) -> None:
@@ -92,23 +94,26 @@ class _NativePass:
 
 
 class _NativeSeedingPass:
-    def __init__(self, candidates: Float64Array, plan: Plan, update: bool) -> None:
+    def __init__(self, candidates: Float64Array, plan: Plan) -> None:
         self._seeding = _vbfast.Seeding(
             np.ascontiguousarray(candidates),
             plan.dtype == np.float32,
             plan.n_partitions,
             plan.tile_rows,
-            update,
         )
 
     def run(
-        self, blocks: Sequence[RowBlock], closest: Sequence[Float64Array], num_threads: int
+        self,
+        blocks: Sequence[RowBlock],
+        closest: Sequence[FloatArray],
+        lowered: Sequence[FloatArray | None],
+        num_threads: int,
     ) -> None:
-        """Process blocks, each with its slice of ``closest``."""
+        """Process blocks, each with its slices of ``closest`` and ``lowered``."""
         row = self._seeding.run(
             [
-                (block.partition, block.start, block.rows, block.weights, None, distances)
-                for block, distances in zip(blocks, closest, strict=True)
+                (block.partition, block.start, block.rows, block.weights, None, before, after)
+                for block, before, after in zip(blocks, closest, lowered, strict=True)
             ],
             num_threads,
         )
@@ -137,11 +142,9 @@ class NativeBackend:
         memory = self.workspace() if workspace is None else workspace
         return _NativePass(params, request, plan, outputs or RowOutputs(), memory)
 
-    def begin_seeding(
-        self, candidates: Float64Array, plan: Plan, *, update: bool = False
-    ) -> SeedingPass:
+    def begin_seeding(self, candidates: Float64Array, plan: Plan) -> SeedingPass:
         """Start a k-means++ pass."""
-        return _NativeSeedingPass(candidates, plan, update)
+        return _NativeSeedingPass(candidates, plan)
 
     def workspace(self) -> _vbfast.Workspace:
         """Memory for one pass at a time."""

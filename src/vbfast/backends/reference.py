@@ -15,6 +15,7 @@ import numpy.typing as npt
 from vbfast.engine.contract import (
     Backend,
     Float64Array,
+    FloatArray,
     KernelParams,
     NonFiniteRowError,
     Pass,
@@ -216,33 +217,36 @@ class _ReferencePass:
 class _ReferenceSeedingPass:
     """Sums of squared distances to the closest of the centres so far and one candidate."""
 
-    def __init__(self, candidates: Float64Array, plan: Plan, update: bool) -> None:
+    def __init__(self, candidates: Float64Array, plan: Plan) -> None:
         self._candidates = candidates
-        self._update = update
         self._partitions = np.zeros((plan.n_partitions, len(candidates)))
         self._tile_rows = plan.tile_rows
 
     def run(
         self,
         blocks: Sequence[RowBlock],
-        closest: Sequence[Float64Array],
+        closest: Sequence[FloatArray],
+        lowered: Sequence[FloatArray | None],
         num_threads: int,  # noqa: ARG002
     ) -> None:
         """Process blocks one after another."""
         _check_finite(blocks)
-        for block, block_closest in zip(blocks, closest, strict=True):
+        for block, before, after in zip(blocks, closest, lowered, strict=True):
             for first in range(0, len(block.rows), self._tile_rows):
-                self._run_tile(block, slice(first, first + self._tile_rows), block_closest)
+                self._run_tile(block, slice(first, first + self._tile_rows), before, after)
 
-    def _run_tile(self, block: RowBlock, tile: slice, closest: Float64Array) -> None:
+    def _run_tile(
+        self, block: RowBlock, tile: slice, closest: FloatArray, lowered: FloatArray | None
+    ) -> None:
         X = np.array(block.rows[tile], dtype=np.float64, order="C")
         weights = np.ones(len(X)) if block.weights is None else block.weights[tile]
         for index, candidate in enumerate(self._candidates):
             with np.errstate(over="ignore"):
                 distance = np.minimum(closest[tile], np.sum((X - candidate) ** 2, axis=1))
             self._partitions[block.partition, index] += _weighted_sum(weights, distance)
-            if self._update:
-                closest[tile] = distance
+            if lowered is not None:
+                with np.errstate(over="ignore"):  # beyond single precision
+                    lowered[index, tile] = distance
 
     def finish(self) -> Float64Array:
         """Add the partitions up in their order."""
@@ -268,11 +272,9 @@ class ReferenceBackend:
         """Start a pass."""
         return _ReferencePass(params, request, plan, outputs or RowOutputs())
 
-    def begin_seeding(
-        self, candidates: Float64Array, plan: Plan, *, update: bool = False
-    ) -> SeedingPass:
+    def begin_seeding(self, candidates: Float64Array, plan: Plan) -> SeedingPass:
         """Start a k-means++ pass."""
-        return _ReferenceSeedingPass(candidates, plan, update)
+        return _ReferenceSeedingPass(candidates, plan)
 
     def workspace(self) -> None:
         """Nothing is kept between passes."""

@@ -215,13 +215,18 @@ class SeedingPass(Protocol):
     """One pass of k-means++ seeding over squared distances (Arthur and Vassilvitskii 2007)."""
 
     def run(
-        self, blocks: Sequence[RowBlock], closest: Sequence[Float64Array], num_threads: int
+        self,
+        blocks: Sequence[RowBlock],
+        closest: Sequence[FloatArray],
+        lowered: Sequence[FloatArray | None],
+        num_threads: int,
     ) -> None:
-        """Visit blocks, each with its slice of ``closest`` (float64, C order).
+        """Visit blocks, each with its slices of ``closest`` and ``lowered``.
 
         With ``candidates`` of shape (L, D), adds ``w_n min(closest_n, ||x_n - c_l||^2)`` to
-        potential ``l``; when the pass was begun with ``update=True`` (then L = 1) it also writes
-        that minimum back into ``closest``. Raises as :meth:`Pass.run`.
+        potential ``l``, and writes that minimum to ``lowered[l, n]`` where it is not None. Both
+        are in the dtype of the computation, ``closest`` in C order, ``lowered`` of shape
+        (L, n_rows) with rows one after another. Raises as :meth:`Pass.run`.
         """
 
     def finish(self) -> Float64Array:
@@ -243,9 +248,7 @@ class Backend(Protocol):
     ) -> Pass:
         """Start a pass, in memory that :meth:`workspace` returned."""
 
-    def begin_seeding(
-        self, candidates: Float64Array, plan: Any, *, update: bool = False
-    ) -> SeedingPass:
+    def begin_seeding(self, candidates: Float64Array, plan: Any) -> SeedingPass:
         """Start a k-means++ pass."""
 
     def workspace(self) -> Any:

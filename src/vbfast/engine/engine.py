@@ -17,6 +17,7 @@ from vbfast.backends import get_backend
 from vbfast.engine.config import current_backend, current_num_threads
 from vbfast.engine.contract import (
     Float64Array,
+    FloatArray,
     KernelParams,
     NonFiniteRowError,
     PassResult,
@@ -114,10 +115,10 @@ def run_pass(
 def run_seeding(
     source: RowSource,
     candidates: Float64Array,
-    closest: Float64Array,
+    closest: FloatArray,
     *,
     sample_weight: Float64Array | None = None,
-    update: bool = False,
+    lowered: FloatArray | None = None,
 ) -> Float64Array:
     """Weigh candidates for the next centre of k-means++ (Arthur and Vassilvitskii 2007).
 
@@ -125,11 +126,12 @@ def run_seeding(
     ----------
     source : RowSource
     candidates : ndarray of shape (n_candidates, n_features), float64
-    closest : ndarray of shape (n_samples,), float64, C order
+    closest : ndarray of shape (n_samples,), dtype of the rows, C order
         Squared distance of each row to the closest centre so far; infinity before the first.
     sample_weight : ndarray of shape (n_samples,), float64, optional
-    update : bool
-        Whether the only candidate is taken: ``closest`` is then lowered in place.
+    lowered : ndarray of shape (n_candidates, n_samples), dtype of the rows, C order, optional
+        Filled with ``min(closest_n, ||x_n - c_l||^2)``: what ``closest`` is once candidate ``l``
+        is taken.
 
     Returns
     -------
@@ -141,15 +143,17 @@ def run_seeding(
     NonFiniteRowError
         If a row is not finite; the first such row.
     KeyboardInterrupt
-        If the user interrupts; ``closest`` is then partly updated.
+        If the user interrupts; ``lowered`` is then partly filled.
     """
     n_candidates, n_features = candidates.shape
     plan = make_plan(source.n_samples, n_features, n_candidates, source.dtype, None)
-    running = get_backend(current_backend()).begin_seeding(candidates, plan, update=update)
+    running = get_backend(current_backend()).begin_seeding(candidates, plan)
     for blocks in _rounds(source, plan, n_features, sample_weight, None):
-        slices = [closest[block.start : block.start + len(block.rows)] for block in blocks]
+        slices = [slice(block.start, block.start + len(block.rows)) for block in blocks]
+        before = [closest[rows] for rows in slices]
+        after = [None if lowered is None else lowered[:, rows] for rows in slices]
         try:
-            running.run(blocks, slices, current_num_threads())
+            running.run(blocks, before, after, current_num_threads())
         except NonFiniteRowError as error:
             raise NonFiniteRowError(_first_non_finite(source, plan, error.row)) from None
     return running.finish()

@@ -18,9 +18,9 @@ from vbfast.engine.contract import StatisticsKind
 
 MAX_PARTITIONS = 16
 MAX_STATISTICS_BYTES = 64 << 20
-TILE_QUANTUM = 64
+TILE_LANE_BYTES = 256
 MAX_TILE_ROWS = 512
-TILE_BYTES = 5 << 18
+TILE_BYTES = 1 << 20
 MIN_PARTITION_ROWS = 256
 BLOCK_ROWS = 8
 
@@ -38,7 +38,7 @@ class Plan:
         Partition ``p`` holds the rows ``bounds[p]`` to ``bounds[p + 1]``; every bound but the last
         is a multiple of ``tile_rows``.
     tile_rows : int
-        Rows of a tile, a multiple of :data:`TILE_QUANTUM`.
+        Rows of a tile: whole groups of rows as AVX-512 takes them, :data:`TILE_LANE_BYTES` each.
     split_components : bool
         True for a model whose partial statistics are too large to keep one per partition: then
         there is one partition, and threads share its components in the summary step.
@@ -95,7 +95,8 @@ def make_plan(
     """
     dtype = np.dtype(dtype)
     row_bytes = dtype.itemsize * (n_components + 4 * n_features)
-    tile_rows = min(MAX_TILE_ROWS, max(1, TILE_BYTES // row_bytes // TILE_QUANTUM) * TILE_QUANTUM)
+    group = TILE_LANE_BYTES // dtype.itemsize
+    tile_rows = min(MAX_TILE_ROWS, max(1, TILE_BYTES // row_bytes // group) * group)
     statistics_bytes = 8 * statistics_size(n_components, n_features, statistics)
     split_components = statistics_bytes * MAX_PARTITIONS > MAX_STATISTICS_BYTES
     wanted = 1 if split_components else min(MAX_PARTITIONS, n_samples // MIN_PARTITION_ROWS)

@@ -1,7 +1,8 @@
 """k-means on the engine's passes: greedy k-means++ seeding and Lloyd's iterations.
 
-Outside of the passes there is work on one number a row at most. Seeding makes two passes a centre
-and Lloyd's algorithm one an iteration, so rows that are read from disk are read that often.
+Outside of the passes there is work on one number a row at most. Seeding makes a pass a centre (two
+where the distances to all candidates would take much memory) and Lloyd's algorithm one an
+iteration, so rows that are read from disk are read that often.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.engine.contract import Float64Array, KernelParams, Request, RowOutputs
+from vbfast.engine.contract import Float64Array, FloatArray, KernelParams, Request, RowOutputs
 from vbfast.engine.engine import run_pass, run_seeding
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import n_weighted_rows
@@ -25,6 +26,9 @@ MAX_ITERATIONS = 300
 
 # Rows whose masses are summed at once when cumulative masses are inverted.
 DRAW_BLOCK_ROWS = 1024
+
+# Up to here the distances of all rows to all candidates for a centre are kept, which saves a pass.
+KEPT_BYTES = 64 << 20
 
 
 def distance_params(centres: Float64Array) -> KernelParams:
@@ -125,27 +129,46 @@ def seed_rows(
     rows = np.empty(n_clusters, dtype=np.intp)
     weights = np.ones(source.n_samples) if sample_weight is None else sample_weight
     rows[0] = draw_rows(weights, random_state.uniform(size=1))[0]
-    closest = np.full(source.n_samples, np.inf)
-    mass = closest if sample_weight is None else np.empty_like(closest)
+    kept_all = n_trials * source.n_samples * source.dtype.itemsize <= KEPT_BYTES
+    lowered = np.empty((n_trials if kept_all else 1, source.n_samples), dtype=source.dtype)
+
+    def lower(centre: Float64Array) -> float:
+        potential = run_seeding(
+            source, centre, closest, sample_weight=sample_weight, lowered=lowered[:1]
+        )
+        closest[:] = lowered[0]
+        return float(potential[0])
+
+    closest = np.full(source.n_samples, np.inf, dtype=source.dtype)
+    potential = lower(source.take(rows[:1]).astype(np.float64)) if n_clusters > 1 else 0.0
     for chosen in range(1, n_clusters):
-        newest = source.take(rows[chosen - 1 : chosen]).astype(np.float64)
-        potential = run_seeding(source, newest, closest, sample_weight=sample_weight, update=True)
-        if sample_weight is not None:
-            np.multiply(closest, sample_weight, out=mass)
         quantiles = random_state.uniform(size=n_trials)
-        if 0 < potential[0] < np.inf:
+        if 0 < potential < np.inf:
+            mass = closest if sample_weight is None else closest * sample_weight
             trials = draw_rows(mass, quantiles)
         else:  # every row coincides with a centre, or squared distances overflow
             unused = weights.copy()
             unused[rows[:chosen]] = 0
             trials = draw_rows(unused, quantiles)
         candidates = source.take(trials).astype(np.float64)
-        left = run_seeding(source, candidates, closest, sample_weight=sample_weight)
-        rows[chosen] = trials[np.argmin(left)]
+        left = run_seeding(
+            source,
+            candidates,
+            closest,
+            sample_weight=sample_weight,
+            lowered=lowered if kept_all else None,
+        )
+        best = int(np.argmin(left))
+        rows[chosen] = trials[best]
+        if kept_all:
+            closest[:] = lowered[best]
+            potential = float(left[best])
+        elif chosen + 1 < n_clusters:
+            potential = lower(candidates[best : best + 1])
     return rows
 
 
-def draw_rows(mass: Float64Array, quantiles: Float64Array) -> npt.NDArray[np.intp]:
+def draw_rows(mass: FloatArray, quantiles: Float64Array) -> npt.NDArray[np.intp]:
     """Return the rows at which the cumulative mass first exceeds given parts of its total.
 
     Parameters
@@ -160,7 +183,8 @@ def draw_rows(mass: Float64Array, quantiles: Float64Array) -> npt.NDArray[np.int
     rows : ndarray of shape (n_draws,), intp
         Rows of positive mass.
     """
-    block_mass = np.add.reduceat(mass, np.arange(0, len(mass), DRAW_BLOCK_ROWS))
+    starts = np.arange(0, len(mass), DRAW_BLOCK_ROWS)
+    block_mass = np.add.reduceat(mass, starts, dtype=np.float64)
     reached = np.cumsum(block_mass)
     targets = quantiles * reached[-1]
     last = int(np.flatnonzero(block_mass)[-1])
@@ -169,7 +193,7 @@ def draw_rows(mass: Float64Array, quantiles: Float64Array) -> npt.NDArray[np.int
     for draw, block in enumerate(blocks.tolist()):
         before = reached[block - 1] if block > 0 else 0.0
         start = block * DRAW_BLOCK_ROWS
-        within = np.cumsum(mass[start : start + DRAW_BLOCK_ROWS])
+        within = np.cumsum(mass[start : start + DRAW_BLOCK_ROWS], dtype=np.float64)
         # A target that only rounding puts beyond the block's end belongs to its last row of mass.
         end = np.searchsorted(within, within[-1])
         offset = np.searchsorted(within, targets[draw] - before, side="right")
