@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,19 +17,25 @@ class Case:
     n_features: int
     n_components: int
     covariance_type: str
+    reg_covar: float = 1e-6
 
-    def rows(self, dtype):
-        """Overlapping components, so that posteriors are dense: the hardest kind of data."""
+    def smaller(self, factor):
+        """Fewer rows, regularised because they may be fewer than parameters: for smoke tests."""
+        n_samples = max(self.n_samples // factor, 2 * self.n_components)
+        return replace(self, n_samples=n_samples, reg_covar=0.1)
+
+    def rows(self, dtype, spread=0.7):
+        """By default overlapping components, so that posteriors are dense: the hardest data."""
         rng = np.random.default_rng(0)
-        means = 0.7 * rng.normal(size=(self.n_components, self.n_features))
+        means = spread * rng.normal(size=(self.n_components, self.n_features))
         component = rng.integers(self.n_components, size=self.n_samples)
         rows = rng.normal(size=(self.n_samples, self.n_features))
         rows += means[component]
         return rows.astype(dtype)
 
-    def start(self):
+    def start(self, spread=0.7):
         """Keyword arguments for explicit starting parameters of either library."""
-        rng = np.random.default_rng(1)
+        rng = np.random.default_rng(1 if spread < 1 else 0)
         K, D = self.n_components, self.n_features
         precisions = {
             "full": np.tile(np.eye(D), (K, 1, 1)),
@@ -41,8 +47,9 @@ class Case:
             "n_components": K,
             "covariance_type": self.covariance_type,
             "weights_init": np.full(K, 1 / K),
-            "means_init": 0.7 * rng.normal(size=(K, D)),
+            "means_init": spread * rng.normal(size=(K, D)),
             "precisions_init": precisions,
+            "reg_covar": self.reg_covar,
             "tol": 0.0,
         }
 

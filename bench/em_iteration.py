@@ -2,20 +2,18 @@
 
 An iteration is what ``fit`` does once more when ``max_iter`` grows by one: fits of 1 and of 1 + n
 iterations are timed from the same explicit start, and their difference divided by n. The libraries
-take turns; medians are printed. ``--peers none`` leaves scikit-learn out.
+take turns; medians are printed. ``--peers none`` leaves scikit-learn out; ``--separated`` takes
+components ten standard deviations apart, where most responsibilities are zero.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import sys
-import time
 import warnings
 
-if "OPENBLAS_CORETYPE" in os.environ:  # would slow the peak down
-    del os.environ["OPENBLAS_CORETYPE"]
-    os.execv(sys.executable, [sys.executable, *sys.argv])
+import measure
+
+if __name__ == "__main__":
+    measure.restart_without()
 
 import numpy as np
 import sklearn.mixture
@@ -24,49 +22,46 @@ from sklearn.exceptions import ConvergenceWarning
 import vbfast
 from cases import CASES, measured_peak
 
-
-def seconds(estimator, rows, max_iter):
-    estimator.set_params(max_iter=max_iter)
-    start = time.perf_counter()
-    estimator.fit(rows)
-    return time.perf_counter() - start
+OUR_ITERATIONS = 5
 
 
 def iteration_seconds(estimator, rows, iterations):
-    short = seconds(estimator, rows, 1)
-    return (seconds(estimator, rows, 1 + iterations) - short) / iterations
+    def fit(max_iter):
+        estimator.set_params(max_iter=max_iter)
+        return measure.seconds(lambda: estimator.fit(rows))
+
+    short = fit(1)
+    return (fit(1 + iterations) - short) / iterations
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", default=list(CASES), metavar="CASE")
-    parser.add_argument("--dtypes", nargs="+", default=["float64", "float32"])
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--peers", choices=("sklearn", "none"), default="sklearn")
-    options = parser.parse_args()
+def table(cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=3, peers="sklearn",
+          separated=False, quick=False):  # fmt: skip
     warnings.simplefilter("ignore", ConvergenceWarning)
-    print("| case | dtype | vbfast s | scikit-learn s | ratio | floor s | fraction |")
-    print("|---|---|---|---|---|---|---|")
-    for dtype in options.dtypes:
-        peak = measured_peak(dtype)
-        print(f"<!-- {dtype}: {peak / 1e9:.0f} GFLOP/s, {vbfast.get_num_threads()} threads -->")
-        for name in options.cases:
-            case = CASES[name]
-            rows, start, floor = case.rows(dtype), case.start(), case.floor(peak, dtype)
+    spread = 10.0 if separated else 0.7
+    lines, peaks = [], []
+    for dtype in dtypes:
+        peak = measured_peak(dtype, size=300 if quick else 2500)
+        peaks.append(f"{peak / 1e9:.0f} GFLOP/s {dtype}")
+        for name in cases:
+            case = CASES[name].smaller(100) if quick else CASES[name]
+            rows, start = case.rows(dtype, spread), case.start(spread)
+            floor = case.floor(peak, dtype)
             ours, theirs = [], []
-            for repeat in range(options.repeats):
-                ours.append(iteration_seconds(vbfast.GaussianMixture(**start), rows, 5))
-                if options.peers == "sklearn" and repeat < 2:
+            for repeat in range(repeats):
+                mixture = vbfast.GaussianMixture(**start)
+                ours.append(iteration_seconds(mixture, rows, OUR_ITERATIONS))
+                if peers == "sklearn" and repeat < 2:
                     peer = sklearn.mixture.GaussianMixture(**start)
                     theirs.append(iteration_seconds(peer, rows, 1))
             median = float(np.median(ours))
             other = float(np.median(theirs)) if theirs else float("nan")
-            print(
-                f"| {name} | {dtype} | {median:.4f} | {other:.2f} | {other / median:.1f} "
-                f"| {floor:.4f} | {floor / median:.2f} |",
-                flush=True,
-            )
+            lines.append([name, dtype, f"{median:.4f}", f"{other:.2f}", f"{other / median:.1f}",
+                          f"{floor:.4f}", f"{floor / median:.2f}"])  # fmt: skip
+    header = ["case", "dtype", "vbfast s", "scikit-learn s", "ratio", "floor s", "fraction"]
+    return f"Matrix product: {', '.join(peaks)}.\n\n{measure.markdown(header, lines)}"
 
 
 if __name__ == "__main__":
-    main()
+    chosen = measure.options(__doc__, cases=list(CASES), dtypes=["float64", "float32"], repeats=3,
+                             peers="sklearn", separated=False)  # fmt: skip
+    print(table(**vars(chosen)))

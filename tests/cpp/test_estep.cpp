@@ -46,7 +46,7 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
                           static_cast<std::int64_t>(D * sizeof(T)), sizeof(T),
                           bounds[p + 1] - start, weights.data() + start,
                           assignment == Assignment::given ? given.data() + start * K : nullptr,
-                          nullptr, nullptr});
+                          nullptr, nullptr, nullptr, 0});
     }
     EXPECT(estep->run(blocks, 2, nullptr).status == PassStatus::finished);
     std::vector<double> weight(K), first(K * D), second(K * D * D + D * D);

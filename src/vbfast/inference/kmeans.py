@@ -183,22 +183,29 @@ def draw_rows(mass: FloatArray, quantiles: Float64Array) -> npt.NDArray[np.intp]
     rows : ndarray of shape (n_draws,), intp
         Rows of positive mass.
     """
+    if len(mass) <= 16 * DRAW_BLOCK_ROWS:
+        cumulative = np.cumsum(mass, dtype=np.float64)
+        return np.asarray(_reached(cumulative, quantiles * cumulative[-1]))
     starts = np.arange(0, len(mass), DRAW_BLOCK_ROWS)
-    block_mass = np.add.reduceat(mass, starts, dtype=np.float64)
-    reached = np.cumsum(block_mass)
+    reached = np.cumsum(np.add.reduceat(mass, starts, dtype=np.float64))
     targets = quantiles * reached[-1]
-    last = int(np.flatnonzero(block_mass)[-1])
-    blocks = np.minimum(np.searchsorted(reached, targets, side="right"), last)
+    blocks = _reached(reached, targets)
     rows = np.empty(len(quantiles), dtype=np.intp)
     for draw, block in enumerate(blocks.tolist()):
         before = reached[block - 1] if block > 0 else 0.0
         start = block * DRAW_BLOCK_ROWS
         within = np.cumsum(mass[start : start + DRAW_BLOCK_ROWS], dtype=np.float64)
-        # A target that only rounding puts beyond the block's end belongs to its last row of mass.
-        end = np.searchsorted(within, within[-1])
-        offset = np.searchsorted(within, targets[draw] - before, side="right")
-        rows[draw] = start + min(offset, end)
+        rows[draw] = start + _reached(within, targets[draw] - before)
     return rows
+
+
+def _reached(cumulative: Float64Array, targets: Any) -> Any:
+    """Return where cumulative masses first exceed the targets.
+
+    A target that only rounding puts beyond the end belongs to the last position of positive mass.
+    """
+    last = np.searchsorted(cumulative, cumulative[-1])
+    return np.minimum(np.searchsorted(cumulative, targets, side="right"), last)
 
 
 def lloyd(
