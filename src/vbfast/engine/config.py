@@ -11,6 +11,9 @@ from dataclasses import dataclass, replace
 from types import ModuleType
 
 from vbfast.backends import DEFAULT_BACKEND, check_backend_name
+from vbfast.engine.threadpool import register_pool
+
+register_pool()
 
 
 @dataclass(frozen=True)
