@@ -38,16 +38,16 @@ def iteration_seconds(estimator, rows, iterations):
 def peer_seconds(start, rows):
     """One E- and M-step of scikit-learn's, after a fit of one iteration; NaN where that fails."""
     peer = sklearn.mixture.GaussianMixture(**start, max_iter=1)
-    try:
-        peer.fit(rows)
-    except ValueError:  # in float32 it may find covariances ill-defined
-        return float("nan")
 
     def iteration():
         _, log_resp = peer._e_step(rows)
         peer._m_step(rows, log_resp)
 
-    return measure.seconds(iteration)
+    try:
+        peer.fit(rows)
+        return measure.seconds(iteration)
+    except ValueError:  # in float32 it may find covariances ill-defined
+        return float("nan")
 
 
 def table(cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=3, peers="sklearn",
