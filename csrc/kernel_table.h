@@ -117,10 +117,13 @@ struct KernelSet {
                          std::int64_t lowered_stride, double* potentials);
 };
 
+struct ArrayTable;
+
 struct KernelTable {
     const char* name;  // the level, as VBFAST_SIMD spells it
     KernelSet<float> f32;
     KernelSet<double> f64;
+    const ArrayTable* arrays;  // array_table.h
 };
 
 }  // namespace vbfast

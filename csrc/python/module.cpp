@@ -7,6 +7,7 @@ void register_build_info(pybind11::module_& module);
 void register_threads(pybind11::module_& module);
 void register_linalg(pybind11::module_& module);
 void register_estep(pybind11::module_& module);
+void register_arrays(pybind11::module_& module);
 }  // namespace vbfast
 
 PYBIND11_MODULE(_vbfast, module) {
@@ -16,4 +17,5 @@ PYBIND11_MODULE(_vbfast, module) {
     vbfast::register_threads(module);
     vbfast::register_linalg(module);
     vbfast::register_estep(module);
+    vbfast::register_arrays(module);
 }

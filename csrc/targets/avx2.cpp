@@ -15,8 +15,9 @@ namespace {
 
 }  // namespace
 
+extern const ArrayTable arrays;
 extern const KernelTable table;
-const KernelTable table = {"avx2", kernel_set<float>, kernel_set<double>};
+const KernelTable table = {"avx2", kernel_set<float>, kernel_set<double>, &arrays};
 
 }  // namespace avx2
 }  // namespace vbfast

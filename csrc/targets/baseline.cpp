@@ -23,8 +23,9 @@ namespace {
 
 }  // namespace
 
+extern const ArrayTable arrays;
 extern const KernelTable table;
-const KernelTable table = {"baseline", kernel_set<float>, kernel_set<double>};
+const KernelTable table = {"baseline", kernel_set<float>, kernel_set<double>, &arrays};
 
 }  // namespace baseline
 }  // namespace vbfast

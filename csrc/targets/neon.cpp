@@ -15,8 +15,9 @@ namespace {
 
 }  // namespace
 
+extern const ArrayTable arrays;
 extern const KernelTable table;
-const KernelTable table = {"neon", kernel_set<float>, kernel_set<double>};
+const KernelTable table = {"neon", kernel_set<float>, kernel_set<double>, &arrays};
 
 }  // namespace neon
 }  // namespace vbfast

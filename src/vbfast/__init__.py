@@ -13,21 +13,47 @@ if TYPE_CHECKING:
     from vbfast.engine.config import config_context, get_num_threads, set_num_threads
     from vbfast.estimators import GaussianMixture
     from vbfast.info import show_config
+    from vbfast.ops import (
+        ElboGradient,
+        elbo,
+        elbo_and_grad,
+        entropy,
+        kl_divergence,
+        log_softmax,
+        logsumexp,
+        softmax,
+    )
     from vbfast.results import ElboTerms
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ElboGradient",
     "ElboTerms",
     "GaussianMixture",
     "__version__",
     "config_context",
+    "elbo",
+    "elbo_and_grad",
+    "entropy",
     "get_num_threads",
+    "kl_divergence",
+    "log_softmax",
+    "logsumexp",
     "set_num_threads",
     "show_config",
+    "softmax",
 ]
 
 _HOMES = {
+    "ElboGradient": "vbfast.ops",
+    "elbo": "vbfast.ops",
+    "elbo_and_grad": "vbfast.ops",
+    "entropy": "vbfast.ops",
+    "kl_divergence": "vbfast.ops",
+    "log_softmax": "vbfast.ops",
+    "logsumexp": "vbfast.ops",
+    "softmax": "vbfast.ops",
     "ElboTerms": "vbfast.results",
     "GaussianMixture": "vbfast.estimators",
     "config_context": "vbfast.engine.config",

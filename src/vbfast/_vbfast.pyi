@@ -15,6 +15,39 @@ def precision_cholesky(
     covariances: _Float64, num_threads: int
 ) -> tuple[_Float64, _Float64, int]: ...
 
+REDUCTIONS: dict[str, int]
+MAPPINGS: dict[str, int]
+RESULTS: dict[str, int]
+
+def reduce_array(
+    reduction: int,
+    x: npt.NDArray[Any],
+    y: npt.NDArray[Any] | None,
+    axis: int | tuple[int, ...] | None,
+    keepdims: bool,
+    which: tuple[int, ...],
+    names: tuple[str, ...],
+    out: npt.NDArray[Any] | None,
+    num_threads: int,
+) -> Any: ...
+def map_array(
+    mapping: int,
+    x: npt.NDArray[Any],
+    axis: int | tuple[int, ...] | None,
+    out: npt.NDArray[Any],
+    num_threads: int,
+) -> npt.NDArray[Any]: ...
+def bound_terms(
+    reduction: int,
+    x: npt.NDArray[Any],
+    y: npt.NDArray[Any] | None,
+    weight: npt.NDArray[np.float64] | None,
+    per_sample: bool,
+    names: tuple[str, ...],
+    gradients: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None,
+    num_threads: int,
+) -> tuple[Any, Any, Any, Any, Any]: ...
+
 class Workspace:
     def __init__(self) -> None: ...
 

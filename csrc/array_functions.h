@@ -1,0 +1,55 @@
+// The array functions: reductions and maps of strided float32 or float64 arrays, on all threads.
+//
+// Slices are cut into blocks, and long slices of few into ranges of elements, at places that follow
+// from the shape alone; ranges merge in order. So results do not depend on the number of threads.
+#pragma once
+
+#include <cstdint>
+
+#include "array_layout.h"
+#include "array_table.h"
+#include "threads.h"
+
+namespace vbfast {
+
+// What an input must be.
+enum class Demand : int {
+    nothing,
+    distribution,  // probabilities: no negative entry, a sum of one within the tolerance of DESIGN
+    proper         // logits: neither +inf nor nothing but -inf, unless y is nothing but -inf too
+};
+
+struct ArrayCall {
+    Reduction reduction;
+    bool maps = false;
+    Mapping mapping = Mapping::softmax;
+    Demand demands[2] = {Demand::nothing, Demand::nothing};
+    bool allow_negative = true;  // a negative sum of scaled exponentials, else it becomes NaN
+    // Which Result goes where place_result + i points to, of the input's type or always double.
+    int n_results = 0;
+    int results[result_count];
+    bool wide_results = false;
+    bool wants_sums = false;  // of every Result over the slices, times their weights
+    int num_threads = 0;
+    const Interrupt* interrupt = nullptr;
+};
+
+struct ArrayOutcome {
+    RunStatus status = RunStatus::finished;
+    double sums[result_count] = {};
+    // The first slice that fails a demand, of input `bad_input`: a negative entry, or the sum.
+    std::int64_t bad_slice = -1;
+    int bad_input = 0;
+    double bad_minimum = 0;
+    double bad_sum = 0;
+};
+
+// Results and maps are scaled by weights (doubles), where the layout has some; a slice of weight
+// zero counts as zeros whatever it holds. Outputs must not overlap inputs except by being them.
+template <class T>
+ArrayOutcome run_array_call(const ArrayCall& call, Layout& layout);
+
+extern template ArrayOutcome run_array_call<float>(const ArrayCall&, Layout&);
+extern template ArrayOutcome run_array_call<double>(const ArrayCall&, Layout&);
+
+}  // namespace vbfast

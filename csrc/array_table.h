@@ -1,0 +1,94 @@
+// What one instruction-set level offers to the array functions. As in kernel_table.h, plain data
+// and function pointers only.
+//
+// A slice is the elements that are reduced together. Its state is a column of doubles, one for each
+// reference (a running maximum of logits, or minimum of probabilities, -inf or +inf to start with)
+// and then one for each sum. States of several slices lie in planes: entry k of slice i is
+// state[k * plane + i], where plane is a multiple of 16, so that lanes may run over the end of the
+// last slice.
+#pragma once
+
+#include <cstdint>
+
+namespace vbfast {
+
+enum class Reduction : int {
+    sum_exp,         // (a): sums below and at the maximum
+    scaled_sum_exp,  // (a, b): the same of b exp(a)
+    logits_entropy,  // (logits): sum e, sum e log e
+    probs_entropy,   // (probs): sum p, sum p log p
+    // (q, p): sum q, sum q log q, sum q log p, sum p, of either kind
+    logits_logits,
+    logits_probs,
+    probs_logits,
+    probs_probs,
+    count
+};
+
+enum class Mapping : int {
+    softmax,             // (x) -> exp(x - p0) p1
+    log_softmax,         // (x) -> (x - p0) - p1
+    posterior_gradient,  // (log-joint) -> 0, exp(x - p0) p1
+    gradient,            // (q logits, log-joint) -> the two gradients of the bound
+    count
+};
+
+// What finish() writes for a slice. A sum of exponentials has its value, sign and the logarithm of
+// the sum about the maximum; the others have the terms of the bound.
+enum Result : int {
+    result_log_evidence,
+    result_entropy,
+    result_expected,
+    result_kl,
+    result_elbo,
+    result_count,
+    result_sign = result_entropy,
+    result_log_sum = result_expected
+};
+
+constexpr int max_states = 6;
+constexpr int max_parameters = 4;
+constexpr std::int64_t row_chunk = 2048;  // the longest row of one call, in elements
+
+template <class T>
+struct Reducer {
+    int inputs;
+    int references;
+    int sums;
+    bool logits[2];  // kind of each input
+    // Writes the state of one contiguous slice of n <= row_chunk elements.
+    void (*row)(const T* x, const T* y, std::int64_t n, double* state, std::int64_t plane);
+    // Adds n_rows elements of `width` slices side by side: x[r] points at element r of all of them.
+    void (*columns)(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
+                    double* state, std::int64_t plane);
+    // Adds other states, of other elements of the same slices.
+    void (*merge)(double* state, const double* other, std::int64_t plane, std::int64_t width);
+    void (*finish)(const double* state, std::int64_t plane, std::int64_t width, double* results);
+};
+
+template <class T>
+struct Mapper {
+    int inputs;
+    int outputs;
+    // Parameters of a slice are numbers, of columns planes.
+    void (*row)(const T* x, const T* y, std::int64_t n, const T* parameters, T* out0, T* out1);
+    void (*columns)(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
+                    const T* parameters, std::int64_t plane, T* const* out0, T* const* out1);
+    // Reduces and maps a slice of n <= row_chunk elements with one exponential an element; null
+    // where that saves none. `stream` writes past the caches.
+    void (*fused)(const T* x, const T* y, std::int64_t n, double weight, T* out0, T* out1,
+                  bool stream, double* state, std::int64_t plane);
+};
+
+template <class T>
+struct ArrayKernels {
+    Reducer<T> reducers[static_cast<int>(Reduction::count)];
+    Mapper<T> mappers[static_cast<int>(Mapping::count)];
+};
+
+struct ArrayTable {
+    ArrayKernels<float> f32;
+    ArrayKernels<double> f64;
+};
+
+}  // namespace vbfast

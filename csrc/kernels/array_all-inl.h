@@ -1,0 +1,20 @@
+// The kernels of the array functions of one level, over lanes that the target includes first.
+
+// In the order of their dependence, not of the alphabet.
+// clang-format off
+#include "kernels/transcendental-inl.h"
+#include "kernels/array_stream-inl.h"
+#include "kernels/array_ops-inl.h"
+#include "kernels/array_parameters-inl.h"
+#include "kernels/array_reduce-inl.h"
+#include "kernels/array_maps-inl.h"
+// clang-format on
+
+template <class T>
+constexpr ArrayKernels<T> array_kernels = {
+    {reducer<SumExp<T, false>, T>, scaled_reducer<T>, reducer<LogitsEntropy<T>, T>,
+     reducer<ProbsEntropy<T>, T>, reducer<Pair<T, true, true>, T>, reducer<Pair<T, true, false>, T>,
+     reducer<Pair<T, false, true>, T>, reducer<Pair<T, false, false>, T>},
+    {mapper<SoftmaxMap<T>, T>(fused_softmax<T>), mapper<LogSoftmaxMap<T>, T>(nullptr),
+     mapper<PosteriorGradientMap<T>, T>(fused_posterior_gradient<T>),
+     mapper<GradientMap<T>, T>(fused_gradient<T>)}};

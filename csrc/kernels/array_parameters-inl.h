@@ -1,0 +1,32 @@
+// Parameters of the gradients from the state of a slice. Used by the kernels and, in a namespace of
+// its own, by the driver: both must skip the same slices.
+//
+// The bound's gradient is zero in a slice of zero weight, or whose log-joint is -inf throughout,
+// and NaN where the bound is infinite otherwise.
+
+template <class T>
+void posterior_gradient_parameters(const double* state, std::int64_t plane, double weight,
+                                   T* parameters, std::int64_t stride) {
+    const double reference = state[0], sum = state[plane];
+    const bool finite = reference * 0 == 0;
+    double scale = weight / sum;
+    if (!finite) scale = reference < 0 && sum == 0 ? 0 : __builtin_nan("");
+    if (weight == 0) scale = 0;
+    parameters[0] = static_cast<T>(finite ? reference : 0);
+    parameters[stride] = static_cast<T>(scale);
+}
+
+template <class T>
+void gradient_parameters(const double* state, std::int64_t plane, double weight, T* parameters,
+                         std::int64_t stride) {
+    const double q_reference = state[0], reference = state[plane];
+    const double q_sum = state[2 * plane], gap = state[4 * plane] - state[3 * plane];
+    const bool finite = q_reference * 0 == 0 && reference * 0 == 0 && gap * 0 == 0;
+    const bool skipped = weight == 0 || (reference < 0 && state[5 * plane] == 0);
+    parameters[0] = static_cast<T>(finite ? q_reference : 0);
+    parameters[stride] = static_cast<T>(finite ? reference : 0);
+    parameters[2 * stride] = static_cast<T>(skipped                ? 0
+                                            : q_reference * 0 == 0 ? weight / q_sum
+                                                                   : __builtin_nan(""));
+    parameters[3 * stride] = static_cast<T>(finite ? gap / q_sum : __builtin_nan(""));
+}

@@ -1,0 +1,255 @@
+// The reductions over slices: along a contiguous row, or with lanes across neighbouring slices.
+// What an operation does to a vector is the same in both.
+
+template <class V, class Op>
+constexpr double initial_reference(int k) {
+    return Op::logits[k] ? -__builtin_inf() : __builtin_inf();
+}
+
+template <class V, class Op>
+void base_of(const V* reference, V* base) {
+    for (int k = 0; k < Op::references; ++k) base[k] = or_zero_if_infinite(reference[k]);
+}
+
+// Elements that leave every sum as it is.
+template <class T, class Op>
+constexpr T neutral(int k) {
+    return Op::logits[k] ? -infinity<T> : T(0);
+}
+
+// Calls f(x, y, u, i) for each vector of a row, u going round 0 to U - 1 and the last vector filled
+// up with `fill`.
+template <int inputs, int U, class T, class F>
+void for_each_vector(const T* x, const T* y, std::int64_t n, const T* fill, F f) {
+    using V = Lanes<T>;
+    constexpr int W = V::width;
+    std::int64_t i = 0;
+    for (; i + U * W <= n; i += U * W)
+        for (int u = 0; u < U; ++u)
+            f(V::load(x + i + u * W), inputs > 1 ? V::load(y + i + u * W) : V::zero(), u,
+              i + u * W);
+    for (; i + W <= n; i += W) f(V::load(x + i), inputs > 1 ? V::load(y + i) : V::zero(), 0, i);
+    if (i == n) return;
+    T last[2][W];
+    for (int j = 0; j < W; ++j) {
+        last[0][j] = i + j < n ? x[i + j] : fill[0];
+        last[1][j] = inputs > 1 && i + j < n ? y[i + j] : fill[1];
+    }
+    f(V::load(last[0]), V::load(last[1]), 0, i);
+}
+
+// The references of a row, one number each.
+template <class Op, class T>
+void row_references(const T* x, const T* y, std::int64_t n, T* reference) {
+    using V = Lanes<T>;
+    constexpr int U = Op::unroll;
+    V lanes[U][Op::references];
+    for (int u = 0; u < U; ++u)
+        for (int k = 0; k < Op::references; ++k)
+            lanes[u][k] = V::set(static_cast<T>(initial_reference<V, Op>(k)));
+    // Filling up must not lower a minimum.
+    const T fill[2] = {Op::logits[0] ? -infinity<T> : infinity<T>,
+                       Op::references > 1 ? (Op::logits[1] ? -infinity<T> : infinity<T>) : T(0)};
+    for_each_vector<Op::inputs, U>(
+        x, y, n, fill, [&](V a, V b, int u, std::int64_t) { Op::observe(a, b, lanes[u]); });
+    for (int k = 0; k < Op::references; ++k) {
+        V all = lanes[0][k];
+        for (int u = 1; u < U; ++u)
+            all = Op::logits[k] ? max(all, lanes[u][k]) : min(all, lanes[u][k]);
+        T each[V::width];
+        all.store(each);
+        for (int j = 1; j < V::width; ++j)
+            if (Op::logits[k] ? each[j] > each[0] : each[j] < each[0]) each[0] = each[j];
+        reference[k] = each[0];
+    }
+}
+
+// Sums of a row about its references; `keep(e, i)` sees what the operation returns, if anything.
+template <class Op, bool keeps, class T, class Keep>
+void row_sums(const T* x, const T* y, std::int64_t n, const T* reference, double* state,
+              std::int64_t plane, Keep keep) {
+    using V = Lanes<T>;
+    constexpr int U = Op::unroll;
+    V base[Op::references], sum[U][Op::sums];
+    for (int k = 0; k < Op::references; ++k) base[k] = V::set(reference[k]);
+    base_of<V, Op>(base, base);
+    for (int u = 0; u < U; ++u)
+        for (int k = 0; k < Op::sums; ++k) sum[u][k] = V::zero();
+    const T fill[2] = {neutral<T, Op>(0), neutral<T, Op>(1)};
+    for_each_vector<Op::inputs, U>(x, y, n, fill, [&](V a, V b, int u, std::int64_t i) {
+        if constexpr (keeps)
+            keep(Op::add(a, b, base, sum[u]), i);
+        else
+            Op::add(a, b, base, sum[u]);
+    });
+    for (int k = 0; k < Op::references; ++k) state[k * plane] = static_cast<double>(reference[k]);
+    for (int k = 0; k < Op::sums; ++k) {
+        V all = sum[0][k];
+        for (int u = 1; u < U; ++u) all = all + sum[u][k];
+        double each[V::width] = {}, total = 0;
+        all.add_to(each);
+        for (int j = 0; j < V::width; ++j) total += each[j];
+        state[(Op::references + k) * plane] = total;
+    }
+}
+
+template <class Op, class T>
+void reduce_row(const T* x, const T* y, std::int64_t n, double* state, std::int64_t plane) {
+    T reference[Op::references];
+    row_references<Op>(x, y, n, reference);
+    row_sums<Op, false>(x, y, n, reference, state, plane, [](Lanes<T>, std::int64_t) {});
+}
+
+// Moves the sums of W slices to new references.
+template <class Op, class T>
+void move_references(const Lanes<T>* reference, double* state, std::int64_t plane) {
+    constexpr int W = Lanes<T>::width, R = Op::references;
+    double moved[R][W];
+    for (int k = 0; k < R; ++k) {
+        T each[W];
+        reference[k].store(each);
+        for (int j = 0; j < W; ++j) moved[k][j] = static_cast<double>(each[j]);
+    }
+    for (int j = 0; j < W; j += Wide::width) {
+        Wide from[R], to[R], sum[Op::sums];
+        for (int k = 0; k < R; ++k) {
+            from[k] = Wide::load(state + k * plane + j);
+            to[k] = Wide::load(moved[k] + j);
+            to[k].store(state + k * plane + j);
+        }
+        for (int k = 0; k < Op::sums; ++k) sum[k] = Wide::load(state + (R + k) * plane + j);
+        Op::rescale(from, to, sum);
+        for (int k = 0; k < Op::sums; ++k) sum[k].store(state + (R + k) * plane + j);
+    }
+}
+
+// Some elements of W slices: references first, while the elements stay in the cache.
+template <class Op, class T>
+void add_to_lanes(const T* const* x, const T* const* y, std::int64_t column, int n_rows,
+                  double* state, std::int64_t plane) {
+    using V = Lanes<T>;
+    constexpr int W = V::width;
+    V reference[Op::references], base[Op::references], sum[Op::sums];
+    bool moves = false;
+    V old[Op::references];
+    for (int k = 0; k < Op::references; ++k) {
+        T each[W];
+        for (int j = 0; j < W; ++j) each[j] = static_cast<T>(state[k * plane + j]);
+        old[k] = reference[k] = V::load(each);
+    }
+    for (int r = 0; r < n_rows; ++r)
+        Op::observe(V::load(x[r] + column), Op::inputs > 1 ? V::load(y[r] + column) : V::zero(),
+                    reference);
+    for (int k = 0; k < Op::references; ++k)
+        moves = moves || V::bits(equal(old[k], reference[k])) != all_lanes<V>;
+    if (moves) move_references<Op, T>(reference, state, plane);
+    base_of<V, Op>(reference, base);
+    for (int k = 0; k < Op::sums; ++k) sum[k] = V::zero();
+    for (int r = 0; r < n_rows; ++r)
+        Op::add(V::load(x[r] + column), Op::inputs > 1 ? V::load(y[r] + column) : V::zero(), base,
+                sum);
+    for (int k = 0; k < Op::sums; ++k) sum[k].add_to(state + (Op::references + k) * plane);
+}
+
+constexpr int column_rows =
+    16;  // rows at a time: their lines stay in L1 at any power-of-two stride
+
+template <class Op, class T>
+void reduce_columns(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
+                    double* state, std::int64_t plane) {
+    constexpr int W = Lanes<T>::width;
+    const std::int64_t whole = width / W * W;
+    for (std::int64_t first = 0; first < n_rows; first += column_rows) {
+        const int rows =
+            static_cast<int>(n_rows - first < column_rows ? n_rows - first : column_rows);
+        const T* const* a = x + first;
+        const T* const* b = Op::inputs > 1 ? y + first : nullptr;
+        for (std::int64_t c = 0; c < whole; c += W)
+            add_to_lanes<Op, T>(a, b, c, rows, state + c, plane);
+        if (whole == width) continue;
+        T last[2][column_rows][W];
+        const T *last_x[column_rows], *last_y[column_rows];
+        for (int r = 0; r < rows; ++r) {
+            for (int j = 0; j < W; ++j) {
+                const bool inside = whole + j < width;
+                last[0][r][j] = inside ? a[r][whole + j] : T(0);
+                last[1][r][j] = inside && Op::inputs > 1 ? b[r][whole + j] : T(0);
+            }
+            last_x[r] = last[0][r];
+            last_y[r] = last[1][r];
+        }
+        add_to_lanes<Op, T>(last_x, last_y, 0, rows, state + whole, plane);
+    }
+}
+
+template <class Op>
+void merge_states(double* state, const double* other, std::int64_t plane, std::int64_t width) {
+    constexpr int R = Op::references;
+    for (std::int64_t i = 0; i < width; i += Wide::width) {
+        Wide a[R], b[R], to[R], sum[Op::sums], more[Op::sums];
+        for (int k = 0; k < R; ++k) {
+            a[k] = Wide::load(state + k * plane + i);
+            b[k] = Wide::load(other + k * plane + i);
+            to[k] = Op::logits[k] ? max(a[k], b[k]) : min(a[k], b[k]);
+            to[k].store(state + k * plane + i);
+        }
+        for (int k = 0; k < Op::sums; ++k) {
+            sum[k] = Wide::load(state + (R + k) * plane + i);
+            more[k] = Wide::load(other + (R + k) * plane + i);
+        }
+        Op::rescale(a, to, sum);
+        Op::rescale(b, to, more);
+        for (int k = 0; k < Op::sums; ++k) (sum[k] + more[k]).store(state + (R + k) * plane + i);
+    }
+}
+
+template <class Op>
+void finish_states(const double* state, std::int64_t plane, std::int64_t width, double* results) {
+    for (std::int64_t i = 0; i < width; i += Wide::width) {
+        Wide reference[Op::references], sum[Op::sums], result[result_count];
+        for (int k = 0; k < result_count; ++k) result[k] = Wide::zero();
+        for (int k = 0; k < Op::references; ++k) reference[k] = Wide::load(state + k * plane + i);
+        for (int k = 0; k < Op::sums; ++k)
+            sum[k] = Wide::load(state + (Op::references + k) * plane + i);
+        Op::finish(reference, sum, result);
+        for (int k = 0; k < result_count; ++k) result[k].store(results + k * plane + i);
+    }
+}
+
+// With factors of both signs, sums may be anything: one slice at a time, after SciPy's formula,
+// log|at| + log1p(rest / at).
+inline void finish_scaled(const double* state, std::int64_t plane, std::int64_t width,
+                          double* results) {
+    for (std::int64_t i = 0; i < width; ++i) {
+        const double reference = state[i], rest = state[plane + i], at = state[2 * plane + i];
+        double log_sum, sign;
+        const double ratio = rest / at;
+        if (at == 0 || !(ratio > -0.5 && ratio < 1e300)) {
+            const double sum = at + rest;
+            log_sum = log(fabs(sum));
+            sign = sum > 0 ? 1 : sum < 0 ? -1 : sum * 0;
+        } else {
+            log_sum = log(fabs(at)) + log1p(ratio);
+            sign = at > 0 ? 1 : -1;
+        }
+        results[result_log_evidence * plane + i] =
+            reference > -__builtin_inf() ? reference + log_sum : log_sum;
+        results[result_sign * plane + i] = sign;
+        results[result_log_sum * plane + i] = log_sum;
+    }
+}
+
+template <class Op, class T>
+constexpr Reducer<T> reducer = {
+    Op::inputs,        Op::references,        Op::sums,         {Op::logits[0], Op::logits[1]},
+    reduce_row<Op, T>, reduce_columns<Op, T>, merge_states<Op>, finish_states<Op>};
+
+template <class T>
+constexpr Reducer<T> scaled_reducer = {2,
+                                       1,
+                                       2,
+                                       {true, false},
+                                       reduce_row<SumExp<T, true>, T>,
+                                       reduce_columns<SumExp<T, true>, T>,
+                                       merge_states<SumExp<T, true>>,
+                                       finish_scaled};

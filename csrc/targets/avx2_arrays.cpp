@@ -1,0 +1,22 @@
+#include <math.h>
+
+#include <cstdint>
+
+#include <immintrin.h>
+#include "array_table.h"
+
+namespace vbfast {
+namespace avx2 {
+namespace {
+
+#include "simd/avx2.h"
+// The lanes first: every kernel is written over them.
+#include "kernels/array_all-inl.h"
+
+}  // namespace
+
+extern const ArrayTable arrays;
+const ArrayTable arrays = {array_kernels<float>, array_kernels<double>};
+
+}  // namespace avx2
+}  // namespace vbfast

@@ -1,0 +1,381 @@
+"""The array functions against SciPy, a 50-digit oracle and their own definitions."""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+import scipy.special
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose, assert_array_equal
+
+import vbfast
+
+pytestmark = pytest.mark.kernels
+
+DTYPES = ("float64", "float32")
+SHAPES = [(), (1,), (7,), (3, 5), (40, 1), (300, 16), (70, 17), (5, 3000), (2, 3, 4), (9, 130, 3),
+          (3, 70_001), (70_001, 3), (300_000,), (2, 0, 3)]  # fmt: skip
+INF = np.inf
+
+
+def axes(ndim):
+    choices = [None, *range(-1, ndim)] if ndim else [None, -1]
+    return choices + ([(0, -1), (1, 0)] if ndim > 1 else []) + ([()] if ndim else [])
+
+
+def layouts(a):
+    """The same values in other strides."""
+    yield a
+    yield a.copy(order="F")
+    wide = np.full(tuple(2 * n + 1 for n in a.shape), np.nan, a.dtype)
+    view = wide[tuple(slice(1, None, 2) for _ in a.shape)] if a.ndim else a
+    view[...] = a
+    yield view
+    yield np.flip(np.flip(a).copy()) if a.ndim else a
+
+
+def close(ours, theirs, a, factor=4.0):
+    scale = max(1.0, float(np.max(np.abs(a), initial=0.0)))
+    eps = np.finfo(a.dtype).eps
+    assert_allclose(ours, theirs, rtol=factor * eps, atol=factor * eps * scale)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_against_scipy_in_every_axis_and_layout(shape, dtype):
+    a = np.random.default_rng(len(shape)).normal(scale=5, size=shape).astype(dtype)
+    wide = a.astype(np.float64)
+    for axis in axes(a.ndim):
+        if a.size == 0 and axis not in (0, 2):
+            continue
+        sums = np.asarray(scipy.special.logsumexp(wide, axis=axis, keepdims=True))
+        sums = sums if a.ndim else sums.reshape(())
+        for view in layouts(a):
+            ours = vbfast.logsumexp(view, axis=axis, keepdims=True)
+            assert ours.dtype == a.dtype
+            assert ours.shape == sums.shape
+            close(ours, sums, a)
+            assert np.shape(vbfast.logsumexp(view, axis=axis)) == np.shape(
+                scipy.special.logsumexp(a, axis=axis)
+            )
+            close(vbfast.log_softmax(view, axis=axis), wide - sums, a, 8)
+            soft = vbfast.softmax(view, axis=axis)
+            assert soft.dtype == a.dtype
+            assert_allclose(soft, np.exp(wide - sums), rtol=60 * np.finfo(dtype).eps, atol=1e-300)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_log_sum_exp_against_fifty_digits(dtype):
+    rng = np.random.default_rng(0)
+    eps = float(np.finfo(dtype).eps)
+    rows = [rng.normal(scale=s, size=n) + c
+            for s in (1e-3, 1, 30) for n in (2, 9, 70) for c in (0, -700, 1e4)]  # fmt: skip
+    rows += [np.array([0.0, -40.0]), np.array([-1e-20, -50.0]), np.array([5e-324, 1e-310])]
+    for row in rows:
+        a = row.astype(dtype)
+        with mpmath.workdps(50):
+            exact = mpmath.log(mpmath.fsum(mpmath.exp(mpmath.mpf(float(v))) for v in a))
+            error = abs(mpmath.mpf(float(vbfast.logsumexp(a))) - exact)
+            bound = 4 * eps * max(1.0, float(np.abs(a).max()), abs(float(exact)))
+        assert error <= bound
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [1, 2, 15, 16, 17, 40, 5000])
+def test_infinite_and_nan_elements(n, dtype):
+    a = np.zeros((6, n), dtype)
+    a[0] = -INF
+    a[1, n // 2] = INF
+    a[2, n // 2] = np.nan
+    a[3, : n // 2] = -INF
+    a[4, 0], a[4, -1] = INF, np.nan if n > 1 else INF
+    a[5, 0] = -INF
+    for layout in (a, np.asfortranarray(a)):
+        ours = vbfast.logsumexp(layout, axis=1)
+        with np.errstate(all="ignore"):
+            expected = scipy.special.logsumexp(a.astype(float), axis=1)
+            softened = scipy.special.softmax(a.astype(float), axis=1)
+            logarithms = scipy.special.log_softmax(a.astype(float), axis=1)
+        assert_allclose(ours, expected, rtol=1e-6)
+        assert_allclose(vbfast.softmax(layout, axis=1), softened, rtol=1e-6)
+        assert_allclose(vbfast.log_softmax(layout, axis=1), logarithms, rtol=1e-6)
+
+
+def test_scipy_documented_cases():
+    a = np.arange(10)
+    assert vbfast.logsumexp(a) == pytest.approx(9.4586297444267107, abs=1e-14)
+    b = np.arange(10, 0, -1)
+    assert vbfast.logsumexp(a, b=b) == pytest.approx(9.9170178533034665, abs=1e-14)
+    value, sign = vbfast.logsumexp([1, 2], b=[1, -1], return_sign=True)
+    assert (value, sign) == (pytest.approx(1.5413248546129181), -1.0)
+    assert np.isnan(vbfast.logsumexp([1, 2], b=[1, -1]))
+    masked = np.ma.array([np.log(2), 2, np.log(3)], mask=[False, True, False])
+    factors = (~masked.mask).astype(int)
+    assert vbfast.logsumexp(masked.data, b=factors) == pytest.approx(np.log(5))
+    z = np.array([[1, 0.5, 0.2, 3], [1, -1, 7, 3], [2, 12, 13, 3]])
+    for axis in (None, 0, 1):
+        assert_allclose(vbfast.softmax(z, axis=axis), scipy.special.softmax(z, axis=axis), 1e-14)
+    assert_array_equal(vbfast.log_softmax([1000.0, 1.0]), [0.0, -999.0])
+    assert vbfast.logsumexp([]) == -INF
+    assert vbfast.logsumexp(np.zeros((0, 3)), axis=0).tolist() == [-INF] * 3
+    assert_allclose(vbfast.logsumexp([1 + 2j, 3]), scipy.special.logsumexp([1 + 2j, 3]))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_scaled_sums(dtype):
+    rng = np.random.default_rng(1)
+    a = rng.normal(scale=3, size=(50, 33)).astype(dtype)
+    b = rng.normal(size=(50, 33)).astype(dtype)
+    b[:, 3] = 0
+    a[:, 3] = INF  # counts for nothing
+    a[7], b[7] = -INF, 1
+    b[8] = 0
+    a[9, 5], b[9, 5] = INF, -2
+    for axis in (0, 1):
+        for x, y in ((a, b), (np.asfortranarray(a), b)):
+            value, sign = vbfast.logsumexp(x, axis, b=y, return_sign=True)
+            with np.errstate(all="ignore"):
+                finite = np.where(b == 0, -INF, a.astype(float))
+                exact, exact_sign = scipy.special.logsumexp(
+                    finite, axis, b=np.where(b == 0, 1, b.astype(float)), return_sign=True
+                )
+            assert_allclose(value, exact, rtol=3e-4 if dtype == "float32" else 1e-12)
+            assert_array_equal(sign, exact_sign)
+    row = vbfast.logsumexp(a[:5], 1, b=[[2.0]])
+    assert_allclose(row, vbfast.logsumexp(a[:5], 1) + np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("axis", [0, 1, None, (0, 1)])
+def test_entropy_and_divergence_from_each_kind(axis, dtype):
+    rng = np.random.default_rng(2)
+    q_logits = rng.normal(scale=4, size=(200, 31)).astype(dtype)
+    p_logits = rng.normal(scale=4, size=(200, 31)).astype(dtype)
+    q = scipy.special.softmax(q_logits.astype(float), axis)
+    p = scipy.special.softmax(p_logits.astype(float), axis)
+    entropy = scipy.special.entr(q).sum(axis)
+    kl = scipy.special.rel_entr(q, p).sum(axis)
+    relative = 1e-12 if dtype == "float64" else 2e-5
+    tolerance = {"rtol": relative, "atol": relative / 10}
+    for order in "CF":
+        ql, pl = (np.array(v, dtype, order=order) for v in (q_logits, p_logits))
+        qp, pp = (np.array(v, dtype, order=order) for v in (q, p))
+        assert_allclose(vbfast.entropy(logits=ql, axis=axis), entropy, **tolerance)
+        assert_allclose(vbfast.entropy(qp, axis=axis), entropy, **tolerance)
+        for left in ({"q_logits": ql}, {"q_probs": qp}):
+            for right in ({"p_logits": pl}, {"p_probs": pp}):
+                assert_allclose(vbfast.kl_divergence(**left, **right, axis=axis), kl, **tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_never_negative_by_rounding(dtype):
+    rng = np.random.default_rng(3)
+    logits = rng.normal(scale=20, size=(3000, 9)).astype(dtype)
+    q = vbfast.softmax(logits, axis=1)
+    for value in (
+        vbfast.kl_divergence(q, q),
+        vbfast.kl_divergence(q, p_logits=logits),
+        vbfast.kl_divergence(q_logits=logits, p_logits=logits + 3),
+        vbfast.entropy(q),
+        vbfast.entropy(logits=logits),
+    ):
+        assert (value >= 0).all()
+    assert vbfast.entropy([0.0, 1.0, 0.0]) == 0
+    assert vbfast.entropy(logits=[-INF, -INF]) == 0
+    assert vbfast.kl_divergence([0.5, 0.5], [1.0, 0.0]) == INF
+    assert vbfast.kl_divergence([1.0, 0.0], [0.5, 0.5]) == pytest.approx(np.log(2))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 1), (50, 3), (64, 33), (8, 9, 20), (3, 5000)], ids=str)
+def test_terms_add_up_for_every_kind_of_q(shape, dtype):
+    rng = np.random.default_rng(4)
+    joint = rng.normal(scale=6, size=shape).astype(dtype) - 3
+    logits = rng.normal(scale=6, size=shape).astype(dtype)
+    weight = rng.integers(0, 3, shape[:-1]).astype(float)
+    q = vbfast.softmax(logits, axis=-1)
+    wide_q = scipy.special.softmax(logits.astype(float), axis=-1)
+    for arguments, exact in (({}, None), ({"q": q}, wide_q), ({"q_logits": logits}, wide_q)):
+        for weights in (None, weight):
+            terms = vbfast.elbo(joint, **arguments, sample_weight=weights)
+            rows = vbfast.elbo(joint, **arguments, sample_weight=weights, per_sample=True)
+            w = 1 if weights is None else weights
+            posterior = scipy.special.softmax(joint.astype(float), axis=-1)
+            mass = posterior if exact is None else exact
+            relative = 1e-12 if dtype == "float64" else 2e-5
+            expected = {
+                "log_evidence": w * scipy.special.logsumexp(joint.astype(float), axis=-1),
+                "expected_log_joint": w * (mass * joint).sum(-1),
+                "entropy": w * scipy.special.entr(mass).sum(-1),
+                "kl": w * scipy.special.rel_entr(mass, posterior).sum(-1),
+            }
+            scale = max(1.0, sum(np.abs(v).sum() for v in expected.values()))
+            for name, value in expected.items():
+                assert_allclose(getattr(rows, name), value, relative, relative * 100)
+                assert_allclose(getattr(terms, name), value.sum(), rtol=0, atol=relative * scale)
+            for each in (terms, rows):
+                total = each.expected_log_joint + each.entropy
+                assert_allclose(each.elbo, total, rtol=0, atol=1e-12 * scale)
+                if dtype == "float64":
+                    assert_allclose(each.log_evidence, each.elbo + each.kl, 0, 1e-12 * scale)
+                assert_array_equal(each.loss, -np.asarray(each.elbo))
+            if exact is None:
+                assert terms.kl == 0
+
+
+def test_edges_of_the_bound():
+    joint = np.array([[-INF, 0.0], [-INF, -INF], [1.0, 2.0], [np.nan, 0.0]])
+    weight = [1.0, 1.0, 1.0, 0.0]
+    q = np.full((4, 2), 0.5)
+    for arguments in ({"q": q}, {"q_logits": np.log(q)}):
+        rows = vbfast.elbo(joint, **arguments, sample_weight=weight, per_sample=True)
+        assert_array_equal(rows.elbo[[0, 1, 3]], [-INF, -INF, 0])
+        assert_array_equal(rows.kl[[0, 1, 3]], [INF, 0, 0])
+        assert_array_equal(rows.log_evidence[[0, 1, 3]], [0, -INF, 0])
+        assert rows.entropy[1] == 0
+    one_sided = vbfast.elbo(joint[:1], q=[[0.0, 1.0]])
+    assert (one_sided.elbo, one_sided.kl) == (0, 0)
+    posterior = vbfast.elbo(joint, sample_weight=weight, per_sample=True)
+    assert_array_equal(posterior.elbo[:2], [0, -INF])
+    assert_array_equal(posterior.kl, np.zeros(4))
+    _, gradient = vbfast.elbo_and_grad(joint, np.log(q), sample_weight=weight)
+    assert_array_equal(gradient.q_logits[[1, 3]], np.zeros((2, 2)))
+    assert_array_equal(gradient.log_joint[[1, 3]], np.zeros((2, 2)))
+    assert np.isnan(gradient.q_logits[0]).all()
+    _, gradient = vbfast.elbo_and_grad(joint, sample_weight=weight)
+    assert_array_equal(gradient.q_logits, np.zeros((4, 2)))
+    assert_allclose(gradient.log_joint[[0, 1, 3]], [[0, 1], [0, 0], [0, 0]])
+    assert vbfast.elbo([[INF, 0.0]], per_sample=True).log_evidence == INF
+
+
+@pytest.mark.parametrize("components", [1, 3, 40, 3000])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_gradients_against_central_differences(components, weighted):
+    rng = np.random.default_rng(5)
+    joint = rng.normal(size=(4, components))
+    logits = rng.normal(size=(4, components))
+    weight = np.array([0.0, 1.0, 2.5, 0.3]) if weighted else None
+    terms, gradient = vbfast.elbo_and_grad(joint, logits, sample_weight=weight)
+    assert terms == vbfast.elbo(joint, q_logits=logits, sample_weight=weight)
+    step = 1e-5
+    for n in range(4):
+        for k in range(min(components, 5)):
+            move = np.zeros_like(joint)
+            move[n, k] = step
+
+            def bound(a, b):
+                return vbfast.elbo(a, q_logits=b, sample_weight=weight).elbo
+
+            in_joint = (bound(joint + move, logits) - bound(joint - move, logits)) / (2 * step)
+            in_logits = (bound(joint, logits + move) - bound(joint, logits - move)) / (2 * step)
+            assert gradient.log_joint[n, k] == pytest.approx(in_joint, abs=1e-8)
+            assert gradient.q_logits[n, k] == pytest.approx(in_logits, abs=1e-8)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(3,), (33, 20), (400, 7), (2, 9000), (60_000, 40)], ids=str)
+def test_outputs_given_strided_and_in_place(shape, dtype):
+    a = np.random.default_rng(6).normal(size=shape).astype(dtype)
+    for axis in (0, -1, None):
+        for function in (vbfast.softmax, vbfast.log_softmax):
+            expected = function(a, axis=axis)
+            for target in layouts(np.zeros_like(a)):
+                assert function(a, axis=axis, out=target) is target
+                assert_allclose(target, expected, rtol=1e-5 if dtype == "float32" else 1e-13)
+            own = a.copy()
+            function(own, axis=axis, out=own)
+            assert_array_equal(own, expected)
+            longer = np.concatenate([a, a[:1]])
+            function(longer[:-1], axis=axis, out=longer[1:])  # overlaps, but is not the same
+            assert_array_equal(longer[1:], expected)
+    target = np.empty(shape[:-1], dtype)
+    assert vbfast.entropy(logits=a, out=target) is target
+    assert_array_equal(target, vbfast.entropy(logits=a))
+    outputs = (np.empty_like(a), np.empty_like(a))
+    _, gradient = vbfast.elbo_and_grad(a, a[::-1], out=outputs)
+    assert gradient.q_logits is outputs[0]
+    _, fresh = vbfast.elbo_and_grad(a, a[::-1])
+    assert_array_equal(outputs[0], fresh.q_logits)
+    assert_array_equal(outputs[1], fresh.log_joint)
+
+
+@given(
+    shape=st.lists(st.integers(1, 40), min_size=1, max_size=4),
+    axis=st.integers(-4, 3),
+    order=st.permutations(range(4)),
+    single=st.booleans(),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=60, deadline=None)
+def test_any_axis_of_any_transposed_array(shape, axis, order, single, seed):
+    rng = np.random.default_rng(seed)
+    a = rng.normal(size=shape).astype(np.float32 if single else np.float64)
+    a = a.transpose([d for d in order if d < a.ndim])
+    axis %= a.ndim
+    b = rng.normal(size=a.shape).astype(a.dtype)
+    close(vbfast.logsumexp(a, axis), scipy.special.logsumexp(a.astype(float), axis), a)
+    kl = scipy.special.rel_entr(
+        scipy.special.softmax(a.astype(float), axis), scipy.special.softmax(b.astype(float), axis)
+    ).sum(axis)
+    tolerance = 1e-4 if single else 1e-12
+    assert_allclose(
+        vbfast.kl_divergence(q_logits=a, p_logits=b, axis=axis), kl, tolerance, tolerance
+    )
+
+
+def test_results_do_not_depend_on_threads():
+    a = np.random.default_rng(7).normal(size=(3000, 300))
+    q = np.random.default_rng(8).normal(size=(3000, 300))
+
+    def everything():
+        terms, gradient = vbfast.elbo_and_grad(a, q)
+        return [vbfast.logsumexp(a), vbfast.logsumexp(a, 0), vbfast.logsumexp(a, 1),
+                vbfast.softmax(a), terms.elbo, terms.kl, gradient.q_logits]  # fmt: skip
+
+    with vbfast.config_context(num_threads=1):
+        alone = everything()
+    for threads in (2, 3):
+        with vbfast.config_context(num_threads=threads):
+            for ours, reference in zip(everything(), alone, strict=True):
+                assert_array_equal(ours, reference)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: vbfast.entropy([0.5, 0.6]), ValueError, "probs sums to 1.1"),
+        (lambda: vbfast.entropy([[1, 0], [1.5, -0.5]]), ValueError, "probs at row 1 has a neg"),
+        (lambda: vbfast.entropy(), ValueError, "exactly one of probs and logits"),
+        (lambda: vbfast.entropy([1.0], out=np.empty(2)), ValueError, "out must have shape"),
+        (lambda: vbfast.kl_divergence([1.0], [0.5]), ValueError, "p_probs sums to 0.5"),
+        (lambda: vbfast.kl_divergence([1.0]), ValueError, "exactly one of p_probs"),
+        (lambda: vbfast.elbo([[0.0, 0.0]], q=[[0.5, 0.4]]), ValueError, "q at row 0 sums to 0.9"),
+        (lambda: vbfast.elbo([[0.0]], q=[[1.0]], q_logits=[[0.0]]), ValueError, "at most one"),
+        (lambda: vbfast.elbo([[0.0]], q=[1.0]), ValueError, "q must have the shape"),
+        (lambda: vbfast.elbo([[0.0]], q_logits=[[-INF]]), ValueError, "no logit above -inf"),
+        (lambda: vbfast.elbo([[0.0]], q_logits=[[INF]]), ValueError, r"logit of \+inf"),
+        (lambda: vbfast.elbo(1.0), ValueError, "log_joint must have shape"),
+        (lambda: vbfast.elbo([[0.0]], sample_weight=[-1.0]), ValueError, "sample_weight must"),
+        (lambda: vbfast.elbo([[0.0]], sample_weight=[[1.0]]), ValueError, "must have shape"),
+        (lambda: vbfast.elbo([[1j]]), TypeError, "log_joint must be real"),
+        (lambda: vbfast.softmax(["a"]), TypeError, "a must be numeric"),
+        (lambda: vbfast.logsumexp([1.0], axis=1), np.exceptions.AxisError, "axis 1 is out of"),
+        (lambda: vbfast.logsumexp([[1.0]], axis=(0, 0)), ValueError, "duplicate value"),
+        (lambda: vbfast.softmax([1.0], out=np.empty(1, "f4")), ValueError, "out must have shape"),
+    ],
+)  # fmt: skip
+def test_bad_input(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_nearly_normalised_q_is_renormalised():
+    q = np.array([[0.25, 0.75 + 5e-9]])
+    exact = q / q.sum()
+    assert vbfast.entropy(q)[0] == pytest.approx(scipy.special.entr(exact).sum(), abs=1e-15)
+    joint = np.array([[0.3, -2.0]])
+    assert vbfast.elbo(joint, q=q).elbo == pytest.approx(
+        (exact * joint).sum() + scipy.special.entr(exact).sum(), abs=1e-14
+    )
