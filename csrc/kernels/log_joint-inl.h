@@ -11,10 +11,12 @@
 // numbers on and right of the diagonal: exactly D (D + 1) / 2 numbers, no multiplication by a
 // stored zero.
 
-// Components whose parameters, of so many bytes each, fit a block; a multiple of every register
+constexpr std::int64_t half_of_l2 = 256 << 10;
+
+// Components whose parameters, of so many bytes each, fit `bytes`; a multiple of every register
 // block where more than one register block fits.
-inline std::int64_t parameter_block(std::int64_t component_bytes) {
-    const std::int64_t block = (256 << 10) / component_bytes;
+inline std::int64_t parameter_block(std::int64_t component_bytes, std::int64_t bytes = half_of_l2) {
+    const std::int64_t block = bytes / component_bytes;
     return block > 24 ? block / 24 * 24 : (block > 1 ? block : 1);
 }
 
@@ -96,28 +98,41 @@ inline void finish_joint(const Lanes<T> (*acc)[Blocking::row_vectors], const T* 
     }
 }
 
-template <class T, int first_columns>
-void factor_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::int64_t first,
-                      std::int64_t last) {
+template <class T, int first_columns, int n>
+inline void factor_log_joint_block(const Model<T>& model, Tile<T>& tile, std::int64_t g,
+                                   std::int64_t k) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>;
     const std::int64_t D = model.n_features;
     const T* x = tile.features + g * (D + 2) * G;
-    T* joint = tile.joint + g * model.joint_stride;
     const bool tied = model.covariance == Covariance::tied;
-    for (std::int64_t k = first; k < last; ++k) {
-        const T* factor = model.factor + k * model.factor_stride;
-        V acc[1][Blocking::row_vectors];
-        for (V& a : acc[0]) a = V::zero();
-        if (!tied && model.near[k])
-            apply_factor<T, first_columns, false>(x, factor, model.intercept + k * D, D, acc[0],
-                                                  nullptr);
+    V acc[n][Blocking::row_vectors];
+    for (int i = 0; i < n; ++i) {
+        const T* factor = model.factor + (k + i) * model.factor_stride;
+        for (V& a : acc[i]) a = V::zero();
+        if (!tied && model.near[k + i])
+            apply_factor<T, first_columns, false>(x, factor, model.intercept + (k + i) * D, D,
+                                                  acc[i], nullptr);
         else
             apply_factor<T, first_columns, false>(
-                centre_group(x, model.means + k * model.padded_features, D, tile.group_scratch),
-                factor, nullptr, D, acc[0], nullptr);
-        finish_joint<T, 1>(acc, nullptr, model.offset + k, joint + k * G, tile.row_max + g * G);
+                centre_group(x, model.means + (k + i) * model.padded_features, D,
+                             tile.group_scratch),
+                factor, nullptr, D, acc[i], nullptr);
     }
+    finish_joint<T, n>(acc, nullptr, model.offset + k, tile.joint + g * model.joint_stride + k * G,
+                       tile.row_max + g * G);
+}
+
+template <class T, int first_columns>
+void factor_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::int64_t first,
+                      std::int64_t last) {
+    // Few columns: the maxima of the rows, which go through memory, would be the longest chain.
+    constexpr int n = Blocking::factor_components;
+    std::int64_t k = first;
+    if (model.n_features <= Blocking::factor_columns)
+        for (; k + n <= last; k += n)
+            factor_log_joint_block<T, first_columns, n>(model, tile, g, k);
+    for (; k < last; ++k) factor_log_joint_block<T, first_columns, 1>(model, tile, g, k);
 }
 
 // sum_d (x_d scale_kd + shift_kd)^2 for `n` components at once; pairs (scale, shift) by feature.
@@ -228,48 +243,75 @@ void distance_log_joint(const Model<T>& model, Tile<T>& tile, const T* x, std::i
     for (; k < last; ++k) distance_log_joint_block<T, 1>(model, tile, x, means, stride, g, k);
 }
 
-template <class T, int first_columns>
-void log_joint_with_remainder(const Model<T>& model, Tile<T>& tile) {
+// So many groups of rows meet so many components before either changes.
+struct Visits {
+    std::int64_t groups;
+    std::int64_t components;
+};
+
+// Parameters that fit half of L2 are read from L1 but for the first group of a visit, whose
+// log-joint stays in L2. Parameters that do not fit are read from memory once a tile.
+template <class T>
+Visits plan_visits(const Model<T>& model, std::int64_t n_groups) {
+    constexpr std::int64_t third_of_l1 = 12 << 10, joint = 64 << 10;
+    const std::int64_t n_components = model.n_components;
+    const std::int64_t component_bytes =
+        static_cast<std::int64_t>(sizeof(T)) *
+        (model.factor_stride > 0 ? model.factor_stride : model.n_features + 1);
+    if (component_bytes * n_components > half_of_l2)
+        return {n_groups, parameter_block(component_bytes)};
+    // The rows of a tied model are whitened anew at every visit.
+    if (model.covariance == Covariance::tied) return {1, n_components};
+    const std::int64_t group_bytes =
+        n_components * group_rows<T> * static_cast<std::int64_t>(sizeof(T));
+    const std::int64_t fitting = joint / group_bytes;
+    return {fitting > 1 ? fitting : 1, parameter_block(component_bytes, third_of_l1)};
+}
+
+template <class T, int first_columns, class Complete>
+void log_joint_with_remainder(const Model<T>& model, Tile<T>& tile, const Complete& complete) {
     constexpr int G = group_rows<T>;
     const std::int64_t D = model.n_features, K = model.n_components;
     const bool tied = model.covariance == Covariance::tied;
-    const std::int64_t step =
-        parameter_block(static_cast<std::int64_t>(sizeof(T)) *
-                        (model.factor_stride > 0 ? model.factor_stride : D + 1));
-    for (std::int64_t first = 0; first < K; first += step) {
-        const std::int64_t last = first + step < K ? first + step : K;
-        for (std::int64_t g = 0; g < group_count(tile); ++g) {
-            const T* x = tile.features + g * (D + 2) * G;
-            if (tied && model.tied_near) {
-                apply_factor<T, first_columns, true>(x, model.factor, nullptr, D, nullptr,
-                                                     tile.group_scratch);
-                distance_log_joint(model, tile, tile.group_scratch, g, first, last);
-            } else if (tied || model.covariance == Covariance::full) {
-                factor_log_joint<T, first_columns>(model, tile, g, first, last);
-            } else if (model.covariance == Covariance::diag) {
-                diag_log_joint(model, tile, g, first, last);
-            } else {
-                distance_log_joint(model, tile, x, g, first, last);
+    const Visits visits = plan_visits(model, group_count(tile));
+    for (std::int64_t start = 0; start < group_count(tile); start += visits.groups)
+        for (std::int64_t first = 0; first < K; first += visits.components) {
+            const std::int64_t last = first + visits.components < K ? first + visits.components : K;
+            for (std::int64_t g = start; g < start + visits.groups && g < group_count(tile); ++g) {
+                const T* x = tile.features + g * (D + 2) * G;
+                if (tied && model.tied_near) {
+                    apply_factor<T, first_columns, true>(x, model.factor, nullptr, D, nullptr,
+                                                         tile.group_scratch);
+                    distance_log_joint(model, tile, tile.group_scratch, g, first, last);
+                } else if (tied || model.covariance == Covariance::full) {
+                    factor_log_joint<T, first_columns>(model, tile, g, first, last);
+                } else if (model.covariance == Covariance::diag) {
+                    diag_log_joint(model, tile, g, first, last);
+                } else {
+                    distance_log_joint(model, tile, x, g, first, last);
+                }
+                if (last == K) complete(g);
             }
         }
-    }
 }
 
-template <class T, int columns>
-void log_joint_dispatch(const Model<T>& model, Tile<T>& tile, int remainder) {
+template <class T, int columns, class Complete>
+void log_joint_dispatch(const Model<T>& model, Tile<T>& tile, const Complete& complete,
+                        int remainder) {
     if constexpr (columns < Blocking::factor_columns) {
         if (remainder == columns)
-            log_joint_with_remainder<T, columns>(model, tile);
+            log_joint_with_remainder<T, columns>(model, tile, complete);
         else
-            log_joint_dispatch<T, columns + 1>(model, tile, remainder);
+            log_joint_dispatch<T, columns + 1>(model, tile, complete, remainder);
     }
 }
 
-// Fills tile.joint and tile.row_max.
-template <class T>
-void log_joint(const Model<T>& model, Tile<T>& tile) {
+// Fills tile.joint and tile.row_max. complete(g) is called once group g has all its components,
+// which are in L1 then unless they are many.
+template <class T, class Complete>
+void log_joint(const Model<T>& model, Tile<T>& tile, const Complete& complete) {
     const std::int64_t n = group_count(tile) * group_rows<T>;
     for (std::int64_t i = 0; i < n; ++i) tile.row_max[i] = -static_cast<T>(__builtin_inf());
-    log_joint_dispatch<T, 0>(model, tile,
+    log_joint_dispatch<T, 0>(model, tile, complete,
                              static_cast<int>(model.n_features % Blocking::factor_columns));
 }

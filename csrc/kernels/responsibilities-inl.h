@@ -10,28 +10,27 @@
 template <class T>
 constexpr T negligible_log = T(-69);
 
-// First component of largest log-joint.
+// First component of largest log-joint, for the rows of a group.
 template <class T>
-void find_labels(const Model<T>& model, Tile<T>& tile) {
+void find_labels(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
-    for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        const T* joint = tile.joint + g * model.joint_stride;
-        for (int v = 0; v < Blocking::row_vectors; ++v) {
-            const V largest = V::load(tile.row_max + g * G + v * W);
-            std::int32_t* label = tile.label + g * G + v * W;
-            unsigned missing = W == 32 ? ~0u : (1u << W) - 1;
-            for (int i = 0; i < W; ++i) label[i] = 0;  // NaN alone: no component is largest
-            for (std::int64_t k = 0; k < model.n_components && missing; ++k) {
-                unsigned hit = V::bits(equal(V::load(joint + k * G + v * W), largest)) & missing;
-                missing &= ~hit;
-                for (int i = 0; hit; ++i, hit >>= 1)
-                    if (hit & 1) label[i] = static_cast<std::int32_t>(k);
-            }
+    const T* joint = tile.joint + g * model.joint_stride;
+    for (int v = 0; v < Blocking::row_vectors; ++v) {
+        const V largest = V::load(tile.row_max + g * G + v * W);
+        std::int32_t* label = tile.label + g * G + v * W;
+        unsigned missing = W == 32 ? ~0u : (1u << W) - 1;
+        for (int i = 0; i < W; ++i) label[i] = 0;  // NaN alone: no component is largest
+        for (std::int64_t k = 0; k < model.n_components && missing; ++k) {
+            unsigned hit = V::bits(equal(V::load(joint + k * G + v * W), largest)) & missing;
+            missing &= ~hit;
+            for (int i = 0; hit; ++i, hit >>= 1)
+                if (hit & 1) label[i] = static_cast<std::int32_t>(k);
         }
     }
     if (tile.out_labels)
-        for (std::int64_t n = 0; n < tile.n_rows; ++n) tile.out_labels[n] = tile.label[n];
+        for (std::int64_t n = g * G; n < g * G + G && n < tile.n_rows; ++n)
+            tile.out_labels[n] = tile.label[n];
 }
 
 // Rows with a component at +inf share their mass among such components.
@@ -41,6 +40,23 @@ void settle_infinite_row(const Model<T>& model, T* joint) {
     const T inf = static_cast<T>(__builtin_inf());
     for (std::int64_t k = 0; k < model.n_components; ++k)
         joint[k * G] = joint[k * G] == inf ? T(0) : -inf;
+}
+
+// exp(l - m) of n components in place, added to s, and times l - m to u.
+template <class T, bool entropy, int n>
+inline void softmax_block(T* joint, const Lanes<T>* m, Lanes<T> cutoff, Lanes<T>* s, Lanes<T>* u) {
+    using V = Lanes<T>;
+    constexpr int W = V::width, RV = Blocking::row_vectors;
+    V d[n * RV], e[n * RV];
+#pragma GCC unroll 8
+    for (int i = 0; i < n * RV; ++i) d[i] = V::load(joint + i * W) - m[i % RV];
+    exp_nonpositive<T, n * RV>(d, cutoff, e);
+#pragma GCC unroll 8
+    for (int i = 0; i < n * RV; ++i) {
+        s[i % RV] = s[i % RV] + e[i];
+        if constexpr (entropy) u[i % RV] = fma(e[i], max(d[i], cutoff), u[i % RV]);
+        e[i].store(joint + i * W);
+    }
 }
 
 template <class T, bool entropy>
@@ -63,16 +79,12 @@ void softmax_group(const Model<T>& model, Tile<T>& tile, std::int64_t g, T* evid
                 if (row_max[v * W + i] > T(0) && !(V::bits(finite) >> i & 1))
                     settle_infinite_row(model, joint + v * W + i);
     }
-    for (std::int64_t k = 0; k < model.n_components; ++k) {
-        V e[RV];
-        for (int v = 0; v < RV; ++v) {
-            const V d = V::load(joint + k * G + v * W) - m[v];
-            e[v] = exp_nonpositive(d, cutoff);
-            s[v] = s[v] + e[v];
-            if constexpr (entropy) u[v] = fma(e[v], max(d, cutoff), u[v]);
-        }
-        for (int v = 0; v < RV; ++v) e[v].store(joint + k * G + v * W);
-    }
+    constexpr int C = Blocking::softmax_components;
+    std::int64_t k = 0;
+    for (; k + C <= model.n_components; k += C)
+        softmax_block<T, entropy, C>(joint + k * G, m, cutoff, s, u);
+    for (; k < model.n_components; ++k)
+        softmax_block<T, entropy, 1>(joint + k * G, m, cutoff, s, u);
     for (int v = 0; v < RV; ++v) {
         const auto some = less(V::zero(), s[v]);
         const V sum = V::select(some, s[v], V::set(T(1)));
@@ -96,40 +108,51 @@ void write_resp_group(const Model<T>& model, Tile<T>& tile, std::int64_t g, cons
             tile.out_resp[n * K + k] = joint[k * G + n % G] * inverse_sum[n % G];
 }
 
+// Writes the terms of the rows of a group and adds them to the tile's sums.
 template <class T>
-void posterior_step(const Model<T>& model, Tile<T>& tile) {
+void add_posterior_terms(Tile<T>& tile, std::int64_t g, bool entropy, const T* evidence,
+                         const T* expected, const T* inverse_sum) {
+    constexpr int G = group_rows<T>;
+    const T inf = static_cast<T>(__builtin_inf());
+    TileSums sums{0, 0, 0, 0, 0};  // in registers: through memory each addition waits for the last
+    for (int i = 0; i < G && g * G + i < tile.n_rows; ++i) {
+        const std::int64_t n = g * G + i;
+        const double w = row_weight(tile, n);
+        if (tile.out_log_evidence) tile.out_log_evidence[n] = evidence[i];
+        sums.weight += w;
+        if (w != 0) sums.log_evidence += w * static_cast<double>(evidence[i]);
+        if (!entropy) continue;
+        const bool finite = evidence[i] > -inf && evidence[i] < inf;
+        T h = finite ? evidence[i] - expected[i] : T(0);
+        if (evidence[i] == inf) h = -static_cast<T>(log(static_cast<double>(inverse_sum[i])));
+        if (h < T(0)) h = T(0);
+        // The sum that must hold to the last bits is evidence = expected + entropy.
+        const double e = finite ? static_cast<double>(evidence[i]) - static_cast<double>(h)
+                                : static_cast<double>(evidence[i]);
+        if (tile.out_entropy) tile.out_entropy[n] = h;
+        if (tile.out_expected_log_joint) tile.out_expected_log_joint[n] = static_cast<T>(e);
+        if (w == 0) continue;
+        sums.entropy += w * static_cast<double>(h);
+        sums.expected_log_joint += w * e;
+    }
+    tile.sums.weight += sums.weight;
+    tile.sums.log_evidence += sums.log_evidence;
+    tile.sums.entropy += sums.entropy;
+    tile.sums.expected_log_joint += sums.expected_log_joint;
+}
+
+template <class T>
+void posterior_group(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     constexpr int G = group_rows<T>;
     const bool entropy = tile.entropy || tile.out_entropy || tile.out_expected_log_joint;
-    const T inf = static_cast<T>(__builtin_inf());
-    if (tile.out_labels) find_labels(model, tile);
+    if (tile.out_labels) find_labels(model, tile, g);
     T evidence[G], expected[G], inverse_sum[G];
-    for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        if (entropy)
-            softmax_group<T, true>(model, tile, g, evidence, expected, inverse_sum);
-        else
-            softmax_group<T, false>(model, tile, g, evidence, expected, inverse_sum);
-        if (tile.out_resp) write_resp_group(model, tile, g, inverse_sum);
-        for (int i = 0; i < G && g * G + i < tile.n_rows; ++i) {
-            const std::int64_t n = g * G + i;
-            const double w = row_weight(tile, n);
-            if (tile.out_log_evidence) tile.out_log_evidence[n] = evidence[i];
-            tile.sums.weight += w;
-            if (w != 0) tile.sums.log_evidence += w * static_cast<double>(evidence[i]);
-            if (!entropy) continue;
-            const bool finite = evidence[i] > -inf && evidence[i] < inf;
-            T h = finite ? evidence[i] - expected[i] : T(0);
-            if (evidence[i] == inf) h = -static_cast<T>(log(static_cast<double>(inverse_sum[i])));
-            if (h < T(0)) h = T(0);
-            // The sum that must hold to the last bits is evidence = expected + entropy.
-            const double e = finite ? static_cast<double>(evidence[i]) - static_cast<double>(h)
-                                    : static_cast<double>(evidence[i]);
-            if (tile.out_entropy) tile.out_entropy[n] = h;
-            if (tile.out_expected_log_joint) tile.out_expected_log_joint[n] = static_cast<T>(e);
-            if (w == 0) continue;
-            tile.sums.entropy += w * static_cast<double>(h);
-            tile.sums.expected_log_joint += w * e;
-        }
-    }
+    if (entropy)
+        softmax_group<T, true>(model, tile, g, evidence, expected, inverse_sum);
+    else
+        softmax_group<T, false>(model, tile, g, evidence, expected, inverse_sum);
+    if (tile.out_resp) write_resp_group(model, tile, g, inverse_sum);
+    add_posterior_terms(tile, g, entropy, evidence, expected, inverse_sum);
 }
 
 // A row's terms for a q that need not be the posterior, one row at a time: such passes start a fit
@@ -181,7 +204,8 @@ void general_row(const Model<T>& model, Tile<T>& tile, std::int64_t n, Q q) {
 // All mass on one component a row: the best one, or the given one.
 template <class T>
 void label_step(const Model<T>& model, Tile<T>& tile) {
-    if (tile.assignment == Assignment::hard || tile.out_labels) find_labels(model, tile);
+    if (tile.assignment == Assignment::hard || tile.out_labels)
+        for (std::int64_t g = 0; g < group_count(tile); ++g) find_labels(model, tile, g);
     if (tile.given_label)
         for (std::int64_t n = 0; n < tile.n_rows; ++n)
             tile.label[n] = static_cast<std::int32_t>(tile.given_label[n]);
@@ -205,12 +229,12 @@ template <class T>
 void given_step(const Model<T>& model, Tile<T>& tile) {
     constexpr int G = group_rows<T>;
     const std::int64_t K = model.n_components;
-    if (tile.out_labels) find_labels(model, tile);
     for (std::int64_t n = 0; n < tile.n_rows; ++n) {
         const T* q = tile.given + n * K;
         general_row(model, tile, n, [q](std::int64_t k) { return q[k]; });
     }
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
+        if (tile.out_labels) find_labels(model, tile, g);
         T* joint = tile.joint + g * model.joint_stride;
         for (int i = 0; i < G; ++i) {
             const std::int64_t n = g * G + i;
@@ -235,11 +259,13 @@ void local_step(const Model<T>& model, Tile<T>& tile) {
         nearest_step(model, tile);
         return;
     }
-    log_joint(model, tile);
+    const bool posterior = tile.assignment == Assignment::posterior;
+    log_joint(model, tile, [&model, &tile, posterior](std::int64_t g) {
+        if (posterior) posterior_group(model, tile, g);
+    });
+    if (posterior) return;
     if (by_label(tile))
         label_step(model, tile);
-    else if (tile.assignment == Assignment::given)
-        given_step(model, tile);
     else
-        posterior_step(model, tile);
+        given_step(model, tile);
 }

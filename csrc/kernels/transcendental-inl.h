@@ -62,29 +62,49 @@ struct ExpConstants<float> {
     static constexpr float table_q[table_degree + 1] = {1.0f, 0.5000146654f, 0.1666695997f};
 };
 
-// exp(x) for x <= 0; zero below `cutoff`, which is at least ExpConstants::smallest. NaN stays NaN.
-template <class T>
-Lanes<T> exp_nonpositive(Lanes<T> x, Lanes<T> cutoff) {
+// e_i = exp(x_i) for x_i <= 0; zero below `cutoff`, which is at least ExpConstants::smallest. NaN
+// stays NaN. Without a table the chain of dependent operations is what limits: even and odd powers
+// go side by side, and n vectors are worked on at once.
+template <class T, int n>
+inline void exp_nonpositive(const Lanes<T>* x, Lanes<T> cutoff, Lanes<T>* e) {
     using V = Lanes<T>;
     using C = ExpConstants<T>;
-    if constexpr (V::has_lookup) {
-        const auto kept = not_less(x, cutoff);  // NaN is kept
-        const V shifted = fma(x, V::set(T(1.4426950408889634074)), V::set(C::sixteenths));
-        const V n = shifted - V::set(C::sixteenths);
-        const V r = fnma(n, V::set(C::ln2_low), fnma(n, V::set(C::ln2_high), x));
-        const V entry = V::lookup(C::table, shifted);
-        V q = V::set(C::table_q[C::table_degree]);
-        for (int i = C::table_degree - 1; i >= 0; --i) q = fma(q, r, V::set(C::table_q[i]));
-        return scale_floor_where(kept, fma(entry * r, q, entry), n);
+    const V log2_e = V::set(T(1.4426950408889634074));
+#pragma GCC unroll 8
+    for (int i = 0; i < n; ++i) {
+        const auto kept = not_less(x[i], cutoff);  // NaN is kept
+        if constexpr (V::has_lookup) {
+            const V shifted = fma(x[i], log2_e, V::set(C::sixteenths));
+            const V k = shifted - V::set(C::sixteenths);
+            const V r = fnma(k, V::set(C::ln2_low), fnma(k, V::set(C::ln2_high), x[i]));
+            const V entry = V::lookup(C::table, shifted);
+            V q = V::set(C::table_q[C::table_degree]);
+            for (int j = C::table_degree - 1; j >= 0; --j) q = fma(q, r, V::set(C::table_q[j]));
+            e[i] = scale_floor_where(kept, fma(entry * r, q, entry), k);
+        } else {
+            const V shifted = fma(x[i], log2_e, V::set(V::integers));
+            const V k = shifted - V::set(V::integers);
+            const V power = V::power_of_two(shifted);
+            const V r = fnma(k, V::set(C::ln2_low), fnma(k, V::set(C::ln2_high), x[i]));
+            const V square = r * r;
+            V q[2] = {V::set(C::q[C::degree - 1]), V::set(C::q[C::degree])};
+#pragma GCC unroll 16
+            for (int j = C::degree - 2; j >= 0; --j) {
+                V& half = q[(C::degree - j) % 2 == 0];
+                half = fma(half, square, V::set(C::q[j]));
+            }
+            constexpr int even = C::degree % 2 == 0;  // q[1] has the powers of the degree's parity
+            const V p = fma(fma(q[!even], r, q[even]), square, r);
+            e[i] = where(kept, fma(p, power, power));
+        }
     }
-    const auto below = less(x, cutoff);
-    const V y = max(cutoff, x);  // in this order a NaN in x survives
-    const V n = round(y * V::set(T(1.4426950408889634074)));
-    const V r = fnma(n, V::set(C::ln2_low), fnma(n, V::set(C::ln2_high), y));
-    V q = V::set(C::q[C::degree]);
-    for (int i = C::degree - 1; i >= 0; --i) q = fma(q, r, V::set(C::q[i]));
-    const V p = fma(q, r * r, r) + V::set(T(1));
-    return V::select(below, V::zero(), scale(p, n));
+}
+
+template <class T>
+inline Lanes<T> exp_nonpositive(Lanes<T> x, Lanes<T> cutoff) {
+    Lanes<T> e;
+    exp_nonpositive<T, 1>(&x, cutoff, &e);
+    return e;
 }
 
 // log(x) for normal positive finite x, after the classical scheme: with x = 2^e m, f = m - 1 and

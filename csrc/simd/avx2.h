@@ -32,17 +32,15 @@ struct Lanes<double> {
 
     friend Mask less(Lanes a, Lanes b) { return _mm256_cmp_pd(a.v, b.v, _CMP_LT_OQ); }
     friend Mask equal(Lanes a, Lanes b) { return _mm256_cmp_pd(a.v, b.v, _CMP_EQ_OQ); }
+    friend Mask not_less(Lanes a, Lanes b) { return _mm256_cmp_pd(a.v, b.v, _CMP_NLT_UQ); }
+    friend Lanes where(Mask m, Lanes a) { return {_mm256_and_pd(m, a.v)}; }
     static Lanes select(Mask m, Lanes a, Lanes b) { return {_mm256_blendv_pd(b.v, a.v, m)}; }
     static unsigned bits(Mask m) { return static_cast<unsigned>(_mm256_movemask_pd(m)); }
 
-    friend Lanes round(Lanes a) {
-        return {_mm256_round_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-    }
-    // a * 2^n for integral n with 2^n normal: n + bias becomes the exponent field of a float64.
-    friend Lanes scale(Lanes a, Lanes n) {
-        const __m256i biased =
-            _mm256_castpd_si256(_mm256_add_pd(n.v, _mm256_set1_pd(0x1.8p52 + 1023)));
-        return {_mm256_mul_pd(a.v, _mm256_castsi256_pd(_mm256_slli_epi64(biased, 52)))};
+    // Added to |a| < 2^51 it rounds a to an integer n, and leaves n + bias in the lowest bits.
+    static constexpr double integers = 0x1.8p52 + 1023;
+    static Lanes power_of_two(Lanes shifted) {
+        return {_mm256_castsi256_pd(_mm256_slli_epi64(_mm256_castpd_si256(shifted.v), 52))};
     }
     static Lanes mantissa(Lanes a) {
         const __m256i fraction =
@@ -104,16 +102,14 @@ struct Lanes<float> {
 
     friend Mask less(Lanes a, Lanes b) { return _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ); }
     friend Mask equal(Lanes a, Lanes b) { return _mm256_cmp_ps(a.v, b.v, _CMP_EQ_OQ); }
+    friend Mask not_less(Lanes a, Lanes b) { return _mm256_cmp_ps(a.v, b.v, _CMP_NLT_UQ); }
+    friend Lanes where(Mask m, Lanes a) { return {_mm256_and_ps(m, a.v)}; }
     static Lanes select(Mask m, Lanes a, Lanes b) { return {_mm256_blendv_ps(b.v, a.v, m)}; }
     static unsigned bits(Mask m) { return static_cast<unsigned>(_mm256_movemask_ps(m)); }
 
-    friend Lanes round(Lanes a) {
-        return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-    }
-    friend Lanes scale(Lanes a, Lanes n) {
-        const __m256i biased =
-            _mm256_castps_si256(_mm256_add_ps(n.v, _mm256_set1_ps(0x1.8p23f + 127)));
-        return {_mm256_mul_ps(a.v, _mm256_castsi256_ps(_mm256_slli_epi32(biased, 23)))};
+    static constexpr float integers = 0x1.8p23f + 127;
+    static Lanes power_of_two(Lanes shifted) {
+        return {_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(shifted.v), 23))};
     }
     static Lanes mantissa(Lanes a) {
         const __m256i fraction =
@@ -167,9 +163,11 @@ struct Lanes<float> {
 // 16 registers: blocks of 12 accumulators leave room for the operands.
 struct Blocking {
     static constexpr int row_vectors = 2;
+    static constexpr int softmax_components = 2;
     static constexpr int factor_columns = 6;
+    static constexpr int factor_components = 4;
     static constexpr int diag_components = 4;
-    static constexpr int distance_components = 4;
+    static constexpr int distance_components = 6;
     static constexpr int moment_components = 4;
     static constexpr int moment_features = 3;
     static constexpr int outer_rows = 4;

@@ -35,11 +35,6 @@ struct Lanes<double> {
     static Lanes select(Mask m, Lanes a, Lanes b) { return {_mm512_mask_blend_pd(m, b.v, a.v)}; }
     static unsigned bits(Mask m) { return m; }
 
-    friend Lanes round(Lanes a) {
-        return {_mm512_roundscale_pd(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-    }
-    // a * 2^n for integral n.
-    friend Lanes scale(Lanes a, Lanes n) { return {_mm512_scalef_pd(a.v, n.v)}; }
     // a * 2^floor(n) where `kept`, else zero.
     friend Lanes scale_floor_where(Mask kept, Lanes a, Lanes n) {
         return {_mm512_maskz_scalef_pd(kept, a.v, n.v)};
@@ -125,10 +120,6 @@ struct Lanes<float> {
     static Lanes select(Mask m, Lanes a, Lanes b) { return {_mm512_mask_blend_ps(m, b.v, a.v)}; }
     static unsigned bits(Mask m) { return m; }
 
-    friend Lanes round(Lanes a) {
-        return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
-    }
-    friend Lanes scale(Lanes a, Lanes n) { return {_mm512_scalef_ps(a.v, n.v)}; }
     friend Lanes scale_floor_where(Mask kept, Lanes a, Lanes n) {
         return {_mm512_maskz_scalef_ps(kept, a.v, n.v)};
     }
@@ -202,9 +193,11 @@ struct Lanes<float> {
 
 // 32 registers: blocks of 24 accumulators leave room for the operands.
 struct Blocking {
-    static constexpr int row_vectors = 4;      // vectors of rows that a group has
-    static constexpr int factor_columns = 6;   // columns of a precision factor at a time
-    static constexpr int diag_components = 4;  // components at a time, diagonal log-joint
+    static constexpr int row_vectors = 4;         // vectors of rows that a group has
+    static constexpr int softmax_components = 1;  // components at a time, responsibilities
+    static constexpr int factor_columns = 6;      // columns of a precision factor at a time
+    static constexpr int factor_components = 4;   // components of few features at a time
+    static constexpr int diag_components = 4;     // components at a time, diagonal log-joint
     static constexpr int distance_components = 6;
     static constexpr int moment_components = 4;  // block of the dense moments
     static constexpr int moment_features = 6;

@@ -32,16 +32,21 @@ struct Lanes<double> {
 
     friend Mask less(Lanes a, Lanes b) { return vcltq_f64(a.v, b.v); }
     friend Mask equal(Lanes a, Lanes b) { return vceqq_f64(a.v, b.v); }
+    friend Mask not_less(Lanes a, Lanes b) {
+        return vreinterpretq_u64_u32(vmvnq_u32(vreinterpretq_u32_u64(vcltq_f64(a.v, b.v))));
+    }
+    friend Lanes where(Mask m, Lanes a) {
+        return {vreinterpretq_f64_u64(vandq_u64(m, vreinterpretq_u64_f64(a.v)))};
+    }
     static Lanes select(Mask m, Lanes a, Lanes b) { return {vbslq_f64(m, a.v, b.v)}; }
     static unsigned bits(Mask m) {
         return static_cast<unsigned>((vgetq_lane_u64(m, 0) & 1) | (vgetq_lane_u64(m, 1) & 2));
     }
 
-    friend Lanes round(Lanes a) { return {vrndnq_f64(a.v)}; }
-    // a * 2^n for integral n with 2^n normal.
-    friend Lanes scale(Lanes a, Lanes n) {
-        const int64x2_t biased = vaddq_s64(vcvtq_s64_f64(n.v), vdupq_n_s64(1023));
-        return {vmulq_f64(a.v, vreinterpretq_f64_s64(vshlq_n_s64(biased, 52)))};
+    // Added to |a| < 2^51 it rounds a to an integer n, and leaves n + bias in the lowest bits.
+    static constexpr double integers = 0x1.8p52 + 1023;
+    static Lanes power_of_two(Lanes shifted) {
+        return {vreinterpretq_f64_s64(vshlq_n_s64(vreinterpretq_s64_f64(shifted.v), 52))};
     }
     // a = mantissa * 2^exponent with the mantissa in [1, 2), for normal positive a.
     static Lanes mantissa(Lanes a) {
@@ -96,16 +101,19 @@ struct Lanes<float> {
 
     friend Mask less(Lanes a, Lanes b) { return vcltq_f32(a.v, b.v); }
     friend Mask equal(Lanes a, Lanes b) { return vceqq_f32(a.v, b.v); }
+    friend Mask not_less(Lanes a, Lanes b) { return vmvnq_u32(vcltq_f32(a.v, b.v)); }
+    friend Lanes where(Mask m, Lanes a) {
+        return {vreinterpretq_f32_u32(vandq_u32(m, vreinterpretq_u32_f32(a.v)))};
+    }
     static Lanes select(Mask m, Lanes a, Lanes b) { return {vbslq_f32(m, a.v, b.v)}; }
     static unsigned bits(Mask m) {
         const uint32_t weights[4] = {1, 2, 4, 8};
         return vaddvq_u32(vandq_u32(m, vld1q_u32(weights)));
     }
 
-    friend Lanes round(Lanes a) { return {vrndnq_f32(a.v)}; }
-    friend Lanes scale(Lanes a, Lanes n) {
-        const int32x4_t biased = vaddq_s32(vcvtq_s32_f32(n.v), vdupq_n_s32(127));
-        return {vmulq_f32(a.v, vreinterpretq_f32_s32(vshlq_n_s32(biased, 23)))};
+    static constexpr float integers = 0x1.8p23f + 127;
+    static Lanes power_of_two(Lanes shifted) {
+        return {vreinterpretq_f32_s32(vshlq_n_s32(vreinterpretq_s32_f32(shifted.v), 23))};
     }
     static Lanes mantissa(Lanes a) {
         const uint32x4_t fraction = vandq_u32(vreinterpretq_u32_f32(a.v), vdupq_n_u32(0x007fffff));
@@ -142,7 +150,9 @@ struct Lanes<float> {
 // 32 registers of two or four lanes.
 struct Blocking {
     static constexpr int row_vectors = 4;
+    static constexpr int softmax_components = 1;
     static constexpr int factor_columns = 6;
+    static constexpr int factor_components = 4;
     static constexpr int diag_components = 4;
     static constexpr int distance_components = 6;
     static constexpr int moment_components = 4;

@@ -30,12 +30,15 @@ struct Lanes {
 
     friend Mask less(Lanes a, Lanes b) { return a.v < b.v; }
     friend Mask equal(Lanes a, Lanes b) { return a.v == b.v; }
+    friend Mask not_less(Lanes a, Lanes b) { return !(a.v < b.v); }
+    friend Lanes where(Mask m, Lanes a) { return m ? a : zero(); }
     static Lanes select(Mask m, Lanes a, Lanes b) { return m ? a : b; }
     static unsigned bits(Mask m) { return m ? 1u : 0u; }
 
-    friend Lanes round(Lanes a) { return {static_cast<T>(::nearbyint(static_cast<double>(a.v)))}; }
-    friend Lanes scale(Lanes a, Lanes n) {
-        return {static_cast<T>(::ldexp(static_cast<double>(a.v), static_cast<int>(n.v)))};
+    // Added to |a| < 2^51 (2^22) it rounds a to an integer.
+    static constexpr T integers = T(sizeof(T) == 8 ? 0x1.8p52 : 0x1.8p23);
+    static Lanes power_of_two(Lanes shifted) {
+        return {static_cast<T>(::ldexp(1.0, static_cast<int>(shifted.v - integers)))};
     }
     static Lanes mantissa(Lanes a) {
         int e;
@@ -54,7 +57,9 @@ struct Lanes {
 
 struct Blocking {
     static constexpr int row_vectors = 4;
+    static constexpr int softmax_components = 1;
     static constexpr int factor_columns = 2;
+    static constexpr int factor_components = 2;
     static constexpr int diag_components = 2;
     static constexpr int distance_components = 2;
     static constexpr int moment_components = 4;

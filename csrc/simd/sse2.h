@@ -33,20 +33,17 @@ struct Lanes<double> {
 
     friend Mask less(Lanes a, Lanes b) { return _mm_cmplt_pd(a.v, b.v); }
     friend Mask equal(Lanes a, Lanes b) { return _mm_cmpeq_pd(a.v, b.v); }
+    friend Mask not_less(Lanes a, Lanes b) { return _mm_cmpnlt_pd(a.v, b.v); }
+    friend Lanes where(Mask m, Lanes a) { return {_mm_and_pd(m, a.v)}; }
     static Lanes select(Mask m, Lanes a, Lanes b) {
         return {_mm_or_pd(_mm_and_pd(m, a.v), _mm_andnot_pd(m, b.v))};
     }
     static unsigned bits(Mask m) { return static_cast<unsigned>(_mm_movemask_pd(m)); }
 
-    // Adding 1.5 * 2^52 leaves no fraction bits: right for |a| < 2^51, which callers ensure.
-    friend Lanes round(Lanes a) {
-        const __m128d magic = _mm_set1_pd(0x1.8p52);
-        return {_mm_sub_pd(_mm_add_pd(a.v, magic), magic)};
-    }
-    // a * 2^n for integral n with 2^n normal: n + bias becomes the exponent field of a float64.
-    friend Lanes scale(Lanes a, Lanes n) {
-        const __m128i biased = _mm_castpd_si128(_mm_add_pd(n.v, _mm_set1_pd(0x1.8p52 + 1023)));
-        return {_mm_mul_pd(a.v, _mm_castsi128_pd(_mm_slli_epi64(biased, 52)))};
+    // Added to |a| < 2^51 it rounds a to an integer n, and leaves n + bias in the lowest bits.
+    static constexpr double integers = 0x1.8p52 + 1023;
+    static Lanes power_of_two(Lanes shifted) {
+        return {_mm_castsi128_pd(_mm_slli_epi64(_mm_castpd_si128(shifted.v), 52))};
     }
     // a = mantissa * 2^exponent with the mantissa in [1, 2), for normal positive a.
     static Lanes mantissa(Lanes a) {
@@ -104,18 +101,16 @@ struct Lanes<float> {
 
     friend Mask less(Lanes a, Lanes b) { return _mm_cmplt_ps(a.v, b.v); }
     friend Mask equal(Lanes a, Lanes b) { return _mm_cmpeq_ps(a.v, b.v); }
+    friend Mask not_less(Lanes a, Lanes b) { return _mm_cmpnlt_ps(a.v, b.v); }
+    friend Lanes where(Mask m, Lanes a) { return {_mm_and_ps(m, a.v)}; }
     static Lanes select(Mask m, Lanes a, Lanes b) {
         return {_mm_or_ps(_mm_and_ps(m, a.v), _mm_andnot_ps(m, b.v))};
     }
     static unsigned bits(Mask m) { return static_cast<unsigned>(_mm_movemask_ps(m)); }
 
-    friend Lanes round(Lanes a) {
-        const __m128 magic = _mm_set1_ps(0x1.8p23f);
-        return {_mm_sub_ps(_mm_add_ps(a.v, magic), magic)};
-    }
-    friend Lanes scale(Lanes a, Lanes n) {
-        const __m128i biased = _mm_castps_si128(_mm_add_ps(n.v, _mm_set1_ps(0x1.8p23f + 127)));
-        return {_mm_mul_ps(a.v, _mm_castsi128_ps(_mm_slli_epi32(biased, 23)))};
+    static constexpr float integers = 0x1.8p23f + 127;
+    static Lanes power_of_two(Lanes shifted) {
+        return {_mm_castsi128_ps(_mm_slli_epi32(_mm_castps_si128(shifted.v), 23))};
     }
     static Lanes mantissa(Lanes a) {
         const __m128i fraction = _mm_and_si128(_mm_castps_si128(a.v), _mm_set1_epi32(0x007fffff));
@@ -151,7 +146,9 @@ struct Lanes<float> {
 
 struct Blocking {
     static constexpr int row_vectors = 2;
+    static constexpr int softmax_components = 2;
     static constexpr int factor_columns = 4;
+    static constexpr int factor_components = 4;
     static constexpr int diag_components = 2;
     static constexpr int distance_components = 4;
     static constexpr int moment_components = 4;
