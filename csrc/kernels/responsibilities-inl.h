@@ -109,6 +109,7 @@ void posterior_step(const Model<T>& model, Tile<T>& tile) {
         else
             softmax_group<T, false>(model, tile, g, evidence, expected, inverse_sum);
         if (tile.out_resp) write_resp_group(model, tile, g, inverse_sum);
+        if (tile.out_gradient) gradient_group(model, tile, g, inverse_sum);
         for (int i = 0; i < G && g * G + i < tile.n_rows; ++i) {
             const std::int64_t n = g * G + i;
             const double w = row_weight(tile, n);
