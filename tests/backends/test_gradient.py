@@ -1,4 +1,4 @@
-"""The gradient of the log evidence in the rows: against an oracle, differences, and at the edges."""
+"""The gradient of the log evidence in the rows: an oracle, differences, and edges."""
 
 from __future__ import annotations
 

@@ -161,10 +161,6 @@ class _ReferencePass:
         entropy = np.where(impossible, 0.0, -times(q, log_q).sum(axis=1))
         kl = np.where(impossible, 0.0, times(q, log_ratio).sum(axis=1))
 
-        gradient = None
-        if self._outputs.gradient is not None:
-            gradient = gradient_in_rows(X, q, self._params)
-
         start = block.start + tile.start
         rows = slice(start, start + len(X))
         for array, values in (
@@ -173,11 +169,13 @@ class _ReferencePass:
             (self._outputs.resp, q),
             (self._outputs.entropy, entropy),
             (self._outputs.expected_log_joint, expected),
-            (self._outputs.gradient, gradient),
         ):
             if array is not None:
                 with np.errstate(over="ignore"):  # beyond single precision
                     array[rows] = values
+        if self._outputs.gradient is not None:
+            with np.errstate(over="ignore"):
+                self._outputs.gradient[rows] = gradient_in_rows(X, q, self._params)
 
         sums = self._partitions[block.partition]
         sums.total_weight += float(weights.sum())
