@@ -137,6 +137,8 @@ class EStepOf final : public EStep {
         tile.out_expected_log_joint = at(request_.expected_log_joint);
         tile.out_labels = request_.labels ? request_.labels + row : nullptr;
         tile.out_resp = request_.resp ? static_cast<T*>(request_.resp) + row * K() : nullptr;
+        tile.out_gradient =
+            request_.gradient ? static_cast<T*>(request_.gradient) + row * D() : nullptr;
     }
 
     PassOutcome run_partitions(const std::vector<Block>& blocks, int threads,

@@ -34,6 +34,7 @@ struct PassRequest {
     void* resp;
     void* row_entropy;
     void* expected_log_joint;
+    void* gradient;
 };
 
 // Consecutive rows of one partition; strides in bytes.

@@ -38,8 +38,12 @@ struct Model {
     const T* whitened_means;     // tied: mean * factor, (n_components, n_features)
     const T* half_precision;     // spherical: precision / 2, (n_components,)
     const T* half_norm;          // spherical: |mean|^2 / 2, (n_components,)
-    bool nearest;                // labels alone are wanted, and those of the nearest mean
-    bool tied_near;              // every component of a tied model is near
+    // Coefficients of the gradient in the rows, see kernels/gradient_x-inl.h; null without it.
+    const T* precision_means;
+    const T* precisions;
+    const T* shared_precision;
+    bool nearest;    // labels alone are wanted, and those of the nearest mean
+    bool tied_near;  // every component of a tied model is near
     // Second moments by outer products of listed rows instead of one dense product.
     const std::uint8_t* listed;  // (n_components,)
     std::int64_t n_moments;      // columns of the dense product
@@ -76,21 +80,24 @@ struct Tile {
     T* out_resp;  // (n_rows, n_components)
     T* out_entropy;
     T* out_expected_log_joint;
+    T* out_gradient;  // (n_rows, n_features)
 
     // Scratch, 64-byte aligned; `capacity` rows, a multiple of the group.
     std::int64_t capacity;
-    T* features;          // groups of (n_features + 2, group rows): rows in lanes
-    T* row_major;         // (capacity, padded_features)
-    T* joint;             // groups of joint_stride, (n_components, group rows): log-joint, then
-                          // responsibilities
-    T* row_max;           // (capacity,)
-    T* row_scale;         // (capacity,): what a responsibility is multiplied by
-    T* row_weight;        // (capacity,)
-    std::int32_t* label;  // (capacity,)
-    std::int32_t* list;   // (capacity,)
-    T* list_weight;       // (capacity,)
-    T* group_scratch;     // (2 n_features, group rows)
-    T* panel;             // moment panel or outer-product rows, `panel_size` numbers
+    T* features;           // groups of (n_features + 2, group rows): rows in lanes
+    T* row_major;          // (capacity, padded_features)
+    T* joint;              // groups of joint_stride, (n_components, group rows): log-joint, then
+                           // responsibilities
+    T* row_max;            // (capacity,)
+    T* row_scale;          // (capacity,): what a responsibility is multiplied by
+    T* row_weight;         // (capacity,)
+    std::int32_t* label;   // (capacity,)
+    std::int32_t* list;    // (capacity,)
+    T* list_weight;        // (capacity,)
+    T* group_scratch;      // (n_features, group rows)
+    T* gradient;           // (n_features, group rows)
+    std::int32_t* active;  // (n_components,)
+    T* panel;              // moment panel or outer-product rows, `panel_size` numbers
     std::int64_t panel_size;
 
     TileSums sums;

@@ -80,6 +80,77 @@ bool is_nearest_mean(const MixtureParameters& parameters, const PassRequest& req
     return static_cast<double>(largest) <= spread * static_cast<double>(*middle);
 }
 
+// Where entry e of n_entries in a run has its number for component k, see
+// kernels/gradient_x-inl.h.
+std::int64_t run_index(std::int64_t n_components, std::int64_t n_entries, int columns,
+                       std::int64_t k, std::int64_t e) {
+    const std::int64_t start = e / columns * columns;
+    const std::int64_t width = std::min<std::int64_t>(columns, n_entries - start);
+    return start * n_components + k * width + e - start;
+}
+
+// The lower triangle of P P^T as runs of component k, diagonal halved.
+template <class T>
+void pack_precision(const double* P, std::int64_t D, std::int64_t n_components, int columns,
+                    std::int64_t k, T* runs) {
+    std::vector<double> columns_of_P(static_cast<std::size_t>(D * D)),
+        row(static_cast<std::size_t>(D));
+    for (std::int64_t i = 0; i < D; ++i)
+        for (std::int64_t l = i; l < D; ++l) columns_of_P[l * D + i] = P[i * D + l];
+    for (std::int64_t i = 0; i < D; runs += n_components * ++i) {
+        std::fill(row.begin(), row.end(), 0.0);
+        for (std::int64_t l = i; l < D; ++l)
+            for (std::int64_t j = 0; j <= i; ++j) row[j] += P[i * D + l] * columns_of_P[l * D + j];
+        row[i] *= 0.5;
+        for (std::int64_t j = 0; j <= i; ++j)
+            runs[run_index(n_components, i + 1, columns, k, j)] = static_cast<T>(row[j]);
+    }
+}
+
+// Coefficients of the gradient in the rows, in the layout of kernels/gradient_x-inl.h.
+template <class T>
+void pack_gradient(const MixtureParameters& parameters, int columns, PackedModel<T>& packed,
+                   int num_threads) {
+    const std::int64_t K = parameters.n_components, D = parameters.n_features;
+    const Covariance covariance = parameters.covariance;
+    const double* P = parameters.precision_cholesky;
+    std::int64_t numbers = 1;  // of a precision, but for tied
+    if (covariance == Covariance::full) numbers = D * (D + 1) / 2;
+    if (covariance == Covariance::diag) numbers = D;
+    packed.precision_means.resize(static_cast<std::size_t>(K * D));
+    packed.precisions.assign(static_cast<std::size_t>(K * numbers), T(1));
+    if (covariance == Covariance::tied) {
+        packed.shared_precision.resize(static_cast<std::size_t>(D * (D + 1) / 2));
+        pack_precision(P, D, 1, columns, 0, packed.shared_precision.data());
+    }
+    parallel(K, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
+        std::vector<double> mean(static_cast<std::size_t>(D)),
+            whitened(static_cast<std::size_t>(D));
+        for (std::int64_t d = 0; d < D; ++d)
+            mean[d] = parameters.means[k * D + d] - static_cast<double>(packed.shift[d]);
+        if (covariance == Covariance::full) {
+            const double* factor = P + k * D * D;
+            pack_precision(factor, D, K, columns, k, packed.precisions.data());
+            times_factor(mean.data(), factor, D, whitened.data());
+            for (std::int64_t i = 0; i < D; ++i) {
+                mean[i] = 0;
+                for (std::int64_t j = i; j < D; ++j) mean[i] += factor[i * D + j] * whitened[j];
+            }
+        } else if (covariance == Covariance::diag) {
+            for (std::int64_t d = 0; d < D; ++d) {
+                const double precision = P[k * D + d] * P[k * D + d];
+                packed.precisions[run_index(K, D, columns, k, d)] = static_cast<T>(precision);
+                mean[d] *= precision;
+            }
+        } else if (covariance == Covariance::spherical) {
+            packed.precisions[k] = static_cast<T>(P[k] * P[k]);
+            for (double& m : mean) m *= P[k] * P[k];
+        }
+        for (std::int64_t d = 0; d < D; ++d)
+            packed.precision_means[run_index(K, D, columns, k, d)] = static_cast<T>(mean[d]);
+    });
+}
+
 template <class T>
 void add_moments(Moments kind, std::int64_t D, PackedModel<T>& packed) {
     const auto add = [&](std::int64_t i, std::int64_t j) {
@@ -227,6 +298,10 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
     model.half_precision =
         covariance == Covariance::spherical ? packed.half_precision.data() : nullptr;
     model.half_norm = packed.half_norm.data();
+    if (request.gradient) pack_gradient(parameters, kernels.factor_columns, packed, num_threads);
+    model.precision_means = packed.precision_means.data();
+    model.precisions = packed.precisions.data();
+    model.shared_precision = packed.shared_precision.data();
     model.nearest = is_nearest_mean(parameters, request, packed.half_norm);
     model.tied_near = all_near;
     model.listed = packed.listed.data();

@@ -18,7 +18,9 @@ def run(code):
 
 
 def test_import_is_light():
-    heavy = "{'sklearn', 'scipy', 'numba', 'rich', 'matplotlib', 'pandas', 'joblib'}"
+    heavy = (
+        "{'sklearn', 'scipy', 'numba', 'rich', 'matplotlib', 'pandas', 'joblib', 'torch', 'jax'}"
+    )
     code = f"import sys, vbfast; vbfast.ElboTerms; print({heavy} & set(sys.modules) or 'light')"
     assert run(code) == "light"
 
@@ -41,6 +43,19 @@ def test_version_is_the_distributions():
 def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
         vbfast.no_such_name  # noqa: B018
+
+
+@pytest.mark.parametrize("framework", ["jax", "torch"])
+def test_a_missing_framework_is_an_import_error_that_names_its_extra(framework):
+    code = f"""
+import sys
+sys.modules[{framework!r}] = None
+try:
+    import vbfast.{framework}
+except ImportError as error:
+    print(error)
+"""
+    assert f"vbfast[{framework}]" in run(code)
 
 
 def test_star_import():

@@ -7,6 +7,7 @@
 #include "kernels/tile-inl.h"
 #include "kernels/log_joint-inl.h"
 #include "kernels/nearest-inl.h"
+#include "kernels/gradient_x-inl.h"
 #include "kernels/responsibilities-inl.h"
 #include "kernels/dense_moments-inl.h"
 #include "kernels/listed_moments-inl.h"

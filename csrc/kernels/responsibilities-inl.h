@@ -152,6 +152,7 @@ void posterior_group(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     else
         softmax_group<T, false>(model, tile, g, evidence, expected, inverse_sum);
     if (tile.out_resp) write_resp_group(model, tile, g, inverse_sum);
+    if (tile.out_gradient) gradient_group(model, tile, g, inverse_sum);
     add_posterior_terms(tile, g, entropy, evidence, expected, inverse_sum);
 }
 

@@ -108,7 +108,8 @@ class BoundEStep {
                                      static_cast<std::int64_t*>(output(outputs_[1])),
                                      output(outputs_[2]),
                                      output(outputs_[3]),
-                                     output(outputs_[4])};
+                                     output(outputs_[4]),
+                                     output(outputs_[5])};
         Workspace& memory = workspace_.cast<Workspace&>();
         estep_ = single ? make_estep<float>(parameters, request, memory, num_threads)
                         : make_estep<double>(parameters, request, memory, num_threads);

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         logsumexp,
         softmax,
     )
-    from vbfast.results import ElboTerms
+    from vbfast.results import ElboTerms, MixtureGradient
 
 __version__ = "0.1.0"
 
@@ -31,6 +31,7 @@ __all__ = [
     "ElboGradient",
     "ElboTerms",
     "GaussianMixture",
+    "MixtureGradient",
     "__version__",
     "config_context",
     "elbo",
@@ -56,6 +57,7 @@ _HOMES = {
     "softmax": "vbfast.ops",
     "ElboTerms": "vbfast.results",
     "GaussianMixture": "vbfast.estimators",
+    "MixtureGradient": "vbfast.results",
     "config_context": "vbfast.engine.config",
     "get_num_threads": "vbfast.engine.config",
     "set_num_threads": "vbfast.engine.config",

@@ -22,7 +22,7 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
                                  : covariance == Covariance::spherical ? K
                                                                        : K * D;
     std::vector<double> offset(K), means(K * D), factor(factors), weights(N);
-    std::vector<T> rows(N * D), resp(N * K), evidence(N);
+    std::vector<T> rows(N * D), resp(N * K), evidence(N), gradient(N * D);
     std::vector<std::int64_t> labels(N);
     for (double& m : means) m = normal(generator);
     for (T& x : rows) x = static_cast<T>(normal(generator));
@@ -31,7 +31,7 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
 
     const PassRequest request = {assignment, moments,         true,          split ? 1 : 2, 64,
                                  split,      evidence.data(), labels.data(), resp.data(),   nullptr,
-                                 nullptr};
+                                 nullptr,    gradient.data()};
     const MixtureParameters parameters = {covariance,   K, D, offset.data(), means.data(),
                                           factor.data()};
     Workspace workspace;
@@ -67,6 +67,14 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
             likelihood += std::exp(-0.5 * distance);
         }
         EXPECT(std::abs(static_cast<double>(evidence[n]) - std::log(likelihood)) < 1e-3);
+        if (assignment != Assignment::posterior) continue;
+        for (std::int64_t d = 0; d < D; ++d) {
+            double slope = 0;
+            for (std::int64_t k = 0; k < K; ++k)
+                slope += static_cast<double>(resp[n * K + k]) *
+                         (means[k * D + d] - static_cast<double>(rows[n * D + d]));
+            EXPECT(std::abs(static_cast<double>(gradient[n * D + d]) - slope) < 1e-3);
+        }
     }
 }
 

@@ -55,6 +55,7 @@ class _NativePass:
                 outputs.resp,
                 outputs.entropy,
                 outputs.expected_log_joint,
+                outputs.gradient,
             ),
             workspace,
             current_num_threads(),

@@ -34,14 +34,29 @@ def log_joint(X: Float64Array, params: KernelParams) -> Float64Array:
     """Return ``l_nk = offset_k - 1/2 ||(x_n - mu_k) P_k||^2``, shape (n_rows, n_components)."""
     result = np.empty((X.shape[0], params.n_components))
     for k in range(params.n_components):
-        centred = X - params.means[k]
-        if params.covariance_type == "full":
-            whitened = centred @ params.precision_cholesky[k]
-        elif params.covariance_type == "tied":
-            whitened = centred @ params.precision_cholesky
-        else:  # a vector of length D ('diag') or a number ('spherical')
-            whitened = centred * params.precision_cholesky[k]
+        whitened = multiply(X - params.means[k], factor(params, k))
         result[:, k] = params.offset[k] - 0.5 * np.sum(whitened**2, axis=1)
+    return result
+
+
+def factor(params: KernelParams, k: int) -> Float64Array:
+    """Return ``P_k``: a matrix ('full', 'tied'), its diagonal ('diag'), or a number."""
+    P = params.precision_cholesky
+    return P if params.covariance_type == "tied" else np.asarray(P[k])
+
+
+def multiply(rows: Float64Array, P: Float64Array) -> Float64Array:
+    """Return rows times what :func:`factor` returned."""
+    return np.asarray(rows @ P if P.ndim == 2 else rows * P)
+
+
+def gradient_in_rows(X: Float64Array, q: Float64Array, params: KernelParams) -> Float64Array:
+    """Return ``sum_k q_nk P_k P_k^T (mu_k - x_n)``, shape (n_rows, n_features)."""
+    result = np.zeros_like(X)
+    for k in range(params.n_components):
+        rows, P = q[:, k] > 0.0, factor(params, k)
+        whitened = multiply(params.means[k] - X[rows], P)
+        result[rows] += q[rows, k, np.newaxis] * multiply(whitened, P.T)
     return result
 
 
@@ -158,6 +173,9 @@ class _ReferencePass:
             if array is not None:
                 with np.errstate(over="ignore"):  # beyond single precision
                     array[rows] = values
+        if self._outputs.gradient is not None:
+            with np.errstate(over="ignore"):
+                self._outputs.gradient[rows] = gradient_in_rows(X, q, self._params)
 
         sums = self._partitions[block.partition]
         sums.total_weight += float(weights.sum())

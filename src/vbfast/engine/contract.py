@@ -101,6 +101,9 @@ class RowOutputs:
         ``H[q_n]`` in nats.
     expected_log_joint : ndarray of shape (n_samples,), dtype of the computation, optional
         ``sum_k q_nk l_nk``.
+    gradient : ndarray of shape (n_samples, n_features), dtype of the computation, C order, optional
+        ``d log p(x_n) / d x_n = sum_k q_nk P_k P_k^T (mu_k - x_n)``, whatever the row's weight;
+        zero where the evidence is ``-inf``. 'posterior' passes only.
     """
 
     log_evidence: FloatArray | None = None
@@ -108,6 +111,7 @@ class RowOutputs:
     resp: FloatArray | None = None
     entropy: FloatArray | None = None
     expected_log_joint: FloatArray | None = None
+    gradient: FloatArray | None = None
 
 
 @dataclass(frozen=True)
@@ -246,7 +250,13 @@ class Backend(Protocol):
         outputs: RowOutputs | None = None,
         workspace: Any = None,
     ) -> Pass:
-        """Start a pass, in memory that :meth:`workspace` returned."""
+        """Start a pass, in memory that :meth:`workspace` returned.
+
+        Raises
+        ------
+        NotImplementedError
+            If an output is asked for that this backend does not compute.
+        """
 
     def begin_seeding(self, candidates: Float64Array, plan: Any) -> SeedingPass:
         """Start a k-means++ pass."""

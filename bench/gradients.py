@@ -1,0 +1,115 @@
+"""Seconds of the evidence's gradient, in the parameters and in the rows too, and of EM beside it.
+
+An EM iteration is timed as in em_iteration.py, the three taking turns; medians are printed. JAX
+differentiates the same evidence, compiled, on a subset of the rows whose N x K array (N x K x D for
+'full') it can hold, and its time is scaled to all rows. ``--peers none`` leaves it out.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import measure
+
+if __name__ == "__main__":
+    measure.restart_without()
+
+import numpy as np
+from sklearn.exceptions import ConvergenceWarning
+
+import vbfast
+from cases import CASES
+from em_iteration import OUR_ITERATIONS, iteration_seconds
+
+PEER_NUMBERS = 20_000_000  # of the largest array that JAX makes
+
+
+def jax_gradient(covariance_type, wrt_x):
+    """A compiled function of rows and parameters; the textbook's evidence, whitened by factors."""
+    import jax
+    import jax.numpy as jnp
+
+    jax.config.update("jax_enable_x64", True)
+
+    def log_joint(X, logits, means, P):
+        D = X.shape[1]
+        if covariance_type == "full":
+            y = jnp.einsum("nd,kde->nke", X, P) - jnp.einsum("kd,kde->ke", means, P)
+            square = (y**2).sum(axis=2)
+            log_det = jnp.log(jnp.diagonal(P, axis1=1, axis2=2)).sum(axis=1)
+        elif covariance_type == "diag":
+            square = X**2 @ (P**2).T - 2 * X @ (means * P**2).T + (means**2 * P**2).sum(axis=1)
+            log_det = jnp.log(P).sum(axis=1)
+        else:
+            tied = covariance_type == "tied"
+            x, m = (X @ P, means @ P) if tied else (X, means)
+            square = (x**2).sum(axis=1, keepdims=True) - 2 * x @ m.T + (m**2).sum(axis=1)
+            square = square if tied else square * P**2
+            log_det = jnp.log(jnp.diagonal(P)).sum() if tied else D * jnp.log(P)
+        constant = -0.5 * D * jnp.log(2 * jnp.pi)
+        return jax.nn.log_softmax(logits) + log_det + constant - 0.5 * square
+
+    def log_evidence(*arguments):
+        return jax.nn.logsumexp(log_joint(*arguments), axis=1).sum()
+
+    return jax.jit(jax.value_and_grad(log_evidence, argnums=(0, 1, 2, 3) if wrt_x else (1, 2, 3)))
+
+
+def peer_seconds(mixture, rows, wrt_x, repeats):
+    """JAX's time on a subset, scaled to all rows; NaN without JAX."""
+    try:
+        function = jax_gradient(mixture.covariance_type, wrt_x)
+    except ImportError:
+        return float("nan")
+    import jax
+
+    K, D = mixture.means_.shape
+    row_numbers = K * D if mixture.covariance_type == "full" else K
+    some = rows[: max(1, PEER_NUMBERS // row_numbers)]
+    parameters = (np.log(mixture.weights_), mixture.means_, mixture.precisions_cholesky_)
+
+    def call():
+        jax.block_until_ready(function(some, *parameters))
+
+    call()  # compiles
+    return float(measure.alternate([call], repeats)[0]) * len(rows) / len(some)
+
+
+def table(
+    cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=3, peers="jax", quick=False
+):
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    lines = []
+    for dtype in dtypes:
+        for name in cases:
+            case = CASES[name].smaller(100) if quick else CASES[name]
+            rows, fitted = case.rows(dtype), vbfast.GaussianMixture(**case.start(), max_iter=1)
+            fitted.fit(rows)
+            times = []
+            for _ in range(repeats):
+                mixture = vbfast.GaussianMixture(**case.start())
+                times.append(
+                    [
+                        iteration_seconds(mixture, rows, OUR_ITERATIONS),
+                        measure.seconds(lambda m=fitted, X=rows: m.log_evidence_and_grad(X)),
+                        measure.seconds(
+                            lambda m=fitted, X=rows: m.log_evidence_and_grad(X, wrt_x=True)
+                        ),
+                    ]
+                )
+            em, parameters, with_x = np.median(times, axis=0)
+            others = [
+                peer_seconds(fitted, rows, wrt_x, 1) if peers == "jax" else float("nan")
+                for wrt_x in (False, True)
+            ]
+            lines.append([name, dtype, f"{em:.4f}", f"{parameters:.4f}", f"{parameters / em:.2f}",
+                          f"{with_x:.4f}", f"{with_x / em:.2f}",
+                          *(f"{other:.3f}" for other in others)])  # fmt: skip
+    header = ["case", "dtype", "EM iteration s", "gradient s", "ratio", "with x s", "ratio"]
+    return measure.markdown([*header, "JAX gradient s", "JAX with x s"], lines)
+
+
+if __name__ == "__main__":
+    chosen = measure.options(__doc__, cases=list(CASES), dtypes=["float64", "float32"], repeats=5,
+                             peers="jax")  # fmt: skip
+    print(table(**vars(chosen)))

@@ -1,0 +1,192 @@
+// Gradient of the log evidence in the rows, sum_k q_nk Lambda_k (mu_k - x_n), lanes across rows.
+//
+// Linear in Lambda_k mu_k and in Lambda_k, so a group first multiplies its responsibilities into
+// these numbers, A_ne = sum_k q_nk C_ke, a matrix product of register blocks like the dense
+// moments, and the mixed precision meets the row once. A symmetric precision has D (D + 1) / 2
+// numbers, so that a component costs half of what whitening the row again and multiplying back
+// would, and components whose responsibilities are zero in the whole group are left out.
+//
+// Only linear terms are taken about the shift, hence `near` components lose no more digits here
+// than in the whitened rows of the log-joint; the others are centred, one at a time.
+//
+// Layout of the coefficients: runs of numbers e, each run in blocks of factor_columns (the last one
+// holds the remainder), a block as (n_components, columns of the block).
+//   model.precision_means: one run, (Lambda_k mu_k)_d; tied: mu_kd.
+//   model.precisions: full: a run for each row i of the lower triangle, Lambda_k,ij for j <= i, the
+//   diagonal halved because both of its sides are added; diag: one run of Lambda_kd; spherical: a
+//   run of one number; tied: the same, all one.
+//   model.shared_precision: tied: runs as full's, of one component.
+
+template <class T>
+using GroupLanes = Lanes<T>[Blocking::row_vectors];
+
+// use(first + j, sum_k q_k C_kj) for the n columns of a block.
+template <class T, int n, class Use>
+inline void mix_block(const T* joint, const std::int32_t* active, std::int64_t n_active,
+                      const T* coefficients, std::int64_t first, Use& use) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+    V acc[n][RV];
+    for (int j = 0; j < n; ++j)
+        for (int v = 0; v < RV; ++v) acc[j][v] = V::zero();
+    for (std::int64_t i = 0; i < n_active; ++i) {
+        const std::int64_t k = active[i];
+        const T* c = coefficients + k * n;
+        V q[RV];
+        for (int v = 0; v < RV; ++v) q[v] = V::load(joint + k * G + v * W);
+        for (int j = 0; j < n; ++j) {
+            const V cj = V::set(c[j]);
+            for (int v = 0; v < RV; ++v) acc[j][v] = fma(q[v], cj, acc[j][v]);
+        }
+    }
+    for (int j = 0; j < n; ++j) use(first + j, acc[j]);
+}
+
+// The last columns of a run, fewer than a block.
+template <class T, int n, class Use>
+inline void mix_remainder(const T* joint, const std::int32_t* active, std::int64_t n_active,
+                          const T* coefficients, std::int64_t first, std::int64_t count, Use& use) {
+    if (count == n)
+        mix_block<T, n>(joint, active, n_active, coefficients, first, use);
+    else if constexpr (n > 1)
+        mix_remainder<T, n - 1>(joint, active, n_active, coefficients, first, count, use);
+}
+
+template <class T, class Use>
+inline void mix_run(const T* joint, const std::int32_t* active, std::int64_t n_active, const T* run,
+                    std::int64_t n_components, std::int64_t n_entries, Use use) {
+    constexpr int F = Blocking::factor_columns;
+    std::int64_t e = 0;
+    for (; e + F <= n_entries; e += F)
+        mix_block<T, F>(joint, active, n_active, run + e * n_components, e, use);
+    if (e < n_entries)
+        mix_remainder<T, F - 1>(joint, active, n_active, run + e * n_components, e, n_entries - e,
+                                use);
+}
+
+// gradient -= A x for the symmetric A whose lower triangle the runs mix.
+template <class T>
+void subtract_symmetric(const T* joint, const std::int32_t* active, std::int64_t n_active,
+                        const T* run, std::int64_t n_components, std::int64_t n_features,
+                        const T* x, T* gradient) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+    for (std::int64_t i = 0; i < n_features; run += n_components * ++i) {
+        const T* xi = x + i * G;
+        GroupLanes<T> sum;
+        for (V& s : sum) s = V::zero();
+        mix_run<T>(joint, active, n_active, run, n_components, i + 1,
+                   [&](std::int64_t j, const V* a) {
+                       for (int v = 0; v < RV; ++v) {
+                           T* gj = gradient + j * G + v * W;
+                           sum[v] = fma(a[v], V::load(x + j * G + v * W), sum[v]);
+                           fnma(a[v], V::load(xi + v * W), V::load(gj)).store(gj);
+                       }
+                   });
+        for (int v = 0; v < RV; ++v) {
+            T* gi = gradient + i * G + v * W;
+            (V::load(gi) - sum[v]).store(gi);
+        }
+    }
+}
+
+// gradient -= (sum of q_k Lambda_k over the active components) x; without Lambda when tied.
+template <class T>
+void subtract_precisions(const Model<T>& model, const T* joint, const std::int32_t* active,
+                         std::int64_t n_active, const T* x, T* gradient) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+    const std::int64_t D = model.n_features, K = model.n_components;
+    const auto subtract = [&](std::int64_t d, const V* a) {
+        for (int v = 0; v < RV; ++v) {
+            T* gd = gradient + d * G + v * W;
+            fnma(a[v], V::load(x + d * G + v * W), V::load(gd)).store(gd);
+        }
+    };
+    if (model.covariance == Covariance::full)
+        subtract_symmetric(joint, active, n_active, model.precisions, K, D, x, gradient);
+    else if (model.covariance == Covariance::diag)
+        mix_run<T>(joint, active, n_active, model.precisions, K, D, subtract);
+    else
+        mix_run<T>(joint, active, n_active, model.precisions, K, 1, [&](std::int64_t, const V* a) {
+            for (std::int64_t d = 0; d < D; ++d) subtract(d, a);
+        });
+}
+
+// Components with a responsibility in the group: the near ones from the front of tile.active, the
+// others from its back.
+template <class T>
+void list_active(const Model<T>& model, Tile<T>& tile, const T* joint, std::int64_t* n_near,
+                 std::int64_t* n_far) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width;
+    const std::int64_t K = model.n_components;
+    *n_near = *n_far = 0;
+    for (std::int64_t k = 0; k < K; ++k) {
+        unsigned some = 0;
+        for (int v = 0; v < Blocking::row_vectors; ++v)
+            some |= V::bits(less(V::zero(), V::load(joint + k * G + v * W)));
+        if (!some) continue;
+        tile.active[model.near[k] ? (*n_near)++ : K - ++*n_far] = static_cast<std::int32_t>(k);
+    }
+}
+
+// Rows become rows again.
+template <class T>
+void write_gradient(const Tile<T>& tile, std::int64_t n_features, std::int64_t g,
+                    const T* gradient) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width;
+    const std::int64_t left = tile.n_rows - g * G;
+    T* out = tile.out_gradient + g * G * n_features;
+    std::int64_t done = 0;
+    if (left >= G)
+        for (; done + W <= n_features; done += W)
+            for (int v = 0; v < Blocking::row_vectors; ++v)
+                V::transpose(gradient + done * G + v * W, G, out + v * W * n_features + done,
+                             static_cast<long>(n_features));
+    for (std::int64_t i = 0; i < G && i < left; ++i)
+        for (std::int64_t d = done; d < n_features; ++d)
+            out[i * n_features + d] = gradient[d * G + i];
+}
+
+// One group, whose tile.joint holds exp(l_nk - max_k l_nk); `inverse_sum` makes responsibilities of
+// them and is zero for a row that has none, as its gradient is.
+template <class T>
+void gradient_group(const Model<T>& model, Tile<T>& tile, std::int64_t g, const T* inverse_sum) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+    const std::int64_t D = model.n_features, K = model.n_components;
+    const T* x = tile.features + g * (D + 2) * G;
+    const T* joint = tile.joint + g * model.joint_stride;
+    T* gradient = tile.gradient;
+    std::int64_t n_near, n_far;
+    list_active(model, tile, joint, &n_near, &n_far);
+    mix_run<T>(joint, tile.active, n_near, model.precision_means, K, D,
+               [&](std::int64_t d, const V* a) {
+                   for (int v = 0; v < RV; ++v) a[v].store(gradient + d * G + v * W);
+               });
+    if (n_near > 0) subtract_precisions(model, joint, tile.active, n_near, x, gradient);
+    for (std::int64_t i = 1; i <= n_far; ++i) {
+        const std::int32_t* k = tile.active + K - i;
+        const T* centred =
+            centre_group(x, model.means + *k * model.padded_features, D, tile.group_scratch);
+        subtract_precisions(model, joint, k, 1, centred, gradient);
+    }
+    // Tied: -sum_k q_k (mu_k - x), from which the shared precision is subtracted in the end.
+    const bool tied = model.covariance == Covariance::tied;
+    T* scaled = tied ? tile.group_scratch : gradient;
+    for (std::int64_t d = 0; d < D; ++d)
+        for (int v = 0; v < RV; ++v) {
+            T* gd = gradient + d * G + v * W;
+            const V q = V::load(inverse_sum + v * W), value = V::load(gd);
+            (tied ? fnma(q, value, V::zero()) : q * value).store(scaled + d * G + v * W);
+            if (tied) V::zero().store(gd);
+        }
+    if (tied) {
+        constexpr std::int32_t only = 0;
+        const T* ones = x + D * G;
+        subtract_symmetric(ones, &only, 1, model.shared_precision, 1, D, scaled, gradient);
+    }
+    write_gradient(tile, D, g, gradient);
+}

@@ -1,0 +1,287 @@
+"""The gradient of a Gaussian mixture's log evidence, from the statistics that EM needs.
+
+By Fisher's identity the gradient of ``L = sum_n w_n log p(x_n)`` is that of the expected log-joint
+at the posterior ``q`` (Salakhutdinov, Roweis and Ghahramani 2003), so the sufficient statistics
+of an E-step hold all of it. With ``r_nk = w_n q_nk``, ``N_k = sum_n r_nk``, and ``f_k``
+and ``S_k`` the first and second moments ``sum_n r_nk d`` and ``sum_n r_nk d d^T`` of
+``d = x_n - mu_k`` (Petersen and Pedersen 2012, eq. 57, 61 and 86, for the matrix derivatives),
+
+    dL/dpi_k    = N_k / pi_k
+    dL/dmu_k    = Lambda_k f_k
+    dL/dSigma_k = 1/2 (Lambda_k S_k Lambda_k - N_k Lambda_k)
+    dL/dP_k     = triu(N_k P_k^{-T} - S_k P_k),        Lambda_k = P_k P_k^T,
+
+of which 'diag' has the diagonals, 'spherical' their traces, and 'tied' the sum over ``k``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from vbfast.engine.contract import (
+    Float64Array,
+    FloatArray,
+    KernelParams,
+    Request,
+    RowOutputs,
+    Statistics,
+)
+from vbfast.engine.engine import run_pass
+from vbfast.engine.rows import RowSource
+from vbfast.families.gaussian import kernel_params
+from vbfast.results import MixtureGradient
+
+__all__ = [
+    "gradient_from_statistics",
+    "log_evidence_and_grad",
+    "log_evidence_of_rows",
+    "pull_back",
+]
+
+# Below this weight a component's N_k / pi_k is summed from its density: passes flush
+# responsibilities below 1e-30 to zero, and a weight of zero leaves no responsibility to divide.
+RARE_WEIGHT = 1e-16
+
+
+def log_evidence_and_grad(
+    source: RowSource,
+    params: KernelParams,
+    weights: Float64Array,
+    *,
+    sample_weight: Float64Array | None = None,
+    wrt_x: bool = False,
+) -> tuple[float, MixtureGradient]:
+    """Weighted log evidence of all rows and its gradient, in one pass over them.
+
+    A component of weight below 1e-16 costs a pass of its own, with one component, as its
+    ``dL/dpi_k = sum_n w_n p(x_n | k) / p(x_n)`` is not among the statistics.
+
+    Parameters
+    ----------
+    source : RowSource
+    params : KernelParams
+        From :func:`vbfast.families.gaussian.kernel_params`.
+    weights : ndarray of shape (n_components,), float64
+        The mixing proportions that are in ``params.offset``.
+    sample_weight : ndarray of shape (n_samples,), float64, optional
+        Not negative.
+    wrt_x : bool, default=False
+        Whether the gradient in the rows is wanted too.
+
+    Returns
+    -------
+    log_evidence : float
+        ``sum_n w_n log p(x_n)``, in nats.
+    gradient : MixtureGradient
+
+    Raises
+    ------
+    NonFiniteRowError
+        If a row is not finite.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.engine.rows import as_row_source
+    >>> from vbfast.families.gaussian import kernel_params
+    >>> from vbfast.families.gaussian_gradient import log_evidence_and_grad
+    >>> weights = np.array([1.0])
+    >>> params = kernel_params("spherical", weights, np.zeros((1, 2)), np.ones(1))
+    >>> rows = as_row_source(np.array([[1.0, 2.0]]))
+    >>> _, gradient = log_evidence_and_grad(rows, params, weights, wrt_x=True)
+    >>> print(gradient.means, gradient.covariances, gradient.X)
+    [[1. 2.]] [1.5] [[-1. -2.]]
+    """
+    rare = np.flatnonzero(weights < RARE_WEIGHT)
+    outputs = RowOutputs(
+        log_evidence=np.empty(source.n_samples, source.dtype) if rare.size else None,
+        gradient=np.empty((source.n_samples, source.n_features), source.dtype) if wrt_x else None,
+    )
+    sums = run_pass(
+        source,
+        params,
+        Request(statistics=params.covariance_type),
+        sample_weight=sample_weight,
+        outputs=outputs,
+    )
+    assert sums.statistics is not None
+    if outputs.gradient is not None and sample_weight is not None:
+        outputs.gradient *= sample_weight[:, np.newaxis]
+    gradient = gradient_from_statistics(sums.statistics, params, weights, X=outputs.gradient)
+    if outputs.log_evidence is not None:
+        for k in rare.tolist():
+            gradient.weights[k] = _density_ratio(
+                source, params, k, outputs.log_evidence, sample_weight
+            )
+    return sums.log_evidence, gradient
+
+
+def gradient_from_statistics(
+    statistics: Statistics,
+    params: KernelParams,
+    weights: Float64Array,
+    *,
+    X: FloatArray | None = None,
+) -> MixtureGradient:
+    """Turn the statistics of a posterior pass into the gradient of the log evidence.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        About the means, of the kind of the covariance type.
+    params : KernelParams
+        What the pass was run with.
+    weights : ndarray of shape (n_components,), float64
+        The mixing proportions; the gradient in one that is zero is NaN.
+    X : ndarray of shape (n_samples, n_features), optional
+        The gradient in the rows, passed on.
+
+    Returns
+    -------
+    MixtureGradient
+    """
+    assert statistics.kind == params.covariance_type
+    assert statistics.second is not None
+    N, first, second = statistics.weight, statistics.first, statistics.second
+    P = params.precision_cholesky
+    if params.covariance_type in ("full", "tied"):
+        # One matrix for each component, or one for all.
+        count = N if params.covariance_type == "full" else N.sum()
+        means, covariances, factors = _matrix_gradients(count, first, second, P)
+    else:
+        diagonal = params.covariance_type == "diag"
+        count, p = (N[:, np.newaxis], P) if diagonal else (N, P)
+        size = 1 if diagonal else params.n_features  # the mean of so many is kept
+        means = first * np.square(p.reshape(len(N), -1))
+        covariances = 0.5 * size * np.square(p) * (np.square(p) * second - count)
+        factors = size * (count / p - second * p)
+    with np.errstate(invalid="ignore"):
+        partials = np.where(weights > 0.0, N, np.nan) / weights
+    return MixtureGradient(
+        weights=partials,
+        logits=N - weights * N.sum(),
+        means=means,
+        covariances=covariances,
+        precisions_cholesky=factors,
+        X=X,
+    )
+
+
+def _matrix_gradients(
+    count: Any, first: Float64Array, second: Float64Array, P: Float64Array
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Gradients in means, covariances and factors, for a stack of matrices or a single one."""
+    P_T = P.swapaxes(-1, -2)
+    count = np.asarray(count)[..., np.newaxis]
+    scatter_P = second @ P
+    whitened = P_T @ scatter_P  # of expectation N I where the covariance fits
+    diagonal = np.arange(P.shape[-1])
+    whitened[..., diagonal, diagonal] -= count
+    covariances = 0.25 * (P @ whitened @ P_T)
+    covariances = covariances + covariances.swapaxes(-1, -2)  # symmetric to the last bit
+    factors = -np.triu(scatter_P)
+    factors[..., diagonal, diagonal] += count / P[..., diagonal, diagonal]
+    if P.ndim == 2:
+        return first @ P @ P_T, covariances, factors
+    return (first[:, np.newaxis] @ P @ P_T)[:, 0], covariances, factors
+
+
+def _density_ratio(
+    source: RowSource,
+    params: KernelParams,
+    k: int,
+    log_evidence: FloatArray,
+    sample_weight: Float64Array | None,
+) -> float:
+    """Return ``sum_n w_n p(x_n | k) / p(x_n)``; a row of evidence zero has gradient zero."""
+    P = params.precision_cholesky
+    alone = kernel_params(
+        params.covariance_type,
+        np.ones(1),
+        params.means[k : k + 1],
+        P if params.covariance_type == "tied" else P[k : k + 1],
+    )
+    log_density = np.empty(source.n_samples, source.dtype)
+    run_pass(source, alone, Request(), outputs=RowOutputs(log_evidence=log_density))
+    counts = log_evidence > -np.inf
+    if sample_weight is not None:
+        counts &= sample_weight > 0.0
+    with np.errstate(over="ignore"):  # a ratio beyond the largest number is infinite
+        ratio = np.exp(log_density[counts].astype(np.float64) - log_evidence[counts])
+    return float(ratio.sum() if sample_weight is None else ratio @ sample_weight[counts])
+
+
+def log_evidence_of_rows(
+    source: RowSource, params: KernelParams, *, wrt_x: bool = False
+) -> tuple[FloatArray, FloatArray | None]:
+    """Log evidence of each row and, on request, its gradient in the row.
+
+    Parameters
+    ----------
+    source : RowSource
+    params : KernelParams
+    wrt_x : bool, default=False
+
+    Returns
+    -------
+    log_evidence : ndarray of shape (n_samples,), dtype of the rows
+    gradient : ndarray of shape (n_samples, n_features), dtype of the rows, or None
+        ``sum_k q_nk Lambda_k (mu_k - x_n)``.
+    """
+    outputs = RowOutputs(
+        log_evidence=np.empty(source.n_samples, source.dtype),
+        gradient=np.empty((source.n_samples, source.n_features), source.dtype) if wrt_x else None,
+    )
+    run_pass(source, params, Request(), outputs=outputs)
+    assert outputs.log_evidence is not None
+    return outputs.log_evidence, outputs.gradient
+
+
+def pull_back(
+    source: RowSource, params: KernelParams, weights: Float64Array, cotangent: Float64Array
+) -> MixtureGradient:
+    """Gradient of ``sum_n c_n log p(x_n)`` in the parameters, for numbers ``c`` of any sign.
+
+    What reverse-mode differentiation asks of :func:`log_evidence_of_rows`. Weights of a pass are
+    not negative, so that rows of either sign have a pass of their own, where there are any.
+
+    Parameters
+    ----------
+    source : RowSource
+    params : KernelParams
+    weights : ndarray of shape (n_components,), float64
+    cotangent : ndarray of shape (n_samples,), float64
+        One that is not finite makes every gradient NaN.
+
+    Returns
+    -------
+    MixtureGradient
+        Without the gradient in the rows.
+    """
+    if not np.all(np.isfinite(cotangent)):
+        return _filled(params, np.nan)
+    total = _filled(params, 0.0)
+    for sign in (1.0, -1.0):
+        part = np.maximum(sign * cotangent, 0.0)
+        if not part.any():
+            continue
+        _, gradient = log_evidence_and_grad(source, params, weights, sample_weight=part)
+        for field in fields(total):
+            sums = getattr(total, field.name)
+            if sums is not None:
+                sums += sign * getattr(gradient, field.name)
+    return total
+
+
+def _filled(params: KernelParams, value: float) -> MixtureGradient:
+    shapes = (
+        params.offset.shape,
+        params.offset.shape,
+        params.means.shape,
+        params.precision_cholesky.shape,
+        params.precision_cholesky.shape,
+    )
+    return MixtureGradient(*(np.full(shape, value) for shape in shapes))

@@ -1,0 +1,193 @@
+"""The functions for PyTorch: values, gradients, and what they refuse."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import vbfast
+from vbfast.engine.contract import COVARIANCE_TYPES
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install vbfast[torch]")
+bridge = pytest.importorskip("vbfast.torch")
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Threads of torch's that wait for each other cost more than these small tensors."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def tensor(array, requires_grad=True):
+    return torch.tensor(array, requires_grad=requires_grad)
+
+
+@pytest.fixture
+def mixture(rng):
+    """A function that makes rows and parameters."""
+
+    def make(covariance_type, n_rows=6, K=3, D=2):
+        def factor():
+            return np.triu(rng.normal(size=(D, D)), 1) + np.diag(rng.uniform(0.7, 1.5, D))
+
+        P = {
+            "full": lambda: np.array([factor() for _ in range(K)]),
+            "tied": factor,
+            "diag": lambda: rng.uniform(0.7, 1.5, (K, D)),
+            "spherical": lambda: rng.uniform(0.7, 1.5, K),
+        }[covariance_type]()
+        return rng.normal(size=(n_rows, D)), rng.normal(size=K), rng.normal(size=(K, D)), P
+
+    return make
+
+
+@pytest.mark.parametrize("dim", [0, 1, -1])
+@pytest.mark.parametrize("keepdim", [False, True])
+def test_logsumexp(rng, dim, keepdim):
+    values = rng.normal(size=(4, 5, 3))
+    ours, theirs = tensor(values), tensor(values)
+    result = bridge.logsumexp(ours, dim, keepdim)
+    expected = torch.logsumexp(theirs, dim, keepdim)
+    torch.testing.assert_close(result, expected)
+    cotangent = torch.randn(expected.shape, dtype=torch.float64)
+    result.backward(cotangent)
+    expected.backward(cotangent)
+    torch.testing.assert_close(ours.grad, theirs.grad)
+    assert torch.autograd.gradcheck(lambda a: bridge.logsumexp(a, dim, keepdim), tensor(values))
+
+
+def test_logsumexp_of_transposed_and_single_precision_tensors(rng):
+    values = torch.tensor(rng.normal(size=(5, 4)).astype(np.float32)).T.requires_grad_()
+    result = bridge.logsumexp(values)
+    assert result.dtype == torch.float32
+    result.sum().backward()
+    torch.testing.assert_close(values.grad, torch.softmax(values.detach(), -1))
+
+
+def test_a_row_of_nothing_has_gradient_zero():
+    values = torch.tensor([[-torch.inf, -torch.inf], [0.0, -torch.inf]], requires_grad=True)
+    result = bridge.logsumexp(values)
+    assert result.tolist() == [-torch.inf, 0.0]
+    result.sum().backward()
+    assert values.grad.tolist() == [[0.0, 0.0], [1.0, 0.0]]
+
+
+def test_elbo(rng):
+    log_joint, q_logits = tensor(rng.normal(size=(2, 4, 5))), tensor(rng.normal(size=(2, 4, 5)))
+    log_q = torch.log_softmax(q_logits, -1)
+    torch.testing.assert_close(
+        bridge.elbo(log_joint, q_logits), (log_q.exp() * (log_joint - log_q)).sum(-1)
+    )
+    assert torch.autograd.gradcheck(bridge.elbo, (log_joint, q_logits))
+
+
+def test_elbo_at_the_posterior_is_the_evidence(rng):
+    log_joint = tensor(rng.normal(size=(4, 5)))
+    bound = bridge.elbo(log_joint, log_joint.detach())
+    torch.testing.assert_close(bound, bridge.logsumexp(log_joint))
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_mixture_log_evidence(mixture, covariance_type):
+    x, logits, means, P = mixture(covariance_type)
+    arguments = [tensor(array) for array in (x, logits, means, P)]
+    if covariance_type in ("full", "tied"):  # what is below the diagonal is not read
+        with torch.no_grad():
+            arguments[3] += torch.tril(torch.ones_like(arguments[3]), -1)
+    value = bridge.mixture_log_evidence(*arguments, covariance_type)
+
+    estimator = vbfast.GaussianMixture(len(means), covariance_type=covariance_type)
+    estimator.weights_ = np.exp(logits) / np.exp(logits).sum()
+    estimator.means_, estimator.precisions_cholesky_ = means, P
+    estimator.n_features_in_ = means.shape[1]
+    np.testing.assert_allclose(value.detach(), estimator.score_samples(x), rtol=1e-12)
+
+    def function(*inputs):
+        return bridge.mixture_log_evidence(*inputs, covariance_type)
+
+    assert torch.autograd.gradcheck(function, arguments)
+    for only in range(4):  # one at a time: the others' gradients are not made
+        some = [a.detach().requires_grad_(i == only) for i, a in enumerate(arguments)]
+        function(*some).sum().backward()
+        assert [a.grad is not None for a in some] == [i == only for i in range(4)]
+
+
+def test_rows_of_any_leading_shape_and_none(mixture):
+    x, *parameters = mixture("full", n_rows=6)
+    parameters = [tensor(array) for array in parameters]
+    flat = bridge.mixture_log_evidence(tensor(x), *parameters)
+    stacked = bridge.mixture_log_evidence(tensor(x.reshape(2, 3, 2)), *parameters)
+    torch.testing.assert_close(stacked, flat.reshape(2, 3))
+    torch.testing.assert_close(bridge.mixture_log_evidence(tensor(x[0]), *parameters), flat[0])
+    empty = tensor(np.empty((0, 2)))
+    bridge.mixture_log_evidence(empty, *parameters).sum().backward()
+    assert empty.grad.shape == (0, 2)
+    assert not parameters[0].grad.any()
+
+
+def test_second_derivatives_raise(mixture):
+    x, *parameters = (tensor(array) for array in mixture("diag"))
+    functions = [
+        (x, lambda x: bridge.mixture_log_evidence(x, *parameters, "diag")),
+        (x, bridge.logsumexp),
+        (x, lambda x: bridge.elbo(x, x.detach())),
+    ]
+    for argument, function in functions:
+        (gradient,) = torch.autograd.grad(function(argument).sum(), argument, create_graph=True)
+        with pytest.raises(NotImplementedError, match="first derivatives only"):
+            gradient.sum().backward()
+
+
+def test_what_is_refused(mixture):
+    x, logits, means, P = (tensor(array, requires_grad=False) for array in mixture("diag"))
+    function = bridge.mixture_log_evidence
+    with pytest.raises(TypeError, match=r"x must be a torch\.Tensor; got ndarray"):
+        function(x.numpy(), logits, means, P, "diag")
+    with pytest.raises(TypeError, match=r"float32 or float64; got torch\.float16"):
+        bridge.logsumexp(x.half())
+    with pytest.raises(TypeError, match="means must have the dtype of x"):
+        function(x, logits, means.float(), P, "diag")
+    with pytest.raises(ValueError, match="log_joint must be on the CPU; got meta"):
+        bridge.logsumexp(x.to("meta"))
+    with pytest.raises(ValueError, match="q_logits must have the shape of log_joint"):
+        bridge.elbo(x, x[:1])
+    with pytest.raises(ValueError, match="covariance_type must be one of"):
+        function(x, logits, means, P, "diagonal")
+    with pytest.raises(ValueError, match=r"precisions_cholesky must have shape \(3, 2, 2\)"):
+        function(x, logits, means, P)
+    with pytest.raises(ValueError, match=r"x must have shape \(..., 2\)"):
+        function(x[:, :1], logits, means, P, "diag")
+    with pytest.raises(ValueError, match="positive numbers on its diagonal"):
+        function(x, logits, means, -P, "diag")
+    with pytest.raises(ValueError, match="means must be finite"):
+        function(x, logits, means * torch.nan, P, "diag")
+
+
+def test_an_autoencoder_with_a_mixture_prior_trains():
+    generator = torch.Generator().manual_seed(0)
+    centres = 3.0 * torch.randn(4, 6, generator=generator)
+    X = centres[torch.randint(4, (300,), generator=generator)]
+    X = X + 0.3 * torch.randn(300, 6, generator=generator)
+    encoder, decoder = torch.nn.Linear(6, 4), torch.nn.Linear(2, 6)
+    prior = [
+        torch.zeros(4, requires_grad=True),
+        torch.randn(4, 2, generator=generator).requires_grad_(),
+        torch.zeros(4, 2, requires_grad=True),
+    ]
+    optimiser = torch.optim.Adam([*encoder.parameters(), *decoder.parameters(), *prior], lr=0.03)
+    losses = []
+    for _ in range(60):
+        mean, log_scale = encoder(X).chunk(2, dim=1)
+        z = mean + log_scale.exp() * torch.randn(mean.shape, generator=generator)
+        log_prior = bridge.mixture_log_evidence(z, *prior[:2], prior[2].exp(), "diag")
+        log_likelihood = -0.5 * (X - decoder(z)).square().sum(1)
+        loss = -(log_likelihood + log_prior + log_scale.sum(1)).mean()  # + constants
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(loss.item())
+    assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
+    assert all(parameter.grad.abs().max() > 0 for parameter in prior)
