@@ -207,6 +207,11 @@ class MaximumLikelihood:
         del updated
         return sums.log_evidence / sums.total_weight
 
+    def threshold(self, tol: float, total_weight: float) -> float:
+        """Return ``tol``: the bound is per unit of weight."""
+        del total_weight
+        return tol
+
 
 def maximise(
     statistics: Statistics,

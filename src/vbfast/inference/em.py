@@ -44,6 +44,9 @@ class Objective(Protocol[P]):
     def lower_bound(self, sums: PassResult, updated: P) -> float:
         """Return the bound, from a pass's sums and what its statistics led to."""
 
+    def threshold(self, tol: float, total_weight: float) -> float:
+        """Return the change of the bound below which the ascent has converged."""
+
 
 @dataclass(frozen=True)
 class Ascent:
@@ -52,7 +55,7 @@ class Ascent:
     Attributes
     ----------
     tol : float
-        Converged once the bound changes by less.
+        Converged once the bound changes by less than the objective's ``threshold`` for it.
     max_iter : int
     """
 
@@ -98,7 +101,7 @@ def ascend(
     monitor: Monitor | None = None,
     workspace: Any = None,
 ) -> Solution[P]:
-    """Alternate passes and global steps until the bound changes by less than ``ascent.tol``.
+    """Alternate passes and global steps until the bound hardly changes.
 
     Parameters
     ----------
@@ -146,5 +149,5 @@ def ascend(
         bound, before = objective.lower_bound(sums, parameters), bound
         bounds.append(bound)
         monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
-        converged = abs(bound - before) < ascent.tol
+        converged = abs(bound - before) < objective.threshold(ascent.tol, sums.total_weight)
     return Solution(parameters, bounds, converged)
