@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from vbfast.engine.contract import Float64Array, KernelParams, PassResult, Request, Statistics
-from vbfast.engine.engine import run_pass
+from vbfast.engine.dormant import run_pass_of_awake
 from vbfast.engine.rows import RowSource
 from vbfast.inference.monitor import IterationReport, Monitor
 
@@ -134,16 +134,19 @@ def ascend(
     monitor = Monitor() if monitor is None else monitor
     bounds: list[float] = []
     bound = previous_bound
+    lowest = -np.inf
     converged = False
     monitor.ascent_begins()
     while not converged and len(bounds) < ascent.max_iter:
-        sums = run_pass(
+        sums = run_pass_of_awake(
             source,
             parameters.kernel_params(),
             objective.request,
+            lowest_log_evidence=lowest,
             sample_weight=sample_weight,
             workspace=workspace,
         )
+        lowest = sums.lowest_log_evidence
         assert sums.statistics is not None
         parameters = objective.maximise(sums.statistics, parameters)
         bound, before = objective.lower_bound(sums, parameters), bound
