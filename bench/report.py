@@ -16,6 +16,7 @@ import measure
 SCRIPTS = (
     "em_iteration",
     "gradients",
+    "vb_iteration",
     "demo_iteration",
     "initialisation",
     "thread_scaling",

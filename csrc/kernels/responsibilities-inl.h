@@ -10,6 +10,8 @@
 template <class T>
 constexpr T negligible_log = T(-69);
 
+constexpr TileSums no_sums{0, 0, 0, 0, 0, __builtin_inf()};
+
 // First component of largest log-joint, for the rows of a group.
 template <class T>
 void find_labels(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
@@ -54,7 +56,7 @@ inline void softmax_block(T* joint, const Lanes<T>* m, Lanes<T> cutoff, Lanes<T>
 #pragma GCC unroll 8
     for (int i = 0; i < n * RV; ++i) {
         s[i % RV] = s[i % RV] + e[i];
-        if constexpr (entropy) u[i % RV] = fma(e[i], max(d[i], cutoff), u[i % RV]);
+        if constexpr (entropy) u[i % RV] = fma(e[i], max(cutoff, d[i]), u[i % RV]);
         e[i].store(joint + i * W);
     }
 }
@@ -114,13 +116,17 @@ void add_posterior_terms(Tile<T>& tile, std::int64_t g, bool entropy, const T* e
                          const T* expected, const T* inverse_sum) {
     constexpr int G = group_rows<T>;
     const T inf = static_cast<T>(__builtin_inf());
-    TileSums sums{0, 0, 0, 0, 0};  // in registers: through memory each addition waits for the last
+    TileSums sums = no_sums;  // in registers: through memory each addition waits for the last
     for (int i = 0; i < G && g * G + i < tile.n_rows; ++i) {
         const std::int64_t n = g * G + i;
         const double w = row_weight(tile, n);
         if (tile.out_log_evidence) tile.out_log_evidence[n] = evidence[i];
         sums.weight += w;
-        if (w != 0) sums.log_evidence += w * static_cast<double>(evidence[i]);
+        if (w != 0) {
+            const double e = static_cast<double>(evidence[i]);
+            sums.log_evidence += w * e;
+            if (e < sums.lowest_log_evidence) sums.lowest_log_evidence = e;
+        }
         if (!entropy) continue;
         const bool finite = evidence[i] > -inf && evidence[i] < inf;
         T h = finite ? evidence[i] - expected[i] : T(0);
@@ -137,6 +143,8 @@ void add_posterior_terms(Tile<T>& tile, std::int64_t g, bool entropy, const T* e
     }
     tile.sums.weight += sums.weight;
     tile.sums.log_evidence += sums.log_evidence;
+    if (sums.lowest_log_evidence < tile.sums.lowest_log_evidence)
+        tile.sums.lowest_log_evidence = sums.lowest_log_evidence;
     tile.sums.entropy += sums.entropy;
     tile.sums.expected_log_joint += sums.expected_log_joint;
 }
@@ -253,7 +261,7 @@ bool by_label(const Tile<T>& tile) {
 
 template <class T>
 void local_step(const Model<T>& model, Tile<T>& tile) {
-    tile.sums = TileSums{0, 0, 0, 0, 0};
+    tile.sums = no_sums;
     const bool squared_norm = model.nearest || model.moments == Moments::spherical;
     if (!load_features(tile, model.n_features, model.shift, squared_norm)) return;
     if (model.nearest) {

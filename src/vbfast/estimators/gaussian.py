@@ -11,13 +11,12 @@ from vbfast.engine.contract import CovarianceType, Float64Array, FloatArray, Ker
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight
 from vbfast.estimators.base import BaseMixture
-from vbfast.estimators.starts import GivenStart, check_given_start
+from vbfast.estimators.starts import GivenStart, check_given_start, check_resumed_shapes
 from vbfast.estimators.validation import translated_errors
 from vbfast.families import gaussian_gradient
 from vbfast.families.gaussian import (
     GaussianParameters,
     MaximumLikelihood,
-    covariance_shape,
     kernel_params,
     moments,
 )
@@ -167,14 +166,18 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _check_start(self, n_features: int) -> GivenStart:
+    def _check_given(
+        self,
+        rows: RowSource,
+        sample_weight: Float64Array | None,  # noqa: ARG002
+    ) -> GivenStart:
         return check_given_start(
             self.weights_init,
             self.means_init,
             self.precisions_init,
             covariance_type=self.covariance_type,
             n_components=self.n_components,
-            n_features=n_features,
+            n_features=rows.n_features,
         )
 
     def _start(
@@ -213,8 +216,15 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
             )
         return GaussianParameters.from_precisions(self.covariance_type, weights, means, precisions)
 
-    def _resume(self, n_features: int) -> GaussianParameters:
-        parameters = GaussianParameters(
+    def _resume(
+        self,
+        n_features: int,
+        given: GivenStart,  # noqa: ARG002
+    ) -> GaussianParameters:
+        check_resumed_shapes(
+            self.means_, self.covariances_, self.covariance_type, self.n_components, n_features
+        )
+        return GaussianParameters(
             self.covariance_type,
             *(
                 np.ascontiguousarray(values, dtype=np.float64)
@@ -226,18 +236,12 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
                 )
             ),
         )
-        expected = covariance_shape(self.covariance_type, self.n_components, n_features)
-        fitted = (parameters.means.shape, parameters.covariances.shape)
-        if fitted != ((self.n_components, n_features), expected):
-            raise ValueError(
-                "warm_start=True goes on from the last fit, whose means and covariances have the "
-                f"shapes {fitted[0]} and {fitted[1]}; this fit needs "
-                f"{(self.n_components, n_features)} and {expected}. "
-                "Use warm_start=False or clone the estimator."
-            )
-        return parameters
 
-    def _objective(self, dtype: np.dtype[Any]) -> MaximumLikelihood:
+    def _objective(
+        self,
+        given: GivenStart,  # noqa: ARG002
+        dtype: np.dtype[Any],
+    ) -> MaximumLikelihood:
         return MaximumLikelihood(
             self.covariance_type, float(self.reg_covar), float(np.finfo(dtype).eps)
         )

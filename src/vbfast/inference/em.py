@@ -14,7 +14,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from vbfast.engine.contract import Float64Array, KernelParams, PassResult, Request, Statistics
-from vbfast.engine.engine import run_pass
+from vbfast.engine.dormant import run_pass_of_awake
 from vbfast.engine.rows import RowSource
 from vbfast.inference.monitor import IterationReport, Monitor
 
@@ -44,6 +44,9 @@ class Objective(Protocol[P]):
     def lower_bound(self, sums: PassResult, updated: P) -> float:
         """Return the bound, from a pass's sums and what its statistics led to."""
 
+    def threshold(self, tol: float, total_weight: float) -> float:
+        """Return the change of the bound below which the ascent has converged."""
+
 
 @dataclass(frozen=True)
 class Ascent:
@@ -52,7 +55,7 @@ class Ascent:
     Attributes
     ----------
     tol : float
-        Converged once the bound changes by less.
+        Converged once the bound changes by less than the objective's ``threshold`` for it.
     max_iter : int
     """
 
@@ -98,7 +101,7 @@ def ascend(
     monitor: Monitor | None = None,
     workspace: Any = None,
 ) -> Solution[P]:
-    """Alternate passes and global steps until the bound changes by less than ``ascent.tol``.
+    """Alternate passes and global steps until the bound hardly changes.
 
     Parameters
     ----------
@@ -131,20 +134,23 @@ def ascend(
     monitor = Monitor() if monitor is None else monitor
     bounds: list[float] = []
     bound = previous_bound
+    lowest = -np.inf
     converged = False
     monitor.ascent_begins()
     while not converged and len(bounds) < ascent.max_iter:
-        sums = run_pass(
+        sums = run_pass_of_awake(
             source,
             parameters.kernel_params(),
             objective.request,
+            lowest_log_evidence=lowest,
             sample_weight=sample_weight,
             workspace=workspace,
         )
+        lowest = sums.lowest_log_evidence
         assert sums.statistics is not None
         parameters = objective.maximise(sums.statistics, parameters)
         bound, before = objective.lower_bound(sums, parameters), bound
         bounds.append(bound)
         monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
-        converged = abs(bound - before) < ascent.tol
+        converged = abs(bound - before) < objective.threshold(ascent.tol, sums.total_weight)
     return Solution(parameters, bounds, converged)
