@@ -28,6 +28,8 @@ def backend(request):
     """Run the test with each backend."""
     if request.param == "native" and not NATIVE_IS_BUILT:
         pytest.skip("the extension module is not built")
+    if request.param == "numba":
+        pytest.importorskip("numba")
     with config_context(backend=request.param):
         yield request.param
 
