@@ -1,5 +1,4 @@
-"""The E-step contract as numba kernels: for machines without the extension, and for components of
-one's own.
+"""The E-step contract as numba kernels, which components of one's own are compiled into.
 
 - ``compiling``, ``exponential``: how kernels are compiled, and the exponential that vectorises;
 - ``tiles``, ``log_joint``, ``local_step``, ``moments``: the kernels of a pass, in this order;

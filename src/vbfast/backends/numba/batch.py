@@ -18,6 +18,8 @@ class Batch:
 
     Attributes
     ----------
+    capacity : int
+        Groups that there is room for.
     n_rows, n_groups : int
         Rows, and groups of rows, the last of which may not be full.
     tile_rows : int
@@ -29,14 +31,15 @@ class Batch:
     by_label : bool
         Whether a row's mass is on its label; ``joint`` has no responsibilities then.
     memory : object
-        What :meth:`Model.memory` returned.
+        What :meth:`Model.row_memory` returned.
     """
 
     def __init__(self, model: Model, dtype: np.dtype[Any], capacity: int, tile_rows: int) -> None:
         n_groups = -(-capacity // GROUP_ROWS)
+        self.capacity = n_groups
         self.tile_rows = tile_rows
         self.by_label = False
-        self.memory = model.memory(n_groups)
+        self.memory = model.row_memory(n_groups)
         self._joint = np.empty((n_groups, model.n_components, GROUP_ROWS), dtype)
         self._row_max = np.empty((n_groups, GROUP_ROWS), dtype)
         self._scale = np.empty((n_groups, GROUP_ROWS), dtype)
@@ -62,8 +65,11 @@ class Model(Protocol):
     n_pooled: int
     cost: float
 
-    def memory(self, n_groups: int) -> Any:
-        """Return memory that a batch of so many groups needs beyond its own."""
+    def row_memory(self, n_groups: int) -> Any:
+        """Return memory for the rows of a batch of at most so many groups."""
+
+    def moment_memory(self, n_groups: int) -> Any:
+        """Return memory that a thread needs to add up the moments of such batches."""
 
     def load(self, batch: Batch, rows: FloatArray) -> int:
         """Load ``batch.n_rows`` rows; returns the first that is not finite, or -1."""
@@ -72,11 +78,18 @@ class Model(Protocol):
         """Fill the components ``first`` to ``last`` of ``batch.joint``; raise ``row_max``."""
 
     def add_moments(
-        self, batch: Batch, first: int, last: int, sums: Float64Array, pooled: Float64Array
+        self,
+        batch: Batch,
+        memory: Any,
+        first: int,
+        last: int,
+        sums: Float64Array,
+        pooled: Float64Array,
     ) -> None:
         """Add the moments of some components to ``sums`` (n_components, n_moments).
 
-        Those that all components share go to ``pooled`` (n_pooled,), together with component 0.
+        ``memory`` is what :meth:`moment_memory` returned; threads may share the batch. Moments that
+        all components share go to ``pooled`` (n_pooled,), together with component 0.
         """
 
     def statistics(self, sums: Float64Array, pooled: Float64Array) -> Statistics:

@@ -24,7 +24,7 @@ GROUP_ROWS = 32
 # Multiplications between two looks for signals: some ten milliseconds.
 STEP_COST = 5e7
 
-_OPTIONS = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 
 
 def kernel(function: F) -> F:
@@ -39,8 +39,7 @@ def compiled(function: F) -> F:
 
 # Rows come in any strides, aligned or not, writeable or not: for numba each is a type of array of
 # its own, for which a kernel would be compiled once more. An address is one type.
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def load_at(typing_context: Any, address: Any, like: Any) -> Any:  # noqa: ARG001
+def _load_at(typing_context: Any, address: Any, like: Any) -> Any:  # noqa: ARG001
     """Return the number at an address, aligned or not, of the type of ``like``."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -51,8 +50,7 @@ def load_at(typing_context: Any, address: Any, like: Any) -> Any:  # noqa: ARG00
     return like(address, like), generate
 
 
-@intrinsic  # type: ignore[untyped-decorator, unused-ignore]
-def store_at(typing_context: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
+def _store_at(typing_context: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
     """Store a number at an address, aligned or not; returns the number."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -62,3 +60,7 @@ def store_at(typing_context: Any, address: Any, value: Any) -> Any:  # noqa: ARG
         return arguments[1]
 
     return value(address, value), generate
+
+
+load_at: Any = intrinsic(_load_at)
+store_at: Any = intrinsic(_store_at)

@@ -76,6 +76,8 @@ def _exp_float32(x: Any, cutoff: Any) -> Any:
     return _ZERO if x < cutoff else bits.view(np.float32)
 
 
-@overload(exp_nonpositive, inline="never")  # type: ignore[untyped-decorator, unused-ignore]
 def _choose(x: Any, cutoff: Any) -> Any:  # noqa: ARG001
     return _exp_float32 if x == types.float32 else _exp_float64
+
+
+overload(exp_nonpositive)(_choose)

@@ -37,11 +37,15 @@ LARGEST_PANEL = 256
 
 
 @dataclass
-class _Memory:
+class _RowMemory:
     features: FloatArray  # (n_groups, n_features + 2, GROUP_ROWS)
     whitened: FloatArray  # (n_groups, n_features, GROUP_ROWS), tied components only
-    rows: FloatArray  # (n_groups * GROUP_ROWS, n_features), for listed components
     work: FloatArray  # (n_features + 1, GROUP_ROWS)
+
+
+@dataclass
+class _MomentMemory:
+    rows: FloatArray  # (n_groups * GROUP_ROWS, n_features), for listed components
     panel: FloatArray  # (n_groups * GROUP_ROWS, LARGEST_PANEL at most)
     block: FloatArray  # (BLOCK_COMPONENTS, columns of the panel)
     mass: FloatArray  # (n_groups, 1, GROUP_ROWS)
@@ -115,18 +119,27 @@ class GaussianModel:
         self._any_dense = not bool(self._listed.all())
         self._one_dense = np.zeros(1, bool)
 
-    def memory(self, n_groups: int) -> _Memory:
-        """Return memory for a batch."""
-        D, dtype, n_rows = self._n_features, self._dtype, n_groups * GROUP_ROWS
-        columns = 0
-        if self._kind is not None and self._any_dense:
-            fitting = max(16, PANEL_BYTES // (n_rows * dtype.itemsize))
-            columns = min(LARGEST_PANEL, fitting, max(self.n_moments, self.n_pooled))
-        return _Memory(
+    def row_memory(self, n_groups: int) -> _RowMemory:
+        """Return memory for the features."""
+        D, dtype = self._n_features, self._dtype
+        return _RowMemory(
             features=np.empty((n_groups, D + 2, GROUP_ROWS), dtype),
             whitened=np.empty((n_groups if self._whitened else 0, D, GROUP_ROWS), dtype),
-            rows=np.empty((n_rows if self._kind and self._any_listed else 0, D), dtype),
             work=np.empty((D + 1, GROUP_ROWS), dtype),
+        )
+
+    def moment_memory(self, n_groups: int) -> _MomentMemory:
+        """Return memory for a panel, and for rows that are listed."""
+        dtype, n_rows = self._dtype, n_groups * GROUP_ROWS
+        columns = 0
+        if self._any_dense:
+            fitting = max(16, PANEL_BYTES // (n_rows * dtype.itemsize))
+            vector = moments.COLUMN_BYTES // dtype.itemsize
+            wanted = max(self.n_moments, self.n_pooled)
+            wanted += -wanted % vector
+            columns = min(LARGEST_PANEL, fitting - fitting % vector, wanted)
+        return _MomentMemory(
+            rows=np.empty((n_rows if self._any_listed else 0, self._n_features), dtype),
             panel=np.empty((n_rows, columns), dtype),
             block=np.empty((moments.BLOCK_COMPONENTS, columns), dtype),
             mass=np.empty((n_groups if self.n_pooled else 0, 1, GROUP_ROWS), dtype),
@@ -134,7 +147,7 @@ class GaussianModel:
 
     def load(self, batch: Batch, rows: FloatArray) -> int:
         """Load rows, minus the shift."""
-        memory: _Memory = batch.memory
+        memory: _RowMemory = batch.memory
         bad = tiles.load_features(
             *tiles.row_layout(rows), batch.n_rows, self._shift, memory.features
         )
@@ -145,7 +158,7 @@ class GaussianModel:
 
     def log_joint(self, batch: Batch, first: int, last: int) -> None:
         """Evaluate the log-joint."""
-        memory: _Memory = batch.memory
+        memory: _RowMemory = batch.memory
         n_groups = batch.n_groups
         features = memory.features[:n_groups]
         out = (batch.joint, batch.row_max, first, last)
@@ -171,33 +184,40 @@ class GaussianModel:
             )
 
     def add_moments(
-        self, batch: Batch, first: int, last: int, sums: Float64Array, pooled: Float64Array
+        self,
+        batch: Batch,
+        memory: _MomentMemory,
+        first: int,
+        last: int,
+        sums: Float64Array,
+        pooled: Float64Array,
     ) -> None:
         """Add moments about the shift, or about their own means for listed components."""
-        memory: _Memory = batch.memory
-        features = memory.features[: batch.n_groups]
+        features = batch.memory.features[: batch.n_groups]
         if self._any_dense:
             products = (self._left, self._right)
-            self._add_dense(batch, batch.joint, products, self._listed, first, last, sums)
+            self._add_dense(batch, memory, batch.joint, products, self._listed, first, last, sums)
             if self.n_pooled and first == 0:
                 mass = memory.mass[: batch.n_groups]
                 moments.total_mass(batch.joint, mass)
                 pairs = (self._pair_left, self._pair_right)
-                self._add_dense(batch, mass, pairs, self._one_dense, 0, 1, pooled[np.newaxis])
+                target = pooled[np.newaxis]
+                self._add_dense(batch, memory, mass, pairs, self._one_dense, 0, 1, target)
         if not self._any_listed:
             return
         tiles.transpose_features(features, memory.rows)
-        target = (*self._second, batch.n_rows, first, last, sums, pooled)
+        to = (*self._second, batch.n_rows, first, last, sums, pooled)
         if batch.by_label:
-            moments.add_labelled(memory.rows, batch.label, batch.scale, self._means, *target)
+            moments.add_labelled(memory.rows, batch.label, batch.scale, self._means, *to)
         else:
             moments.add_listed(
-                memory.rows, batch.joint, batch.scale, self._means, self._listed, *target
+                memory.rows, batch.joint, batch.scale, self._means, self._listed, *to
             )
 
     def _add_dense(
         self,
         batch: Batch,
+        memory: _MomentMemory,
         joint: FloatArray,
         products: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
         listed: npt.NDArray[np.bool_],
@@ -205,8 +225,7 @@ class GaussianModel:
         last: int,
         sums: Float64Array,
     ) -> None:
-        memory: _Memory = batch.memory
-        features = memory.features[: batch.n_groups]
+        features = batch.memory.features[: batch.n_groups]
         columns = memory.panel.shape[1]
         for start in range(0, len(products[0]), columns):
             width = min(columns, len(products[0]) - start)

@@ -20,6 +20,7 @@ from vbfast.backends.numba.compiling import GROUP_ROWS, kernel
 
 __all__ = [
     "BLOCK_COMPONENTS",
+    "COLUMN_BYTES",
     "add_dense",
     "add_labelled",
     "add_listed",
@@ -29,18 +30,26 @@ __all__ = [
 
 BLOCK_COMPONENTS = 16
 
+# The columns of a panel are padded with zeros to a multiple of so many bytes, whole vectors.
+COLUMN_BYTES = 32
+
 
 @kernel
 def fill_panel(
     features: Any, scale: Any, left: Any, right: Any, start: Any, width: Any, panel: Any
 ) -> None:
     """Set column ``f`` to feature ``left`` times feature ``right`` of moment ``start + f``."""
+    columns = COLUMN_BYTES // panel.itemsize
+    padded = (width + columns - 1) // columns * columns
     for g in range(len(features)):
         for f in range(width):
             a, b = left[start + f], right[start + f]
             for i in range(GROUP_ROWS):
                 value = features[g, a, i] * scale[g, i] * features[g, b, i]
                 panel[g * GROUP_ROWS + i, f] = value
+        for f in range(width, padded):
+            for i in range(GROUP_ROWS):
+                panel[g * GROUP_ROWS + i, f] = 0
 
 
 @kernel
@@ -61,11 +70,13 @@ def add_dense(
     ``block`` of shape (BLOCK_COMPONENTS, width or more) is memory to work in.
     """
     n_groups = len(joint)
+    columns = COLUMN_BYTES // panel.itemsize
+    padded = (width + columns - 1) // columns * columns
     for tile in range(0, n_groups, tile_groups):
         for k0 in range(first, last, BLOCK_COMPONENTS):
             k1 = min(k0 + BLOCK_COMPONENTS, last)
             for b in range(k1 - k0):
-                for f in range(width):
+                for f in range(padded):
                     block[b, f] = 0
             for g in range(tile, min(tile + tile_groups, n_groups)):
                 for i in range(0, GROUP_ROWS, 8):
@@ -86,7 +97,7 @@ def add_dense(
                         if listed[k] or (r0 + r1) + (r2 + r3) + (r4 + r5) + (r6 + r7) == 0:
                             continue
                         b = k - k0
-                        for f in range(width):
+                        for f in range(padded):
                             block[b, f] += (
                                 (r0 * panel[n, f] + r1 * panel[n + 1, f])
                                 + (r2 * panel[n + 2, f] + r3 * panel[n + 3, f])

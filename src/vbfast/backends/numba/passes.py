@@ -67,6 +67,7 @@ class NumbaPass:
         self._batch_rows = min(tiles, -(-longest // plan.tile_rows)) * plan.tile_rows
         self._step = _whole_blocks(STEP_COST / (self._batch_rows * model.cost))
         self._batches: dict[int, Batch] = {}
+        self._moment_memory: dict[int, Any] = {}
 
     def run(self, blocks: Sequence[RowBlock], num_threads: int) -> None:
         """Process blocks of distinct partitions, in parallel."""
@@ -85,9 +86,7 @@ class NumbaPass:
         """Return the memory of a thread, or of a tile of a wave."""
         if number not in self._batches:
             plan = self._plan
-            self._batches[number] = Batch(
-                self._model, plan.dtype, self._batch_rows, plan.tile_rows
-            )
+            self._batches[number] = Batch(self._model, plan.dtype, self._batch_rows, plan.tile_rows)
         return self._batches[number]
 
     def _partition_task(self, block: RowBlock, bad: list[int]) -> Task:
@@ -100,7 +99,8 @@ class NumbaPass:
                 if row >= 0:
                     bad.append(row)
                     return
-                yield from self._summary_step(batch, range(self._model.n_components), sums, pooled)
+                everything = range(self._model.n_components)
+                yield from self._summary_step(batch, worker, everything, sums, pooled)
 
         return task
 
@@ -156,9 +156,9 @@ class NumbaPass:
         sums: Float64Array,
         pooled: Float64Array,
     ) -> Task:
-        def task(worker: int) -> Iterator[None]:  # noqa: ARG001
+        def task(worker: int) -> Iterator[None]:
             for batch in batches:
-                yield from self._summary_step(batch, components, sums, pooled)
+                yield from self._summary_step(batch, worker, components, sums, pooled)
 
         return task
 
@@ -235,13 +235,21 @@ class NumbaPass:
         )
 
     def _summary_step(
-        self, batch: Batch, components: range, sums: Float64Array, pooled: Float64Array
+        self,
+        batch: Batch,
+        worker: int,
+        components: range,
+        sums: Float64Array,
+        pooled: Float64Array,
     ) -> Iterator[None]:
         if self._request.statistics is None:
             return
+        if worker not in self._moment_memory:
+            self._moment_memory[worker] = self._model.moment_memory(batch.capacity)
+        memory = self._moment_memory[worker]
         for first in range(components.start, components.stop, self._step):
             last = min(first + self._step, components.stop)
-            self._model.add_moments(batch, first, last, sums, pooled)
+            self._model.add_moments(batch, memory, first, last, sums, pooled)
             yield
 
     def finish(self) -> PassResult:
@@ -264,7 +272,7 @@ class NumbaPass:
 
 
 def _merged(partitions: Float64Array) -> Float64Array:
-    total = partitions[0]
+    total: Float64Array = partitions[0]
     for partition in partitions[1:]:
         total += partition
     return total

@@ -102,9 +102,7 @@ class NumbaSeedingPass:
             for start in range(0, len(block.rows), self._batch_rows):
                 n_rows = min(self._batch_rows, len(block.rows) - start)
                 rows = slice(start, start + n_rows)
-                row = load_features(
-                    *row_layout(block.rows[rows]), n_rows, self._shift, features
-                )
+                row = load_features(*row_layout(block.rows[rows]), n_rows, self._shift, features)
                 if row >= 0:
                     bad.append(block.start + start + int(row))
                     return
