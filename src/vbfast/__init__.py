@@ -10,8 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vbfast import families
     from vbfast.engine.config import config_context, get_num_threads, set_num_threads
-    from vbfast.estimators import GaussianMixture
+    from vbfast.estimators import GaussianMixture, Mixture
     from vbfast.info import show_config
     from vbfast.ops import (
         ElboGradient,
@@ -31,11 +32,13 @@ __all__ = [
     "ElboGradient",
     "ElboTerms",
     "GaussianMixture",
+    "Mixture",
     "__version__",
     "config_context",
     "elbo",
     "elbo_and_grad",
     "entropy",
+    "families",
     "get_num_threads",
     "kl_divergence",
     "log_softmax",
@@ -56,6 +59,7 @@ _HOMES = {
     "softmax": "vbfast.ops",
     "ElboTerms": "vbfast.results",
     "GaussianMixture": "vbfast.estimators",
+    "Mixture": "vbfast.estimators",
     "config_context": "vbfast.engine.config",
     "get_num_threads": "vbfast.engine.config",
     "set_num_threads": "vbfast.engine.config",
@@ -63,7 +67,12 @@ _HOMES = {
 }
 
 
+_SUBMODULES = ("families",)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"vbfast.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from vbfast.estimators.gaussian import GaussianMixture
+from vbfast.estimators.mixture import Mixture
 
-__all__ = ["GaussianMixture"]
+__all__ = ["GaussianMixture", "Mixture"]

@@ -16,9 +16,10 @@ from typing import Any
 
 from vbfast.engine.contract import (
     Backend,
+    CustomParams,
     Float64Array,
-    KernelParams,
     Pass,
+    PassParams,
     Request,
     RowOutputs,
     SeedingPass,
@@ -49,17 +50,23 @@ class NumbaBackend:
 
     def begin(
         self,
-        params: KernelParams,
+        params: PassParams,
         request: Request,
         plan: Plan,
         outputs: RowOutputs | None = None,
         workspace: Any = None,  # noqa: ARG002
     ) -> Pass:
         """Start a pass."""
+        from vbfast.backends.numba.batch import Model
+        from vbfast.backends.numba.custom import CustomModel
         from vbfast.backends.numba.gaussian import GaussianModel
         from vbfast.backends.numba.passes import NumbaPass
 
-        model = GaussianModel(params, request, plan.dtype)
+        model: Model
+        if isinstance(params, CustomParams):
+            model = CustomModel(params, plan.dtype)
+        else:
+            model = GaussianModel(params, request, plan.dtype)
         return NumbaPass(model, request, plan, outputs or RowOutputs())
 
     def begin_seeding(self, candidates: Float64Array, plan: Plan) -> SeedingPass:
