@@ -13,7 +13,7 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import numpy as np
@@ -24,7 +24,7 @@ from vbfast.families.gaussian import EMPTY_COMPONENT
 __all__ = ["Custom", "CustomLikelihood", "CustomParameters"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Custom:
     """A family of component densities, for :class:`vbfast.Mixture`.
 
@@ -118,6 +118,15 @@ class Custom:
                 raise TypeError(f"{name} must be callable; got {function!r}")
         for name in ("log_density", "sufficient_statistics"):
             object.__setattr__(self, name, _compiled(getattr(self, name)))
+
+    def __repr__(self) -> str:
+        functions = {field.name: getattr(self, field.name) for field in fields(self)}
+        named = (
+            f"{name}={getattr(value, '__name__', value)}"
+            for name, value in functions.items()
+            if value is not None
+        )
+        return f"Custom({', '.join(named)})"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return the family itself, which never changes: a copy would be compiled once more."""
