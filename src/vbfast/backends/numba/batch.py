@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.backends.numba.compiling import GROUP_ROWS
+from vbfast.backends.numba.compiling import group_size
 from vbfast.engine.contract import Float64Array, FloatArray, Statistics
 
 __all__ = ["Batch", "Model"]
@@ -19,13 +19,13 @@ class Batch:
     Attributes
     ----------
     capacity : int
-        Groups that there is room for.
+        Groups that there is room for, of :func:`group_size` rows each.
     n_rows, n_groups : int
         Rows, and groups of rows, the last of which may not be full.
     tile_rows : int
-    joint : ndarray of shape (n_groups, n_components, GROUP_ROWS)
+    joint : ndarray of shape (n_groups, n_components, group)
         Log-joint, then responsibilities.
-    row_max, scale : ndarray of shape (n_groups, GROUP_ROWS)
+    row_max, scale : ndarray of shape (n_groups, group)
         Largest log-joint of each row; what its responsibilities are multiplied by.
     label : ndarray of shape (n_rows,), int64
     by_label : bool
@@ -35,21 +35,22 @@ class Batch:
     """
 
     def __init__(self, model: Model, dtype: np.dtype[Any], capacity: int, tile_rows: int) -> None:
-        n_groups = -(-capacity // GROUP_ROWS)
+        self._group = group_size(dtype)
+        n_groups = -(-capacity // self._group)
         self.capacity = n_groups
         self.tile_rows = tile_rows
         self.by_label = False
         self.memory = model.row_memory(n_groups)
-        self._joint = np.empty((n_groups, model.n_components, GROUP_ROWS), dtype)
-        self._row_max = np.empty((n_groups, GROUP_ROWS), dtype)
-        self._scale = np.empty((n_groups, GROUP_ROWS), dtype)
-        self._label = np.empty(n_groups * GROUP_ROWS, np.int64)
+        self._joint = np.empty((n_groups, model.n_components, self._group), dtype)
+        self._row_max = np.empty((n_groups, self._group), dtype)
+        self._scale = np.empty((n_groups, self._group), dtype)
+        self._label = np.empty(n_groups * self._group, np.int64)
         self.take(capacity)
 
     def take(self, n_rows: int) -> None:
         """Cut the arrays to so many rows."""
         self.n_rows = n_rows
-        self.n_groups = -(-n_rows // GROUP_ROWS)
+        self.n_groups = -(-n_rows // self._group)
         self.joint: FloatArray = self._joint[: self.n_groups]
         self.row_max: FloatArray = self._row_max[: self.n_groups]
         self.scale: FloatArray = self._scale[: self.n_groups]

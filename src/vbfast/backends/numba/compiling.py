@@ -2,7 +2,9 @@
 
 Fused multiply-adds are all that ``fastmath`` allows: reassociation, or assuming that no number is
 infinite or NaN, would break the numerical contract. Kernels hold no lock of the interpreter, are
-compiled when they are first called, and are kept on disk.
+compiled when they are first called, and are kept on disk, in ``__pycache__``. numba compiles a
+kernel anew when its own file has changed, not when one that it calls has: after a change of this
+file or of the exponential, delete what is kept.
 """
 
 from __future__ import annotations
@@ -10,21 +12,45 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import numpy as np
 from numba import njit
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
-__all__ = ["GROUP_ROWS", "STEP_COST", "compiled", "kernel", "load_at", "store_at"]
+from vbfast.engine.plan import TILE_LANE_BYTES
+
+__all__ = ["STEP_COST", "compiled", "group_rows", "group_size", "kernel", "load_at", "store_at"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-# Rows that are processed together in lanes: loops over so many, a constant, become vector code. It
-# divides the number of rows of every tile (vbfast.engine.plan).
-GROUP_ROWS = 32
 
 # Multiplications between two looks for signals: some ten milliseconds.
 STEP_COST = 5e7
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+
+
+def group_size(dtype: np.dtype[Any]) -> int:
+    """Return how many rows are processed together in lanes; it divides the rows of every tile."""
+    return TILE_LANE_BYTES // dtype.itemsize
+
+
+def group_rows(array: Any) -> int:
+    """Return :func:`group_size` of an array's dtype.
+
+    Compiled code has it as a constant, for which loops over so many rows become vector code.
+    """
+    return group_size(array.dtype)
+
+
+def _choose_group_rows(array: Any) -> Any:
+    rows = TILE_LANE_BYTES // (array.dtype.bitwidth // 8)
+
+    def constant(array: Any) -> Any:  # noqa: ARG001
+        return rows
+
+    return constant
+
+
+overload(group_rows)(_choose_group_rows)
 
 
 def kernel(function: F) -> F:

@@ -15,7 +15,7 @@ import numpy as np
 
 from vbfast.backends.numba import moments, tiles
 from vbfast.backends.numba.batch import Batch
-from vbfast.backends.numba.compiling import GROUP_ROWS, compiled, kernel
+from vbfast.backends.numba.compiling import compiled, group_rows, group_size, kernel
 from vbfast.engine.contract import CustomParams, Float64Array, FloatArray, Statistics
 
 __all__ = ["CustomModel"]
@@ -39,16 +39,17 @@ def _log_joint_kernel(log_density: Callable[..., Any]) -> Callable[..., int]:
         first: Any,
         last: Any,
     ) -> Any:
+        group = group_rows(joint)
         bad = -1
         for g in range(len(joint)):
             for k in range(first, last):
                 possible = offset[k] > -np.inf
-                for i in range(GROUP_ROWS):
+                for i in range(group):
                     value = offset[k]
                     if possible and len(theta) > 0:
-                        value += log_density(rows[g * GROUP_ROWS + i], theta[k])
-                    if np.isnan(value) and (bad < 0 or g * GROUP_ROWS + i < bad):
-                        bad = min(g * GROUP_ROWS + i, n_rows - 1)
+                        value += log_density(rows[g * group + i], theta[k])
+                    if np.isnan(value) and (bad < 0 or g * group + i < bad):
+                        bad = min(g * group + i, n_rows - 1)
                     joint[g, k, i] = value
                     row_max[g, i] = max(row_max[g, i], joint[g, k, i])
         return bad
@@ -62,8 +63,9 @@ def _panel_kernel(sufficient_statistics: Callable[..., Any]) -> Callable[..., No
 
     @compiled
     def fill(rows: Any, scale: Any, n_statistics: Any, panel: Any) -> None:
+        group = group_rows(scale)
         for n in range(scale.size):
-            r = np.float64(scale[n // GROUP_ROWS, n % GROUP_ROWS])
+            r = np.float64(scale[n // group, n % group])
             panel[n] = 0
             if r == 0:
                 continue  # a row that counts nowhere may have statistics that are not finite
@@ -78,16 +80,17 @@ def _panel_kernel(sufficient_statistics: Callable[..., Any]) -> Callable[..., No
 
 @kernel
 def _fill_one_hot(label: Any, first: Any, last: Any, joint: Any) -> None:
+    group = group_rows(joint)
     for g in range(len(joint)):
         for k in range(first, last):
-            for i in range(GROUP_ROWS):
-                n = g * GROUP_ROWS + i
+            for i in range(group):
+                n = g * group + i
                 joint[g, k, i] = 1 if n < len(label) and label[n] == k else 0
 
 
 @dataclass
 class _MomentMemory:
-    panel: Float64Array  # (n_groups * GROUP_ROWS, padded 1 + n_statistics)
+    panel: Float64Array  # (n_groups * group, padded 1 + n_statistics)
     block: Float64Array  # (BLOCK_COMPONENTS, columns of the panel)
 
 
@@ -102,6 +105,7 @@ class CustomModel:
         self.cost = FUNCTION_COST * params.row_length
         self._params = params
         self._dtype = dtype
+        self._group = group_size(dtype)
         self._fill_joint = _log_joint_kernel(params.log_density)
         self._fill_panel = _panel_kernel(params.sufficient_statistics)
         self._listed = np.zeros(self.n_components, bool)
@@ -109,13 +113,13 @@ class CustomModel:
 
     def row_memory(self, n_groups: int) -> FloatArray:
         """Return memory for the rows."""
-        return np.empty((n_groups * GROUP_ROWS, self._params.n_features), self._dtype)
+        return np.empty((n_groups * self._group, self._params.n_features), self._dtype)
 
     def moment_memory(self, n_groups: int) -> _MomentMemory:
         """Return memory for a panel of statistics."""
         columns = self.n_moments + -self.n_moments % (moments.COLUMN_BYTES // 8)
         return _MomentMemory(
-            np.empty((n_groups * GROUP_ROWS, columns)),
+            np.empty((n_groups * self._group, columns)),
             np.empty((moments.BLOCK_COMPONENTS, columns)),
         )
 
@@ -165,7 +169,7 @@ class CustomModel:
             memory.panel,
             self.n_moments,
             self._listed,
-            batch.tile_rows // GROUP_ROWS,
+            batch.tile_rows // self._group,
             first,
             last,
             0,

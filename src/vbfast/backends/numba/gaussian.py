@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from vbfast.backends.numba import log_joint, moments, tiles
 from vbfast.backends.numba.batch import Batch
-from vbfast.backends.numba.compiling import GROUP_ROWS
+from vbfast.backends.numba.compiling import group_size
 from vbfast.engine.contract import (
     Float64Array,
     FloatArray,
@@ -38,17 +38,17 @@ LARGEST_PANEL = 256
 
 @dataclass
 class _RowMemory:
-    features: FloatArray  # (n_groups, n_features + 2, GROUP_ROWS)
-    whitened: FloatArray  # (n_groups, n_features, GROUP_ROWS), tied components only
-    work: FloatArray  # (n_features + 1, GROUP_ROWS)
+    features: FloatArray  # (n_groups, n_features + 2, group)
+    whitened: FloatArray  # (n_groups, n_features, group), tied components only
+    work: FloatArray  # (n_features + 1, group)
 
 
 @dataclass
 class _MomentMemory:
-    rows: FloatArray  # (n_groups * GROUP_ROWS, n_features), for listed components
-    panel: FloatArray  # (n_groups * GROUP_ROWS, LARGEST_PANEL at most)
+    rows: FloatArray  # (n_groups * group, n_features), for listed components
+    panel: FloatArray  # (n_groups * group, LARGEST_PANEL at most)
     block: FloatArray  # (BLOCK_COMPONENTS, columns of the panel)
-    mass: FloatArray  # (n_groups, 1, GROUP_ROWS)
+    mass: FloatArray  # (n_groups, 1, group)
 
 
 class GaussianModel:
@@ -68,6 +68,7 @@ class GaussianModel:
         self.n_components = K
         self._n_features = D
         self._dtype = dtype
+        self._group = group_size(dtype)
         self._params = params
         self._kind = request.statistics
         self._lay_out(params, dtype)
@@ -123,14 +124,14 @@ class GaussianModel:
         """Return memory for the features."""
         D, dtype = self._n_features, self._dtype
         return _RowMemory(
-            features=np.empty((n_groups, D + 2, GROUP_ROWS), dtype),
-            whitened=np.empty((n_groups if self._whitened else 0, D, GROUP_ROWS), dtype),
-            work=np.empty((D + 1, GROUP_ROWS), dtype),
+            features=np.empty((n_groups, D + 2, self._group), dtype),
+            whitened=np.empty((n_groups if self._whitened else 0, D, self._group), dtype),
+            work=np.empty((D + 1, self._group), dtype),
         )
 
     def moment_memory(self, n_groups: int) -> _MomentMemory:
         """Return memory for a panel, and for rows that are listed."""
-        dtype, n_rows = self._dtype, n_groups * GROUP_ROWS
+        dtype, n_rows = self._dtype, n_groups * self._group
         columns = 0
         if self._any_dense:
             fitting = max(16, PANEL_BYTES // (n_rows * dtype.itemsize))
@@ -142,7 +143,7 @@ class GaussianModel:
             rows=np.empty((n_rows if self._any_listed else 0, self._n_features), dtype),
             panel=np.empty((n_rows, columns), dtype),
             block=np.empty((moments.BLOCK_COMPONENTS, columns), dtype),
-            mass=np.empty((n_groups if self.n_pooled else 0, 1, GROUP_ROWS), dtype),
+            mass=np.empty((n_groups if self.n_pooled else 0, 1, self._group), dtype),
         )
 
     def load(self, batch: Batch, rows: FloatArray) -> int:
@@ -235,7 +236,7 @@ class GaussianModel:
                 memory.panel,
                 width,
                 listed,
-                batch.tile_rows // GROUP_ROWS,
+                batch.tile_rows // self._group,
                 first,
                 last,
                 start,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.compiling import GROUP_ROWS, kernel
+from vbfast.backends.numba.compiling import group_rows, kernel
 from vbfast.backends.numba.exponential import exp_nonpositive
 
 __all__ = ["NEGLIGIBLE_EXPONENT", "find_labels", "general_rows", "posterior_rows"]
@@ -26,18 +26,19 @@ NEGLIGIBLE_EXPONENT = -69.0
 @kernel
 def find_labels(joint: Any, row_max: Any, n_rows: Any, label: Any) -> None:
     """Set ``label`` to the first component of largest log-joint."""
+    group = group_rows(joint)
     n_groups, n_components, _ = joint.shape
     for g in range(n_groups):
-        for i in range(GROUP_ROWS):
-            if g * GROUP_ROWS + i < n_rows:
-                label[g * GROUP_ROWS + i] = 0
+        for i in range(group):
+            if g * group + i < n_rows:
+                label[g * group + i] = 0
         for k in range(n_components - 1, 0, -1):
-            for i in range(GROUP_ROWS):
-                if joint[g, k, i] == row_max[g, i] and g * GROUP_ROWS + i < n_rows:
-                    label[g * GROUP_ROWS + i] = k
-        for i in range(GROUP_ROWS):
-            if joint[g, 0, i] == row_max[g, i] and g * GROUP_ROWS + i < n_rows:
-                label[g * GROUP_ROWS + i] = 0
+            for i in range(group):
+                if joint[g, k, i] == row_max[g, i] and g * group + i < n_rows:
+                    label[g * group + i] = k
+        for i in range(group):
+            if joint[g, 0, i] == row_max[g, i] and g * group + i < n_rows:
+                label[g * group + i] = 0
 
 
 @kernel
@@ -53,9 +54,10 @@ def _softmax(
 
     ``total`` becomes the sum of ``e``; ``moment`` that of ``e (l - m)``.
     """
+    group = group_rows(joint)
     zero = cutoff - cutoff
     shift = row_max[g].copy()
-    for i in range(GROUP_ROWS):
+    for i in range(group):
         if shift[i] == np.inf:  # components at +inf share the row's mass
             for k in range(joint.shape[1]):
                 joint[g, k, i] = zero if joint[g, k, i] == np.inf else -np.inf
@@ -65,14 +67,14 @@ def _softmax(
         moment[i] = zero
     for k in range(joint.shape[1]):
         if moment_wanted:
-            for i in range(GROUP_ROWS):
+            for i in range(group):
                 difference = joint[g, k, i] - shift[i]
                 e = exp_nonpositive(difference, cutoff)
                 moment[i] += e * (cutoff if difference < cutoff else difference)
                 total[i] += e
                 joint[g, k, i] = e
         else:
-            for i in range(GROUP_ROWS):
+            for i in range(group):
                 e = exp_nonpositive(joint[g, k, i] - shift[i], cutoff)
                 total[i] += e
                 joint[g, k, i] = e
@@ -95,14 +97,15 @@ def posterior_rows(
     sums: Any,
 ) -> None:
     """Treat rows whose responsibilities are the posterior, ``softmax(l)``."""
+    group = group_rows(joint)
     zero = cutoff - cutoff
     total = np.empty_like(row_max[0])
     moment = np.empty_like(row_max[0])
     tile = np.zeros(5)
     for g in range(len(joint)):
         _softmax(joint, row_max, g, cutoff, entropy_wanted, total, moment)
-        for i in range(GROUP_ROWS):
-            n = g * GROUP_ROWS + i
+        for i in range(group):
+            n = g * group + i
             if n >= n_rows:
                 scale[g, i] = zero
                 continue
@@ -178,12 +181,13 @@ def general_rows(
     They are those of ``given``, or where that is of length zero all mass is on ``label``; -1 is
     none. Afterwards ``joint`` has the given ones, and is undefined for labels.
     """
+    group = group_rows(joint)
     n_groups, n_components, _ = joint.shape
     by_label = len(given) == 0
     tile = np.zeros(5)
     for g in range(n_groups):
-        for i in range(GROUP_ROWS):
-            n = g * GROUP_ROWS + i
+        for i in range(group):
+            n = g * group + i
             if n >= n_rows:
                 scale[g, i] = 0
                 if not by_label:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vbfast.backends.numba.compiling import GROUP_ROWS, kernel
+from vbfast.backends.numba.compiling import group_rows, kernel
 
 __all__ = [
     "BLOCK_COMPONENTS",
@@ -39,17 +39,18 @@ def fill_panel(
     features: Any, scale: Any, left: Any, right: Any, start: Any, width: Any, panel: Any
 ) -> None:
     """Set column ``f`` to feature ``left`` times feature ``right`` of moment ``start + f``."""
+    group = group_rows(features)
     columns = COLUMN_BYTES // panel.itemsize
     padded = (width + columns - 1) // columns * columns
     for g in range(len(features)):
         for f in range(width):
             a, b = left[start + f], right[start + f]
-            for i in range(GROUP_ROWS):
+            for i in range(group):
                 value = features[g, a, i] * scale[g, i] * features[g, b, i]
-                panel[g * GROUP_ROWS + i, f] = value
+                panel[g * group + i, f] = value
         for f in range(width, padded):
-            for i in range(GROUP_ROWS):
-                panel[g * GROUP_ROWS + i, f] = 0
+            for i in range(group):
+                panel[g * group + i, f] = 0
 
 
 @kernel
@@ -69,6 +70,7 @@ def add_dense(
 
     ``block`` of shape (BLOCK_COMPONENTS, width or more) is memory to work in.
     """
+    group = group_rows(joint)
     n_groups = len(joint)
     columns = COLUMN_BYTES // panel.itemsize
     padded = (width + columns - 1) // columns * columns
@@ -79,8 +81,8 @@ def add_dense(
                 for f in range(padded):
                     block[b, f] = 0
             for g in range(tile, min(tile + tile_groups, n_groups)):
-                for i in range(0, GROUP_ROWS, 8):
-                    n = g * GROUP_ROWS + i
+                for i in range(0, group, 8):
+                    n = g * group + i
                     for k in range(k0, k1):
                         r0, r1, r2, r3 = (
                             joint[g, k, i],
@@ -112,12 +114,13 @@ def add_dense(
 
 @kernel
 def total_mass(joint: Any, mass: Any) -> None:
-    """Set ``mass`` of shape (n_groups, 1, GROUP_ROWS) to the sums over components."""
+    """Set ``mass`` of shape (n_groups, 1, group) to the sums over components."""
+    group = group_rows(joint)
     for g in range(len(joint)):
-        for i in range(GROUP_ROWS):
+        for i in range(group):
             mass[g, 0, i] = 0
         for k in range(joint.shape[1]):
-            for i in range(GROUP_ROWS):
+            for i in range(group):
                 mass[g, 0, i] += joint[g, k, i]
 
 
@@ -165,13 +168,14 @@ def add_listed(
     Second moments, ``n_second`` of them, are those of ``outer`` products or squares; they go to
     ``pooled``, unless that is of length zero.
     """
+    group = group_rows(joint)
     after_first = 1 + means.shape[1]
     for k in range(first, last):
         if not listed[k]:
             continue
         second = pooled if len(pooled) > 0 else sums[k, after_first:]
         for n in range(n_rows):
-            r = joint[n // GROUP_ROWS, k, n % GROUP_ROWS] * scale[n // GROUP_ROWS, n % GROUP_ROWS]
+            r = joint[n // group, k, n % group] * scale[n // group, n % group]
             if r != 0:
                 _add_row(rows[n], means[k], r, sums[k], second, n_second, outer)
 
@@ -191,10 +195,11 @@ def add_labelled(
     pooled: Any,
 ) -> None:
     """Add each row to the component of its label; otherwise as :func:`add_listed`."""
+    group = group_rows(scale)
     after_first = 1 + means.shape[1]
     for n in range(n_rows):
         k = label[n]
-        r = scale[n // GROUP_ROWS, n % GROUP_ROWS]
+        r = scale[n // group, n % group]
         if first <= k < last and r != 0:
             second = pooled if len(pooled) > 0 else sums[k, after_first:]
             _add_row(rows[n], means[k], r, sums[k], second, n_second, outer)

@@ -7,7 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.compiling import GROUP_ROWS, STEP_COST, kernel, load_at, store_at
+from vbfast.backends.numba.compiling import (
+    STEP_COST,
+    group_rows,
+    group_size,
+    kernel,
+    load_at,
+    store_at,
+)
 from vbfast.backends.numba.gaussian import median_point
 from vbfast.backends.numba.threads import Task, run_tasks
 from vbfast.backends.numba.tiles import load_features, row_layout
@@ -33,23 +40,24 @@ def lower_distances(
     """Add ``w_n min(closest_n, ||x_n - c_l||^2)`` to every candidate's potential.
 
     ``closest`` is an address, and ``lowered`` too, of rows ``lowered_stride`` bytes apart that take
-    the minimum, or zero. ``distance`` of shape (GROUP_ROWS,) is memory to work in.
+    the minimum, or zero. ``distance`` of shape (group,) is memory to work in.
     """
+    group = group_rows(features)
     n_candidates, n_features = candidates.shape
     item = distance.itemsize
     like = distance[0]
     for c in range(n_candidates):
         tile = 0.0
         for g in range(len(features)):
-            for i in range(GROUP_ROWS):
+            for i in range(group):
                 distance[i] = 0
             for d in range(n_features):
                 centre = candidates[c, d]
-                for i in range(GROUP_ROWS):
+                for i in range(group):
                     t = features[g, d, i] - centre
                     distance[i] += t * t
-            for i in range(GROUP_ROWS):
-                n = g * GROUP_ROWS + i
+            for i in range(group):
+                n = g * group + i
                 if n < n_rows:
                     lowest = min(load_at(closest + n * item, like), distance[i])
                     if lowered != 0:
@@ -96,9 +104,10 @@ class NumbaSeedingPass:
     ) -> Task:
         def task(worker: int) -> Iterator[None]:  # noqa: ARG001
             dtype = self._plan.dtype
-            n_groups = -(-min(self._batch_rows, len(block.rows)) // GROUP_ROWS)
-            features = np.empty((n_groups, len(self._shift) + 2, GROUP_ROWS), dtype)
-            distance = np.empty(GROUP_ROWS, dtype)
+            group = group_size(dtype)
+            n_groups = -(-min(self._batch_rows, len(block.rows)) // group)
+            features = np.empty((n_groups, len(self._shift) + 2, group), dtype)
+            distance = np.empty(group, dtype)
             for start in range(0, len(block.rows), self._batch_rows):
                 n_rows = min(self._batch_rows, len(block.rows) - start)
                 rows = slice(start, start + n_rows)
@@ -107,7 +116,7 @@ class NumbaSeedingPass:
                     bad.append(block.start + start + int(row))
                     return
                 lower_distances(
-                    features[: -(-n_rows // GROUP_ROWS)],
+                    features[: -(-n_rows // group)],
                     self._candidates,
                     np.empty(0) if block.weights is None else block.weights[rows].copy(),
                     n_rows,

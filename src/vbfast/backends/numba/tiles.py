@@ -1,6 +1,6 @@
 """Loading: rows of any strides become lanes, minus a shift, and are checked to be finite.
 
-Layout of ``features``: (n_groups, n_features + 2, GROUP_ROWS). A group holds the features, a
+Layout of ``features``: (n_groups, n_features + 2, group). A group holds the features, a
 constant one and the squared norm, rows innermost, so that a loop over the rows of a group is vector
 code. Rows beyond the last repeat it, and have no weight.
 """
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.compiling import GROUP_ROWS, kernel, load_at
+from vbfast.backends.numba.compiling import group_rows, kernel, load_at
 from vbfast.engine.contract import FloatArray
 
 __all__ = ["load_features", "load_rows", "row_layout", "transpose_features"]
@@ -28,13 +28,14 @@ def load_features(
     address: Any, row_stride: Any, feature_stride: Any, n_rows: Any, shift: Any, features: Any
 ) -> Any:
     """Fill ``features``; returns the first row that is not finite, or -1."""
+    group = group_rows(features)
     n_features = len(shift)
     like = shift[0]
     zero = like - like  # a literal would be float64
     bad = -1
-    for g in range((n_rows + GROUP_ROWS - 1) // GROUP_ROWS):
-        for i in range(GROUP_ROWS):
-            n = min(g * GROUP_ROWS + i, n_rows - 1)
+    for g in range((n_rows + group - 1) // group):
+        for i in range(group):
+            n = min(g * group + i, n_rows - 1)
             row = address + n * row_stride
             check = zero
             norm = zero
@@ -53,10 +54,11 @@ def load_features(
 
 @kernel
 def load_rows(address: Any, row_stride: Any, feature_stride: Any, n_rows: Any, rows: Any) -> Any:
-    """Fill ``rows`` of shape (n_groups * GROUP_ROWS, n_features); returns as load_features."""
+    """Fill ``rows`` of shape (n_groups * group, n_features); returns as load_features."""
+    group = group_rows(rows)
     like = rows[0, 0]
     bad = -1
-    for n in range((n_rows + GROUP_ROWS - 1) // GROUP_ROWS * GROUP_ROWS):
+    for n in range((n_rows + group - 1) // group * group):
         row = address + min(n, n_rows - 1) * row_stride
         for d in range(rows.shape[1]):
             value = load_at(row + d * feature_stride, like)
@@ -69,7 +71,8 @@ def load_rows(address: Any, row_stride: Any, feature_stride: Any, n_rows: Any, r
 @kernel
 def transpose_features(features: Any, rows: Any) -> None:
     """Lay the features out once more, row by row: ``rows`` of shape (n_rows, n_features)."""
+    group = group_rows(features)
     for g in range(len(features)):
-        for i in range(GROUP_ROWS):
+        for i in range(group):
             for d in range(rows.shape[1]):
-                rows[g * GROUP_ROWS + i, d] = features[g, d, i]
+                rows[g * group + i, d] = features[g, d, i]
