@@ -14,6 +14,47 @@ def rng(request):
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
 
 
+@pytest.fixture(scope="session")
+def diagonal_gaussian():
+    """Gaussians with diagonal covariances, as components of one's own.
+
+    Parameters are the means, the inverse standard deviations and the constant of the log density.
+    """
+    pytest.importorskip("numba")
+
+    def log_density(x, theta):
+        n_features = len(x)
+        square = 0.0
+        for d in range(n_features):
+            square += ((x[d] - theta[d]) * theta[n_features + d]) ** 2
+        return theta[2 * n_features] - 0.5 * square
+
+    def sufficient_statistics(x, out):
+        n_features = len(x)
+        for d in range(n_features):
+            value = np.float64(x[d])
+            out[d] = value
+            out[n_features + d] = value * value
+
+    def maximize(statistics, weight):
+        mean, square = np.split(statistics / weight[:, np.newaxis], 2, axis=1)
+        scale = 1 / np.sqrt(square - mean**2)
+        constant = np.log(scale).sum(axis=1) - 0.5 * mean.shape[1] * np.log(2 * np.pi)
+        return np.column_stack([mean, scale, constant])
+
+    def sample(theta, n_samples, random_state):
+        mean, scale = np.split(theta[:-1], 2)
+        return mean + random_state.normal(size=(n_samples, len(mean))) / scale
+
+    return vbfast.families.Custom(
+        log_density=log_density,
+        sufficient_statistics=sufficient_statistics,
+        maximize=maximize,
+        n_statistics=lambda n_features: 2 * n_features,
+        sample=sample,
+    )
+
+
 @pytest.fixture
 def restore_num_threads():
     """For tests that set the number of threads."""

@@ -10,8 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vbfast import families
     from vbfast.engine.config import config_context, get_num_threads, set_num_threads
-    from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
+    from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, Mixture
     from vbfast.info import show_config
     from vbfast.ops import (
         ElboGradient,
@@ -32,6 +33,7 @@ __all__ = [
     "ElboGradient",
     "ElboTerms",
     "GaussianMixture",
+    "Mixture",
     "MixtureGradient",
     "VariationalElboTerms",
     "__version__",
@@ -39,6 +41,7 @@ __all__ = [
     "elbo",
     "elbo_and_grad",
     "entropy",
+    "families",
     "get_num_threads",
     "kl_divergence",
     "log_softmax",
@@ -61,6 +64,7 @@ _HOMES = {
     "VariationalElboTerms": "vbfast.results",
     "BayesianGaussianMixture": "vbfast.estimators",
     "GaussianMixture": "vbfast.estimators",
+    "Mixture": "vbfast.estimators",
     "MixtureGradient": "vbfast.results",
     "config_context": "vbfast.engine.config",
     "get_num_threads": "vbfast.engine.config",
@@ -69,7 +73,12 @@ _HOMES = {
 }
 
 
+_SUBMODULES = ("families",)
+
+
 def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"vbfast.{name}")
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

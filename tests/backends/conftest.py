@@ -23,12 +23,26 @@ from vbfast.engine.rows import as_row_source
 NATIVE_IS_BUILT = importlib.util.find_spec("vbfast._vbfast") is not None
 
 
+def in_use(name):
+    """Context of a backend; skips the test where the backend is not there."""
+    if name == "native" and not NATIVE_IS_BUILT:
+        pytest.skip("the extension module is not built")
+    if name == "numba":
+        pytest.importorskip("numba")
+    return config_context(backend=name)
+
+
 @pytest.fixture(params=backend_names())
 def backend(request):
     """Run the test with each backend."""
-    if request.param == "native" and not NATIVE_IS_BUILT:
-        pytest.skip("the extension module is not built")
-    with config_context(backend=request.param):
+    with in_use(request.param):
+        yield request.param
+
+
+@pytest.fixture(params=[name for name in backend_names() if name != "reference"])
+def compiled_backend(request):
+    """Run the test with each backend but the oracle."""
+    with in_use(request.param):
         yield request.param
 
 

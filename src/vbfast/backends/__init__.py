@@ -16,6 +16,7 @@ DEFAULT_BACKEND = "native"
 
 _MODULES = {
     "native": "vbfast.backends.native",
+    "numba": "vbfast.backends.numba",
     "reference": "vbfast.backends.reference",
 }
 
@@ -45,7 +46,7 @@ def get_backend(name: str) -> Backend:
 
     Parameters
     ----------
-    name : {'native', 'reference'}
+    name : {'native', 'numba', 'reference'}
 
     Returns
     -------

@@ -125,7 +125,7 @@ def config_context(*, num_threads: int | None = None, backend: str | None = None
     ----------
     num_threads : int, optional
         At least 1; ``None`` leaves it as it is.
-    backend : {'native', 'reference'}, optional
+    backend : {'native', 'numba', 'reference'}, optional
         ``None`` leaves it as it is.
 
     Raises

@@ -16,9 +16,9 @@ drives them over the row blocks that :mod:`vbfast.engine.plan` fixes.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,8 @@ class KernelParams:
     means: Float64Array
     precision_cholesky: Float64Array
 
+    backend: ClassVar[str | None] = None
+
     @property
     def n_components(self) -> int:
         """Number of components."""
@@ -62,6 +64,56 @@ class KernelParams:
     def n_features(self) -> int:
         """Number of features."""
         return int(self.means.shape[1])
+
+    @property
+    def row_length(self) -> int:
+        """Numbers of a row that a tile has to hold."""
+        return self.n_features
+
+
+@dataclass(frozen=True)
+class CustomParams:
+    """Parameters of the log-joint ``l_nk = offset_k + log_density(x_n, theta_k)``.
+
+    A pass of statistics 'means' adds up ``sum_n w_n q_nk t(x_n)``, with ``t`` the sufficient
+    statistics, as the first moments about zero.
+
+    Attributes
+    ----------
+    log_density : callable, compiled by numba
+        ``(x, theta) -> float``, of a row of shape (n_features,) and its dtype, and parameters of
+        shape (n_parameters,), float64.
+    sufficient_statistics : callable, compiled by numba
+        ``(x, out)``: fills ``out`` of shape (n_statistics,), float64.
+    n_features, n_statistics : int
+    offset : ndarray of shape (n_components,), float64
+        As in :class:`KernelParams`; where it is ``-inf`` no density is evaluated.
+    theta : ndarray of shape (n_components, n_parameters), float64, C order, or None
+        ``None`` leaves the density out: given responsibilities need none.
+    """
+
+    log_density: Callable[..., Any]
+    sufficient_statistics: Callable[..., Any]
+    n_features: int
+    n_statistics: int
+    offset: Float64Array
+    theta: Float64Array | None
+
+    backend: ClassVar[str | None] = "numba"
+
+    @property
+    def n_components(self) -> int:
+        """Number of components."""
+        return len(self.offset)
+
+    @property
+    def row_length(self) -> int:
+        """Numbers of a row that a tile has to hold."""
+        return max(self.n_features, self.n_statistics)
+
+
+# What a pass is run with. ``backend`` names the only backend that can, or is None.
+PassParams = KernelParams | CustomParams
 
 
 @dataclass(frozen=True)
@@ -248,13 +300,15 @@ class Backend(Protocol):
 
     def begin(
         self,
-        params: KernelParams,
+        params: Any,
         request: Request,
         plan: Any,
         outputs: RowOutputs | None = None,
         workspace: Any = None,
     ) -> Pass:
         """Start a pass, in memory that :meth:`workspace` returned.
+
+        ``params`` are :class:`KernelParams`, or :class:`CustomParams` that name this backend.
 
         Raises
         ------

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from vbfast.engine.contract import (
     Float64Array,
     KernelParams,
+    PassParams,
     PassResult,
     Request,
     Statistics,
@@ -63,7 +64,7 @@ def dormant_components(
 
 def run_pass_of_awake(
     source: RowSource,
-    params: KernelParams,
+    params: PassParams,
     request: Request,
     *,
     lowest_log_evidence: float,
@@ -75,8 +76,8 @@ def run_pass_of_awake(
     Parameters
     ----------
     source : RowSource
-    params : KernelParams
-        Of all components.
+    params : KernelParams or CustomParams
+        Of all components. Only of the former any is dormant.
     request : Request
         Of a 'posterior' pass.
     lowest_log_evidence : float
@@ -105,8 +106,10 @@ def run_pass_of_awake(
     >>> result.statistics.weight
     array([2., 0.])
     """
+    # A density of one's own may lie above its offset: what it adds to it is known row by row.
+    bounded = isinstance(params, KernelParams)
     dormant = dormant_components(params.offset, lowest_log_evidence, margin=MARGIN)
-    if dormant.any() and not dormant.all():
+    if isinstance(params, KernelParams) and dormant.any() and not dormant.all():
         result = run_pass(
             source,
             _only(params, ~dormant),

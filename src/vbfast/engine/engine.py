@@ -18,8 +18,8 @@ from vbfast.engine.config import current_backend, current_num_threads
 from vbfast.engine.contract import (
     Float64Array,
     FloatArray,
-    KernelParams,
     NonFiniteRowError,
+    PassParams,
     PassResult,
     Request,
     RowBlock,
@@ -34,7 +34,7 @@ ROUND_BYTES = 32 << 20
 
 def run_pass(
     source: RowSource,
-    params: KernelParams,
+    params: PassParams,
     request: Request,
     *,
     sample_weight: Float64Array | None = None,
@@ -49,7 +49,8 @@ def run_pass(
     ----------
     source : RowSource
         From :func:`vbfast.engine.rows.as_row_source`.
-    params : KernelParams
+    params : KernelParams or CustomParams
+        The latter take the numba backend, whichever is in use.
     request : Request
     sample_weight : ndarray of shape (n_samples,), float64, optional
         From :func:`vbfast.engine.weights.as_sample_weight`.
@@ -105,12 +106,13 @@ def run_pass(
         resp_source = as_resp_source(resp, source.n_samples, params.n_components, source.dtype)
     plan = make_plan(
         source.n_samples,
-        source.n_features,
+        params.row_length,
         plan_components or params.n_components,
         source.dtype,
         request.statistics,
     )
-    running = get_backend(current_backend()).begin(params, request, plan, outputs, workspace)
+    backend = get_backend(params.backend or current_backend())
+    running = backend.begin(params, request, plan, outputs, workspace)
     row_values = source.n_features + (0 if resp_source is None else params.n_components)
     for blocks in _rounds(source, plan, row_values, sample_weight, resp_source):
         try:

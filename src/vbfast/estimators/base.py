@@ -19,7 +19,7 @@ from vbfast.engine.contract import (
     CovarianceType,
     Float64Array,
     FloatArray,
-    KernelParams,
+    PassParams,
     PassResult,
     Request,
     RowOutputs,
@@ -118,7 +118,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         """Return the fitted attributes that hold the parameters, by name."""
 
     @abstractmethod
-    def _kernel_params(self) -> KernelParams:
+    def _kernel_params(self) -> PassParams:
         """Return the log-joint of the fitted attributes."""
 
     def fit(
@@ -303,7 +303,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
             float32 for float32 rows, else float64.
         """
         rows = self._fitted_rows(X)
-        resp = np.empty((rows.n_samples, len(self.means_)), dtype=rows.dtype)
+        resp = np.empty((rows.n_samples, len(self.weights_)), dtype=rows.dtype)
         self._evaluate(rows, Request(), outputs=RowOutputs(resp=resp))
         return resp
 

@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from vbfast.engine.contract import Float64Array, KernelParams, PassResult, Request, Statistics
+from vbfast.engine.contract import Float64Array, PassParams, PassResult, Request, Statistics
 from vbfast.engine.dormant import run_pass_of_awake
 from vbfast.engine.rows import RowSource
 from vbfast.inference.monitor import IterationReport, Monitor
@@ -24,7 +24,7 @@ __all__ = ["Ascent", "Objective", "Parameters", "Solution", "ascend"]
 class Parameters(Protocol):
     """Parameters, or a posterior over them, that the passes can be run with."""
 
-    def kernel_params(self) -> KernelParams:
+    def kernel_params(self) -> PassParams:
         """Return the log-joint that they imply."""
 
 

@@ -21,6 +21,7 @@ from vbfast.engine.contract import (
     NonFiniteRowError,
     PassResult,
     Request,
+    RowOutputs,
     Statistics,
 )
 from vbfast.engine.engine import run_pass
@@ -29,7 +30,12 @@ from vbfast.engine.weights import n_weighted_rows
 from vbfast.inference.column_moments import column_moments, moments_about
 from vbfast.inference.kmeans import distance_params, kmeans, seed_rows
 
-__all__ = ["INIT_PARAMS", "RandomResponsibilities", "initial_statistics"]
+__all__ = [
+    "INIT_PARAMS",
+    "RandomResponsibilities",
+    "initial_responsibilities",
+    "initial_statistics",
+]
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 
@@ -138,6 +144,61 @@ def initial_statistics(
     raise ValueError(
         f"init_params must be one of {', '.join(map(repr, INIT_PARAMS))}, an array of "
         f"responsibilities or a callable; got {init_params!r}"
+    )
+
+
+def initial_responsibilities(
+    source: RowSource,
+    *,
+    n_components: int,
+    init_params: str | npt.ArrayLike | Callable[[Any, int, np.random.RandomState], Any],
+    random_state: np.random.RandomState,
+    sample_weight: Float64Array | None = None,
+    workspace: Any = None,
+) -> Any:
+    """Return the responsibilities that a fit of components without means starts from.
+
+    Parameters
+    ----------
+    source, n_components, random_state, sample_weight, workspace
+        As in :func:`initial_statistics`.
+    init_params : {'kmeans', 'random'}, array-like or callable
+        As in :func:`initial_statistics`.
+
+    Returns
+    -------
+    array-like or RespSource
+        What :func:`vbfast.engine.engine.run_pass` takes as ``resp``: labels for 'kmeans', a
+        :class:`RandomResponsibilities` for 'random'.
+
+    Raises
+    ------
+    NonFiniteRowError
+        If a row is not finite; the first such row.
+    ValueError
+        If ``init_params`` is another string.
+    """
+    if callable(init_params):
+        return init_params(source.data, n_components, random_state)
+    if not isinstance(init_params, str):
+        return init_params
+    if init_params == "kmeans":
+        weighting = {"sample_weight": sample_weight, "workspace": workspace}
+        centres = kmeans(source, n_components, random_state, **weighting)
+        labels = np.empty(source.n_samples, dtype=np.int64)
+        run_pass(
+            source,
+            distance_params(centres),
+            Request("hard"),
+            outputs=RowOutputs(labels=labels),
+            workspace=workspace,
+        )
+        return labels
+    if init_params == "random":
+        return RandomResponsibilities(random_state, n_components, source.dtype)
+    raise ValueError(
+        "init_params must be 'kmeans', 'random', an array of responsibilities or a callable; "
+        f"got {init_params!r}"
     )
 
 

@@ -1,0 +1,85 @@
+"""The E-step contract as numba kernels, which components of one's own are compiled into.
+
+- ``compiling``, ``exponential``: how kernels are compiled, and the exponential that vectorises;
+- ``tiles``, ``log_joint``, ``local_step``, ``moments``: the kernels of a pass, in this order;
+- ``batch``, ``gaussian``, ``custom``: what is done with the rows of a batch, for the contract's
+  models and for a user's own;
+- ``passes``, ``seeding``: passes, on ``threads``.
+
+Imported when the backend is first used; that takes numba, the extra ``vbfast[numba]``.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+from vbfast.engine.contract import (
+    Backend,
+    CustomParams,
+    Float64Array,
+    Pass,
+    PassParams,
+    Request,
+    RowOutputs,
+    SeedingPass,
+)
+from vbfast.engine.plan import Plan
+
+__all__ = ["NumbaBackend", "create_backend", "require_numba"]
+
+
+def require_numba() -> None:
+    """Raise an error that says how to install numba, where it is not.
+
+    Raises
+    ------
+    ImportError
+    """
+    if importlib.util.find_spec("numba") is None:
+        raise ImportError(
+            "The backend 'numba', and components of one's own, need numba, which is not installed. "
+            'Use: python -m pip install "vbfast[numba]"'
+        )
+
+
+class NumbaBackend:
+    """Kernels that numba compiles when they are first used."""
+
+    name = "numba"
+
+    def begin(
+        self,
+        params: PassParams,
+        request: Request,
+        plan: Plan,
+        outputs: RowOutputs | None = None,
+        workspace: Any = None,  # noqa: ARG002
+    ) -> Pass:
+        """Start a pass."""
+        from vbfast.backends.numba.batch import Model
+        from vbfast.backends.numba.custom import CustomModel
+        from vbfast.backends.numba.gaussian import GaussianModel
+        from vbfast.backends.numba.passes import NumbaPass
+
+        model: Model
+        if isinstance(params, CustomParams):
+            model = CustomModel(params, plan.dtype)
+        else:
+            model = GaussianModel(params, request, plan.dtype)
+        return NumbaPass(model, request, plan, outputs or RowOutputs())
+
+    def begin_seeding(self, candidates: Float64Array, plan: Plan) -> SeedingPass:
+        """Start a k-means++ pass."""
+        from vbfast.backends.numba.seeding import NumbaSeedingPass
+
+        return NumbaSeedingPass(candidates, plan)
+
+    def workspace(self) -> None:
+        """Nothing is kept between passes."""
+
+
+def create_backend() -> Backend:
+    """Return the backend, for :func:`vbfast.backends.get_backend`."""
+    require_numba()
+    return NumbaBackend()

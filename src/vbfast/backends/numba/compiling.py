@@ -1,0 +1,92 @@
+"""How kernels are compiled, and the loads and stores that numba has no word for.
+
+Fused multiply-adds are all that ``fastmath`` allows: reassociation, or assuming that no number is
+infinite or NaN, would break the numerical contract. Kernels hold no lock of the interpreter, are
+compiled when they are first called, and are kept on disk, in ``__pycache__``. numba compiles a
+kernel anew when its own file has changed, not when one that it calls has: after a change of this
+file or of the exponential, delete what is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numpy as np
+from numba import njit
+from numba.extending import intrinsic, overload
+
+from vbfast.engine.plan import TILE_LANE_BYTES
+
+__all__ = ["STEP_COST", "compiled", "group_rows", "group_size", "kernel", "load_at", "store_at"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Multiplications between two looks for signals: some ten milliseconds.
+STEP_COST = 5e7
+
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
+
+
+def group_size(dtype: np.dtype[Any]) -> int:
+    """Return how many rows are processed together in lanes; it divides the rows of every tile."""
+    return TILE_LANE_BYTES // dtype.itemsize
+
+
+def group_rows(array: Any) -> int:
+    """Return :func:`group_size` of an array's dtype.
+
+    Compiled code has it as a constant, for which loops over so many rows become vector code.
+    """
+    return group_size(array.dtype)
+
+
+def _choose_group_rows(array: Any) -> Any:
+    rows = TILE_LANE_BYTES // (array.dtype.bitwidth // 8)
+
+    def constant(array: Any) -> Any:  # noqa: ARG001
+        return rows
+
+    return constant
+
+
+overload(group_rows)(_choose_group_rows)
+
+
+def kernel(function: F) -> F:
+    """Compile a function of a module, and keep the machine code on disk."""
+    return cast(F, njit(cache=True, **_OPTIONS)(function))
+
+
+def compiled(function: F) -> F:
+    """Compile a function that closes over one of the user's, which no file can stand for."""
+    return cast(F, njit(**_OPTIONS)(function))
+
+
+# Rows come in any strides, aligned or not, writeable or not: for numba each is a type of array of
+# its own, for which a kernel would be compiled once more. An address is one type.
+def _load_at(typing_context: Any, address: Any, like: Any) -> Any:  # noqa: ARG001
+    """Return the number at an address, aligned or not, of the type of ``like``."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value_type = context.get_value_type(signature.return_type)
+        pointer = builder.inttoptr(arguments[0], value_type.as_pointer())
+        return builder.load(pointer, align=1)
+
+    return like(address, like), generate
+
+
+def _store_at(typing_context: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
+    """Store a number at an address, aligned or not; returns the number."""
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        value_type = context.get_value_type(signature.return_type)
+        pointer = builder.inttoptr(arguments[0], value_type.as_pointer())
+        builder.store(arguments[1], pointer, align=1)
+        return arguments[1]
+
+    return value(address, value), generate
+
+
+load_at: Any = intrinsic(_load_at)
+store_at: Any = intrinsic(_store_at)

@@ -1,0 +1,183 @@
+"""Components of one's own: a user's two functions, compiled into the loops over a batch.
+
+Everything else of a pass is what the Gaussian models use. The loops are compiled once a function
+and dtype, in every process again: a cache on disk could not tell one user's function from another.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vbfast.backends.numba import moments, tiles
+from vbfast.backends.numba.batch import Batch
+from vbfast.backends.numba.compiling import compiled, group_rows, group_size, kernel
+from vbfast.engine.contract import CustomParams, Float64Array, FloatArray, Statistics
+
+__all__ = ["CustomModel"]
+
+# Of the density and of a statistic, in multiplications: about a transcendental function each.
+FUNCTION_COST = 50.0
+
+
+@functools.lru_cache(maxsize=64)
+def _log_joint_kernel(log_density: Callable[..., Any]) -> Callable[..., int]:
+    """Return the loop that fills some components; it returns the first row of a NaN, or -1."""
+
+    @compiled
+    def fill(
+        rows: Any,
+        theta: Any,
+        offset: Any,
+        n_rows: Any,
+        joint: Any,
+        row_max: Any,
+        first: Any,
+        last: Any,
+    ) -> Any:
+        group = group_rows(joint)
+        bad = -1
+        for g in range(len(joint)):
+            for k in range(first, last):
+                possible = offset[k] > -np.inf
+                for i in range(group):
+                    value = offset[k]
+                    if possible and len(theta) > 0:
+                        value += log_density(rows[g * group + i], theta[k])
+                    if np.isnan(value) and (bad < 0 or g * group + i < bad):
+                        bad = min(g * group + i, n_rows - 1)
+                    joint[g, k, i] = value
+                    row_max[g, i] = max(row_max[g, i], joint[g, k, i])
+        return bad
+
+    return fill
+
+
+@functools.lru_cache(maxsize=64)
+def _panel_kernel(sufficient_statistics: Callable[..., Any]) -> Callable[..., None]:
+    """Return the loop that fills a panel of moments: the row's scale, and statistics times it."""
+
+    @compiled
+    def fill(rows: Any, scale: Any, n_statistics: Any, panel: Any) -> None:
+        group = group_rows(scale)
+        for n in range(scale.size):
+            r = np.float64(scale[n // group, n % group])
+            panel[n] = 0
+            if r == 0:
+                continue  # a row that counts nowhere may have statistics that are not finite
+            out = panel[n, 1 : 1 + n_statistics]
+            sufficient_statistics(rows[n], out)
+            panel[n, 0] = r
+            for s in range(n_statistics):
+                out[s] *= r
+
+    return fill
+
+
+@kernel
+def _fill_one_hot(label: Any, first: Any, last: Any, joint: Any) -> None:
+    group = group_rows(joint)
+    for g in range(len(joint)):
+        for k in range(first, last):
+            for i in range(group):
+                n = g * group + i
+                joint[g, k, i] = 1 if n < len(label) and label[n] == k else 0
+
+
+@dataclass
+class _MomentMemory:
+    panel: Float64Array  # (n_groups * group, padded 1 + n_statistics)
+    block: Float64Array  # (BLOCK_COMPONENTS, columns of the panel)
+
+
+class CustomModel:
+    """A mixture of components of one's own, see :class:`vbfast.engine.contract.CustomParams`."""
+
+    n_pooled = 0
+
+    def __init__(self, params: CustomParams, dtype: np.dtype[Any]) -> None:
+        self.n_components = params.n_components
+        self.n_moments = 1 + params.n_statistics
+        self.cost = FUNCTION_COST * params.row_length
+        self._params = params
+        self._dtype = dtype
+        self._group = group_size(dtype)
+        self._fill_joint = _log_joint_kernel(params.log_density)
+        self._fill_panel = _panel_kernel(params.sufficient_statistics)
+        self._listed = np.zeros(self.n_components, bool)
+        self._theta = np.empty((0, 0)) if params.theta is None else params.theta
+
+    def row_memory(self, n_groups: int) -> FloatArray:
+        """Return memory for the rows."""
+        return np.empty((n_groups * self._group, self._params.n_features), self._dtype)
+
+    def moment_memory(self, n_groups: int) -> _MomentMemory:
+        """Return memory for a panel of statistics."""
+        columns = self.n_moments + -self.n_moments % (moments.COLUMN_BYTES // 8)
+        return _MomentMemory(
+            np.empty((n_groups * self._group, columns)),
+            np.empty((moments.BLOCK_COMPONENTS, columns)),
+        )
+
+    def load(self, batch: Batch, rows: FloatArray) -> int:
+        """Load rows as they are."""
+        return int(tiles.load_rows(*tiles.row_layout(rows), batch.n_rows, batch.memory))
+
+    def log_joint(self, batch: Batch, first: int, last: int) -> None:
+        """Evaluate the log-joint.
+
+        Raises
+        ------
+        ValueError
+            If the density of a row is NaN.
+        """
+        row = self._fill_joint(
+            batch.memory,
+            self._theta,
+            self._params.offset,
+            batch.n_rows,
+            batch.joint,
+            batch.row_max,
+            first,
+            last,
+        )
+        if row >= 0:
+            raise ValueError(
+                f"log_density returned NaN for the row x = {batch.memory[row]}; it must return "
+                "a number, or -inf where x is impossible"
+            )
+
+    def add_moments(
+        self,
+        batch: Batch,
+        memory: _MomentMemory,
+        first: int,
+        last: int,
+        sums: Float64Array,
+        pooled: Float64Array,  # noqa: ARG002
+    ) -> None:
+        """Add the sums of the statistics."""
+        if batch.by_label:
+            _fill_one_hot(batch.label, first, last, batch.joint)
+        self._fill_panel(batch.memory, batch.scale, self.n_moments - 1, memory.panel)
+        moments.add_dense(
+            batch.joint,
+            memory.panel,
+            self.n_moments,
+            self._listed,
+            batch.tile_rows // self._group,
+            first,
+            last,
+            0,
+            memory.block,
+            sums,
+        )
+
+    def statistics(self, sums: Float64Array, pooled: Float64Array) -> Statistics:  # noqa: ARG002
+        """Return the sums as first moments about zero."""
+        first = sums[:, 1:].copy()
+        return Statistics("means", np.zeros_like(first), sums[:, 0].copy(), first, None)

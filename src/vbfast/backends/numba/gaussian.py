@@ -1,0 +1,328 @@
+"""The contract's log-joints, laid out for the kernels.
+
+All positions are relative to a *shift*, a point among the means, so that float32 rows keep their
+digits. Components within some hundred standard deviations of it are *near*: their moments about the
+shift are accurate enough to be summed in one matrix product for all of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vbfast.backends.numba import log_joint, moments, tiles
+from vbfast.backends.numba.batch import Batch
+from vbfast.backends.numba.compiling import group_size
+from vbfast.engine.contract import (
+    Float64Array,
+    FloatArray,
+    KernelParams,
+    Request,
+    Statistics,
+    StatisticsKind,
+)
+
+__all__ = ["GaussianModel", "median_point"]
+
+# Squared distance from the shift, in squared standard deviations of the narrowest direction, up to
+# which a component is near: moments about the shift lose a relative epsilon times this.
+NEAR_LIMIT = {np.dtype(np.float64): 1e6, np.dtype(np.float32): 1024.0}
+
+# A panel of moments of a batch's rows, and a block of sums: what L2 and L1 have room for.
+PANEL_BYTES = 256 << 10
+LARGEST_PANEL = 256
+
+
+@dataclass
+class _RowMemory:
+    features: FloatArray  # (n_groups, n_features + 2, group)
+    whitened: FloatArray  # (n_groups, n_features, group), tied components only
+    work: FloatArray  # (n_features + 1, group)
+
+
+@dataclass
+class _MomentMemory:
+    rows: FloatArray  # (n_groups * group, n_features), for listed components
+    panel: FloatArray  # (n_groups * group, LARGEST_PANEL at most)
+    block: FloatArray  # (BLOCK_COMPONENTS, columns of the panel)
+    mass: FloatArray  # (n_groups, 1, group)
+
+
+class GaussianModel:
+    """A mixture of Gaussian form, see :class:`vbfast.engine.contract.KernelParams`.
+
+    Parameters
+    ----------
+    params : KernelParams
+    request : Request
+    dtype : float32 or float64
+    labelled : bool
+        Whether given responsibilities are labels.
+    """
+
+    def __init__(self, params: KernelParams, request: Request, dtype: np.dtype[Any]) -> None:
+        K, D = params.means.shape
+        self.n_components = K
+        self._n_features = D
+        self._dtype = dtype
+        self._group = group_size(dtype)
+        self._params = params
+        self._kind = request.statistics
+        self._lay_out(params, dtype)
+        self._plan_moments(request)
+        self.cost = 4.0 * D if params.covariance_type in ("diag", "spherical") else D * D + 4.0 * D
+        if self._kind == "full":
+            self.cost += D * D
+
+    def _lay_out(self, params: KernelParams, dtype: np.dtype[Any]) -> None:
+        P = params.precision_cholesky
+        used = np.isfinite(params.offset)
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._shift = median_point(params.means[used], self._n_features).astype(dtype)
+            means = params.means - self._shift.astype(np.float64)
+            self._means = means.astype(dtype)
+            self._offset = params.offset.astype(dtype)
+            self._near = _squared_reach(means, params) <= NEAR_LIMIT[dtype]  # not for NaN
+            self._half = dtype.type(0.5)
+            if params.covariance_type == "diag":
+                self._scales = np.ascontiguousarray(P, dtype=dtype)
+            elif params.covariance_type == "spherical":
+                self._half_precision = np.asarray(0.5 * np.square(P), dtype=dtype)
+            else:
+                stack = np.triu(P.reshape(-1, *P.shape[-2:])).swapaxes(1, 2)
+                self._factor = np.ascontiguousarray(stack, dtype=dtype)
+        # Rows times a shared factor, once, leave distances to the means times it.
+        self._whitened = params.covariance_type == "tied" and bool(self._near.all())
+        if self._whitened:
+            whitened = np.einsum("ki,ij->kj", means, np.triu(P))
+            self._whitened_means = np.ascontiguousarray(whitened, dtype=dtype)
+            self._half_precision = np.full(self.n_components, 0.5, dtype)
+
+    def _plan_moments(self, request: Request) -> None:
+        D = self._n_features
+        left, right = _products(request.statistics, D)
+        self._left, self._right = left, right
+        self.n_moments = len(left)
+        pairs = _triangle(D) if request.statistics == "tied" else np.zeros((2, 0), np.int64)
+        self._pair_left, self._pair_right = pairs
+        self.n_pooled = pairs.shape[1]
+        outer = request.statistics in ("full", "tied")
+        n_second = {"diag": D, "spherical": 1}.get(request.statistics or "", 0)
+        self._second = (D * (D + 1) // 2 if outer else n_second, outer)
+        all_listed = request.assignment != "posterior" or (
+            request.statistics == "tied" and not self._near.all()
+        )
+        self._listed = np.ones(self.n_components, bool) if all_listed else ~self._near
+        self._any_listed = bool(self._listed.any())
+        self._any_dense = not bool(self._listed.all())
+        self._one_dense = np.zeros(1, bool)
+
+    def row_memory(self, n_groups: int) -> _RowMemory:
+        """Return memory for the features."""
+        D, dtype = self._n_features, self._dtype
+        return _RowMemory(
+            features=np.empty((n_groups, D + 2, self._group), dtype),
+            whitened=np.empty((n_groups if self._whitened else 0, D, self._group), dtype),
+            work=np.empty((D + 1, self._group), dtype),
+        )
+
+    def moment_memory(self, n_groups: int) -> _MomentMemory:
+        """Return memory for a panel, and for rows that are listed."""
+        dtype, n_rows = self._dtype, n_groups * self._group
+        columns = 0
+        if self._any_dense:
+            fitting = max(16, PANEL_BYTES // (n_rows * dtype.itemsize))
+            vector = moments.COLUMN_BYTES // dtype.itemsize
+            wanted = max(self.n_moments, self.n_pooled)
+            wanted += -wanted % vector
+            columns = min(LARGEST_PANEL, fitting - fitting % vector, wanted)
+        return _MomentMemory(
+            rows=np.empty((n_rows if self._any_listed else 0, self._n_features), dtype),
+            panel=np.empty((n_rows, columns), dtype),
+            block=np.empty((moments.BLOCK_COMPONENTS, columns), dtype),
+            mass=np.empty((n_groups if self.n_pooled else 0, 1, self._group), dtype),
+        )
+
+    def load(self, batch: Batch, rows: FloatArray) -> int:
+        """Load rows, minus the shift."""
+        memory: _RowMemory = batch.memory
+        bad = tiles.load_features(
+            *tiles.row_layout(rows), batch.n_rows, self._shift, memory.features
+        )
+        if bad < 0 and self._whitened:
+            features = memory.features[: batch.n_groups]
+            log_joint.whiten(features, self._factor, memory.whitened)
+        return int(bad)
+
+    def log_joint(self, batch: Batch, first: int, last: int) -> None:
+        """Evaluate the log-joint."""
+        memory: _RowMemory = batch.memory
+        n_groups = batch.n_groups
+        features = memory.features[:n_groups]
+        out = (batch.joint, batch.row_max, first, last)
+        if self._whitened:
+            log_joint.distance_log_joint(
+                memory.whitened[:n_groups],
+                self._whitened_means,
+                self._half_precision,
+                self._offset,
+                *out,
+            )
+        elif self._params.covariance_type == "spherical":
+            log_joint.distance_log_joint(
+                features, self._means, self._half_precision, self._offset, *out
+            )
+        elif self._params.covariance_type == "diag":
+            log_joint.diagonal_log_joint(
+                features, self._means, self._scales, self._offset, self._half, *out
+            )
+        else:
+            log_joint.factor_log_joint(
+                features, self._means, self._factor, self._offset, self._half, memory.work, *out
+            )
+
+    def add_moments(
+        self,
+        batch: Batch,
+        memory: _MomentMemory,
+        first: int,
+        last: int,
+        sums: Float64Array,
+        pooled: Float64Array,
+    ) -> None:
+        """Add moments about the shift, or about their own means for listed components."""
+        features = batch.memory.features[: batch.n_groups]
+        if self._any_dense:
+            products = (self._left, self._right)
+            self._add_dense(batch, memory, batch.joint, products, self._listed, first, last, sums)
+            if self.n_pooled and first == 0:
+                mass = memory.mass[: batch.n_groups]
+                moments.total_mass(batch.joint, mass)
+                pairs = (self._pair_left, self._pair_right)
+                target = pooled[np.newaxis]
+                self._add_dense(batch, memory, mass, pairs, self._one_dense, 0, 1, target)
+        if not self._any_listed:
+            return
+        tiles.transpose_features(features, memory.rows)
+        to = (*self._second, batch.n_rows, first, last, sums, pooled)
+        if batch.by_label:
+            moments.add_labelled(memory.rows, batch.label, batch.scale, self._means, *to)
+        else:
+            moments.add_listed(
+                memory.rows, batch.joint, batch.scale, self._means, self._listed, *to
+            )
+
+    def _add_dense(
+        self,
+        batch: Batch,
+        memory: _MomentMemory,
+        joint: FloatArray,
+        products: tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]],
+        listed: npt.NDArray[np.bool_],
+        first: int,
+        last: int,
+        sums: Float64Array,
+    ) -> None:
+        features = batch.memory.features[: batch.n_groups]
+        columns = memory.panel.shape[1]
+        for start in range(0, len(products[0]), columns):
+            width = min(columns, len(products[0]) - start)
+            moments.fill_panel(features, batch.scale, *products, start, width, memory.panel)
+            moments.add_dense(
+                joint,
+                memory.panel,
+                width,
+                listed,
+                batch.tile_rows // self._group,
+                first,
+                last,
+                start,
+                memory.block,
+                sums,
+            )
+
+    def statistics(self, sums: Float64Array, pooled: Float64Array) -> Statistics:
+        """Move the moments to the components' means.
+
+        They are about a point ``a``: the shift, or the rounded mean of a listed component. With
+        ``delta = a - mean``, ``sum r (x - mean) = first + N delta``, and so on for the second.
+        """
+        kind, D = self._kind, self._n_features
+        assert kind is not None
+        centres = self._params.means
+        point = np.where(self._listed[:, np.newaxis], self._means.astype(np.float64), 0.0)
+        delta = point + self._shift.astype(np.float64) - centres
+        weight = sums[:, 0].copy()
+        about = sums[:, 1 : 1 + D]
+        first = about + weight[:, np.newaxis] * delta
+        raw = sums[:, 1 + D :]
+        second: Float64Array | None = None
+        if kind == "diag":
+            second = np.maximum(0.0, raw + delta * about + first * delta)
+        elif kind == "spherical":
+            moved = raw[:, 0] + (delta * about + first * delta).sum(axis=1)
+            second = np.maximum(0.0, moved / D)
+        elif kind == "full":
+            i, j = _triangle(D)
+            second = np.empty((self.n_components, D, D))
+            second[:, i, j] = raw + delta[:, i] * about[:, j] + first[:, i] * delta[:, j]
+            second[:, j, i] = second[:, i, j]
+        elif kind == "tied":
+            i, j = _triangle(D)
+            moved = np.einsum("ki,kj->ij", delta, about) + np.einsum("ki,kj->ij", first, delta)
+            second = np.empty((D, D))
+            second[i, j] = pooled + moved[i, j]
+            second[j, i] = second[i, j]
+        return Statistics(kind, centres, weight, first, second)
+
+
+def median_point(points: Float64Array, n_features: int) -> Float64Array:
+    """Return the coordinate-wise upper median of points, the origin for none."""
+    if len(points) == 0:
+        return np.zeros(n_features)
+    middle = len(points) // 2
+    return np.asarray(np.partition(points, middle, axis=0)[middle])
+
+
+def _squared_reach(means: Float64Array, params: KernelParams) -> Float64Array:
+    """Return how far means are from the shift, in standard deviations of the narrowest direction.
+
+    Squared; ``means`` are relative to the shift.
+    """
+    P = params.precision_cholesky
+    if params.covariance_type == "diag":
+        return np.asarray(np.square(means * P).max(axis=1))
+    if params.covariance_type == "spherical":
+        return np.asarray(np.square(means * P[:, np.newaxis]).max(axis=1))
+    narrowest = np.square(np.triu(P)).sum(axis=-2).max(axis=-1)
+    return np.asarray(np.square(means).sum(axis=1) * narrowest)
+
+
+def _triangle(n: int) -> npt.NDArray[np.int64]:
+    """Return the rows and columns of a lower triangle, row by row."""
+    return np.array(np.tril_indices(n), dtype=np.int64)
+
+
+def _products(
+    kind: StatisticsKind | None, n_features: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return, for each moment of a component, the two features that it is the product of.
+
+    Feature ``n_features`` is the constant one and ``n_features + 1`` the squared norm.
+    """
+    D = n_features
+    one = np.array([[D], [D]])
+    features = np.arange(D)
+    first = np.array([features, np.full(D, D)])
+    second = {
+        "diag": np.array([features, features]),
+        "spherical": np.array([[D + 1], [D]]),
+        "full": _triangle(D),
+    }.get(kind or "", np.zeros((2, 0)))
+    if kind is None:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    left, right = np.concatenate([one, first, second], axis=1).astype(np.int64)
+    return np.ascontiguousarray(left), np.ascontiguousarray(right)

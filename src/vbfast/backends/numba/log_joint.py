@@ -1,0 +1,160 @@
+"""Log-joint l_nk = offset_k - 1/2 ||(x_n - mu_k) P_k||^2 of a batch, lanes across rows.
+
+``joint`` of shape (n_groups, n_components, group) serves as the accumulator too: four features
+at a time are squared and added, so that a vector of it is loaded and stored once for four times the
+arithmetic. Every kernel treats the components ``first`` to ``last``, all groups of the batch, and
+raises ``row_max`` of shape (n_groups, group), the largest log-joint of each row.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vbfast.backends.numba.compiling import group_rows, kernel
+
+__all__ = ["diagonal_log_joint", "distance_log_joint", "factor_log_joint", "whiten"]
+
+
+@kernel
+def _finish(joint: Any, row_max: Any, g: Any, k: Any, offset: Any, weight: Any) -> None:
+    """Turn sums of squares into log-joints."""
+    group = group_rows(joint)
+    for i in range(group):
+        value = offset - weight * joint[g, k, i]
+        joint[g, k, i] = value
+        row_max[g, i] = value if value > row_max[g, i] else row_max[g, i]
+
+
+@kernel
+def diagonal_log_joint(
+    features: Any,
+    means: Any,
+    scales: Any,
+    offset: Any,
+    half: Any,
+    joint: Any,
+    row_max: Any,
+    first: Any,
+    last: Any,
+) -> None:
+    """With ``scales`` of shape (n_components, n_features); ``half`` is 1/2 in their dtype."""
+    group = group_rows(features)
+    n_features = means.shape[1]
+    whole = n_features // 4 * 4
+    for g in range(len(features)):
+        for k in range(first, last):
+            for i in range(group):
+                joint[g, k, i] = 0
+            for d in range(0, whole, 4):
+                m0, m1, m2, m3 = means[k, d], means[k, d + 1], means[k, d + 2], means[k, d + 3]
+                s0, s1, s2, s3 = scales[k, d], scales[k, d + 1], scales[k, d + 2], scales[k, d + 3]
+                for i in range(group):
+                    t0 = (features[g, d, i] - m0) * s0
+                    t1 = (features[g, d + 1, i] - m1) * s1
+                    t2 = (features[g, d + 2, i] - m2) * s2
+                    t3 = (features[g, d + 3, i] - m3) * s3
+                    joint[g, k, i] += (t0 * t0 + t1 * t1) + (t2 * t2 + t3 * t3)
+            for d in range(whole, n_features):
+                m0, s0 = means[k, d], scales[k, d]
+                for i in range(group):
+                    t0 = (features[g, d, i] - m0) * s0
+                    joint[g, k, i] += t0 * t0
+            _finish(joint, row_max, g, k, offset[k], half)
+
+
+@kernel
+def distance_log_joint(
+    features: Any,
+    means: Any,
+    half_precision: Any,
+    offset: Any,
+    joint: Any,
+    row_max: Any,
+    first: Any,
+    last: Any,
+) -> None:
+    """With half the precision of each component, the same in all directions."""
+    group = group_rows(features)
+    n_features = means.shape[1]
+    whole = n_features // 4 * 4
+    for g in range(len(features)):
+        for k in range(first, last):
+            for i in range(group):
+                joint[g, k, i] = 0
+            for d in range(0, whole, 4):
+                m0, m1, m2, m3 = means[k, d], means[k, d + 1], means[k, d + 2], means[k, d + 3]
+                for i in range(group):
+                    t0 = features[g, d, i] - m0
+                    t1 = features[g, d + 1, i] - m1
+                    t2 = features[g, d + 2, i] - m2
+                    t3 = features[g, d + 3, i] - m3
+                    joint[g, k, i] += (t0 * t0 + t1 * t1) + (t2 * t2 + t3 * t3)
+            for d in range(whole, n_features):
+                m0 = means[k, d]
+                for i in range(group):
+                    t0 = features[g, d, i] - m0
+                    joint[g, k, i] += t0 * t0
+            _finish(joint, row_max, g, k, offset[k], half_precision[k])
+
+
+@kernel
+def _apply_column(x: Any, factor: Any, kf: Any, j: Any, y: Any) -> None:
+    """Set ``y_i = sum_d x_di P_dj``, with column ``j`` of the factor in a row of its transpose."""
+    group = group_rows(x)
+    for i in range(group):
+        y[i] = 0
+    whole = (j + 1) // 4 * 4
+    for d in range(0, whole, 4):
+        p0, p1 = factor[kf, j, d], factor[kf, j, d + 1]
+        p2, p3 = factor[kf, j, d + 2], factor[kf, j, d + 3]
+        for i in range(group):
+            y[i] += (x[d, i] * p0 + x[d + 1, i] * p1) + (x[d + 2, i] * p2 + x[d + 3, i] * p3)
+    for d in range(whole, j + 1):
+        p0 = factor[kf, j, d]
+        for i in range(group):
+            y[i] += x[d, i] * p0
+
+
+@kernel
+def factor_log_joint(
+    features: Any,
+    means: Any,
+    factor: Any,
+    offset: Any,
+    half: Any,
+    work: Any,
+    joint: Any,
+    row_max: Any,
+    first: Any,
+    last: Any,
+) -> None:
+    """With lower triangular ``P^T``, one a component or a single one for all.
+
+    ``factor`` has the shape (n_components or 1, n_features, n_features), ``work``
+    (n_features + 1, group).
+    """
+    group = group_rows(features)
+    n_features = means.shape[1]
+    y = work[n_features]
+    for g in range(len(features)):
+        for k in range(first, last):
+            kf = min(k, len(factor) - 1)
+            for d in range(n_features):
+                mean = means[k, d]
+                for i in range(group):
+                    work[d, i] = features[g, d, i] - mean
+            for i in range(group):
+                joint[g, k, i] = 0
+            for j in range(n_features):
+                _apply_column(work, factor, kf, j, y)
+                for i in range(group):
+                    joint[g, k, i] += y[i] * y[i]
+            _finish(joint, row_max, g, k, offset[k], half)
+
+
+@kernel
+def whiten(features: Any, factor: Any, whitened: Any) -> None:
+    """Set ``whitened_n = x_n P``, for a factor that all components share, of shape (1, D, D)."""
+    for g in range(len(features)):
+        for j in range(factor.shape[1]):
+            _apply_column(features[g], factor, 0, j, whitened[g, j])

@@ -1,0 +1,264 @@
+"""Maximum-likelihood mixtures of components of one's own."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from vbfast.engine.contract import CustomParams, Float64Array, Request
+from vbfast.engine.engine import run_pass
+from vbfast.engine.rows import RowSource
+from vbfast.estimators.base import BaseMixture
+from vbfast.families.custom import Custom, CustomLikelihood, CustomParameters
+from vbfast.inference.initialisation import RandomResponsibilities, initial_responsibilities
+
+__all__ = ["Mixture"]
+
+
+def _draws(mixture: Mixture) -> bool:
+    return mixture.family.sample is not None
+
+
+class Mixture(BaseMixture):
+    """Mixture of components of one's own, fitted by expectation-maximisation.
+
+    An iteration is one pass over the rows, which numba compiles the family's functions into, on
+    all threads; nothing of size n_samples x n_components is allocated.
+
+    Parameters
+    ----------
+    family : vbfast.families.Custom
+        The components' density, its statistics, and the global step. See there for an example.
+    n_components : int, default=1
+        The number of components.
+    tol : float, default=1e-3
+        Iterations stop when the bound per row changes by less.
+    max_iter : int, default=100
+        The most iterations from one start.
+    n_init : int, default=1
+        The number of starts; the one that ends with the highest bound is kept.
+    init_params : {'kmeans', 'random'}, array-like of shape (n_samples, n_components) or callable, \
+default='kmeans'
+        The first responsibilities: each row in the cluster that k-means finds for it, or random
+        ones. Or the responsibilities (or integers of shape (n_samples,), the component of each
+        row, -1 for none), or a function ``(X, n_components, random_state)`` that returns them.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the starts and :meth:`sample`.
+    warm_start : bool, default=False
+        Whether a fit goes on from the last one's end; ``n_init`` then has no effect.
+    verbose : int, default=0
+        From 1 on a fit shows the bound per row, its change, rows per second and the time left.
+    verbose_interval : int, default=10
+        Iterations between lines of text.
+
+    Attributes
+    ----------
+    weights_ : ndarray of shape (n_components,), float64
+        The components' weights, which sum to one.
+    parameters_ : ndarray of shape (n_components, n_parameters), float64
+        What the family's ``maximize`` returned.
+    converged_ : bool
+        Whether the kept start converged.
+    n_iter_ : int
+        Its number of iterations.
+    lower_bound_ : float
+        Its last bound: the average log-evidence per row (of weight one), in nats, of the
+        parameters that the last iteration began with.
+    lower_bounds_ : list of float, of length ``n_iter_``
+        The bound of every iteration.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has names for its features that are all strings.
+
+    Notes
+    -----
+    A component that loses its rows keeps its parameters while its weight goes to zero.
+
+    References
+    ----------
+    A. P. Dempster, N. M. Laird and D. B. Rubin (1977), Maximum likelihood from incomplete data via
+    the EM algorithm.
+
+    Examples
+    --------
+    Counts, as a mixture of Poisson distributions with independent features:
+
+    >>> import math
+    >>> import numpy as np
+    >>> import vbfast
+    >>> def log_density(x, theta):
+    ...     total = 0.0
+    ...     for d in range(len(x)):
+    ...         total += x[d] * math.log(theta[d]) - theta[d] - math.lgamma(x[d] + 1)
+    ...     return total
+    >>> def sufficient_statistics(x, out):
+    ...     out[:] = x
+    >>> def maximize(statistics, weight):
+    ...     return np.maximum(statistics / weight[:, np.newaxis], 1e-6)
+    >>> poisson = vbfast.families.Custom(
+    ...     log_density=log_density,
+    ...     sufficient_statistics=sufficient_statistics,
+    ...     maximize=maximize,
+    ...     n_statistics=lambda n_features: n_features,
+    ... )
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.poisson((2, 9), (500, 2)), rng.poisson((12, 1), (500, 2))])
+    >>> mixture = vbfast.Mixture(poisson, 2, random_state=0).fit(X)
+    >>> np.sort(mixture.parameters_, axis=0).round()
+    array([[ 2.,  1.],
+           [12.,  9.]])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "family": [Custom],
+        "n_components": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "init_params": [StrOptions({"kmeans", "random"}), "array-like", callable],
+        "random_state": ["random_state"],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    family: Custom
+    parameters_: Float64Array
+
+    def __init__(
+        self,
+        family: Custom,
+        n_components: int = 1,
+        *,
+        tol: float = 1e-3,
+        max_iter: int = 100,
+        n_init: int = 1,
+        init_params: Any = "kmeans",
+        random_state: Any = None,
+        warm_start: bool = False,
+        verbose: int = 0,
+        verbose_interval: int = 10,
+    ) -> None:
+        self.family = family
+        self.n_components = n_components
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_init = n_init
+        self.init_params = init_params
+        self.random_state = random_state
+        self.warm_start = warm_start
+        self.verbose = verbose
+        self.verbose_interval = verbose_interval
+
+    def _check_given(
+        self,
+        rows: RowSource,
+        sample_weight: Float64Array | None,  # noqa: ARG002
+    ) -> CustomParameters:
+        return CustomParameters(self.family, rows.n_features, np.ones(self.n_components), None)
+
+    def _start(
+        self,
+        rows: RowSource,
+        given: CustomParameters,
+        random_state: np.random.RandomState,
+        sample_weight: Float64Array | None,
+    ) -> CustomParameters:
+        resp = initial_responsibilities(
+            rows,
+            n_components=self.n_components,
+            init_params=self.init_params,
+            random_state=random_state,
+            sample_weight=sample_weight,
+        )
+        sums = run_pass(
+            rows,
+            given.kernel_params(),
+            Request("given", "means"),
+            sample_weight=sample_weight,
+            resp=resp,
+        )
+        if isinstance(resp, RandomResponsibilities):
+            resp.leave_behind(random_state, rows.n_samples)
+        assert sums.statistics is not None
+        return self._objective(given, rows.dtype).maximise(sums.statistics, given)
+
+    def _resume(
+        self,
+        n_features: int,
+        given: CustomParameters,  # noqa: ARG002
+    ) -> CustomParameters:
+        if (len(self.weights_), self.n_features_in_) != (self.n_components, n_features):
+            raise ValueError(
+                f"warm_start=True goes on from the last fit, of {len(self.weights_)} components; "
+                f"this fit needs {self.n_components}. Use warm_start=False or clone the estimator."
+            )
+        return self._fitted_parameters()
+
+    def _objective(
+        self,
+        given: CustomParameters,  # noqa: ARG002
+        dtype: np.dtype[Any],
+    ) -> CustomLikelihood:
+        return CustomLikelihood(float(np.finfo(dtype).eps))
+
+    def _fitted_attributes(
+        self,
+        parameters: CustomParameters,
+        dtype: np.dtype[Any],  # noqa: ARG002
+    ) -> dict[str, Any]:
+        return {"weights_": parameters.weights, "parameters_": parameters.theta}
+
+    def _fitted_parameters(self) -> CustomParameters:
+        weights, theta = (
+            np.ascontiguousarray(values, dtype=np.float64)
+            for values in (self.weights_, self.parameters_)
+        )
+        return CustomParameters(self.family, self.n_features_in_, weights, theta)
+
+    def _kernel_params(self) -> CustomParams:
+        return self._fitted_parameters().kernel_params()
+
+    @available_if(_draws)  # type: ignore[untyped-decorator]
+    def sample(
+        self, n_samples: int = 1, random_state: Any = None
+    ) -> tuple[Float64Array, npt.NDArray[np.int64]]:
+        """Draw rows from the fitted mixture, with the family's ``sample``.
+
+        Parameters
+        ----------
+        n_samples : int, default=1
+        random_state : int, RandomState instance or None, default=None
+            ``None`` takes the estimator's own.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features), float64
+            Ordered by component.
+        y : ndarray of shape (n_samples,), int64
+            The components that the rows were drawn from.
+
+        Raises
+        ------
+        ValueError
+            If ``n_samples`` is not positive.
+        """
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise ValueError(f"n_samples must be at least 1; got {n_samples}")
+        rng = check_random_state(self.random_state if random_state is None else random_state)
+        counts = rng.multinomial(n_samples, self.weights_)
+        draw = self.family.sample
+        assert draw is not None
+        rows = [
+            np.reshape(draw(theta, count, rng), (count, self.n_features_in_))
+            for theta, count in zip(self.parameters_, counts.tolist(), strict=True)
+        ]
+        return np.concatenate(rows), np.repeat(np.arange(len(counts)), counts)
