@@ -23,13 +23,14 @@ if TYPE_CHECKING:
         logsumexp,
         softmax,
     )
-    from vbfast.results import ElboTerms
+    from vbfast.results import ElboTerms, EvidenceEstimate
 
 __version__ = "0.1.0"
 
 __all__ = [
     "ElboGradient",
     "ElboTerms",
+    "EvidenceEstimate",
     "GaussianMixture",
     "__version__",
     "config_context",
@@ -55,6 +56,7 @@ _HOMES = {
     "logsumexp": "vbfast.ops",
     "softmax": "vbfast.ops",
     "ElboTerms": "vbfast.results",
+    "EvidenceEstimate": "vbfast.results",
     "GaussianMixture": "vbfast.estimators",
     "config_context": "vbfast.engine.config",
     "get_num_threads": "vbfast.engine.config",
