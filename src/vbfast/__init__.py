@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vbfast.engine.config import config_context, get_num_threads, set_num_threads
-    from vbfast.estimators import GaussianMixture
+    from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
     from vbfast.info import show_config
     from vbfast.ops import (
         ElboGradient,
@@ -23,15 +23,17 @@ if TYPE_CHECKING:
         logsumexp,
         softmax,
     )
-    from vbfast.results import ElboTerms, EvidenceEstimate
+    from vbfast.results import ElboTerms, EvidenceEstimate, VariationalElboTerms
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BayesianGaussianMixture",
     "ElboGradient",
     "ElboTerms",
     "EvidenceEstimate",
     "GaussianMixture",
+    "VariationalElboTerms",
     "__version__",
     "config_context",
     "elbo",
@@ -57,6 +59,8 @@ _HOMES = {
     "softmax": "vbfast.ops",
     "ElboTerms": "vbfast.results",
     "EvidenceEstimate": "vbfast.results",
+    "VariationalElboTerms": "vbfast.results",
+    "BayesianGaussianMixture": "vbfast.estimators",
     "GaussianMixture": "vbfast.estimators",
     "config_context": "vbfast.engine.config",
     "get_num_threads": "vbfast.engine.config",

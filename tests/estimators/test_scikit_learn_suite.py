@@ -1,13 +1,14 @@
-"""The mixture tests that scikit-learn's wheel ships, with our class swapped in."""
+"""The mixture tests that scikit-learn's wheel ships, with our classes swapped in."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.mixture.tests import test_bayesian_mixture as bayesian_tests
 from sklearn.mixture.tests import test_gaussian_mixture as gaussian_tests
 from sklearn.mixture.tests import test_mixture as mixture_tests
 
-from vbfast.estimators import GaussianMixture
+from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
 
 pytestmark = [
     pytest.mark.kernels,
@@ -31,12 +32,27 @@ NOT_BLACK_BOX = {
     "test_gaussian_mixture_raises_where_array_api_not_implemented": _ARRAY_API,
 }
 
-# The functions find GaussianMixture in their own module, where `swapped` puts ours.
+BAYESIAN_NOT_BLACK_BOX = {
+    "test_log_dirichlet_norm": _FUNCTIONS,
+    "test_log_wishart_norm": _FUNCTIONS,
+    "test_compare_covar_type": "calls _check_parameters and _initialize_parameters",
+}
+
+
+def black_box_tests(module, exceptions):
+    return {
+        name: function
+        for name, function in vars(module).items()
+        if name.startswith("test_") and name not in exceptions
+    }
+
+
+# The functions find the class in their own module, where `swapped` puts ours.
+globals().update(black_box_tests(gaussian_tests, NOT_BLACK_BOX))
 globals().update(
     {
-        name: function
-        for name, function in vars(gaussian_tests).items()
-        if name.startswith("test_") and name not in NOT_BLACK_BOX
+        f"test_bayesian_{name.removeprefix('test_').removeprefix('bayesian_')}": function
+        for name, function in black_box_tests(bayesian_tests, BAYESIAN_NOT_BLACK_BOX).items()
     }
 )
 
@@ -44,6 +60,7 @@ globals().update(
 @pytest.fixture(autouse=True)
 def swapped(monkeypatch):
     monkeypatch.setattr(gaussian_tests, "GaussianMixture", GaussianMixture)
+    monkeypatch.setattr(bayesian_tests, "BayesianGaussianMixture", BayesianGaussianMixture)
 
 
 # scikit-learn's conftest.py defines these two; there float32 is optional.
@@ -63,8 +80,10 @@ def test_the_list_of_exceptions_is_current():
     assert {name for name in NOT_BLACK_BOX if not hasattr(gaussian_tests, name)} <= {
         name for name, reason in NOT_BLACK_BOX.items() if reason == _ARRAY_API
     }
+    assert all(hasattr(bayesian_tests, name) for name in BAYESIAN_NOT_BLACK_BOX)
 
 
+@pytest.mark.parametrize("mixture", [GaussianMixture, BayesianGaussianMixture])
 @pytest.mark.parametrize(
     "check",
     [
@@ -72,5 +91,5 @@ def test_the_list_of_exceptions_is_current():
         mixture_tests.test_mixture_n_components_greater_than_n_samples_error,
     ],
 )
-def test_mixture_module(check):
-    check(GaussianMixture())
+def test_mixture_module(check, mixture):
+    check(mixture())

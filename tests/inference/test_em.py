@@ -120,6 +120,9 @@ class PenalisedMean:
     def lower_bound(self, sums: PassResult, updated: OneMean) -> float:
         return sums.log_evidence - 0.5 * float(np.square(updated.mean).sum())
 
+    def threshold(self, tol: float, total_weight: float) -> float:
+        return tol
+
 
 def test_the_loop_serves_other_objectives(source):
     solution: Solution[OneMean] = ascend(

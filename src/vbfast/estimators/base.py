@@ -33,6 +33,7 @@ from vbfast.estimators.validation import (
     unchanged_on_failure,
     validate_rows,
 )
+from vbfast.inference.acceleration import Acceleration, Coordinates, make_accelerator
 from vbfast.inference.em import Ascent, Objective, Solution, ascend
 from vbfast.inference.monitor import Workload, make_monitor
 from vbfast.results import ElboTerms
@@ -63,6 +64,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+        "accelerate": [StrOptions({"squarem", "anderson"}), None],
     }
 
     n_components: int
@@ -76,18 +78,26 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
     warm_start: bool
     verbose: int
     verbose_interval: int
+    accelerate: Acceleration | None
 
     weights_: FloatArray
     means_: FloatArray
     covariances_: FloatArray
     converged_: bool
     n_iter_: int
+    n_passes_: int
     lower_bound_: float
     lower_bounds_: list[float]
 
+    # Whether `lower_bound_` is an average over the rows.
+    _bound_per_row: ClassVar[bool] = True
+
     @abstractmethod
-    def _check_start(self, n_features: int) -> Any:
-        """Check the starting parameters that were given to the constructor, and return them."""
+    def _check_given(self, rows: RowSource, sample_weight: Float64Array | None) -> Any:
+        """Check the parameters of a start or prior that were given to the constructor.
+
+        What is returned is passed to :meth:`_start`, :meth:`_resume` and :meth:`_objective`.
+        """
 
     @abstractmethod
     def _start(
@@ -97,15 +107,19 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         random_state: np.random.RandomState,
         sample_weight: Float64Array | None,
     ) -> Any:
-        """Return parameters to start from; ``given`` is what :meth:`_check_start` returned."""
+        """Return parameters to start from."""
 
     @abstractmethod
-    def _resume(self, n_features: int) -> Any:
+    def _resume(self, n_features: int, given: Any) -> Any:
         """Return the parameters of the last fit, to go on from."""
 
     @abstractmethod
-    def _objective(self, dtype: np.dtype[Any]) -> Objective[Any]:
+    def _objective(self, given: Any, dtype: np.dtype[Any]) -> Objective[Any]:
         """Return what the iterations climb, for passes that compute in ``dtype``."""
+
+    @abstractmethod
+    def _coordinates(self) -> Coordinates[Any]:
+        """Return the coordinates that the parameters are extrapolated in."""
 
     @abstractmethod
     def _fitted_attributes(self, parameters: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
@@ -123,7 +137,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
     ) -> Self:
         """Estimate the parameters.
 
-        ``n_init`` starts are iterated until the bound per row changes by less than ``tol``, and the
+        ``n_init`` starts are iterated until the bound changes by less than ``tol`` says, and the
         one with the highest bound is kept. With ``warm_start``, a second fit goes on from where the
         last one ended. A fit that fails or is interrupted leaves the estimator as it was.
 
@@ -199,16 +213,17 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
                 setattr(self, name, value)
             self.converged_ = best.converged
             self.n_iter_ = best.n_iter
+            self.n_passes_ = best.n_passes
             self.lower_bound_ = best.lower_bound
             self.lower_bounds_ = best.lower_bounds
 
     def _search(self, rows: RowSource, sample_weight: Float64Array | None) -> Solution[Any]:
         """Ascend from every start and return the best end."""
-        given = self._check_start(rows.n_features)
+        given = self._check_given(rows, sample_weight)
         resumed = self.warm_start and hasattr(self, "converged_")
         n_init = 1 if resumed else self.n_init
         random_state = check_random_state(self.random_state)
-        workload = Workload(rows.n_samples, self.max_iter, n_init)
+        workload = Workload(rows.n_samples, self.max_iter, n_init, self._bound_per_row)
         workspace = new_workspace()
         best: Solution[Any] | None = None
         with make_monitor(
@@ -217,7 +232,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
             for index in range(n_init):
                 monitor.initialisation_begins(index)
                 if resumed:
-                    start = self._resume(rows.n_features)
+                    start = self._resume(rows.n_features, given)
                 else:
                     start = self._start(rows, given, random_state, sample_weight)
                 if self.max_iter == 0:
@@ -226,10 +241,11 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
                 solution = ascend(
                     rows,
                     start,
-                    self._objective(rows.dtype),
+                    self._objective(given, rows.dtype),
                     Ascent(self.tol, self.max_iter),
                     sample_weight=sample_weight,
                     previous_bound=self.lower_bound_ if resumed else -np.inf,
+                    accelerator=make_accelerator(self.accelerate, self._coordinates()),
                     monitor=monitor,
                     workspace=workspace,
                 )
@@ -372,6 +388,9 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         >>> bool(np.isclose(terms.log_evidence, terms.elbo + terms.kl))
         True
         """
+        return self._elbo_terms(X, resp, sample_weight)
+
+    def _elbo_terms(self, X: Any, resp: Any, sample_weight: Any) -> ElboTerms:
         sums = self._evaluate(
             self._fitted_rows(X),
             Request(assignment="posterior" if resp is None else "given", entropy=True),

@@ -9,9 +9,15 @@ import numpy as np
 from sklearn.utils import check_array
 
 from vbfast.engine.contract import CovarianceType, Float64Array
-from vbfast.families.gaussian import covariance_shape
+from vbfast.families.covariances import covariance_shape
 
-__all__ = ["GivenStart", "check_given_start"]
+__all__ = [
+    "GivenStart",
+    "check_covariance_matrices",
+    "check_given_start",
+    "check_means",
+    "check_resumed_shapes",
+]
 
 _DTYPES = [np.float64, np.float32]
 
@@ -59,10 +65,15 @@ def check_given_start(
     """
     return GivenStart(
         None if weights is None else _check_weights(weights, n_components),
-        None if means is None else _check_means(means, n_components, n_features),
+        None if means is None else check_means(means, (n_components, n_features)),
         None
         if precisions is None
-        else _check_precisions(precisions, covariance_type, n_components, n_features),
+        else check_covariance_matrices(
+            precisions,
+            covariance_type,
+            covariance_shape(covariance_type, n_components, n_features),
+            "precision",
+        ),
     )
 
 
@@ -91,26 +102,72 @@ def _check_weights(weights: Any, n_components: int) -> Float64Array:
     return np.asarray(weights, dtype=np.float64)
 
 
-def _check_means(means: Any, n_components: int, n_features: int) -> Float64Array:
+def check_means(means: Any, shape: tuple[int, ...]) -> Float64Array:
+    """Check means, or the mean of a prior, of a given shape."""
     means = check_array(means, dtype=_DTYPES, ensure_2d=False)
-    _check_shape(means, (n_components, n_features), "means")
+    _check_shape(means, shape, "means")
     return np.ascontiguousarray(means, dtype=np.float64)
 
 
-def _check_precisions(
-    precisions: Any, covariance_type: CovarianceType, n_components: int, n_features: int
+def check_covariance_matrices(
+    matrices: Any, covariance_type: CovarianceType, shape: tuple[int, ...], name: str
 ) -> Float64Array:
-    precisions = check_array(
-        precisions, dtype=_DTYPES, ensure_2d=False, allow_nd=covariance_type == "full"
-    )
-    shape = covariance_shape(covariance_type, n_components, n_features)
-    _check_shape(precisions, shape, f"{covariance_type} precision")
+    """Check precisions, or the covariance of a prior, of a given shape.
+
+    Parameters
+    ----------
+    matrices : array-like
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    shape : tuple of int
+    name : str
+        What the message about a wrong shape calls them.
+
+    Returns
+    -------
+    ndarray of float64
+
+    Raises
+    ------
+    ValueError
+        If the shape is wrong, or they are not (symmetric and) positive definite; about which
+        scikit-learn's message says precision, whatever they are.
+    """
+    if shape == ():
+        matrices = np.asarray(matrices, dtype=np.float64)
+    else:
+        matrices = check_array(matrices, dtype=_DTYPES, ensure_2d=False, allow_nd=len(shape) > 2)
+    _check_shape(matrices, shape, f"{covariance_type} {name}")
     if covariance_type in ("full", "tied"):
-        symmetric = np.isclose(precisions, precisions.swapaxes(-1, -2)).all()
-        if not (symmetric and (np.linalg.eigvalsh(precisions) > 0.0).all()):
+        symmetric = np.isclose(matrices, matrices.swapaxes(-1, -2)).all()
+        if not (symmetric and (np.linalg.eigvalsh(matrices) > 0.0).all()):
             raise ValueError(
                 f"'{covariance_type} precision' should be symmetric, positive-definite"
             )
-    elif (precisions <= 0.0).any():
+    elif (matrices <= 0.0).any():
         raise ValueError(f"'{covariance_type} precision' should be positive")
-    return np.ascontiguousarray(precisions, dtype=np.float64)
+    return np.array(matrices, dtype=np.float64, order="C")
+
+
+def check_resumed_shapes(
+    means: Any,
+    covariances: Any,
+    covariance_type: CovarianceType,
+    n_components: int,
+    n_features: int,
+) -> None:
+    """Check that a fit can go on from the last one's parameters.
+
+    Raises
+    ------
+    ValueError
+        If their shapes are not those of this fit.
+    """
+    fitted = (np.shape(means), np.shape(covariances))
+    shape = covariance_shape(covariance_type, n_components, n_features)
+    if fitted != ((n_components, n_features), shape):
+        raise ValueError(
+            "warm_start=True goes on from the last fit, whose means and covariances have the "
+            f"shapes {fitted[0]} and {fitted[1]}; this fit needs "
+            f"{(n_components, n_features)} and {shape}. "
+            "Use warm_start=False or clone the estimator."
+        )

@@ -26,13 +26,16 @@ from vbfast.engine.contract import (
     Request,
     Statistics,
 )
-from vbfast.families.linalg import (
-    NotPositiveDefiniteError,
-    gram,
-    log_det_cholesky,
-    precision_cholesky,
-    upper_cholesky,
+from vbfast.families.covariances import (
+    add_to_diagonal,
+    covariance_shape,
+    log_det_factor,
+    precision_factor,
+    precisions_of,
+    scatter_about,
+    squares,
 )
+from vbfast.families.linalg import gram, precision_cholesky, upper_cholesky
 
 __all__ = [
     "GaussianParameters",
@@ -47,18 +50,6 @@ __all__ = [
 EMPTY_COMPONENT = 1e3
 # What scikit-learn adds to N_k, in eps.
 WEIGHT_FLOOR = 10.0
-
-
-def covariance_shape(
-    covariance_type: CovarianceType, n_components: int, n_features: int
-) -> tuple[int, ...]:
-    """Return the shape that covariances, precisions and their factors have."""
-    return {
-        "full": (n_components, n_features, n_features),
-        "tied": (n_features, n_features),
-        "diag": (n_components, n_features),
-        "spherical": (n_components,),
-    }[covariance_type]
 
 
 @dataclass(frozen=True)
@@ -100,7 +91,7 @@ class GaussianParameters:
         NotPositiveDefiniteError
             If a covariance is not positive definite.
         """
-        factor = _precision_factor(covariance_type, covariances)
+        factor = precision_factor(covariance_type, covariances)
         return cls(covariance_type, weights, means, covariances, factor)
 
     @classmethod
@@ -141,9 +132,7 @@ class GaussianParameters:
     @property
     def precisions(self) -> Float64Array:
         """Inverse covariances, shaped as ``covariances``."""
-        if self.covariance_type in ("full", "tied"):
-            return gram(self.precision_cholesky)
-        return np.square(self.precision_cholesky)
+        return precisions_of(self.covariance_type, self.precision_cholesky)
 
     def kernel_params(self) -> KernelParams:
         """Lay the log-joint ``log pi_k + log N(x | mu_k, Sigma_k)`` out as a pass takes it.
@@ -177,12 +166,7 @@ def kernel_params(
         With ``offset_k = log pi_k - D/2 log(2 pi) + log det P_k``.
     """
     n_features = means.shape[1]
-    if covariance_type in ("full", "tied"):
-        log_det = log_det_cholesky(precision_cholesky)
-    elif covariance_type == "diag":
-        log_det = np.log(precision_cholesky).sum(axis=1)
-    else:
-        log_det = n_features * np.log(precision_cholesky)
+    log_det = log_det_factor(covariance_type, precision_cholesky, n_features)
     with np.errstate(divide="ignore"):
         offset = np.log(weights) - 0.5 * n_features * math.log(2.0 * math.pi) + log_det
     return KernelParams(covariance_type, offset, means, precision_cholesky)
@@ -222,6 +206,11 @@ class MaximumLikelihood:
         """
         del updated
         return sums.log_evidence / sums.total_weight
+
+    def threshold(self, tol: float, total_weight: float) -> float:
+        """Return ``tol``: the bound is per unit of weight."""
+        del total_weight
+        return tol
 
 
 def maximise(
@@ -324,7 +313,7 @@ def moments(
     # Only a component that holds something has a residue about the origin, see below.
     occupied = np.where(empty[:, np.newaxis], 0.0, means)
     covariances = _covariances(statistics, statistics.second, weight, occupied, step, floor)
-    _add_to_diagonal(statistics.kind, covariances, reg_covar)
+    add_to_diagonal(statistics.kind, covariances, reg_covar)
     if previous is not None and statistics.kind != "tied":
         covariances[empty] = previous.covariances[empty]
     return np.where(empty, statistics.weight, weight), means, covariances
@@ -340,55 +329,19 @@ def _covariances(
 ) -> Float64Array:
     """Move second moments from the centres to the means and divide them by their weight.
 
-    With ``d`` measured from the centre and the mean a step ``s`` away from it,
-    ``sum r (d - s)(d - s)^T = S - f s^T - s f^T + N s s^T``. Elementwise, or summed in a fixed
-    order: the bits must not depend on a threaded BLAS.
-
     scikit-learn takes all but the 'full' moments about the origin, where the ``10 eps`` in the
     weight leaves ``10 eps mu mu^T`` behind. Agreement with it is promised for float64, where a
     component that holds next to nothing shows the difference; in float32 the term would swamp the
     covariance of data far from the origin, and is left out.
     """
-    residue = floor if floor < 1e-10 else 0.0
-    # f s^T + s f^T - N s s^T in two halves, which are each other's transposes.
-    half = statistics.first - 0.5 * statistics.weight[:, np.newaxis] * step
+    scatter = scatter_about(statistics, second, step)
     if statistics.kind == "full":
-        product = half[:, :, np.newaxis] * step[:, np.newaxis, :]
-        # The halves are added first: subtracted in turn they would round unsymmetrically.
-        scatter = second - (product + product.swapaxes(1, 2))
         scatter /= weight[:, np.newaxis, np.newaxis]
-    elif statistics.kind == "tied":
-        product = np.einsum("ki,kj->ij", half, step)
-        scatter = second - (product + product.T)
-        scatter += residue * np.einsum("ki,kj->ij", occupied, occupied)
+        return scatter
+    residue = floor if floor < 1e-10 else 0.0
+    if statistics.kind == "tied":
+        scatter += residue * squares("tied", occupied)
         scatter /= weight.sum()
-    else:
-        scatter = second - _per_component(statistics.kind, 2.0 * half * step)
-        scatter += _per_component(statistics.kind, residue * np.square(occupied))
-        scatter = (scatter.T / weight).T
-    return np.asarray(scatter, dtype=np.float64)
-
-
-def _per_component(kind: str, diagonals: Float64Array) -> Float64Array:
-    """Reduce diagonals of shape (K, D) to what 'diag' or 'spherical' keeps of them."""
-    return diagonals if kind == "diag" else np.asarray(diagonals.mean(axis=1))
-
-
-def _add_to_diagonal(kind: str, covariances: Float64Array, value: float) -> None:
-    if kind in ("full", "tied"):
-        diagonal = np.arange(covariances.shape[-1])
-        covariances[..., diagonal, diagonal] += value
-    else:
-        covariances += value
-
-
-def _precision_factor(covariance_type: CovarianceType, covariances: Float64Array) -> Float64Array:
-    if covariance_type == "full":
-        return precision_cholesky(covariances)
-    if covariance_type == "tied":
-        return np.asarray(precision_cholesky(covariances[np.newaxis])[0])
-    positive = covariances > 0.0
-    if not positive.all():
-        component = int(np.argwhere(~positive)[0, 0])
-        raise NotPositiveDefiniteError(component)
-    return np.asarray(1.0 / np.sqrt(covariances))
+        return scatter
+    scatter += residue * squares(statistics.kind, occupied)
+    return np.asarray((scatter.T / weight).T)

@@ -21,7 +21,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class IterationReport:
-    """One iteration's outcome: its number from 1, the bound per row in nats, and its change."""
+    """One iteration's outcome: its number from 1, the bound in nats, and its change."""
 
     iteration: int
     lower_bound: float
@@ -30,11 +30,19 @@ class IterationReport:
 
 @dataclass(frozen=True)
 class Workload:
-    """How much there is to do: rows a pass, iterations an initialisation at most, and starts."""
+    """How much there is to do: rows a pass, iterations an initialisation at most, and starts.
+
+    ``bound_per_row`` says whether the bounds that are reported are averages over the rows.
+    """
 
     n_samples: int
     max_iter: int
     n_init: int
+    bound_per_row: bool = True
+
+    def describe_bound(self, bound: float) -> str:
+        """Return the bound and what it is of."""
+        return f"bound {bound:.6f} {'a row' if self.bound_per_row else 'nats'}"
 
 
 class Monitor:
@@ -88,7 +96,7 @@ class _Pace:
 
     def describe(self, report: IterationReport) -> str:
         return (
-            f"bound {report.lower_bound:.6f} a row ({report.change:+.2e})"
+            f"{self._workload.describe_bound(report.lower_bound)} ({report.change:+.2e})"
             f"  {_si(self.rows_per_second(report.iteration))} rows/s"
             f"  at most {_clock(self.seconds_left(report.iteration))} left"
         )
@@ -195,7 +203,8 @@ class ProgressMonitor(Monitor):
     def initialisation_ends(self, lower_bound: float, converged: bool) -> None:
         """Show the outcome."""
         outcome = "converged" if converged else "did not converge"
-        self._progress.update(self._task, figures=f"{outcome}, bound {lower_bound:.6f} a row")
+        bound = self._workload.describe_bound(lower_bound)
+        self._progress.update(self._task, figures=f"{outcome}, {bound}")
         self._draw()
 
     def _draw(self) -> None:

@@ -1,0 +1,129 @@
+"""The four covariance types: shapes, factors, and second moments about other points.
+
+What is shaped by the type has shape (K, D, D) for 'full', (D, D) for 'tied' (summed or shared over
+the components), (K, D) for 'diag' and (K,) for 'spherical' (the mean over the features).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vbfast.engine.contract import CovarianceType, Float64Array, Statistics
+from vbfast.families.linalg import (
+    NotPositiveDefiniteError,
+    gram,
+    log_det_cholesky,
+    precision_cholesky,
+)
+
+__all__ = [
+    "add_to_diagonal",
+    "covariance_shape",
+    "log_det_factor",
+    "precision_factor",
+    "precisions_of",
+    "scatter_about",
+    "squares",
+]
+
+
+def covariance_shape(
+    covariance_type: CovarianceType, n_components: int, n_features: int
+) -> tuple[int, ...]:
+    """Return the shape that covariances, precisions and their factors have."""
+    return {
+        "full": (n_components, n_features, n_features),
+        "tied": (n_features, n_features),
+        "diag": (n_components, n_features),
+        "spherical": (n_components,),
+    }[covariance_type]
+
+
+def precision_factor(covariance_type: CovarianceType, covariances: Float64Array) -> Float64Array:
+    """Upper triangular ``P`` with ``P @ P.T`` the inverse covariance, or inverse deviations.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        If a covariance is not positive definite.
+    """
+    if covariance_type == "full":
+        return precision_cholesky(covariances)
+    if covariance_type == "tied":
+        return np.asarray(precision_cholesky(covariances[np.newaxis])[0])
+    positive = covariances > 0.0
+    if not positive.all():
+        component = int(np.argwhere(~positive)[0, 0])
+        raise NotPositiveDefiniteError(component)
+    return np.asarray(1.0 / np.sqrt(covariances))
+
+
+def precisions_of(covariance_type: CovarianceType, factor: Float64Array) -> Float64Array:
+    """Return the precisions of given precision factors."""
+    if covariance_type in ("full", "tied"):
+        return gram(factor)
+    return np.asarray(np.square(factor))
+
+
+def log_det_factor(
+    covariance_type: CovarianceType, factor: Float64Array, n_features: int
+) -> Float64Array:
+    """Log-determinants of precision factors, nats: shape (K,), for 'tied' ()."""
+    if covariance_type in ("full", "tied"):
+        return log_det_cholesky(factor)
+    if covariance_type == "diag":
+        return np.asarray(np.log(factor).sum(axis=1))
+    return np.asarray(n_features * np.log(factor))
+
+
+def scatter_about(statistics: Statistics, second: Float64Array, step: Float64Array) -> Float64Array:
+    """Move second moments from the statistics' centres to ``centres + step``.
+
+    With ``d`` measured from the centre, ``sum r (d - s)(d - s)^T = S - f s^T - s f^T + N s s^T``.
+    Elementwise, or summed in a fixed order: the bits must not depend on a threaded BLAS.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        Of a kind with second moments.
+    second : ndarray
+        ``statistics.second``.
+    step : ndarray of shape (n_components, n_features)
+
+    Returns
+    -------
+    ndarray, shaped by the kind of the statistics
+    """
+    # f s^T + s f^T - N s s^T in two halves, which are each other's transposes.
+    half = statistics.first - 0.5 * statistics.weight[:, np.newaxis] * step
+    if statistics.kind == "full":
+        product = half[:, :, np.newaxis] * step[:, np.newaxis, :]
+        # The halves are added first: subtracted in turn they would round unsymmetrically.
+        return np.asarray(second - (product + product.swapaxes(1, 2)))
+    if statistics.kind == "tied":
+        product = np.einsum("ki,kj->ij", half, step)
+        return np.asarray(second - (product + product.T))
+    return np.asarray(second - _per_component(statistics.kind, 2.0 * half * step))
+
+
+def squares(kind: str, deviations: Float64Array) -> Float64Array:
+    """Return ``d_k d_k^T`` of vectors ``d`` of shape (K, D), shaped by the covariance type."""
+    if kind == "full":
+        return deviations[:, :, np.newaxis] * deviations[:, np.newaxis, :]
+    if kind == "tied":
+        return np.asarray(np.einsum("ki,kj->ij", deviations, deviations))
+    return _per_component(kind, np.square(deviations))
+
+
+def _per_component(kind: str, diagonals: Float64Array) -> Float64Array:
+    """Reduce diagonals of shape (K, D) to what 'diag' or 'spherical' keeps of them."""
+    return diagonals if kind == "diag" else np.asarray(diagonals.mean(axis=1))
+
+
+def add_to_diagonal(kind: str, covariances: Float64Array, value: float | Float64Array) -> None:
+    """Add ``value``, a number or for all but 'tied' one a component, to diagonals in place."""
+    if kind in ("full", "tied"):
+        diagonal = np.arange(covariances.shape[-1])
+        covariances[..., diagonal, diagonal] += np.expand_dims(value, -1)
+    else:
+        covariances += np.reshape(value, (-1,) + (1,) * (covariances.ndim - 1))

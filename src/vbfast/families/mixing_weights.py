@@ -1,0 +1,191 @@
+"""Priors of the mixing weights and their posteriors: Dirichlet, and stick-breaking.
+
+Both are conjugate to the components' counts ``N_k = sum_n w_n q_nk``. The stick-breaking prior is a
+Dirichlet process truncated at K components (Blei and Jordan 2006):
+
+    pi_k = v_k prod_{j<k} (1 - v_j),    v_k ~ Beta(1, gamma),
+
+where the last stick keeps its Beta as in scikit-learn, instead of taking all that is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+from scipy.special import betaln, digamma, gammaln
+
+from vbfast.engine.contract import Float64Array
+
+__all__ = ["Dirichlet", "MixingWeights", "StickBreaking"]
+
+
+class MixingWeights(Protocol):
+    """A posterior of the mixing weights that knows its prior."""
+
+    @property
+    def prior_concentration(self) -> float:
+        """The prior's parameter."""
+
+    @classmethod
+    def from_counts(cls, prior_concentration: float, counts: Float64Array) -> Self:
+        """Return the posterior of components that hold ``counts`` of shape (n_components,)."""
+
+    @property
+    def counts(self) -> Float64Array:
+        """``N_k`` of shape (n_components,), the posterior's parameters less the prior's."""
+
+    @property
+    def mean(self) -> Float64Array:
+        """Expected weights, shape (n_components,), normalised to sum to one."""
+
+    @property
+    def expected_log(self) -> Float64Array:
+        """``E[log pi_k]``, shape (n_components,), nats."""
+
+    @property
+    def kl(self) -> float:
+        """``KL(q(pi) || p(pi))``, nats."""
+
+    @property
+    def log_evidence(self) -> float:
+        """``sum_k N_k E[log pi_k] - KL(q || p)``, nats.
+
+        Which is the log-ratio of the posterior's normaliser to the prior's: for whole counts the
+        probability of a sequence of components that has them.
+        """
+
+
+@dataclass(frozen=True)
+class Dirichlet:
+    """``Dirichlet(concentration)`` with the prior ``Dirichlet(a_0, ..., a_0)``.
+
+    Bishop (2006), eq. 10.39 and 10.57-10.58.
+
+    Attributes
+    ----------
+    prior_concentration : float
+        ``a_0``.
+    concentration : ndarray of shape (n_components,), float64
+        ``a_0 + N_k``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.families.mixing_weights import Dirichlet
+    >>> weights = Dirichlet.from_counts(1.0, np.array([2.0, 0.0]))
+    >>> weights.mean
+    array([0.75, 0.25])
+    >>> bool(np.isclose(np.exp(weights.log_evidence), 1 / 3))
+    True
+    """
+
+    prior_concentration: float
+    concentration: Float64Array
+
+    @classmethod
+    def from_counts(cls, prior_concentration: float, counts: Float64Array) -> Self:
+        """Return the posterior of components that hold ``counts``."""
+        return cls(prior_concentration, prior_concentration + counts)
+
+    @property
+    def counts(self) -> Float64Array:
+        """``N_k``."""
+        return self.concentration - self.prior_concentration
+
+    @property
+    def mean(self) -> Float64Array:
+        """Expected weights."""
+        return np.asarray(self.concentration / self.concentration.sum())
+
+    @property
+    def expected_log(self) -> Float64Array:
+        """``E[log pi_k]`` (Bishop 2006, eq. 10.66)."""
+        return np.asarray(digamma(self.concentration) - digamma(self.concentration.sum()))
+
+    @property
+    def kl(self) -> float:
+        """``KL(q || p)``."""
+        return max(0.0, float(self.counts @ self.expected_log) - self.log_evidence)
+
+    @property
+    def log_evidence(self) -> float:
+        """``log C(prior) - log C(posterior)`` with C the normaliser (Bishop 2006, eq. B.23)."""
+        n_components = len(self.concentration)
+        prior = gammaln(n_components * self.prior_concentration) - n_components * gammaln(
+            self.prior_concentration
+        )
+        posterior = gammaln(self.concentration.sum()) - gammaln(self.concentration).sum()
+        return float(prior - posterior)
+
+
+@dataclass(frozen=True)
+class StickBreaking:
+    """``v_k ~ Beta(taken_k, left_k)`` with the prior ``Beta(1, gamma)`` (Blei and Jordan 2006).
+
+    Attributes
+    ----------
+    prior_concentration : float
+        ``gamma``.
+    taken : ndarray of shape (n_components,), float64
+        ``1 + N_k``.
+    left : ndarray of shape (n_components,), float64
+        ``gamma + sum_{j>k} N_j``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.families.mixing_weights import StickBreaking
+    >>> weights = StickBreaking.from_counts(1.0, np.array([3.0, 1.0, 0.0]))
+    >>> weights.taken, weights.left
+    (array([4., 2., 1.]), array([2., 1., 1.]))
+    """
+
+    prior_concentration: float
+    taken: Float64Array
+    left: Float64Array
+
+    @classmethod
+    def from_counts(cls, prior_concentration: float, counts: Float64Array) -> Self:
+        """Return the posterior of components that hold ``counts``."""
+        above = np.append(np.cumsum(counts[:0:-1])[::-1], 0.0)
+        return cls(prior_concentration, 1.0 + counts, prior_concentration + above)
+
+    @property
+    def counts(self) -> Float64Array:
+        """``N_k``."""
+        return self.taken - 1.0
+
+    @property
+    def mean(self) -> Float64Array:
+        """Expected weights; normalised, as the last stick leaves something."""
+        whole = self.taken + self.left
+        remaining = np.cumprod(self.left / whole)
+        weights = self.taken / whole * np.append(1.0, remaining[:-1])
+        return np.asarray(weights / weights.sum())
+
+    @property
+    def expected_log(self) -> Float64Array:
+        """``E[log v_k] + sum_{j<k} E[log (1 - v_j)]``."""
+        whole = digamma(self.taken + self.left)
+        left = np.cumsum(digamma(self.left) - whole)
+        return np.asarray(digamma(self.taken) - whole + np.append(0.0, left[:-1]))
+
+    @property
+    def kl(self) -> float:
+        """``KL(q || p)``, summed over the sticks."""
+        whole = digamma(self.taken + self.left)
+        sticks = (
+            (self.taken - 1.0) * (digamma(self.taken) - whole)
+            + (self.left - self.prior_concentration) * (digamma(self.left) - whole)
+            - betaln(self.taken, self.left)
+            + betaln(1.0, self.prior_concentration)
+        )
+        return max(0.0, float(sticks.sum()))
+
+    @property
+    def log_evidence(self) -> float:
+        """``sum_k log B(taken_k, left_k) - log B(1, gamma)``."""
+        sticks = betaln(self.taken, self.left) - betaln(1.0, self.prior_concentration)
+        return float(sticks.sum())

@@ -1,0 +1,340 @@
+r"""Normal-Wishart prior and posterior of Gaussian components.
+
+Every component has a mean and a full precision matrix with the prior (Bishop 2006, eq. 10.40)
+
+    Lambda_k ~ Wishart(W_0, nu_0),    mu_k | Lambda_k ~ N(m_0, (beta_0 Lambda_k)^-1),
+
+whatever the covariance type. The type restricts the posterior ``q(mu_k, Lambda_k)``, which is
+normal-Wishart with ``W_k`` any matrix ('full'), one and the same for all components ('tied'),
+diagonal ('diag') or a multiple of the identity ('spherical'); these are scikit-learn's models. With
+the scatter about the posterior mean, prior included,
+
+    A_k = W_0^-1 + sum_n r_nk (x_n - m_k)(x_n - m_k)^T + beta_0 (m_k - m_0)(m_k - m_0)^T,
+
+the bound is largest (Bishop 2006, eq. 10.60-10.63) at
+
+    beta_k = beta_0 + N_k,                 m_k = m_0 + sum_n r_nk (x_n - m_0) / beta_k,
+    nu_k = nu_0 + N_k,                     W_k^-1 = A_k,
+
+of which 'diag' keeps the diagonal of ``A_k``, 'spherical' its mean, and 'tied' the mean over the
+components of ``nu_k`` and ``A_k``.
+
+scikit-learn adds ``10 eps`` to every ``N_k``, so that it may divide by it. Nothing is divided by
+``N_k`` here, and without the addition ``q`` is exactly what the responsibilities lead to: a
+component that has lost its rows has its prior for a posterior.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import digamma, gammaln
+
+from vbfast.engine.contract import CovarianceType, Float64Array, Statistics
+from vbfast.families.covariances import (
+    add_to_diagonal,
+    log_det_factor,
+    precision_factor,
+    precisions_of,
+    scatter_about,
+    squares,
+)
+from vbfast.families.linalg import NotPositiveDefiniteError
+
+__all__ = ["NormalWishart", "NormalWishartPrior"]
+
+
+@dataclass(frozen=True)
+class NormalWishartPrior:
+    """Prior of the components' means and precisions, all float64.
+
+    Attributes
+    ----------
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    mean_precision : float
+        ``beta_0``.
+    mean : ndarray of shape (n_features,)
+        ``m_0``.
+    degrees_of_freedom : float
+        ``nu_0 > n_features - 1``.
+    covariance : ndarray
+        ``W_0^-1``: shape (D, D) for 'full' and 'tied', (D,) its diagonal for 'diag', () for
+        'spherical'.
+    """
+
+    covariance_type: CovarianceType
+    mean_precision: float
+    mean: Float64Array
+    degrees_of_freedom: float
+    covariance: Float64Array
+
+    @property
+    def proper(self) -> bool:
+        """Whether ``W_0^-1`` is positive definite, as a density needs."""
+        return self._support[1] == len(self.mean)
+
+    @functools.cached_property
+    def log_normaliser(self) -> float:
+        """``log B(W_0, nu_0)``, see :func:`log_wishart_normaliser`.
+
+        The infinite part of an improper prior's is left out: ``log det W_0`` is then that of the
+        subspace where ``W_0^-1`` is not singular.
+        """
+        log_det = np.asarray(-self._support[0])
+        degrees_of_freedom = np.asarray(self.degrees_of_freedom)
+        return float(log_wishart_normaliser(log_det, degrees_of_freedom, len(self.mean)))
+
+    @functools.cached_property
+    def _support(self) -> tuple[float, int]:
+        return _log_det_of_support(self.covariance_type, self.covariance, len(self.mean))
+
+
+@dataclass(frozen=True)
+class NormalWishart:
+    """Posterior of the components' means and precisions, all float64.
+
+    Attributes
+    ----------
+    prior : NormalWishartPrior
+    mean_precision : ndarray of shape (n_components,)
+        ``beta_k``.
+    means : ndarray of shape (n_components, n_features)
+        ``m_k``.
+    degrees_of_freedom : ndarray of shape (n_components,), or () for 'tied'
+        ``nu_k``.
+    covariances : ndarray
+        ``(nu_k W_k)^-1``, the inverse of the expected precision; shape (K, D, D) for 'full', (D, D)
+        for 'tied', (K, D) for 'diag' and (K,) for 'spherical'.
+    precision_cholesky : ndarray
+        Upper triangular ``P`` with ``P @ P.T = nu_k W_k``, or square roots; shaped as
+        ``covariances``.
+    """
+
+    prior: NormalWishartPrior
+    mean_precision: Float64Array
+    means: Float64Array
+    degrees_of_freedom: Float64Array
+    covariances: Float64Array
+    precision_cholesky: Float64Array
+
+    @classmethod
+    def from_statistics(
+        cls, prior: NormalWishartPrior, statistics: Statistics, *, reg_covar: float
+    ) -> NormalWishart:
+        """Return the posterior that maximises the bound for given sufficient statistics.
+
+        Parameters
+        ----------
+        prior : NormalWishartPrior
+        statistics : Statistics
+            Of the covariance type's kind.
+        reg_covar : float
+            Variance added to the rows about their mean in every direction, as in scikit-learn.
+
+        Returns
+        -------
+        NormalWishart
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If a ``W_k^-1`` is not positive definite.
+        """
+        assert statistics.second is not None
+        kind, counts = prior.covariance_type, statistics.weight
+        mean_precision = prior.mean_precision + counts
+        # Deviations from the prior mean and from the centres: sums of x would cancel.
+        pull = statistics.first + counts[:, np.newaxis] * (statistics.centres - prior.mean)
+        deviation = pull / mean_precision[:, np.newaxis]
+        means = prior.mean + deviation
+        scatter = scatter_about(statistics, statistics.second, means - statistics.centres)
+        scatter += prior.mean_precision * squares(kind, deviation)
+        total: Float64Array = counts
+        if kind == "tied":
+            scatter /= len(counts)
+            total = counts.sum() / len(counts)
+        add_to_diagonal(kind, scatter, reg_covar * total)
+        scatter += prior.covariance
+        degrees_of_freedom = np.asarray(prior.degrees_of_freedom + total)
+        covariances = (scatter.T / degrees_of_freedom).T
+        factor = precision_factor(kind, covariances)
+        return cls(prior, mean_precision, means, degrees_of_freedom, covariances, factor)
+
+    def restricted_to(self, kept: npt.NDArray[np.bool_]) -> NormalWishart:
+        """Return the posterior of some of the components."""
+        tied = self.prior.covariance_type == "tied"
+        return NormalWishart(
+            self.prior,
+            self.mean_precision[kept],
+            self.means[kept],
+            *(
+                values if tied else values[kept]
+                for values in (
+                    self.degrees_of_freedom,
+                    self.covariances,
+                    self.precision_cholesky,
+                )
+            ),
+        )
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return int(self.means.shape[1])
+
+    @property
+    def log_det_scale(self) -> Float64Array:
+        """``log det W_k``, shaped as the degrees of freedom."""
+        D = self.n_features
+        log_det_factors = log_det_factor(self.prior.covariance_type, self.precision_cholesky, D)
+        return np.asarray(2.0 * log_det_factors - D * np.log(self.degrees_of_freedom))
+
+    @property
+    def expected_log_det(self) -> Float64Array:
+        """``E[log det Lambda_k]`` (Bishop 2006, eq. 10.65), shaped as the degrees of freedom."""
+        D = self.n_features
+        psi = digamma(_half_degrees(self.degrees_of_freedom, D)).sum(axis=0)
+        return np.asarray(psi + D * math.log(2.0) + self.log_det_scale)
+
+    @property
+    def expected_log_density(self) -> Float64Array:
+        """``E[log N(x | mu_k, Lambda_k^-1)]`` at ``x = m_k``, shape (n_components,), nats.
+
+        Elsewhere ``1/2 ||(x - m_k) P_k||^2`` less (Bishop 2006, eq. 10.64).
+        """
+        D = self.n_features
+        spread = D / self.mean_precision  # of the mean
+        return np.asarray(0.5 * (self.expected_log_det - D * math.log(2.0 * math.pi) - spread))
+
+    @property
+    def kl(self) -> Float64Array:
+        """``KL(q(mu_k, Lambda_k) || p(mu_k, Lambda_k))``, shape (n_components,), nats.
+
+        Bishop 2006, eq. 10.74 and 10.77.
+        """
+        prior, D = self.prior, self.n_features
+        nu, beta_ratio = self.degrees_of_freedom, prior.mean_precision / self.mean_precision
+        trace, distance = self._prior_trace(), self._distance_of_means()
+        wishart = (
+            log_wishart_normaliser(self.log_det_scale, nu, D)
+            - prior.log_normaliser
+            + 0.5 * (nu - prior.degrees_of_freedom) * self.expected_log_det
+            + 0.5 * (trace - nu * D)
+        )
+        normal = 0.5 * (
+            D * (beta_ratio - 1.0 - np.log(beta_ratio)) + prior.mean_precision * distance
+        )
+        kl = wishart + normal
+        # An improper prior leaves the divergence without a lower limit.
+        return np.maximum(kl, 0.0) if prior.proper else np.asarray(kl)
+
+    def _prior_trace(self) -> Float64Array:
+        """Return ``tr(W_0^-1 nu_k W_k)``, shaped as the degrees of freedom."""
+        kind = self.prior.covariance_type
+        weighted = self.prior.covariance * precisions_of(kind, self.precision_cholesky)
+        if kind == "spherical":
+            return self.n_features * weighted
+        return np.asarray(weighted.sum(axis=-1) if kind == "diag" else weighted.sum(axis=(-2, -1)))
+
+    def _distance_of_means(self) -> Float64Array:
+        """Return ``(m_k - m_0)^T nu_k W_k (m_k - m_0)``, shape (n_components,)."""
+        deviation = self.means - self.prior.mean
+        if self.prior.covariance_type in ("full", "tied"):
+            whitened = (deviation[:, np.newaxis] @ self.precision_cholesky)[:, 0]
+        else:
+            whitened = (deviation.T * self.precision_cholesky.T).T
+        return np.asarray(np.square(whitened).sum(axis=1))
+
+    def _trace(self) -> Float64Array:
+        """Return ``tr(nu_k W_k)``, shaped as the degrees of freedom."""
+        squared = np.square(self.precision_cholesky)
+        if self.prior.covariance_type == "spherical":
+            return self.n_features * squared
+        n_components = np.size(self.degrees_of_freedom)
+        trace = squared.reshape(n_components, -1).sum(axis=1)
+        return np.asarray(trace.reshape(np.shape(self.degrees_of_freedom)))
+
+    def log_evidence(self, counts: Float64Array, *, reg_covar: float) -> Float64Array:
+        """Return each component's share of the bound, nats, shape (n_components,).
+
+        For the posterior of :meth:`from_statistics`, whose terms of degrees ``nu_k`` and ``beta_k``
+        cancel: ``sum_n r_nk E[log N(x_n | mu_k, Lambda_k^-1)] - KL(q || p)`` is the log-ratio of
+        the normalisers of posterior and prior, and for rows that are wholly in one component the
+        logarithm of their density, ``mu`` and ``Lambda`` integrated out (Murphy 2012, eq. 4.234).
+        Evaluated so, nothing of the size of ``N_k D`` is subtracted from its like.
+
+        Parameters
+        ----------
+        counts : ndarray of shape (n_components,)
+            ``N_k`` of the statistics.
+        reg_covar : float
+            What :meth:`from_statistics` was given: it is in the posterior's scale matrix, and not
+            in the rows that the bound is about.
+        """
+        D, prior = self.n_features, self.prior
+        posterior_normaliser = log_wishart_normaliser(
+            self.log_det_scale, self.degrees_of_freedom, D
+        )
+        return np.asarray(
+            prior.log_normaliser
+            - posterior_normaliser
+            + 0.5 * D * np.log(prior.mean_precision / self.mean_precision)
+            + 0.5 * counts * (reg_covar * self._trace() - D * math.log(2.0 * math.pi))
+        )
+
+
+def log_wishart_normaliser(
+    log_det_scale: Float64Array, degrees_of_freedom: Float64Array, n_features: int
+) -> Float64Array:
+    """``log B(W, nu)`` of a Wishart density (Bishop 2006, eq. B.79) without its power of pi.
+
+    That power is the same for prior and posterior, of which only ratios occur.
+
+    Parameters
+    ----------
+    log_det_scale : ndarray
+        ``log det W``.
+    degrees_of_freedom : ndarray of the same shape
+        ``nu``.
+    n_features : int
+
+    Returns
+    -------
+    ndarray of the same shape, nats
+    """
+    gammas = gammaln(_half_degrees(degrees_of_freedom, n_features)).sum(axis=0)
+    scale = 0.5 * degrees_of_freedom * (log_det_scale + n_features * math.log(2.0))
+    return np.asarray(-scale - gammas)
+
+
+def _half_degrees(degrees_of_freedom: Float64Array, n_features: int) -> Float64Array:
+    """Return ``(nu - i) / 2`` for i from 0 to D - 1, along a new first axis."""
+    return np.asarray(0.5 * np.subtract.outer(-np.arange(n_features), -degrees_of_freedom))
+
+
+def _log_det_of_support(
+    covariance_type: CovarianceType, covariance: Float64Array, n_features: int
+) -> tuple[float, int]:
+    """Return the log-determinant of ``W_0^-1`` where it is not singular, and its rank."""
+    if covariance_type == "spherical":
+        values = np.full(n_features, float(covariance))
+    elif covariance_type == "diag":
+        values = covariance
+    else:
+        # The factor's bits depend on nothing; the eigenvalues' may, on the threads of LAPACK.
+        diagonal = np.diagonal(covariance)
+        try:
+            factor = precision_factor("tied", covariance)
+        except NotPositiveDefiniteError:
+            factor = None
+        tolerance = 10.0 * n_features * np.finfo(np.float64).eps
+        if factor is not None and np.all(np.diagonal(factor) ** -2.0 > tolerance * diagonal):
+            return float(-2.0 * log_det_factor("tied", factor, n_features)), n_features
+        values = np.linalg.eigvalsh(covariance)
+        values = np.where(values > tolerance * values.max(), values, 0.0)
+    positive = values[values > 0.0]
+    return float(np.log(positive).sum()), len(positive)

@@ -1,0 +1,55 @@
+"""Student-t components: the predictive densities of normal-Wishart posteriors."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import gammaln
+
+from vbfast.engine.contract import Float64Array
+from vbfast.families.normal_wishart import NormalWishart
+
+__all__ = ["StudentT"]
+
+
+@dataclass(frozen=True)
+class StudentT:
+    """Densities ``log p_k(x) = offset_k - exponent_k log(1 + scale_k ||(x - m_k) P_k||^2)``.
+
+    ``m_k`` and ``P_k`` are the means and precision factors of the posterior that they come from.
+
+    Attributes
+    ----------
+    offset, exponent, scale : ndarray of shape (n_components,), float64
+    """
+
+    offset: Float64Array
+    exponent: Float64Array
+    scale: Float64Array
+
+    @classmethod
+    def from_posterior(cls, components: NormalWishart) -> StudentT:
+        """Integrate mean and precision out (Bishop 2006, eq. 10.81-10.82).
+
+        With ``t = nu_k + 1 - D`` degrees of freedom and ``L = t beta_k / (1 + beta_k) W_k``, the
+        density is ``St(x | m_k, L, t)`` (eq. B.68). It holds for every covariance type, as each is
+        a restriction of ``W_k``: a 'diag' component is no product of one-dimensional densities.
+        """
+        D = components.n_features
+        nu = np.broadcast_to(components.degrees_of_freedom, components.mean_precision.shape)
+        shrinkage = components.mean_precision / (1.0 + components.mean_precision)
+        offset = (
+            gammaln(0.5 * (nu + 1.0))
+            - gammaln(0.5 * (nu + 1.0 - D))
+            + 0.5 * components.log_det_scale
+            + 0.5 * D * np.log(shrinkage / math.pi)
+        )
+        return cls(offset, 0.5 * (nu + 1.0), shrinkage / nu)
+
+    def log_density(self, component: int, half_distance: Float64Array) -> Float64Array:
+        """Return ``log p_k`` where ``-1/2 ||(x - m_k) P_k||^2`` is ``half_distance``, nats."""
+        k = component
+        falloff = np.log1p(-2.0 * self.scale[k] * half_distance)
+        return np.asarray(self.offset[k] - self.exponent[k] * falloff)

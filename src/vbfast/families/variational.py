@@ -1,0 +1,129 @@
+"""Variational Gaussian mixtures: the posterior as a log-joint, the global step and the bound.
+
+The bound of ``q(z) q(pi) prod_k q(mu_k, Lambda_k)`` is (Bishop 2006, eq. 10.70)
+
+    L = sum_n w_n (E_q[l_nk] + H[q_n]) - KL(q(pi) || p(pi)) - sum_k KL(q(mu_k, Lambda_k) || p),
+
+where ``l_nk = E[log pi_k] + E[log N(x_n | mu_k, Lambda_k^-1)]`` is a log-joint like any other, so
+that the passes are those of expectation-maximisation. After the global step the terms that do not
+come from ``H`` collapse into ratios of normalisers; see the families' ``log_evidence``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vbfast.engine.contract import KernelParams, PassResult, Request, Statistics
+from vbfast.families.mixing_weights import MixingWeights
+from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
+
+__all__ = ["MixturePosterior", "MixturePrior", "VariationalBayes"]
+
+# A component that holds less than this much of a row has lost its rows: they have another home, and
+# what it holds is the tails of their responsibilities.
+ACTIVE_ROWS = 0.01
+
+# Up to so many rows a change of the whole bound is compared with the tolerance, beyond it a change
+# in proportion: the bound's rounding grows with the rows.
+ROWS_OF_TOLERANCE = 1000.0
+
+
+@dataclass(frozen=True)
+class MixturePrior:
+    """Prior of a mixture: which family its weights have, and the components'.
+
+    Attributes
+    ----------
+    weights : type
+        :class:`~vbfast.families.mixing_weights.Dirichlet` or
+        :class:`~vbfast.families.mixing_weights.StickBreaking`.
+    weight_concentration : float
+    components : NormalWishartPrior
+    """
+
+    weights: type[MixingWeights]
+    weight_concentration: float
+    components: NormalWishartPrior
+
+    def posterior(self, statistics: Statistics, *, reg_covar: float) -> MixturePosterior:
+        """Return the posterior that maximises the bound for given sufficient statistics.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If a scale matrix is not positive definite.
+        """
+        return MixturePosterior(
+            self.weights.from_counts(self.weight_concentration, statistics.weight),
+            NormalWishart.from_statistics(self.components, statistics, reg_covar=reg_covar),
+        )
+
+
+@dataclass(frozen=True)
+class MixturePosterior:
+    """Posterior ``q(pi) prod_k q(mu_k, Lambda_k)``, with its priors."""
+
+    weights: MixingWeights
+    components: NormalWishart
+
+    def kernel_params(self) -> KernelParams:
+        """Lay the expected log-joint out as a pass takes it (Bishop 2006, eq. 10.46)."""
+        components = self.components
+        return KernelParams(
+            components.prior.covariance_type,
+            self.weights.expected_log + components.expected_log_density,
+            components.means,
+            components.precision_cholesky,
+        )
+
+    @property
+    def active(self) -> npt.NDArray[np.bool_]:
+        """Which components hold at least :data:`ACTIVE_ROWS` rows, shape (n_components,)."""
+        return np.asarray(self.weights.counts >= ACTIVE_ROWS)
+
+    def restricted_to(self, kept: npt.NDArray[np.bool_]) -> MixturePosterior:
+        """Return the posterior of the components ``kept``, the others' rows being nobody's."""
+        weights = self.weights.from_counts(
+            self.weights.prior_concentration, self.weights.counts[kept]
+        )
+        return MixturePosterior(weights, self.components.restricted_to(kept))
+
+
+@dataclass(frozen=True)
+class VariationalBayes:
+    """What coordinate-ascent variational Bayes climbs: the bound on the marginal likelihood.
+
+    Attributes
+    ----------
+    prior : MixturePrior
+    reg_covar : float
+        See :meth:`~vbfast.families.normal_wishart.NormalWishart.from_statistics`.
+    """
+
+    prior: MixturePrior
+    reg_covar: float
+
+    @property
+    def request(self) -> Request:
+        """A posterior pass with the statistics of the covariance type, and the entropy."""
+        return Request(statistics=self.prior.components.covariance_type, entropy=True)
+
+    def maximise(self, statistics: Statistics, previous: MixturePosterior) -> MixturePosterior:
+        """Take the global step: the posterior does not depend on the previous one."""
+        del previous
+        return self.prior.posterior(statistics, reg_covar=self.reg_covar)
+
+    def lower_bound(self, sums: PassResult, updated: MixturePosterior) -> float:
+        """Return the bound of the pass's responsibilities and the posterior they led to, nats."""
+        assert sums.statistics is not None
+        components = updated.components.log_evidence(
+            sums.statistics.weight, reg_covar=self.reg_covar
+        )
+        return sums.entropy + updated.weights.log_evidence + float(components.sum())
+
+    def threshold(self, tol: float, total_weight: float) -> float:
+        """Return the change of the bound below which the ascent has converged."""
+        return tol * max(1.0, total_weight / ROWS_OF_TOLERANCE)
