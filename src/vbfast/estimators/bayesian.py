@@ -126,7 +126,7 @@ default='dirichlet_process'
     covariance_prior_ : float or ndarray
         The prior that was used: what was given or its default, in float64.
     n_active_components_ : int
-        The number of components that hold at least a hundredth of a row.
+        The number of components that hold at least half a row.
     converged_ : bool
         Whether the kept start converged.
     n_iter_ : int
@@ -169,8 +169,8 @@ default='dirichlet_process'
     >>> X = np.array([[1, 2], [1, 4], [1, 0], [4, 2], [12, 4], [10, 7]])
     >>> mixture = vbfast.BayesianGaussianMixture(n_components=2, random_state=42).fit(X)
     >>> np.sort(mixture.means_, axis=0).round(2)
-    array([[2.49, 2.29],
-           [8.45, 4.52]])
+    array([[2.5 , 2.29],
+           [8.46, 4.52]])
     >>> labels = mixture.predict([[0, 0], [9, 3]])
     >>> bool(labels[0] == labels[1])
     False
@@ -480,8 +480,8 @@ default='dirichlet_process'
     def prune(self) -> Self:
         """Return a copy without the components that have lost their rows.
 
-        Kept are the ``n_active_components_`` components that hold at least a hundredth of a row,
-        in their order, with their posteriors. The weights' posterior is that of their rows under
+        Kept are the ``n_active_components_`` components that hold at least half a row, in
+        their order, with their posteriors. The weights' posterior is that of their rows under
         the prior of the fit, whose concentration becomes the copy's parameter: a further fit with
         ``warm_start=True`` goes on from there. The bounds stay those of the fit. :meth:`elbo` is
         the pruned mixture's own: where sticks are removed from the end of a Dirichlet process,

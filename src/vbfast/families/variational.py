@@ -22,9 +22,9 @@ from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
 
 __all__ = ["MixturePosterior", "MixturePrior", "VariationalBayes"]
 
-# A component that holds less than this much of a row has lost its rows: they have another home, and
-# what it holds is the tails of their responsibilities.
-ACTIVE_ROWS = 0.01
+# A component that holds less has lost its rows: they have another home, and what it holds is the
+# tails of their responsibilities, to which a posterior as broad as its prior always has some claim.
+ACTIVE_ROWS = 0.5
 
 # Up to so many rows a change of the whole bound is compared with the tolerance, beyond it a change
 # in proportion: the bound's rounding grows with the rows.
