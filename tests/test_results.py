@@ -46,5 +46,5 @@ def test_an_estimate_says_whether_to_trust_it(khat, sentence):
 
 def test_an_estimate_shows_its_figures():
     shown = repr(EvidenceEstimate(-1234.5, 0.02, 0.31, 0.6, math.log(6), 1000))
-    for figure in ("value=-1234.5", "standard_error=0.02", "kl_gap=0.6", "log_symmetry=1.792"):
+    for figure in ("value=-1234.500", "standard_error=0.02", "kl_gap=0.6", "log_symmetry=1.792"):
         assert figure in shown

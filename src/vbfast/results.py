@@ -189,7 +189,7 @@ class EvidenceEstimate:
 
     def __repr__(self) -> str:
         figures = (
-            f"value={self.value:.6g}, standard_error={self.standard_error:.2g}, "
+            f"value={self.value:.3f}, standard_error={self.standard_error:.2g}, "
             f"khat={self.khat:.2f}, kl_gap={self.kl_gap:.4g}, "
             f"log_symmetry={self.log_symmetry:.4g}, n_draws={self.n_draws}"
         )

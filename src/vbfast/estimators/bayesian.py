@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import copy
 import warnings
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from vbfast.engine.contract import CovarianceType, Float64Array, FloatArray, KernelParams
 from vbfast.engine.rows import RowSource
+from vbfast.engine.weights import as_sample_weight
 from vbfast.estimators.base import BaseMixture
 from vbfast.estimators.priors import WEIGHT_PRIORS, check_component_prior
 from vbfast.estimators.starts import check_resumed_shapes
@@ -24,8 +26,9 @@ from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
 from vbfast.families.variational import MixturePosterior, MixturePrior, VariationalBayes
 from vbfast.inference.acceleration import Acceleration
 from vbfast.inference.initialisation import initial_statistics
+from vbfast.inference.marginal_likelihood import importance_weights
 from vbfast.inference.predictive import log_predictive_density
-from vbfast.results import VariationalElboTerms
+from vbfast.results import EvidenceEstimate, VariationalElboTerms
 
 __all__ = ["BayesianGaussianMixture"]
 
@@ -436,6 +439,70 @@ default='dirichlet_process'
         rows = self._fitted_rows(X)
         with translated_errors(self, rows):
             return log_predictive_density(rows, self._posterior())
+
+    def log_marginal_likelihood(
+        self, X: Any, n_draws: int = 1000, random_state: Any = None, sample_weight: Any = None
+    ) -> EvidenceEstimate:
+        """Estimate the log marginal likelihood of X by importance sampling.
+
+        Parameters are drawn from the fitted posterior and weighed by the joint density over the
+        posterior's, with the assignments summed out; the largest weights are Pareto-smoothed
+        (Vehtari, Simpson, Gelman, Yao and Gabry 2024). Their tail says how good the posterior is
+        as a proposal, hence as an approximation (Yao, Vehtari, Simpson and Gelman 2018).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows of the fit: the posterior is no proposal for the evidence of others.
+        n_draws : int, default=1000
+            At least 25. Each takes a pass over the rows with full covariances, whatever the
+            covariance type: the type restricts the posterior and not the model.
+        random_state : int, RandomState instance or None, default=None
+            ``None`` takes the estimator's own.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        EvidenceEstimate
+            With the gap to the bound, ``elbo(X).total``, and a sentence on whether to trust it.
+
+        Raises
+        ------
+        ValueError
+            If ``n_draws`` is less than 25.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import vbfast
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> mixture = vbfast.BayesianGaussianMixture(1, reg_covar=0.0).fit(X)
+        >>> estimate = mixture.log_marginal_likelihood(X, n_draws=100, random_state=0)
+        >>> bool(np.isclose(estimate.value, mixture.elbo_))  # one component: q is exact
+        True
+        >>> estimate.advice
+        'The weights are equal: q is the exact posterior, and the value exact.'
+        """
+        check_scalar(n_draws, "n_draws", Integral, min_val=25)
+        rows = self._fitted_rows(X)
+        posterior = self._posterior()
+        with translated_errors(self, rows):
+            weights = importance_weights(
+                rows,
+                posterior,
+                n_draws,
+                check_random_state(self.random_state if random_state is None else random_state),
+                sample_weight=as_sample_weight(sample_weight, rows.n_samples),
+            )
+        value, standard_error = weights.log_mean()
+        return EvidenceEstimate(
+            value=value,
+            standard_error=standard_error,
+            khat=weights.khat,
+            kl_gap=value - self.elbo(X, sample_weight=sample_weight).total,
+            log_symmetry=posterior.weights.log_symmetry,
+            n_draws=n_draws,
+        )
 
     def elbo(self, X: Any, resp: Any = None, sample_weight: Any = None) -> VariationalElboTerms:
         """Evaluate the evidence lower bound of the fitted posterior on X, term by term.
