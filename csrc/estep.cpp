@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
 
 #include "dispatch.h"
 #include "packing.h"
@@ -11,6 +12,7 @@ namespace vbfast {
 
 namespace {
 
+constexpr TileSums no_sums{0, 0, 0, 0, 0, std::numeric_limits<double>::infinity()};
 constexpr std::int64_t wave_tiles = 16;  // tiles whose local step runs before a split summary step
 
 template <class T>
@@ -30,6 +32,7 @@ void add(TileSums& total, const TileSums& part) {
     total.expected_log_joint += part.expected_log_joint;
     total.entropy += part.entropy;
     total.kl += part.kl;
+    total.lowest_log_evidence = std::min(total.lowest_log_evidence, part.lowest_log_evidence);
 }
 
 // The lowest row index that several threads have seen.
@@ -76,7 +79,7 @@ class EStepOf final : public EStep {
           workspace_(workspace),
           means_(parameters.means,
                  parameters.means + parameters.n_components * parameters.n_features),
-          sums_(static_cast<std::size_t>(request.n_partitions), TileSums{0, 0, 0, 0, 0}) {
+          sums_(static_cast<std::size_t>(request.n_partitions), no_sums) {
         pack(parameters, request, kernels_, packed_, num_threads);
         partial_size_ = packed_.dense_size + packed_.listed_size + packed_.pooled_size;
         const std::size_t total = static_cast<std::size_t>(partial_size_ * request.n_partitions);
@@ -92,7 +95,7 @@ class EStepOf final : public EStep {
     }
 
     TileSums sums() const override {
-        TileSums total{0, 0, 0, 0, 0};
+        TileSums total = no_sums;
         for (const TileSums& part : sums_) add(total, part);
         return total;
     }

@@ -56,6 +56,7 @@ struct TileSums {
     double expected_log_joint;
     double entropy;
     double kl;
+    double lowest_log_evidence;  // of the rows with weight; +infinity without any
 };
 
 // Consecutive rows, where they come from, what is wanted of them, and memory to work in.

@@ -69,7 +69,8 @@ void softmax_group(const Model<T>& model, Tile<T>& tile, std::int64_t g, T* evid
             const V d = V::load(joint + k * G + v * W) - m[v];
             e[v] = exp_nonpositive(d, cutoff);
             s[v] = s[v] + e[v];
-            if constexpr (entropy) u[v] = fma(e[v], max(d, cutoff), u[v]);
+            // The maximum is the one that the exponential takes too.
+            if constexpr (entropy) u[v] = fma(e[v], max(cutoff, d), u[v]);
         }
         for (int v = 0; v < RV; ++v) e[v].store(joint + k * G + v * W);
     }
@@ -114,7 +115,11 @@ void posterior_step(const Model<T>& model, Tile<T>& tile) {
             const double w = row_weight(tile, n);
             if (tile.out_log_evidence) tile.out_log_evidence[n] = evidence[i];
             tile.sums.weight += w;
-            if (w != 0) tile.sums.log_evidence += w * static_cast<double>(evidence[i]);
+            if (w != 0) {
+                const double e = static_cast<double>(evidence[i]);
+                tile.sums.log_evidence += w * e;
+                if (e < tile.sums.lowest_log_evidence) tile.sums.lowest_log_evidence = e;
+            }
             if (!entropy) continue;
             const bool finite = evidence[i] > -inf && evidence[i] < inf;
             T h = finite ? evidence[i] - expected[i] : T(0);
@@ -228,7 +233,7 @@ bool by_label(const Tile<T>& tile) {
 
 template <class T>
 void local_step(const Model<T>& model, Tile<T>& tile) {
-    tile.sums = TileSums{0, 0, 0, 0, 0};
+    tile.sums = TileSums{0, 0, 0, 0, 0, __builtin_inf()};
     const bool squared_norm = model.nearest || model.moments == Moments::spherical;
     if (!load_features(tile, model.n_features, model.shift, squared_norm)) return;
     if (model.nearest) {

@@ -120,7 +120,8 @@ class BoundEStep {
 
     py::tuple sums() const {
         const TileSums s = estep_->sums();
-        return py::make_tuple(s.weight, s.log_evidence, s.expected_log_joint, s.entropy, s.kl);
+        return py::make_tuple(s.weight, s.log_evidence, s.expected_log_joint, s.entropy, s.kl,
+                              s.lowest_log_evidence);
     }
 
     py::tuple statistics(int num_threads) {
@@ -189,7 +190,7 @@ void register_estep(py::module_& module) {
         .def("run", &BoundEStep::run, arg("blocks"), arg("num_threads"),
              "Process blocks of distinct partitions; the first row that is not finite, or -1.")
         .def("sums", &BoundEStep::sums,
-             "Total weight, log evidence, expected log-joint, entropy and KL.")
+             "Total weight, log evidence, expected log-joint, entropy, KL, lowest log evidence.")
         .def("statistics", &BoundEStep::statistics, arg("num_threads"),
              "Merge the partitions: weight, first and second moments about the means.");
     py::class_<BoundSeeding>(module, "Seeding", "One pass of k-means++.")

@@ -127,3 +127,21 @@ def test_offsets_of_any_size(run, dense_oracle, rng, dtype):
     np.testing.assert_array_equal(result.statistics.weight[:3], 0)
     # A log-joint of 1e5 is itself known to eps * 1e5 nats only.
     np.testing.assert_allclose(outputs.resp, expected.resp, atol=1e5 * eps)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_lowest_evidence_is_that_of_a_row_with_weight(
+    rng, run, random_params, sample, dtype, weighted
+):
+    params = random_params(rng, "full", 4, 3)
+    X = sample(rng, params, 1500, dtype)
+    X[700] = 50.0
+    weights = rng.integers(1, 3, size=1500).astype(float)
+    weights[700] = 0.0
+    arguments = {"sample_weight": weights} if weighted else {}
+    result, outputs = run(X, params, Request(), **arguments)
+    counted = np.delete(outputs.log_evidence, 700) if weighted else outputs.log_evidence
+    assert result.lowest_log_evidence == counted.min()
+    hard, _ = run(X, params, Request("hard"))
+    assert np.isnan(hard.lowest_log_evidence)

@@ -73,7 +73,7 @@ class _NativePass:
     def finish(self) -> PassResult:
         """Merge the partitions in their order."""
         request = self._request
-        weight, log_evidence, expected_log_joint, entropy, kl = self._estep.sums()
+        weight, log_evidence, expected_log_joint, entropy, kl, lowest = self._estep.sums()
         statistics = None
         if request.statistics is not None:
             statistics = Statistics(
@@ -90,6 +90,7 @@ class _NativePass:
             entropy=entropy if request.entropy else nan,
             kl=kl if request.entropy else nan,
             statistics=statistics,
+            lowest_log_evidence=lowest if posterior else nan,
         )
 
 

@@ -87,6 +87,7 @@ class _Sums:
         self.expected_log_joint = 0.0
         self.entropy = 0.0
         self.kl = 0.0
+        self.lowest_log_evidence = np.inf
         self.weight = np.zeros(K)
         self.first = np.zeros((K, D))
         shapes = {"full": (K, D, D), "tied": (D, D), "diag": (K, D), "spherical": (K,)}
@@ -98,6 +99,7 @@ class _Sums:
         self.expected_log_joint += other.expected_log_joint
         self.entropy += other.entropy
         self.kl += other.kl
+        self.lowest_log_evidence = min(self.lowest_log_evidence, other.lowest_log_evidence)
         self.weight += other.weight
         self.first += other.first
         if self.second is not None and other.second is not None:
@@ -165,6 +167,8 @@ class _ReferencePass:
         sums.expected_log_joint += _weighted_sum(weights, expected)
         sums.entropy += _weighted_sum(weights, entropy)
         sums.kl += _weighted_sum(weights, kl)
+        lowest = float(np.min(log_evidence, where=weights > 0, initial=np.inf))
+        sums.lowest_log_evidence = min(sums.lowest_log_evidence, lowest)
         if self._request.statistics is not None:
             self._add_statistics(sums, X, weights[:, np.newaxis] * q)
 
@@ -211,6 +215,7 @@ class _ReferencePass:
             entropy=total.entropy if request.entropy else nan,
             kl=total.kl if request.entropy else nan,
             statistics=statistics,
+            lowest_log_evidence=total.lowest_log_evidence if posterior else nan,
         )
 
 

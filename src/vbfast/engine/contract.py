@@ -15,6 +15,7 @@ drives them over the row blocks that :mod:`vbfast.engine.plan` fixes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -175,6 +176,8 @@ class PassResult:
     log_evidence, expected_log_joint, entropy, kl : float
         Weighted sums of the terms of DESIGN section 2.
     statistics : Statistics or None
+    lowest_log_evidence : float
+        The least ``log p(x_n)`` of a row with positive weight, of a 'posterior' pass.
     """
 
     total_weight: float
@@ -183,6 +186,7 @@ class PassResult:
     entropy: float
     kl: float
     statistics: Statistics | None
+    lowest_log_evidence: float = math.nan
 
 
 class NonFiniteRowError(ValueError):

@@ -41,6 +41,7 @@ def run_pass(
     resp: Any = None,
     outputs: RowOutputs | None = None,
     workspace: Any = None,
+    plan_components: int | None = None,
 ) -> PassResult:
     """Visit every row once with the backend in use.
 
@@ -60,6 +61,8 @@ def run_pass(
     workspace : object, optional
         What :func:`new_workspace` returned, to be used by one pass at a time: memory kept between
         passes.
+    plan_components : int, optional
+        The number of components that the blocking is for, where ``params`` has not all of them.
 
     Returns
     -------
@@ -98,7 +101,7 @@ def run_pass(
     plan = make_plan(
         source.n_samples,
         source.n_features,
-        params.n_components,
+        plan_components or params.n_components,
         source.dtype,
         request.statistics,
     )

@@ -17,7 +17,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 
 from vbfast.engine.contract import Float64Array, KernelParams, PassResult, Request, Statistics
-from vbfast.engine.engine import run_pass
+from vbfast.engine.dormant import run_pass_of_awake
 from vbfast.engine.rows import RowSource
 from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.inference.acceleration import Accelerator
@@ -146,16 +146,18 @@ def ascend(
     monitor = Monitor() if monitor is None else monitor
     bounds: list[float] = []
     bound = previous_bound
+    lowest = -np.inf
     converged = False
     n_passes = 0
     fallback: P | None = None  # the global step that the parameters were proposed instead of
     updated = parameters
     monitor.ascent_begins()
     while not converged and len(bounds) < ascent.max_iter:
-        sums = run_pass(
+        sums = run_pass_of_awake(
             source,
             parameters.kernel_params(),
             objective.request,
+            lowest_log_evidence=lowest,
             sample_weight=sample_weight,
             workspace=workspace,
         )
@@ -172,6 +174,7 @@ def ascend(
             parameters, fallback = fallback, None
             continue
 
+        lowest = sums.lowest_log_evidence
         bound, before = reached, bound
         bounds.append(bound)
         monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from vbfast.engine import dormant
+from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request
+from vbfast.engine.dormant import dormant_components, run_pass_of_awake
+from vbfast.engine.engine import run_pass
+from vbfast.engine.rows import as_row_source
+from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
+
+pytestmark = pytest.mark.kernels
+
+all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+K, D = 7, 3
+ASLEEP = np.array([1, 2, 6])
+
+
+@pytest.fixture
+def rows():
+    return np.random.default_rng(0).normal(scale=3.0, size=(2000, D))
+
+
+@pytest.fixture
+def visited(monkeypatch):
+    """The number of components of every pass that is run."""
+    counts = []
+
+    def counting(source, params, request, **arguments):
+        counts.append(params.n_components)
+        return run_pass(source, params, request, **arguments)
+
+    monkeypatch.setattr(dormant, "run_pass", counting)
+    return counts
+
+
+def model(covariance_type):
+    rng = np.random.default_rng(1)
+    factor = {
+        "full": np.tile(0.5 * np.eye(D), (K, 1, 1)),
+        "tied": 0.5 * np.eye(D),
+        "diag": np.full((K, D), 0.5),
+        "spherical": np.full(K, 0.5),
+    }[covariance_type]
+    offset = rng.normal(size=K)
+    offset[ASLEEP] = [-400.0, -np.inf, -250.0]
+    return KernelParams(covariance_type, offset, rng.normal(size=(K, D)), factor)
+
+
+def test_asleep_is_what_a_kernel_rounds_to_zero():
+    offset = np.array([0.0, -90.0, -100.0, -np.inf])
+    reach = 69.0 + np.log(4)
+    np.testing.assert_array_equal(dormant_components(offset, -20.0), [0, 0, 1, 1])
+    np.testing.assert_array_equal(dormant_components(offset, -100.0 + reach), [0, 0, 0, 1])
+    np.testing.assert_array_equal(dormant_components(offset, -20.0, margin=20.0), [0, 0, 0, 1])
+    for nothing_known in (-np.inf, np.nan):
+        assert not dormant_components(offset, nothing_known).any()
+
+
+@all_types
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_nothing_is_missing_without_the_dormant(rows, visited, covariance_type, dtype):
+    source = as_row_source(rows.astype(dtype))
+    params, request = model(covariance_type), Request(statistics=covariance_type, entropy=True)
+    whole = run_pass(source, params, request)
+    result = run_pass_of_awake(
+        source, params, request, lowest_log_evidence=whole.lowest_log_evidence
+    )
+    assert visited == [K - len(ASLEEP)]
+    # The point near the data that a pass computes about is the median of other means.
+    tolerance = {np.float64: 1e-12, np.float32: 1e-5}[dtype]
+    for name in ("total_weight", "log_evidence", "expected_log_joint", "entropy"):
+        np.testing.assert_allclose(getattr(result, name), getattr(whole, name), rtol=tolerance)
+    for name in ("centres", "weight", "first", "second"):
+        expected = getattr(whole.statistics, name)
+        actual = getattr(result.statistics, name)
+        assert actual.shape == expected.shape
+        np.testing.assert_allclose(actual, expected, atol=tolerance * np.abs(expected).max())
+    np.testing.assert_array_equal(result.statistics.weight[ASLEEP], 0.0)
+
+
+def test_without_a_pass_before_every_component_is_visited(rows, visited):
+    source = as_row_source(rows)
+    run_pass_of_awake(source, model("diag"), Request(), lowest_log_evidence=-np.inf)
+    assert visited == [K]
+
+
+def test_a_row_that_only_a_dormant_component_knows_wakes_it(rows, visited):
+    """The pass before promised too much: its rows were others'."""
+    params = model("diag")
+    params = dataclasses.replace(params, means=params.means + 1000.0 * (np.arange(K) == 6)[:, None])
+    source = as_row_source(np.vstack([rows, np.full((1, D), 1000.0)]))
+    whole = run_pass(source, params, Request(statistics="diag"))
+    result = run_pass_of_awake(source, params, Request(statistics="diag"), lowest_log_evidence=-20)
+    assert visited == [K - len(ASLEEP), K]
+    np.testing.assert_array_equal(result.statistics.weight, whole.statistics.weight)
+    assert result.statistics.weight[6] >= 1.0 - 1e-9
+
+
+def test_no_component_at_all_is_no_pass(rows, visited):
+    params = model("diag")
+    run_pass_of_awake(as_row_source(rows), params, Request(), lowest_log_evidence=1e4)
+    assert visited == [K]
+
+
+@all_types
+@pytest.mark.parametrize("prior_type", ["dirichlet_process", "dirichlet_distribution"])
+def test_a_bayesian_fit_is_the_same(rows, visited, monkeypatch, covariance_type, prior_type):
+    mixture = BayesianGaussianMixture(
+        12,
+        covariance_type=covariance_type,
+        weight_concentration_prior_type=prior_type,
+        weight_concentration_prior=1e-3,
+        init_params=(rows[:, 0] > 0).astype(int),
+        max_iter=15,
+        tol=0.0,
+    )
+    with pytest.warns(match="did not converge"):
+        mixture.fit(rows)
+    assert min(visited) < 12
+    bounds, means, weights = mixture.lower_bounds_, mixture.means_, mixture.weights_
+    total = mixture.elbo(rows).total
+    del visited[:]
+    monkeypatch.setattr(dormant, "MARGIN", np.inf)
+    with pytest.warns(match="did not converge"):
+        mixture.fit(rows)
+    assert set(visited) == {12}
+    np.testing.assert_allclose(bounds, mixture.lower_bounds_, rtol=1e-13)
+    np.testing.assert_allclose(means, mixture.means_, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(weights, mixture.weights_, rtol=1e-10)
+    np.testing.assert_allclose(total, mixture.elbo(rows).total, rtol=1e-13)
+
+
+def test_a_fit_by_maximum_likelihood_leaves_out_what_has_no_weight(rows, visited):
+    mixture = GaussianMixture(
+        3,
+        covariance_type="diag",
+        weights_init=[0.5, 0.5, 0.0],
+        means_init=rows[:3],
+        precisions_init=np.ones((3, D)),
+        max_iter=4,
+        tol=0.0,
+    )
+    with pytest.warns(match="did not converge"):
+        mixture.fit(rows)
+    assert visited == [3, 2, 2, 2]
+    assert mixture.weights_[2] == 0.0

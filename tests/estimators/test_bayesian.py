@@ -1,0 +1,483 @@
+"""The numbers of ``BayesianGaussianMixture``: against scikit-learn's, its bound, its densities."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+from scipy.special import gammaln
+from sklearn.datasets import load_iris, load_wine, make_blobs
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture import BayesianGaussianMixture as ScikitLearnMixture
+from sklearn.mixture._bayesian_mixture import _log_wishart_norm
+
+from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.estimators import BayesianGaussianMixture
+
+pytestmark = pytest.mark.kernels
+
+PRIOR_TYPES = ("dirichlet_process", "dirichlet_distribution")
+PARAMETERS = (
+    "weight_concentration_",
+    "mean_precision_",
+    "means_",
+    "degrees_of_freedom_",
+    "covariances_",
+    "weights_",
+    "precisions_",
+    "precisions_cholesky_",
+)
+PRIORS = (
+    "weight_concentration_prior_",
+    "mean_precision_prior_",
+    "mean_prior_",
+    "degrees_of_freedom_prior_",
+    "covariance_prior_",
+)
+all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+both_priors = pytest.mark.parametrize("prior_type", PRIOR_TYPES)
+
+
+def fit_quietly(mixture, rows, **fit_params):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return mixture.fit(rows, **fit_params)
+
+
+def dropped_constants(mixture, n_samples):
+    """What scikit-learn leaves out of the bound at ``reg_covar=0``, from its fitted attributes."""
+    K, D = mixture.means_.shape
+    covariance = np.asarray(mixture.covariance_prior_)
+    if covariance.ndim < 2:
+        covariance = np.diag(np.broadcast_to(covariance, D))
+    log_det_factor = -0.5 * np.linalg.slogdet(covariance)[1]
+    degrees = np.array([mixture.degrees_of_freedom_prior_], dtype=float)
+    log_wishart = _log_wishart_norm(degrees, log_det_factor, D).item()
+    gamma = mixture.weight_concentration_prior_
+    if mixture.weight_concentration_prior_type == "dirichlet_process":
+        weights = K * np.log(gamma)
+    else:
+        weights = gammaln(K * gamma) - K * gammaln(gamma)
+    components = log_wishart + 0.5 * D * np.log(mixture.mean_precision_prior_)
+    return -0.5 * n_samples * D * np.log(2 * np.pi) + K * components + weights
+
+
+def assert_same_parameters(ours, theirs, tolerance=1e-8):
+    for name in PARAMETERS:
+        mine, expected = getattr(ours, name), getattr(theirs, name)
+        assert type(mine) is type(expected)
+        assert np.shape(mine) == np.shape(expected)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(mine, expected, rtol=0, atol=tolerance * scale, err_msg=name)
+
+
+@all_types
+@both_priors
+@pytest.mark.parametrize("n_iter", [1, 2, 7, 20])
+def test_iterations_are_scikit_learns(clustered, covariance_type, prior_type, n_iter):
+    arguments = {
+        "n_components": 5,
+        "covariance_type": covariance_type,
+        "weight_concentration_prior_type": prior_type,
+        "init_params": "random",
+        "random_state": 3,
+        "max_iter": n_iter,
+        "tol": 0.0,
+        "reg_covar": 0.0,
+    }
+    ours = fit_quietly(BayesianGaussianMixture(**arguments), clustered)
+    theirs = fit_quietly(ScikitLearnMixture(**arguments), clustered)
+    assert_same_parameters(ours, theirs)
+    for name in PRIORS:
+        np.testing.assert_allclose(getattr(ours, name), getattr(theirs, name), atol=1e-12)
+    expected = np.ravel(theirs.lower_bounds_) + dropped_constants(theirs, len(clustered))
+    np.testing.assert_allclose(ours.lower_bounds_, expected, rtol=1e-8)
+    np.testing.assert_array_equal(ours.predict(clustered), theirs.predict(clustered))
+    np.testing.assert_allclose(
+        ours.predict_proba(clustered), theirs.predict_proba(clustered), atol=1e-8
+    )
+    np.testing.assert_allclose(
+        ours.score_samples(clustered), theirs.score_samples(clustered), atol=1e-8
+    )
+    np.testing.assert_allclose(ours.score(clustered), theirs.score(clustered), rtol=1e-8)
+    for mine, expected in zip(ours.sample(20, random_state=0), theirs.sample(20), strict=True):
+        assert mine.shape == expected.shape
+
+
+@all_types
+@both_priors
+@pytest.mark.parametrize("init_params", ["random", "random_from_data"])
+def test_given_priors_and_regularisation_are_scikit_learns(
+    clustered, covariance_type, prior_type, init_params
+):
+    arguments = {
+        "n_components": 3,
+        "covariance_type": covariance_type,
+        "weight_concentration_prior_type": prior_type,
+        "weight_concentration_prior": 2.5,
+        "mean_precision_prior": 0.1,
+        "mean_prior": [0.5, 0.0, -1.0, 2.0],
+        "degrees_of_freedom_prior": 3.75,
+        "covariance_prior": {
+            "full": np.eye(4) + 0.5,
+            "tied": np.eye(4) + 0.5,
+            "diag": [1.0, 2.0, 3.0, 0.5],
+            "spherical": 0.7,
+        }[covariance_type],
+        "init_params": init_params,
+        "random_state": 1,
+        "max_iter": 10,
+        "tol": 0.0,
+        "reg_covar": 0.01,
+    }
+    ours = fit_quietly(BayesianGaussianMixture(**arguments), clustered)
+    theirs = fit_quietly(ScikitLearnMixture(**arguments), clustered)
+    assert_same_parameters(ours, theirs)
+
+
+@all_types
+def test_a_start_alone_is_scikit_learns(clustered, covariance_type):
+    arguments = {
+        "n_components": 3,
+        "covariance_type": covariance_type,
+        "init_params": "random_from_data",
+        "random_state": 1,
+        "max_iter": 0,
+    }
+    ours = BayesianGaussianMixture(**arguments).fit(clustered)
+    theirs = ScikitLearnMixture(**arguments).fit(clustered)
+    assert_same_parameters(ours, theirs)
+    assert ours.n_iter_ == 0
+    assert ours.elbo_ == ours.lower_bound_ == -np.inf
+    assert ours.lower_bounds_ == []
+    assert not ours.converged_
+
+
+DATA = {
+    "iris": lambda: load_iris().data,
+    "wine": lambda: (lambda X: (X - X.mean(axis=0)) / X.std(axis=0))(load_wine().data),
+    "blobs": lambda: make_blobs(1500, 3, centers=6, cluster_std=2.0, random_state=0)[0],
+    "heavy_tails": lambda: np.random.default_rng(1).standard_t(2.5, size=(1500, 2)),
+}
+
+
+@pytest.mark.parametrize("data", DATA)
+@all_types
+@both_priors
+def test_default_fits_end_where_scikit_learns_do(data, covariance_type, prior_type):
+    rows = DATA[data]()
+    arguments = {
+        "n_components": 6,
+        "covariance_type": covariance_type,
+        "weight_concentration_prior_type": prior_type,
+        "init_params": "random",
+        "random_state": 0,
+        "max_iter": 200,
+    }
+    ours = fit_quietly(BayesianGaussianMixture(**arguments), rows)
+    theirs = fit_quietly(ScikitLearnMixture(**arguments), rows)
+    theirs_as_ours = BayesianGaussianMixture(**arguments)
+    for name, value in vars(theirs).items():
+        setattr(theirs_as_ours, name, value)
+    assert ours.elbo(rows).total > theirs_as_ours.elbo(rows).total - 1e-3 * len(rows)
+
+
+@all_types
+@both_priors
+def test_terms_of_the_bound(clustered, covariance_type, prior_type):
+    mixture = BayesianGaussianMixture(
+        4,
+        covariance_type=covariance_type,
+        weight_concentration_prior_type=prior_type,
+        init_params="random",
+        random_state=0,
+        tol=1e-9,
+        max_iter=3000,
+    ).fit(clustered)
+    terms = mixture.elbo(clustered)
+    scale = abs(terms.expected_log_joint) + terms.kl_weights + terms.kl_components.sum()
+    assert terms.kl == 0.0
+    assert terms.kl_components.shape == (4,)
+    assert terms.kl_weights >= 0.0
+    assert np.all(terms.kl_components >= 0.0)
+    np.testing.assert_allclose(terms.log_evidence, terms.elbo, rtol=1e-12)
+    np.testing.assert_allclose(
+        terms.total, terms.elbo - terms.kl_weights - terms.kl_components.sum(), rtol=1e-14
+    )
+    assert terms.loss == -terms.elbo
+    assert abs(terms.total - mixture.elbo_) < 1e-6
+    assert mixture.elbo_ == mixture.lower_bound_ == mixture.lower_bounds_[-1]
+
+    resp = np.random.default_rng(0).dirichlet(np.ones(4), size=len(clustered))
+    other = mixture.elbo(clustered, resp=resp)
+    assert other.kl > 0.0
+    np.testing.assert_allclose(other.log_evidence, other.elbo + other.kl, atol=1e-12 * scale)
+    np.testing.assert_array_equal(other.kl_components, terms.kl_components)
+    assert other.total < terms.total
+
+
+@all_types
+def test_the_evaluated_bound_is_never_below_the_fits(clustered, covariance_type):
+    for n_iter in (1, 2, 5, 10):
+        mixture = BayesianGaussianMixture(
+            4,
+            covariance_type=covariance_type,
+            init_params="random",
+            random_state=0,
+            max_iter=n_iter,
+            tol=0.0,
+        )
+        fit_quietly(mixture, clustered)
+        assert mixture.elbo(clustered).total >= mixture.elbo_
+
+
+@all_types
+@both_priors
+def test_integer_weights_are_repeated_rows(clustered, covariance_type, prior_type):
+    rows = clustered[:150]
+    weights = np.random.default_rng(2).integers(0, 4, size=len(rows))
+    resp = np.random.default_rng(3).dirichlet(np.ones(3), size=len(rows))
+    arguments = {
+        "n_components": 3,
+        "covariance_type": covariance_type,
+        "weight_concentration_prior_type": prior_type,
+        "max_iter": 8,
+        "tol": 0.0,
+    }
+    weighted = BayesianGaussianMixture(init_params=resp, **arguments)
+    fit_quietly(weighted, rows, sample_weight=weights)
+    repeated = BayesianGaussianMixture(init_params=np.repeat(resp, weights, axis=0), **arguments)
+    fit_quietly(repeated, np.repeat(rows, weights, axis=0))
+    assert_same_parameters(weighted, repeated, tolerance=1e-10)
+    np.testing.assert_allclose(weighted.lower_bounds_, repeated.lower_bounds_, rtol=1e-11)
+    np.testing.assert_allclose(
+        weighted.elbo(rows, sample_weight=weights).total,
+        repeated.elbo(np.repeat(rows, weights, axis=0)).total,
+        rtol=1e-11,
+    )
+
+
+def test_too_little_weight_for_a_covariance(clustered):
+    weights = np.full(len(clustered), 0.5 / len(clustered))
+    with pytest.raises(ValueError, match="covariance_prior=None takes the covariance of X"):
+        BayesianGaussianMixture(2).fit(clustered, sample_weight=weights)
+    mixture = BayesianGaussianMixture(2, covariance_prior=np.eye(4), max_iter=1000)
+    mixture.fit(clustered, sample_weight=weights)
+    # Half a row in all: the prior is hardly moved.
+    np.testing.assert_allclose(mixture.covariances_[0], np.eye(4) / 4, atol=0.1)
+
+
+@all_types
+@pytest.mark.parametrize("distance", [0.0, 1e4])
+def test_float32_follows_float64(clustered, covariance_type, distance):
+    rows = (clustered + distance).astype(np.float32)
+    resp = np.random.default_rng(0).dirichlet(np.ones(3), size=len(rows))
+    arguments = {
+        "n_components": 3,
+        "covariance_type": covariance_type,
+        "init_params": resp,
+        "max_iter": 15,
+        "tol": 0.0,
+    }
+    single = fit_quietly(BayesianGaussianMixture(**arguments), rows)
+    double = fit_quietly(BayesianGaussianMixture(**arguments), rows.astype(np.float64))
+    for name in PARAMETERS:
+        values = getattr(single, name)
+        if not isinstance(values, tuple):
+            assert values.dtype == np.float32
+    assert abs(single.lower_bound_ - double.lower_bound_) < 1e-3 * len(rows)
+    scale = np.abs(double.covariances_).max()
+    np.testing.assert_allclose(single.covariances_, double.covariances_, atol=1e-3 * scale)
+    assert single.score_samples(rows).dtype == np.float32
+    assert single.log_predictive_density(rows).dtype == np.float32
+
+
+def test_warm_start_goes_on(clustered):
+    arguments = {"n_components": 4, "init_params": "random", "random_state": 0, "tol": 1e-5}
+    whole = BayesianGaussianMixture(max_iter=500, **arguments).fit(clustered)
+    parts = BayesianGaussianMixture(max_iter=7, warm_start=True, **arguments)
+    bounds = []
+    while not getattr(parts, "converged_", False):
+        fit_quietly(parts, clustered)
+        bounds += parts.lower_bounds_
+    np.testing.assert_allclose(bounds, whole.lower_bounds_, rtol=1e-12)
+    np.testing.assert_allclose(parts.means_, whole.means_, atol=1e-9)
+    parts.set_params(n_components=3)
+    with pytest.raises(ValueError, match="warm_start=True goes on from the last fit"):
+        parts.fit(clustered)
+
+
+def test_convergence_does_not_get_harder_with_the_rows():
+    """Four times the rows, each bound four times as large: as many iterations, if not fewer."""
+    rows = make_blobs(2000, 2, centers=4, random_state=0)[0]
+    arguments = {"n_components": 6, "init_params": "random", "random_state": 0, "max_iter": 2000}
+    few = BayesianGaussianMixture(**arguments).fit(rows)
+    many = BayesianGaussianMixture(**arguments).fit(np.tile(rows, (4, 1)))
+    changes = np.abs(np.diff(few.lower_bounds_))
+    assert changes[-1] < 2e-3 <= changes[:-1].min()
+    changes = np.abs(np.diff(many.lower_bounds_))
+    assert changes[-1] < 8e-3 <= changes[:-1].min()
+
+
+def test_n_init_keeps_the_best(clustered):
+    arguments = {"n_components": 5, "init_params": "random_from_data", "max_iter": 30}
+    many = BayesianGaussianMixture(n_init=4, random_state=0, **arguments)
+    fit_quietly(many, clustered)
+    random_state = np.random.RandomState(0)
+    single = [
+        fit_quietly(BayesianGaussianMixture(random_state=random_state, **arguments), clustered)
+        for _ in range(4)
+    ]
+    assert many.lower_bound_ == max(mixture.lower_bound_ for mixture in single)
+
+
+def two_far_groups():
+    rng = np.random.default_rng(0)
+    return np.concatenate([rng.normal(-50, 1, (120, 2)), rng.normal(50, 1, (80, 2))])
+
+
+@both_priors
+@pytest.mark.parametrize("covariance_type", ["full", "diag", "spherical"])
+def test_pruning(covariance_type, prior_type):
+    rows = two_far_groups()
+    resp = np.zeros((200, 6))
+    resp[:120, 0] = resp[120:, 1] = 1.0
+    mixture = BayesianGaussianMixture(
+        6,
+        covariance_type=covariance_type,
+        weight_concentration_prior_type=prior_type,
+        weight_concentration_prior=1e-3,
+        covariance_prior={"full": np.eye(2), "diag": np.ones(2), "spherical": 1.0}[covariance_type],
+        init_params=resp,
+    ).fit(rows)
+    assert mixture.n_active_components_ == 2
+    pruned = mixture.prune()
+    assert mixture.means_.shape == (6, 2)
+    assert pruned.means_.shape == (2, 2)
+    assert pruned.n_components == pruned.n_active_components_ == 2
+    np.testing.assert_array_equal(pruned.predict(rows), mixture.predict(rows))
+    np.testing.assert_allclose(pruned.weights_.sum(), 1.0)
+    if prior_type == "dirichlet_process":
+        np.testing.assert_allclose(pruned.elbo(rows).total, mixture.elbo(rows).total, rtol=1e-12)
+        np.testing.assert_allclose(
+            pruned.score_samples(rows), mixture.score_samples(rows), rtol=1e-12
+        )
+    assert pruned.set_params(warm_start=True).fit(rows).converged_
+    assert pruned.weight_concentration_prior_ == 1e-3
+
+
+def test_pruning_a_tied_mixture():
+    rows = two_far_groups()
+    mixture = BayesianGaussianMixture(
+        4, covariance_type="tied", weight_concentration_prior=1e-3, random_state=0
+    ).fit(rows)
+    pruned = mixture.prune()
+    assert pruned.covariances_.shape == (2, 2)
+    assert len(pruned.means_) == mixture.n_active_components_ < 4
+    np.testing.assert_allclose(pruned.predict_proba(rows).sum(axis=1), 1.0)
+
+
+@all_types
+@both_priors
+def test_predictive_density_integrates_to_one_in_one_dimension(covariance_type, prior_type):
+    rows = np.random.default_rng(0).normal(size=(30, 1)) + np.repeat([[-4.0], [3.0]], 15, axis=0)
+    mixture = BayesianGaussianMixture(
+        4,
+        covariance_type=covariance_type,
+        weight_concentration_prior_type=prior_type,
+        random_state=0,
+        max_iter=1000,
+    ).fit(rows)
+    # x = sinh(u): the tails of a Student density are long.
+    u = np.linspace(-20.0, 20.0, 40_001)
+    density = np.exp(mixture.log_predictive_density(np.sinh(u)[:, np.newaxis]))
+    assert abs(np.trapezoid(density * np.cosh(u), u) - 1.0) < 1e-5
+    # scikit-learn's score is no density.
+    score = np.exp(mixture.score_samples(np.sinh(u)[:, np.newaxis]))
+    assert np.trapezoid(score * np.cosh(u), u) < 0.99
+
+
+@all_types
+def test_predictive_density_integrates_to_one_in_two_dimensions(covariance_type):
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(40, 2)) @ [[1.0, 0.6], [0.0, 0.5]]
+    mixture = BayesianGaussianMixture(
+        2, covariance_type=covariance_type, degrees_of_freedom_prior=4.0, random_state=0
+    ).fit(rows)
+    u = np.linspace(-9.0, 9.0, 701)
+    x, y = np.meshgrid(np.sinh(u), np.sinh(u))
+    grid = np.stack([x.ravel(), y.ravel()], axis=1)
+    density = np.exp(mixture.log_predictive_density(grid)).reshape(x.shape)
+    measure = np.cosh(u)[:, np.newaxis] * np.cosh(u)
+    total = np.trapezoid(np.trapezoid(density * measure, u), u)
+    assert abs(total - 1.0) < 1e-3
+
+
+def test_predictive_density_of_few_rows_at_a_time(clustered, monkeypatch):
+    mixture = BayesianGaussianMixture(3, random_state=0, max_iter=500).fit(clustered)
+    expected = mixture.log_predictive_density(clustered)
+    monkeypatch.setattr("vbfast.inference.predictive.BLOCK_BYTES", 8 * 3 * 37)
+    np.testing.assert_array_equal(mixture.log_predictive_density(clustered), expected)
+    broken = clustered.copy()
+    broken[100, 2] = np.nan
+    with pytest.raises(ValueError, match="contains NaN"):
+        mixture.log_predictive_density(broken)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"degrees_of_freedom_prior": 3.0}, "should be greater than 3, but got 3.000"),
+        ({"mean_prior": [0.0, 1.0]}, r"'means' should have the shape of \(4,\), but got \(2,\)"),
+        ({"covariance_prior": np.eye(3)}, "'full covariance_prior' should have the shape of"),
+        ({"covariance_prior": -np.eye(4)}, "'full precision' should be symmetric, positive-def"),
+        (
+            {"covariance_type": "diag", "covariance_prior": [1.0, 1.0, 0.0, 1.0]},
+            "'diag precision' should be positive",
+        ),
+        (
+            {"covariance_type": "spherical", "covariance_prior": [1.0, 2.0]},
+            r"'spherical covariance_prior' should have the shape of \(\), but got \(2,\)",
+        ),
+        ({"weight_concentration_prior": 0.0}, "'weight_concentration_prior' parameter"),
+        ({"mean_precision_prior": -1.0}, "'mean_precision_prior' parameter"),
+        ({"weight_concentration_prior_type": "pitman_yor"}, "'weight_concentration_prior_type'"),
+    ],
+)
+def test_errors(clustered, arguments, message):
+    mixture = BayesianGaussianMixture(2, **arguments)
+    with pytest.raises(ValueError, match=message):
+        mixture.fit(clustered)
+    assert not hasattr(mixture, "means_")
+
+
+@all_types
+def test_a_constant_feature_makes_the_prior_improper(clustered, covariance_type):
+    rows = np.column_stack([clustered, np.full(len(clustered), 3.0)])
+    if covariance_type == "spherical":
+        rows = rows[:, 4:]
+    mixture = BayesianGaussianMixture(1, covariance_type=covariance_type)
+    with pytest.warns(UserWarning, match="covariance_prior is singular"):
+        mixture.fit(rows)
+    assert np.isfinite(mixture.lower_bounds_).all()
+
+
+def test_a_fit_that_fails_leaves_everything_as_it_was(clustered):
+    mixture = BayesianGaussianMixture(2, random_state=0, max_iter=1000).fit(clustered)
+    before = pickle.dumps(mixture)
+    broken = clustered.copy()
+    broken[3, 1] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        mixture.fit(broken)
+    assert pickle.dumps(mixture) == before
+
+
+def test_verbose_names_the_whole_bound(clustered, capsys):
+    BayesianGaussianMixture(2, random_state=0, verbose=1, verbose_interval=1, tol=1.0).fit(
+        clustered
+    )
+    line = capsys.readouterr().out.splitlines()[1]
+    assert line.startswith("  Iteration 1")
+    assert " nats (" in line

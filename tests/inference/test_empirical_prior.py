@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.engine.rows import as_row_source
+from vbfast.inference.empirical_prior import empirical_covariance
+
+pytestmark = pytest.mark.kernels
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_it_is_numpys_covariance(covariance_type, dtype, weighted):
+    rng = np.random.default_rng(0)
+    rows = (rng.normal(size=(500, 3)) @ rng.normal(size=(3, 3)) + 100.0).astype(dtype)
+    weights = rng.integers(0, 4, size=500) if weighted else None
+    covariance = np.cov(rows.T.astype(np.float64), fweights=weights)
+    expected = {
+        "full": covariance,
+        "tied": covariance,
+        "diag": np.diag(covariance),
+        "spherical": np.diag(covariance).mean(),
+    }[covariance_type]
+    mean = np.average(rows.astype(np.float64), axis=0, weights=weights)
+    # Any centre near the mean will do.
+    actual = empirical_covariance(
+        as_row_source(rows),
+        covariance_type,
+        mean + 0.1,
+        sample_weight=None if weights is None else weights.astype(float),
+    )
+    assert actual.shape == np.shape(expected)
+    assert actual.dtype == np.float64
+    np.testing.assert_allclose(actual, expected, rtol=1e-12 if dtype == np.float64 else 1e-4)
+
+
+def test_one_row_in_all_has_no_covariance():
+    with pytest.raises(ValueError, match=r"it sums to 0\.5"):
+        empirical_covariance(
+            as_row_source(np.eye(2)), "diag", np.zeros(2), sample_weight=np.full(2, 0.25)
+        )
