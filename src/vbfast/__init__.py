@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vbfast.engine.config import config_context, get_num_threads, set_num_threads
     from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
+    from vbfast.families.natural import VariationalGradient
     from vbfast.info import show_config
     from vbfast.ops import (
         ElboGradient,
@@ -34,6 +35,7 @@ __all__ = [
     "EvidenceEstimate",
     "GaussianMixture",
     "VariationalElboTerms",
+    "VariationalGradient",
     "__version__",
     "config_context",
     "elbo",
@@ -60,6 +62,7 @@ _HOMES = {
     "ElboTerms": "vbfast.results",
     "EvidenceEstimate": "vbfast.results",
     "VariationalElboTerms": "vbfast.results",
+    "VariationalGradient": "vbfast.families.natural",
     "BayesianGaussianMixture": "vbfast.estimators",
     "GaussianMixture": "vbfast.estimators",
     "config_context": "vbfast.engine.config",

@@ -38,7 +38,7 @@ from vbfast.inference.em import Ascent, Objective, Solution, ascend
 from vbfast.inference.monitor import Workload, make_monitor
 from vbfast.results import ElboTerms
 
-__all__ = ["BaseMixture"]
+__all__ = ["BaseMixture", "elbo_terms"]
 
 
 class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
@@ -397,13 +397,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
             sample_weight=sample_weight,
             resp=resp,
         )
-        return ElboTerms(
-            elbo=sums.expected_log_joint + sums.entropy,
-            expected_log_joint=sums.expected_log_joint,
-            entropy=sums.entropy,
-            log_evidence=sums.log_evidence,
-            kl=sums.kl,
-        )
+        return elbo_terms(sums)
 
     def sample(
         self, n_samples: int = 1, random_state: Any = None
@@ -451,3 +445,14 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
             for mean, covariance, count in zip(means, covariances, counts, strict=True)
         ]
         return np.concatenate(draws), np.repeat(np.arange(len(counts)), counts)
+
+
+def elbo_terms(sums: PassResult) -> ElboTerms:
+    """Return the terms of the bound that a pass with entropy summed up."""
+    return ElboTerms(
+        elbo=sums.expected_log_joint + sums.entropy,
+        expected_log_joint=sums.expected_log_joint,
+        entropy=sums.entropy,
+        log_evidence=sums.log_evidence,
+        kl=sums.kl,
+    )

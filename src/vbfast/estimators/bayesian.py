@@ -12,23 +12,30 @@ from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from vbfast.engine.contract import CovarianceType, Float64Array, FloatArray, KernelParams
+from vbfast.engine.contract import (
+    CovarianceType,
+    Float64Array,
+    FloatArray,
+    KernelParams,
+    Request,
+)
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight
-from vbfast.estimators.base import BaseMixture
+from vbfast.estimators.base import BaseMixture, elbo_terms
 from vbfast.estimators.priors import WEIGHT_PRIORS, check_component_prior
 from vbfast.estimators.starts import check_resumed_shapes
 from vbfast.estimators.validation import translated_errors
 from vbfast.families.coordinates import PosteriorCoordinates
 from vbfast.families.covariances import precisions_of
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
+from vbfast.families.natural import VariationalGradient, variational_gradient
 from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
 from vbfast.families.variational import MixturePosterior, MixturePrior, VariationalBayes
 from vbfast.inference.acceleration import Acceleration
 from vbfast.inference.initialisation import initial_statistics
 from vbfast.inference.marginal_likelihood import importance_weights
 from vbfast.inference.predictive import log_predictive_density
-from vbfast.results import EvidenceEstimate, VariationalElboTerms
+from vbfast.results import ElboTerms, EvidenceEstimate, VariationalElboTerms
 
 __all__ = ["BayesianGaussianMixture"]
 
@@ -536,13 +543,52 @@ default='dirichlet_process'
         >>> bool(np.isclose(terms.total, mixture.elbo_))
         True
         """
-        terms = self._elbo_terms(X, resp, sample_weight)
+        return _variational_terms(self._elbo_terms(X, resp, sample_weight), self._posterior())
+
+    def elbo_and_grad(
+        self, X: Any, sample_weight: Any = None
+    ) -> tuple[VariationalElboTerms, VariationalGradient]:
+        """Evaluate the bound of the fitted posterior on X, and its gradients in the posterior.
+
+        The responsibilities are the best for the posterior, so that the bound, ``total``, is a
+        function of the posterior alone. Its coordinates are the natural parameters, see
+        :class:`~vbfast.families.natural.NaturalParameters`. Without ``reg_covar``, which the bound
+        knows nothing of, a step of length one along the natural gradient is one iteration of
+        ``fit``; a fraction of one from a part of the rows, with weights that make up for the
+        others, is one of stochastic variational inference (Hoffman, Blei, Wang and Paisley 2013).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        terms : VariationalElboTerms
+            As :meth:`elbo`, nats.
+        gradient : VariationalGradient
+            ``coordinates``, ``euclidean`` and ``natural``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import vbfast
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> mixture = vbfast.BayesianGaussianMixture(1, reg_covar=0.0).fit(X)
+        >>> terms, gradient = mixture.elbo_and_grad(X)
+        >>> bool(np.abs(gradient.natural.scaled_means).max() < 1e-9)  # at the optimum
+        True
+        """
         posterior = self._posterior()
-        return VariationalElboTerms(
-            **vars(terms),
-            kl_weights=posterior.weights.kl,
-            kl_components=posterior.components.kl,
+        sums = self._evaluate(
+            self._fitted_rows(X),
+            Request(statistics=self.covariance_type, entropy=True),
+            sample_weight=sample_weight,
         )
+        assert sums.statistics is not None
+        target = posterior.prior.posterior(sums.statistics, reg_covar=0.0)
+        terms = _variational_terms(elbo_terms(sums), posterior)
+        return terms, variational_gradient(posterior, target)
 
     def prune(self) -> Self:
         """Return a copy without the components that have lost their rows.
@@ -580,3 +626,11 @@ default='dirichlet_process'
         for name, value in attributes.items():
             setattr(pruned, name, value)
         return pruned
+
+
+def _variational_terms(terms: ElboTerms, posterior: MixturePosterior) -> VariationalElboTerms:
+    return VariationalElboTerms(
+        **vars(terms),
+        kl_weights=posterior.weights.kl,
+        kl_components=posterior.components.kl,
+    )
