@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vbfast.engine.config import config_context, get_num_threads, set_num_threads
-    from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
+    from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, Selection, select
     from vbfast.families.natural import VariationalGradient
     from vbfast.info import show_config
     from vbfast.ops import (
@@ -34,6 +34,7 @@ __all__ = [
     "ElboTerms",
     "EvidenceEstimate",
     "GaussianMixture",
+    "Selection",
     "VariationalElboTerms",
     "VariationalGradient",
     "__version__",
@@ -45,6 +46,7 @@ __all__ = [
     "kl_divergence",
     "log_softmax",
     "logsumexp",
+    "select",
     "set_num_threads",
     "show_config",
     "softmax",
@@ -65,6 +67,8 @@ _HOMES = {
     "VariationalGradient": "vbfast.families.natural",
     "BayesianGaussianMixture": "vbfast.estimators",
     "GaussianMixture": "vbfast.estimators",
+    "Selection": "vbfast.estimators",
+    "select": "vbfast.estimators",
     "config_context": "vbfast.engine.config",
     "get_num_threads": "vbfast.engine.config",
     "set_num_threads": "vbfast.engine.config",

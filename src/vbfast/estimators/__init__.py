@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from vbfast.estimators.bayesian import BayesianGaussianMixture
 from vbfast.estimators.gaussian import GaussianMixture
+from vbfast.estimators.selection import Selection, select
 
-__all__ = ["BayesianGaussianMixture", "GaussianMixture"]
+__all__ = ["BayesianGaussianMixture", "GaussianMixture", "Selection", "select"]

@@ -30,6 +30,7 @@ from vbfast.families.covariances import precisions_of
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
 from vbfast.families.natural import VariationalGradient, variational_gradient
 from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
+from vbfast.families.splitting import split_widest
 from vbfast.families.variational import MixturePosterior, MixturePrior, VariationalBayes
 from vbfast.inference.acceleration import Acceleration
 from vbfast.inference.initialisation import initial_statistics
@@ -589,6 +590,18 @@ default='dirichlet_process'
         target = posterior.prior.posterior(sums.statistics, reg_covar=0.0)
         terms = _variational_terms(elbo_terms(sums), posterior)
         return terms, variational_gradient(posterior, target)
+
+    def _grown(self, n_components: int) -> Self:
+        """Return a copy whose next fit starts with the widest components cut in two."""
+        posterior = self._posterior()
+        statistics = split_widest(posterior, n_components)
+        start = posterior.prior.posterior(statistics, reg_covar=float(self.reg_covar))
+        grown = copy.deepcopy(self)
+        grown.set_params(n_components=n_components, warm_start=True)
+        for name, value in grown._fitted_attributes(start, self.means_.dtype).items():
+            setattr(grown, name, value)
+        grown.lower_bound_ = -np.inf
+        return grown
 
     def prune(self) -> Self:
         """Return a copy without the components that have lost their rows.
