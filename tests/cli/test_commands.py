@@ -6,8 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from vbfast import GaussianMixture
+from vbfast import BayesianGaussianMixture, GaussianMixture
 from vbfast.cli import main
+from vbfast.cli.model_file import load_model
 
 
 @pytest.fixture
@@ -59,6 +60,56 @@ def test_weights_and_dtype(tmp_path, capsys, rows):
     with np.load(model) as archive:
         np.testing.assert_array_equal(archive["means"], expected.means_)
         assert archive["means"].dtype == np.float32
+
+
+@pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
+@pytest.mark.parametrize("prior", ["dirichlet_process", "dirichlet_distribution"])
+def test_bayesian_fit_reports_terms_and_active_components(
+    tmp_path, capsys, rows, covariance, prior
+):
+    data, path, scores = (tmp_path / name for name in ("x.npy", "m.npz", "s.npy"))
+    np.save(data, rows)
+    options = ["--covariance", covariance, "--weight-prior", prior, "--concentration", "0.01"]
+    fit = ["fit", str(data), "-k", "4", "--bayesian", *options, "--seed", "0", "-q"]
+    assert main([*fit, "--tol", "0.01", "-o", str(path)]) == 0
+    printed = capsys.readouterr().out
+    expected = BayesianGaussianMixture(
+        4,
+        covariance_type=covariance,
+        weight_concentration_prior_type=prior,
+        weight_concentration_prior=0.01,
+        random_state=0,
+        tol=0.01,
+    ).fit(rows)
+    terms = expected.elbo(rows)
+    assert f"bound {expected.elbo_:.6f} nats, " in printed
+    assert f"{terms.entropy:+.6f}" in printed
+    assert f"{-terms.kl_components.sum():+.6f}" in printed
+    assert f"{terms.total:+.6f}" in printed
+    assert f"active components {expected.n_active_components_} of 4" in printed
+
+    model = load_model(path)
+    assert model.elbo(rows).total == terms.total
+    assert model.elbo_ == expected.elbo_
+    assert type(model.weight_concentration_) is type(expected.weight_concentration_)
+    np.testing.assert_array_equal(model.predict_proba(rows), expected.predict_proba(rows))
+    assert main(["score", str(path), str(data), "-o", str(scores)]) == 0
+    assert "predictive density" in capsys.readouterr().out
+    np.testing.assert_array_equal(np.load(scores), expected.log_predictive_density(rows))
+
+
+def test_options_of_a_prior_need_one(tmp_path, capsys, rows):
+    np.save(tmp_path / "x.npy", rows)
+    fit = ["fit", str(tmp_path / "x.npy"), "-k", "2", "-q"]
+    assert main([*fit, "--concentration", "1"]) == 1
+    assert "--concentration is of a prior: add --bayesian" in capsys.readouterr().err
+
+
+def test_a_file_of_another_class_is_no_model(tmp_path, capsys, rows):
+    np.save(tmp_path / "x.npy", rows)
+    np.savez(tmp_path / "m.npz", model="KMeans")
+    assert main(["score", str(tmp_path / "m.npz"), str(tmp_path / "x.npy")]) == 1
+    assert "it names the class 'KMeans'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

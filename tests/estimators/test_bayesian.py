@@ -13,6 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture as ScikitLearnMixture
 from sklearn.mixture._bayesian_mixture import _log_wishart_norm
 
+from vbfast.engine.config import config_context
 from vbfast.engine.contract import COVARIANCE_TYPES
 from vbfast.estimators import BayesianGaussianMixture
 
@@ -319,6 +320,34 @@ def test_convergence_does_not_get_harder_with_the_rows():
     assert changes[-1] < 2e-3 <= changes[:-1].min()
     changes = np.abs(np.diff(many.lower_bounds_))
     assert changes[-1] < 8e-3 <= changes[:-1].min()
+
+
+@all_types
+def test_threads_storage_and_backend_do_not_matter(clustered, covariance_type, tmp_path):
+    arguments = {
+        "n_components": 4,
+        "covariance_type": covariance_type,
+        "init_params": "random",
+        "random_state": 0,
+        "max_iter": 5,
+    }
+    fits = {}
+    for threads in (1, 2, 5):
+        with config_context(num_threads=threads):
+            fits[threads] = fit_quietly(BayesianGaussianMixture(**arguments), clustered)
+    np.save(tmp_path / "rows.npy", clustered)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    fits["mapped"] = fit_quietly(BayesianGaussianMixture(**arguments), mapped)
+    fits["strided"] = fit_quietly(
+        BayesianGaussianMixture(**arguments), np.asfortranarray(clustered)
+    )
+    for fit in fits.values():
+        assert fit.lower_bounds_ == fits[1].lower_bounds_
+        np.testing.assert_array_equal(fit.covariances_, fits[1].covariances_)
+    with config_context(backend="reference"):
+        reference = fit_quietly(BayesianGaussianMixture(**arguments), clustered)
+    assert_same_parameters(fits[1], reference, tolerance=1e-11)
+    np.testing.assert_allclose(fits[1].lower_bounds_, reference.lower_bounds_, rtol=1e-12)
 
 
 def test_n_init_keeps_the_best(clustered):

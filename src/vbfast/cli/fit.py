@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vbfast.cli.data import load_rows, load_weights
 from vbfast.engine.config import config_context
 from vbfast.engine.contract import COVARIANCE_TYPES
+
+if TYPE_CHECKING:
+    from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
+    from vbfast.results import VariationalElboTerms
 
 
 def add_parser(subparsers: Any) -> None:
@@ -19,6 +23,22 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("data", type=Path, metavar="DATA", help=".npy, .npz, .csv or .parquet")
     parser.add_argument("-k", "--components", type=int, required=True)
     parser.add_argument("--covariance", choices=COVARIANCE_TYPES, default="full")
+    parser.add_argument(
+        "--bayesian",
+        action="store_true",
+        help="by variational Bayes; --components is then the most that there may be",
+    )
+    parser.add_argument(
+        "--weight-prior",
+        choices=("dirichlet_process", "dirichlet_distribution"),
+        help="with --bayesian; default dirichlet_process",
+    )
+    parser.add_argument(
+        "--concentration",
+        type=float,
+        metavar="NUMBER",
+        help="of the weights' prior, with --bayesian; default 1 / components",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="MODEL.npz")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="one weight a row")
     parser.add_argument("--key", help="array of an .npz file")
@@ -41,29 +61,70 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Fit, print the bound, and write the model."""
     from vbfast.cli.model_file import save_model
-    from vbfast.estimators import GaussianMixture
+    from vbfast.estimators import BayesianGaussianMixture
 
     rows = load_rows(options.data, options.key)
     if options.dtype is not None and rows.dtype != options.dtype:
         rows = rows.astype(options.dtype)
     weights = None if options.weights is None else load_weights(options.weights)
-    model = GaussianMixture(
-        options.components,
-        covariance_type=options.covariance,
-        tol=options.tol,
-        reg_covar=options.reg_covar,
-        max_iter=options.max_iter,
-        n_init=options.n_init,
-        init_params=options.init,
-        random_state=options.seed,
-        verbose=0 if options.quiet else 2,
-        verbose_interval=1,
-    )
+    model = make_model(options)
     with config_context(num_threads=options.threads):
         model.fit(rows, sample_weight=weights)
-    state = "converged" if model.converged_ else "not converged"
-    print(f"rows {rows.shape[0]}, features {rows.shape[1]}, dtype {np.dtype(rows.dtype)}")
-    print(f"evidence {model.lower_bound_:.6f} nats a row, {model.n_iter_} iterations, {state}")
+        print(f"rows {rows.shape[0]}, features {rows.shape[1]}, dtype {np.dtype(rows.dtype)}")
+        state = "converged" if model.converged_ else "not converged"
+        ended = f"{model.n_iter_} iterations, {state}"
+        if isinstance(model, BayesianGaussianMixture):
+            print(f"bound {model.elbo_:.6f} nats, {ended}")
+            report_terms(model.elbo(rows, sample_weight=weights))
+            print(f"active components {model.n_active_components_} of {options.components}")
+        else:
+            print(f"evidence {model.lower_bound_:.6f} nats a row, {ended}")
     if options.output is not None:
         save_model(options.output, model)
         print(f"wrote {options.output}")
+
+
+def make_model(options: argparse.Namespace) -> GaussianMixture | BayesianGaussianMixture:
+    """Return the estimator that the options describe.
+
+    Raises
+    ------
+    ValueError
+        If an option of the prior comes without ``--bayesian``.
+    """
+    from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
+
+    common: dict[str, Any] = {
+        "n_components": options.components,
+        "covariance_type": options.covariance,
+        "tol": options.tol,
+        "reg_covar": options.reg_covar,
+        "max_iter": options.max_iter,
+        "n_init": options.n_init,
+        "init_params": options.init,
+        "random_state": options.seed,
+        "verbose": 0 if options.quiet else 2,
+        "verbose_interval": 1,
+    }
+    if options.bayesian:
+        return BayesianGaussianMixture(
+            weight_concentration_prior_type=options.weight_prior or "dirichlet_process",
+            weight_concentration_prior=options.concentration,
+            **common,
+        )
+    for name in ("weight_prior", "concentration"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')} is of a prior: add --bayesian")
+    return GaussianMixture(**common)
+
+
+def report_terms(terms: VariationalElboTerms) -> None:
+    """Print what the bound of the fitted posterior consists of, in nats."""
+    for name, value in (
+        ("expected log-joint", terms.expected_log_joint),
+        ("entropy", terms.entropy),
+        ("KL of the weights", -terms.kl_weights),
+        ("KL of the components", -terms.kl_components.sum()),
+        ("total", terms.total),
+    ):
+        print(f"  {name:<21}{value:+18.6f}")

@@ -13,7 +13,7 @@ from vbfast.cli.data import load_rows
 
 def add_parser(subparsers: Any) -> None:
     """Declare the subcommand."""
-    parser = subparsers.add_parser("score", help="evidence of rows under a fitted mixture")
+    parser = subparsers.add_parser("score", help="log-density of rows under a fitted mixture")
     parser.add_argument("model", type=Path, metavar="MODEL.npz")
     parser.add_argument("data", type=Path, metavar="DATA", help=".npy, .npz, .csv or .parquet")
     parser.add_argument("--key", help="array of an .npz file")
@@ -25,11 +25,15 @@ def add_parser(subparsers: Any) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print the mean evidence and write what was asked for."""
     from vbfast.cli.model_file import load_model
+    from vbfast.estimators import BayesianGaussianMixture
 
     model = load_model(options.model)
     rows = load_rows(options.data, options.key)
-    evidence = model.score_samples(rows)
-    print(f"evidence {evidence.mean():.6f} nats a row, {len(evidence)} rows")
+    if isinstance(model, BayesianGaussianMixture):
+        name, evidence = "predictive density", model.log_predictive_density(rows)
+    else:
+        name, evidence = "evidence", model.score_samples(rows)
+    print(f"{name} {evidence.mean():.6f} nats a row, {len(evidence)} rows")
     if options.output is not None:
         np.save(options.output, evidence)
     if options.labels is not None:
