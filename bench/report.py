@@ -17,6 +17,8 @@ SCRIPTS = (
     "em_iteration",
     "gradients",
     "vb_iteration",
+    "acceleration",
+    "gibbs",
     "demo_iteration",
     "initialisation",
     "thread_scaling",
@@ -30,7 +32,7 @@ def main():
     measure.restart_without()
     for name in chosen.scripts:
         if chosen.quick:
-            arguments = {} if name == "memory" else {"repeats": 1}
+            arguments = {} if name in ("acceleration", "gibbs", "memory") else {"repeats": 1}
             print(importlib.import_module(name).table(quick=True, **arguments), flush=True)
             continue
         # A process of its own: peak memory and the state of the heap belong to one script.

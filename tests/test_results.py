@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 
-from vbfast.results import ElboTerms, VariationalElboTerms
+from vbfast.results import ElboTerms, EvidenceEstimate, VariationalElboTerms
 
 
 def test_loss_is_the_negative_bound():
@@ -30,3 +31,27 @@ def test_total_takes_the_divergences_of_the_parameters_off():
     assert terms.total == -6.0
     assert isinstance(terms, ElboTerms)
     assert terms.loss == 3.0
+
+
+@pytest.mark.parametrize(
+    ("khat", "sentence"),
+    [
+        (-math.inf, "exact"),
+        (0.31, "k-hat 0.31 is below 0.5: the estimate is good"),
+        (0.5, "between 0.5 and 0.7"),
+        (0.7, "do not trust"),
+        (3.0, "k-hat 3.00 is above 0.7: do not trust the estimate"),
+        (math.inf, "do not trust the estimate, take more draws"),
+        (math.nan, "do not trust"),
+    ],
+)
+def test_an_estimate_says_whether_to_trust_it(khat, sentence):
+    estimate = EvidenceEstimate(-1234.5, 0.02, khat, 0.6, math.log(6), 1000)
+    assert sentence in estimate.advice
+    assert repr(estimate).endswith(estimate.advice)
+
+
+def test_an_estimate_shows_its_figures():
+    shown = repr(EvidenceEstimate(-1234.5, 0.02, 0.31, 0.6, math.log(6), 1000))
+    for figure in ("value=-1234.500", "standard_error=0.02", "kl_gap=0.6", "log_symmetry=1.792"):
+        assert figure in shown

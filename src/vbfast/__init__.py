@@ -12,7 +12,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vbfast import families
     from vbfast.engine.config import config_context, get_num_threads, set_num_threads
-    from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, Mixture
+    from vbfast.estimators import (
+        BayesianGaussianMixture,
+        GaussianMixture,
+        Mixture,
+        Selection,
+        select,
+    )
+    from vbfast.families.natural import VariationalGradient
     from vbfast.info import show_config
     from vbfast.ops import (
         ElboGradient,
@@ -24,7 +31,12 @@ if TYPE_CHECKING:
         logsumexp,
         softmax,
     )
-    from vbfast.results import ElboTerms, MixtureGradient, VariationalElboTerms
+    from vbfast.results import (
+        ElboTerms,
+        EvidenceEstimate,
+        MixtureGradient,
+        VariationalElboTerms,
+    )
 
 __version__ = "0.1.0"
 
@@ -32,10 +44,13 @@ __all__ = [
     "BayesianGaussianMixture",
     "ElboGradient",
     "ElboTerms",
+    "EvidenceEstimate",
     "GaussianMixture",
     "Mixture",
     "MixtureGradient",
+    "Selection",
     "VariationalElboTerms",
+    "VariationalGradient",
     "__version__",
     "config_context",
     "elbo",
@@ -46,6 +61,7 @@ __all__ = [
     "kl_divergence",
     "log_softmax",
     "logsumexp",
+    "select",
     "set_num_threads",
     "show_config",
     "softmax",
@@ -61,11 +77,15 @@ _HOMES = {
     "logsumexp": "vbfast.ops",
     "softmax": "vbfast.ops",
     "ElboTerms": "vbfast.results",
+    "EvidenceEstimate": "vbfast.results",
     "VariationalElboTerms": "vbfast.results",
+    "VariationalGradient": "vbfast.families.natural",
     "BayesianGaussianMixture": "vbfast.estimators",
     "GaussianMixture": "vbfast.estimators",
     "Mixture": "vbfast.estimators",
     "MixtureGradient": "vbfast.results",
+    "Selection": "vbfast.estimators",
+    "select": "vbfast.estimators",
     "config_context": "vbfast.engine.config",
     "get_num_threads": "vbfast.engine.config",
     "set_num_threads": "vbfast.engine.config",

@@ -1,14 +1,15 @@
-"""What the estimators and the array functions return: a bound with its terms, gradients."""
+"""What estimators and array functions return: bounds with their terms, gradients, estimates."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ElboTerms", "MixtureGradient", "VariationalElboTerms"]
+__all__ = ["ElboTerms", "EvidenceEstimate", "MixtureGradient", "VariationalElboTerms"]
 
 Term = float | npt.NDArray[np.floating[Any]]
 
@@ -167,3 +168,82 @@ class VariationalElboTerms(ElboTerms):
     def total(self) -> float:
         """``elbo - kl_weights - sum(kl_components)``: the bound on the log marginal likelihood."""
         return float(self.elbo - self.kl_weights - self.kl_components.sum())
+
+
+# Shapes of the importance weights' tail (Yao, Vehtari, Simpson and Gelman 2018, section 3): below
+# the first their variance is finite, above the second an estimate needs impractically many draws.
+KHAT_GOOD = 0.5
+KHAT_USABLE = 0.7
+
+
+@dataclass(frozen=True)
+class EvidenceEstimate:
+    r"""The log marginal likelihood by importance sampling from a variational posterior.
+
+    Draws :math:`\theta_s \sim q(\theta)` weigh :math:`w_s = p(x, \theta_s) / q(\theta_s)`, with
+    the assignments summed out; the mean weight, its tail Pareto-smoothed, estimates
+    :math:`p(x)`. How well q fits shows in the tail: ``khat`` is the shape of the Pareto
+    distribution fitted to it (Yao, Vehtari, Simpson and Gelman 2018).
+
+    Attributes
+    ----------
+    value : float
+        The estimate of :math:`\log p(x)`, nats.
+    standard_error : float
+        Of ``value``, nats; means nothing where ``khat`` is above 0.7.
+    khat : float
+        Below 0.5 the estimate is good, up to 0.7 it can be used, above it must not be trusted.
+    kl_gap : float
+        ``value`` minus the lower bound: an estimate of
+        :math:`\mathrm{KL}(q(z, \theta) \,\|\, p(z, \theta \mid x))`, nats.
+    log_symmetry : float
+        :math:`\ln K!` where the prior treats components alike (Dirichlet), 0 where it orders them
+        (Dirichlet process). The posterior then has :math:`K!` equal modes, of which q covers one.
+        Reported and never added: it is what is missing from ``value`` only where the components
+        are so well separated that the modes do not overlap.
+    n_draws : int
+        How many draws the estimate rests on.
+
+    Examples
+    --------
+    >>> from vbfast.results import EvidenceEstimate
+    >>> EvidenceEstimate(-1234.5, 0.02, 0.31, 0.6, 0.0, 1000).advice
+    'k-hat 0.31 is below 0.5: the estimate is good.'
+    """
+
+    value: float
+    standard_error: float
+    khat: float
+    kl_gap: float
+    log_symmetry: float
+    n_draws: int
+
+    @property
+    def advice(self) -> str:
+        """A sentence: whether ``khat`` means to trust the estimate."""
+        if math.isnan(self.khat) or self.khat == math.inf:
+            return (
+                f"k-hat cannot be told from {self.n_draws} draws: do not trust the estimate, "
+                "take more draws."
+            )
+        if self.khat == -math.inf:
+            return "The weights are equal: q is the exact posterior, and the value exact."
+        if self.khat < KHAT_GOOD:
+            return f"k-hat {self.khat:.2f} is below {KHAT_GOOD}: the estimate is good."
+        if self.khat < KHAT_USABLE:
+            return (
+                f"k-hat {self.khat:.2f} is between {KHAT_GOOD} and {KHAT_USABLE}: the estimate can "
+                "be used, but its error shrinks slowly with the number of draws."
+            )
+        return (
+            f"k-hat {self.khat:.2f} is above {KHAT_USABLE}: do not trust the estimate or its "
+            "standard error; q is too far from the posterior for importance sampling."
+        )
+
+    def __repr__(self) -> str:
+        figures = (
+            f"value={self.value:.3f}, standard_error={self.standard_error:.2g}, "
+            f"khat={self.khat:.2f}, kl_gap={self.kl_gap:.4g}, "
+            f"log_symmetry={self.log_symmetry:.4g}, n_draws={self.n_draws}"
+        )
+        return f"EvidenceEstimate({figures})\n{self.advice}"

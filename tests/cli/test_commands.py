@@ -87,6 +87,9 @@ def test_bayesian_fit_reports_terms_and_active_components(
     assert f"{-terms.kl_components.sum():+.6f}" in printed
     assert f"{terms.total:+.6f}" in printed
     assert f"active components {expected.n_active_components_} of 4" in printed
+    estimate = expected.log_marginal_likelihood(rows, 100, random_state=0)
+    assert f"log marginal likelihood {estimate.value:.6f} nats" in printed
+    assert estimate.advice in printed
 
     model = load_model(path)
     assert model.elbo(rows).total == terms.total
@@ -96,6 +99,16 @@ def test_bayesian_fit_reports_terms_and_active_components(
     assert main(["score", str(path), str(data), "-o", str(scores)]) == 0
     assert "predictive density" in capsys.readouterr().out
     np.testing.assert_array_equal(np.load(scores), expected.log_predictive_density(rows))
+
+
+def test_accelerated_fits_and_no_draws(tmp_path, capsys, rows):
+    np.save(tmp_path / "x.npy", rows)
+    fit = ["fit", str(tmp_path / "x.npy"), "-k", "2", "-q", "--seed", "0", "--tol", "1e-6"]
+    for extra in (["--bayesian", "--draws", "0"], []):
+        assert main([*fit, *extra, "--accelerate", "squarem"]) == 0
+        printed = capsys.readouterr().out
+        assert " passes, converged" in printed
+        assert "marginal likelihood" not in printed
 
 
 def test_options_of_a_prior_need_one(tmp_path, capsys, rows):

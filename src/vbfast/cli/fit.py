@@ -39,6 +39,14 @@ def add_parser(subparsers: Any) -> None:
         metavar="NUMBER",
         help="of the weights' prior, with --bayesian; default 1 / components",
     )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=100,
+        metavar="NUMBER",
+        help="with --bayesian: from the posterior, for the log marginal likelihood and its k-hat; "
+        "each takes a pass, 0 for none; default 100",
+    )
     parser.add_argument("-o", "--output", type=Path, metavar="MODEL.npz")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="one weight a row")
     parser.add_argument("--key", help="array of an .npz file")
@@ -52,6 +60,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--tol", type=float, default=1e-3)
     parser.add_argument("--reg-covar", type=float, default=1e-6)
     parser.add_argument("--n-init", type=int, default=1)
+    parser.add_argument(
+        "--accelerate", choices=("squarem", "anderson"), help="go beyond what iterations lead to"
+    )
     parser.add_argument("--seed", type=int)
     parser.add_argument("--threads", type=int)
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
@@ -72,11 +83,15 @@ def run(options: argparse.Namespace) -> None:
         model.fit(rows, sample_weight=weights)
         print(f"rows {rows.shape[0]}, features {rows.shape[1]}, dtype {np.dtype(rows.dtype)}")
         state = "converged" if model.converged_ else "not converged"
-        ended = f"{model.n_iter_} iterations, {state}"
+        ended = f"{model.n_iter_} iterations, {model.n_passes_} passes, {state}"
         if isinstance(model, BayesianGaussianMixture):
             print(f"bound {model.elbo_:.6f} nats, {ended}")
             report_terms(model.elbo(rows, sample_weight=weights))
             print(f"active components {model.n_active_components_} of {options.components}")
+            if options.draws:
+                estimate = model.log_marginal_likelihood(rows, options.draws, sample_weight=weights)
+                print(f"log marginal likelihood {estimate.value:.6f} nats by importance sampling,")
+                print(f"  standard error {estimate.standard_error:.3g}. {estimate.advice}")
         else:
             print(f"evidence {model.lower_bound_:.6f} nats a row, {ended}")
     if options.output is not None:
@@ -103,6 +118,7 @@ def make_model(options: argparse.Namespace) -> GaussianMixture | BayesianGaussia
         "n_init": options.n_init,
         "init_params": options.init,
         "random_state": options.seed,
+        "accelerate": options.accelerate,
         "verbose": 0 if options.quiet else 2,
         "verbose_interval": 1,
     }

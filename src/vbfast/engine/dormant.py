@@ -107,7 +107,6 @@ def run_pass_of_awake(
     array([2., 0.])
     """
     # A density of one's own may lie above its offset: what it adds to it is known row by row.
-    bounded = isinstance(params, KernelParams)
     dormant = dormant_components(params.offset, lowest_log_evidence, margin=MARGIN)
     if isinstance(params, KernelParams) and dormant.any() and not dormant.all():
         result = run_pass(

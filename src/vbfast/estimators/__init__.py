@@ -5,5 +5,6 @@ from __future__ import annotations
 from vbfast.estimators.bayesian import BayesianGaussianMixture
 from vbfast.estimators.gaussian import GaussianMixture
 from vbfast.estimators.mixture import Mixture
+from vbfast.estimators.selection import Selection, select
 
-__all__ = ["BayesianGaussianMixture", "GaussianMixture", "Mixture"]
+__all__ = ["BayesianGaussianMixture", "GaussianMixture", "Mixture", "Selection", "select"]

@@ -33,11 +33,12 @@ from vbfast.estimators.validation import (
     unchanged_on_failure,
     validate_rows,
 )
+from vbfast.inference.acceleration import Accelerator
 from vbfast.inference.em import Ascent, Objective, Solution, ascend
 from vbfast.inference.monitor import Workload, make_monitor
 from vbfast.results import ElboTerms
 
-__all__ = ["BaseMixture"]
+__all__ = ["BaseMixture", "elbo_terms"]
 
 
 class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
@@ -63,6 +64,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+        "accelerate": [StrOptions({"squarem", "anderson"}), None],
     }
 
     n_components: int
@@ -82,6 +84,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
     covariances_: FloatArray
     converged_: bool
     n_iter_: int
+    n_passes_: int
     lower_bound_: float
     lower_bounds_: list[float]
 
@@ -112,6 +115,10 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
     @abstractmethod
     def _objective(self, given: Any, dtype: np.dtype[Any]) -> Objective[Any]:
         """Return what the iterations climb, for passes that compute in ``dtype``."""
+
+    def _accelerator(self) -> Accelerator[Any] | None:
+        """Return what extrapolates the iterations from one start, or ``None``."""
+        return None
 
     @abstractmethod
     def _fitted_attributes(self, parameters: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
@@ -205,6 +212,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
                 setattr(self, name, value)
             self.converged_ = best.converged
             self.n_iter_ = best.n_iter
+            self.n_passes_ = best.n_passes
             self.lower_bound_ = best.lower_bound
             self.lower_bounds_ = best.lower_bounds
 
@@ -236,6 +244,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
                     Ascent(self.tol, self.max_iter),
                     sample_weight=sample_weight,
                     previous_bound=self.lower_bound_ if resumed else -np.inf,
+                    accelerator=self._accelerator(),
                     monitor=monitor,
                     workspace=workspace,
                 )
@@ -387,13 +396,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
             sample_weight=sample_weight,
             resp=resp,
         )
-        return ElboTerms(
-            elbo=sums.expected_log_joint + sums.entropy,
-            expected_log_joint=sums.expected_log_joint,
-            entropy=sums.entropy,
-            log_evidence=sums.log_evidence,
-            kl=sums.kl,
-        )
+        return elbo_terms(sums)
 
     def sample(
         self, n_samples: int = 1, random_state: Any = None
@@ -441,3 +444,14 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
             for mean, covariance, count in zip(means, covariances, counts, strict=True)
         ]
         return np.concatenate(draws), np.repeat(np.arange(len(counts)), counts)
+
+
+def elbo_terms(sums: PassResult) -> ElboTerms:
+    """Return the terms of the bound that a pass with entropy summed up."""
+    return ElboTerms(
+        elbo=sums.expected_log_joint + sums.entropy,
+        expected_log_joint=sums.expected_log_joint,
+        entropy=sums.entropy,
+        log_evidence=sums.log_evidence,
+        kl=sums.kl,
+    )

@@ -4,26 +4,39 @@ from __future__ import annotations
 
 import copy
 import warnings
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
+from sklearn.utils import check_random_state, check_scalar
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from vbfast.engine.contract import CovarianceType, Float64Array, FloatArray, KernelParams
+from vbfast.engine.contract import (
+    CovarianceType,
+    Float64Array,
+    FloatArray,
+    KernelParams,
+    Request,
+)
 from vbfast.engine.rows import RowSource
-from vbfast.estimators.base import BaseMixture
+from vbfast.engine.weights import as_sample_weight
+from vbfast.estimators.base import BaseMixture, elbo_terms
 from vbfast.estimators.priors import WEIGHT_PRIORS, check_component_prior
 from vbfast.estimators.starts import check_resumed_shapes
 from vbfast.estimators.validation import translated_errors
+from vbfast.families.coordinates import PosteriorCoordinates
 from vbfast.families.covariances import precisions_of
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
+from vbfast.families.natural import VariationalGradient, variational_gradient
 from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
+from vbfast.families.splitting import split_widest
 from vbfast.families.variational import MixturePosterior, MixturePrior, VariationalBayes
+from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
 from vbfast.inference.initialisation import initial_statistics
+from vbfast.inference.marginal_likelihood import importance_weights
 from vbfast.inference.predictive import log_predictive_density
-from vbfast.results import VariationalElboTerms
+from vbfast.results import ElboTerms, EvidenceEstimate, VariationalElboTerms
 
 __all__ = ["BayesianGaussianMixture"]
 
@@ -89,6 +102,12 @@ default='dirichlet_process'
         progress bar on a terminal where rich is installed, as lines of text otherwise.
     verbose_interval : int, default=10
         Iterations between lines of text.
+    accelerate : {None, 'squarem', 'anderson'}, default=None
+        Whether iterations may go beyond the posterior that the last one led to, and how: 'squarem'
+        by squared extrapolation (Varadhan and Roland 2008), 'anderson' by damped Anderson
+        acceleration (Henderson and Varadhan 2019). A step that would lower the bound is refused, at
+        the cost of a pass. Fits that take hundreds of iterations take fewer; from one start they
+        may end in another local maximum than plain iterations.
 
     Attributes
     ----------
@@ -123,6 +142,9 @@ default='dirichlet_process'
         Whether the kept start converged.
     n_iter_ : int
         Its number of iterations.
+    n_passes_ : int
+        Its number of passes over the rows: ``n_iter_``, and those of refused steps where
+        ``accelerate`` is set, at most one an iteration.
     lower_bound_, elbo_ : float
         Its last bound, in nats: of the responsibilities that the last iteration's pass computed,
         and the posterior of the parameters that they led to. All constants are included, see
@@ -208,6 +230,7 @@ default='dirichlet_process'
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        accelerate: Acceleration | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -226,6 +249,7 @@ default='dirichlet_process'
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.accelerate = accelerate
 
     def _check_given(self, rows: RowSource, sample_weight: Float64Array | None) -> MixturePrior:
         concentration = self.weight_concentration_prior
@@ -284,6 +308,9 @@ default='dirichlet_process'
         dtype: np.dtype[Any],  # noqa: ARG002
     ) -> VariationalBayes:
         return VariationalBayes(given, float(self.reg_covar))
+
+    def _accelerator(self) -> Accelerator[Any] | None:
+        return make_accelerator(self.accelerate, PosteriorCoordinates())
 
     def _fitted_attributes(
         self, parameters: MixturePosterior, dtype: np.dtype[Any]
@@ -421,6 +448,70 @@ default='dirichlet_process'
         with translated_errors(self, rows):
             return log_predictive_density(rows, self._posterior())
 
+    def log_marginal_likelihood(
+        self, X: Any, n_draws: int = 1000, random_state: Any = None, sample_weight: Any = None
+    ) -> EvidenceEstimate:
+        """Estimate the log marginal likelihood of X by importance sampling.
+
+        Parameters are drawn from the fitted posterior and weighed by the joint density over the
+        posterior's, with the assignments summed out; the largest weights are Pareto-smoothed
+        (Vehtari, Simpson, Gelman, Yao and Gabry 2024). Their tail says how good the posterior is
+        as a proposal, hence as an approximation (Yao, Vehtari, Simpson and Gelman 2018).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows of the fit: the posterior is no proposal for the evidence of others.
+        n_draws : int, default=1000
+            At least 25. Each takes a pass over the rows with full covariances, whatever the
+            covariance type: the type restricts the posterior and not the model.
+        random_state : int, RandomState instance or None, default=None
+            ``None`` takes the estimator's own.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        EvidenceEstimate
+            With the gap to the bound, ``elbo(X).total``, and a sentence on whether to trust it.
+
+        Raises
+        ------
+        ValueError
+            If ``n_draws`` is less than 25.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import vbfast
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> mixture = vbfast.BayesianGaussianMixture(1, reg_covar=0.0).fit(X)
+        >>> estimate = mixture.log_marginal_likelihood(X, n_draws=100, random_state=0)
+        >>> bool(np.isclose(estimate.value, mixture.elbo_))  # one component: q is exact
+        True
+        >>> estimate.advice
+        'The weights are equal: q is the exact posterior, and the value exact.'
+        """
+        check_scalar(n_draws, "n_draws", Integral, min_val=25)
+        rows = self._fitted_rows(X)
+        posterior = self._posterior()
+        with translated_errors(self, rows):
+            weights = importance_weights(
+                rows,
+                posterior,
+                n_draws,
+                check_random_state(self.random_state if random_state is None else random_state),
+                sample_weight=as_sample_weight(sample_weight, rows.n_samples),
+            )
+        value, standard_error = weights.log_mean()
+        return EvidenceEstimate(
+            value=value,
+            standard_error=standard_error,
+            khat=weights.khat,
+            kl_gap=value - self.elbo(X, sample_weight=sample_weight).total,
+            log_symmetry=posterior.weights.log_symmetry,
+            n_draws=n_draws,
+        )
+
     def elbo(self, X: Any, resp: Any = None, sample_weight: Any = None) -> VariationalElboTerms:
         """Evaluate the evidence lower bound of the fitted posterior on X, term by term.
 
@@ -453,13 +544,64 @@ default='dirichlet_process'
         >>> bool(np.isclose(terms.total, mixture.elbo_))
         True
         """
-        terms = self._elbo_terms(X, resp, sample_weight)
+        return _variational_terms(self._elbo_terms(X, resp, sample_weight), self._posterior())
+
+    def elbo_and_grad(
+        self, X: Any, sample_weight: Any = None
+    ) -> tuple[VariationalElboTerms, VariationalGradient]:
+        """Evaluate the bound of the fitted posterior on X, and its gradients in the posterior.
+
+        The responsibilities are the best for the posterior, so that the bound, ``total``, is a
+        function of the posterior alone. Its coordinates are the natural parameters, see
+        :class:`~vbfast.families.natural.NaturalParameters`. Without ``reg_covar``, which the bound
+        knows nothing of, a step of length one along the natural gradient is one iteration of
+        ``fit``; a fraction of one from a part of the rows, with weights that make up for the
+        others, is one of stochastic variational inference (Hoffman, Blei, Wang and Paisley 2013).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        terms : VariationalElboTerms
+            As :meth:`elbo`, nats.
+        gradient : VariationalGradient
+            ``coordinates``, ``euclidean`` and ``natural``.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import vbfast
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> mixture = vbfast.BayesianGaussianMixture(1, reg_covar=0.0).fit(X)
+        >>> terms, gradient = mixture.elbo_and_grad(X)
+        >>> bool(np.abs(gradient.natural.scaled_means).max() < 1e-9)  # at the optimum
+        True
+        """
         posterior = self._posterior()
-        return VariationalElboTerms(
-            **vars(terms),
-            kl_weights=posterior.weights.kl,
-            kl_components=posterior.components.kl,
+        sums = self._evaluate(
+            self._fitted_rows(X),
+            Request(statistics=self.covariance_type, entropy=True),
+            sample_weight=sample_weight,
         )
+        assert sums.statistics is not None
+        target = posterior.prior.posterior(sums.statistics, reg_covar=0.0)
+        terms = _variational_terms(elbo_terms(sums), posterior)
+        return terms, variational_gradient(posterior, target)
+
+    def _grown(self, n_components: int) -> Self:
+        """Return a copy whose next fit starts with the widest components cut in two."""
+        posterior = self._posterior()
+        statistics = split_widest(posterior, n_components)
+        start = posterior.prior.posterior(statistics, reg_covar=float(self.reg_covar))
+        grown = copy.deepcopy(self)
+        grown.set_params(n_components=n_components, warm_start=True)
+        for name, value in grown._fitted_attributes(start, self.means_.dtype).items():
+            setattr(grown, name, value)
+        grown.lower_bound_ = -np.inf
+        return grown
 
     def prune(self) -> Self:
         """Return a copy without the components that have lost their rows.
@@ -497,3 +639,11 @@ default='dirichlet_process'
         for name, value in attributes.items():
             setattr(pruned, name, value)
         return pruned
+
+
+def _variational_terms(terms: ElboTerms, posterior: MixturePosterior) -> VariationalElboTerms:
+    return VariationalElboTerms(
+        **vars(terms),
+        kl_weights=posterior.weights.kl,
+        kl_components=posterior.components.kl,
+    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
-from scipy.special import betaln, digamma, gammaln
+from scipy.special import betaln, digamma, gammaln, logsumexp
 
 from vbfast.engine.contract import Float64Array
 
@@ -55,6 +55,13 @@ class MixingWeights(Protocol):
         Which is the log-ratio of the posterior's normaliser to the prior's: for whole counts the
         probability of a sequence of components that has them.
         """
+
+    @property
+    def log_symmetry(self) -> float:
+        """Logarithm of the number of orders of the components that the prior treats alike."""
+
+    def draw_log(self, generator: np.random.RandomState) -> Float64Array:
+        """Draw ``log pi`` of shape (n_components,)."""
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,16 @@ class Dirichlet:
         )
         posterior = gammaln(self.concentration.sum()) - gammaln(self.concentration).sum()
         return float(prior - posterior)
+
+    @property
+    def log_symmetry(self) -> float:
+        """``ln K!``."""
+        return float(gammaln(len(self.concentration) + 1.0))
+
+    def draw_log(self, generator: np.random.RandomState) -> Float64Array:
+        """Draw ``log pi``."""
+        gammas = _draw_log_gamma(self.concentration, generator)
+        return np.asarray(gammas - logsumexp(gammas))
 
 
 @dataclass(frozen=True)
@@ -189,3 +206,25 @@ class StickBreaking:
         """``sum_k log B(taken_k, left_k) - log B(1, gamma)``."""
         sticks = betaln(self.taken, self.left) - betaln(1.0, self.prior_concentration)
         return float(sticks.sum())
+
+    @property
+    def log_symmetry(self) -> float:
+        """Zero: the sticks have an order."""
+        return 0.0
+
+    def draw_log(self, generator: np.random.RandomState) -> Float64Array:
+        """Draw ``log pi``, whose exponentials leave what the last stick leaves."""
+        taken = _draw_log_gamma(self.taken, generator)
+        left = _draw_log_gamma(self.left, generator)
+        whole = np.logaddexp(taken, left)
+        remaining = np.cumsum(left - whole)
+        return np.asarray(taken - whole + np.append(0.0, remaining[:-1]))
+
+
+def _draw_log_gamma(shape: Float64Array, generator: np.random.RandomState) -> Float64Array:
+    """Draw logarithms of Gamma(shape, 1) variates, of which those of small shape underflow.
+
+    Gamma(a) is Gamma(a + 1) times a uniform variate to the power 1 / a.
+    """
+    boost = generator.standard_exponential(len(shape)) / shape
+    return np.asarray(np.log(generator.standard_gamma(shape + 1.0)) - boost)

@@ -69,6 +69,12 @@ class MixturePosterior:
     weights: MixingWeights
     components: NormalWishart
 
+    @property
+    def prior(self) -> MixturePrior:
+        """The priors."""
+        weights = self.weights
+        return MixturePrior(type(weights), weights.prior_concentration, self.components.prior)
+
     def kernel_params(self) -> KernelParams:
         """Lay the expected log-joint out as a pass takes it (Bishop 2006, eq. 10.46)."""
         components = self.components

@@ -4,6 +4,9 @@ One iteration is one pass over the rows (local step: responsibilities; summary s
 statistics) and one global step (parameters). Where the global step maximises the likelihood, this
 is the algorithm of Dempster, Laird and Rubin (1977); with a posterior over the parameters in their
 place the same loop is coordinate-ascent variational Bayes (Neal and Hinton 1998, section 3).
+
+An accelerator may propose other parameters for the next pass than the global step's. That pass
+tells the bound there, and a lower one sends the loop back to the global step, which is known.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import numpy as np
 from vbfast.engine.contract import Float64Array, PassParams, PassResult, Request, Statistics
 from vbfast.engine.dormant import run_pass_of_awake
 from vbfast.engine.rows import RowSource
+from vbfast.families.linalg import NotPositiveDefiniteError
+from vbfast.inference.acceleration import Accelerator
 from vbfast.inference.monitor import IterationReport, Monitor
 
 __all__ = ["Ascent", "Objective", "Parameters", "Solution", "ascend"]
@@ -73,11 +78,14 @@ class Solution(Generic[P]):
     lower_bounds : list of float
         The bound of every iteration, nats.
     converged : bool
+    n_passes : int
+        The number of passes over the rows: that of iterations and of refused proposals.
     """
 
     parameters: P
     lower_bounds: list[float]
     converged: bool
+    n_passes: int
 
     @property
     def n_iter(self) -> int:
@@ -98,6 +106,7 @@ def ascend(
     *,
     sample_weight: Float64Array | None = None,
     previous_bound: float = -np.inf,
+    accelerator: Accelerator[P] | None = None,
     monitor: Monitor | None = None,
     workspace: Any = None,
 ) -> Solution[P]:
@@ -113,6 +122,9 @@ def ascend(
     sample_weight : ndarray of shape (n_samples,), float64, optional
     previous_bound : float
         The bound that the first iteration's is compared with; ``-inf`` for a new start.
+    accelerator : Accelerator, optional
+        Proposes parameters beyond the global step's; to be used by one ascent. Convergence is
+        declared after a plain step only, since a proposal may happen not to move.
     monitor : Monitor, optional
         Told of every iteration.
     workspace : object, optional
@@ -136,6 +148,9 @@ def ascend(
     bound = previous_bound
     lowest = -np.inf
     converged = False
+    n_passes = 0
+    fallback: P | None = None  # the global step that the parameters were proposed instead of
+    updated = parameters
     monitor.ascent_begins()
     while not converged and len(bounds) < ascent.max_iter:
         sums = run_pass_of_awake(
@@ -146,11 +161,35 @@ def ascend(
             sample_weight=sample_weight,
             workspace=workspace,
         )
+        n_passes += 1
+        try:
+            updated, reached = _global_step(objective, sums, parameters)
+        except NotPositiveDefiniteError:
+            if fallback is None:
+                raise
+            reached = -np.inf
+        if fallback is not None and not reached >= bound:
+            assert accelerator is not None
+            accelerator.refused()
+            parameters, fallback = fallback, None
+            continue
+
         lowest = sums.lowest_log_evidence
-        assert sums.statistics is not None
-        parameters = objective.maximise(sums.statistics, parameters)
-        bound, before = objective.lower_bound(sums, parameters), bound
+        bound, before = reached, bound
         bounds.append(bound)
         monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
-        converged = abs(bound - before) < objective.threshold(ascent.tol, sums.total_weight)
-    return Solution(parameters, bounds, converged)
+        still = abs(bound - before) < objective.threshold(ascent.tol, sums.total_weight)
+        converged = still and fallback is None
+        proposal = None if accelerator is None else accelerator.propose(parameters, updated)
+        if proposal is None or still:
+            parameters, fallback = updated, None
+        else:
+            parameters, fallback = proposal, updated
+    return Solution(updated, bounds, converged, n_passes)
+
+
+def _global_step(objective: Objective[P], sums: PassResult, parameters: P) -> tuple[P, float]:
+    """Return the updated parameters and the bound."""
+    assert sums.statistics is not None
+    updated = objective.maximise(sums.statistics, parameters)
+    return updated, objective.lower_bound(sums, updated)

@@ -1,0 +1,194 @@
+"""How long variational Bayes and Gibbs sampling of the same model take to predict as well.
+
+A blocked Gibbs sampler draws the assignments of all rows given the parameters, from the kernels'
+responsibilities, and the parameters of all components given the assignments, from their conjugate
+posterior. Both start from the labels of k-means. The figure of merit is the log density of held-out
+rows under the posterior predictive, nats a row: for the sampler the average, over the second half
+of its sweeps so far, of the predictive given the assignments. Time counts iterations and sweeps and
+not the evaluation. Two sets: rows for which the sum over all assignments is the exact answer, and
+the demo's patches. Also draws both curves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from pathlib import Path
+
+import measure
+
+if __name__ == "__main__":
+    measure.restart_without()
+
+import numpy as np
+from scipy.special import logsumexp
+from sklearn.exceptions import ConvergenceWarning
+
+import vbfast
+from vbfast.demo.patches import photographs, training_rows
+from vbfast.engine.contract import Request, RowOutputs
+from vbfast.engine.engine import new_workspace, run_pass
+from vbfast.engine.rows import as_row_source
+from vbfast.families.posterior_draws import draw_mixture
+from vbfast.inference.initialisation import initial_statistics
+from vbfast.inference.predictive import log_predictive_density
+
+TILE = 4096
+# Two predictions are as good within so many nats a row.
+AS_GOOD = 0.01
+
+
+class Gibbs:
+    """The chain: ``sweep`` moves it, ``posterior`` is that of its current assignments."""
+
+    def __init__(self, rows, labels, prior, seed):
+        self.source, self.prior = as_row_source(rows), prior
+        self.generator = np.random.RandomState(seed)
+        self.workspace = new_workspace()
+        self.labels = labels.copy()
+        K = int(labels.max()) + 1
+        statistics = initial_statistics(
+            self.source, n_components=K, covariance_type="full", init_params=labels
+        )
+        self._draw_parameters(statistics)
+
+    def sweep(self):
+        self._draw_assignments()
+        sums = run_pass(self.source, self.params, Request("given", "full"), resp=self.labels,
+                        workspace=self.workspace)  # fmt: skip
+        self._draw_parameters(sums.statistics)
+
+    def _draw_parameters(self, statistics):
+        self.posterior = self.prior.posterior(statistics, reg_covar=0.0)
+        self.params = draw_mixture(self.posterior, self.generator).kernel_params()
+
+    def _draw_assignments(self):
+        resp = np.empty((TILE, self.params.n_components))
+        for start in range(0, len(self.labels), TILE):
+            block = self.source.block(start, min(start + TILE, len(self.labels)))
+            run_pass(as_row_source(block), self.params, Request(),
+                     outputs=RowOutputs(resp=resp[: len(block)]))  # fmt: skip
+            cumulative = np.cumsum(resp[: len(block)], axis=1)
+            uniform = self.generator.uniform(size=(len(block), 1)) * cumulative[:, -1:]
+            self.labels[start : start + len(block)] = (cumulative < uniform).sum(axis=1)
+
+
+def gibbs_curve(rows, held_out, labels, prior, sweeps):
+    """Seconds and held-out density of the average over the second half, after each sweep."""
+    chain = Gibbs(rows, labels, prior, seed=0)
+    test = as_row_source(held_out)
+    seconds, densities, curve = 0.0, [], []
+    for n in range(1, sweeps + 1):
+        seconds += measure.seconds(chain.sweep)
+        densities.append(log_predictive_density(test, chain.posterior))
+        kept = np.array(densities[n // 2 :])
+        curve.append((seconds, (logsumexp(kept, axis=0) - np.log(len(kept))).mean()))
+    return np.array(curve)
+
+
+def vb_curve(rows, held_out, mixture, max_iter):
+    """Seconds and held-out density after each iteration, until convergence."""
+    seconds, curve = 0.0, []
+    mixture.set_params(max_iter=1, warm_start=True)
+    for _ in range(max_iter):
+        seconds += measure.seconds(lambda: mixture.fit(rows))
+        curve.append((seconds, mixture.log_predictive_density(held_out).mean()))
+        if mixture.converged_:
+            break
+    return np.array(curve)
+
+
+def exact_density(rows, held_out, K, prior):
+    """The mean log density of held-out rows, by the sum over all assignments."""
+    source, test = as_row_source(rows), as_row_source(held_out)
+    weights, densities = [], []
+    for labels in itertools.product(range(K), repeat=len(rows)):
+        statistics = initial_statistics(source, n_components=K, covariance_type="full",
+                                        init_params=np.array(labels))  # fmt: skip
+        posterior = prior.posterior(statistics, reg_covar=0.0)
+        components = posterior.components.log_evidence(statistics.weight, reg_covar=0.0)
+        weights.append(posterior.weights.log_evidence + components.sum())
+        densities.append(log_predictive_density(test, posterior))
+    weights = np.array(weights) - logsumexp(weights)
+    return logsumexp(np.array(densities) + weights[:, np.newaxis], axis=0).mean()
+
+
+def small_set(quick):
+    rng = np.random.default_rng(0)
+
+    def draw(n):
+        return rng.normal(size=(n, 1)) + 6.0 * (np.arange(n)[:, np.newaxis] % 2)
+
+    return draw(6 if quick else 10), draw(200)
+
+
+def patches(quick):
+    rows = training_rows(photographs(), 3000 if quick else 22_000, "float64", 0)
+    held_out = len(rows) // 11
+    return rows[held_out:], rows[:held_out]
+
+
+def first(curve, goal):
+    """Seconds and number of the first point that is as good; NaN where none is."""
+    reached = curve[:, 1] >= goal - AS_GOOD
+    return (curve[np.argmax(reached), 0], int(np.argmax(reached)) + 1) if reached.any() else (
+        float("nan"), float("nan"))  # fmt: skip
+
+
+def plot(results, path):
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, len(results), figsize=(5 * len(results), 4))
+    for ax, (name, vb, chain, exact) in zip(axes, results, strict=True):
+        ax.plot(*vb.T, ".-", label="variational Bayes")
+        ax.plot(*chain.T, label="Gibbs sampling")
+        if np.isfinite(exact):
+            ax.axhline(exact, color="black", linewidth=0.8, linestyle="--", label="exact")
+        ax.set(xscale="log", xlabel="seconds", ylabel="held-out nats a row", title=name)
+        ax.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=120)
+
+
+def table(*, output="gibbs.png", sweeps=300, components=20, quick=False):
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    sweeps = 20 if quick else sweeps
+    lines, results = [], []
+    sets = [("small", small_set(quick), 2), ("patches", patches(quick), 3 if quick else components)]
+    for name, (rows, held_out), K in sets:
+        D = rows.shape[1]
+        start = vbfast.GaussianMixture(K, random_state=0, max_iter=0, reg_covar=1e-3)
+        labels = start.fit(rows).predict(rows)
+        # Given priors: every fit of one iteration would compute the default ones again.
+        mixture = vbfast.BayesianGaussianMixture(
+            K,
+            init_params=labels,
+            weight_concentration_prior_type="dirichlet_distribution",
+            weight_concentration_prior=1.0,
+            mean_precision_prior=0.1,
+            mean_prior=rows.mean(axis=0),
+            degrees_of_freedom_prior=D + 2.0,
+            covariance_prior=np.cov(rows.T).reshape(D, D) / (1.0 if D > 1 else 20.0),
+            reg_covar=0.0,
+        )
+        vb = vb_curve(rows, held_out, mixture, 30 if quick else 300)
+        prior = mixture._posterior().prior
+        exact = exact_density(rows, held_out, K, prior) if name == "small" else float("nan")
+        chain = gibbs_curve(rows, held_out, labels, prior, sweeps)
+        goal = min(vb[-1, 1], chain[-1, 1])
+        (vb_seconds, iterations), (seconds, n) = first(vb, goal), first(chain, goal)
+        lines.append([name, f"{len(rows):,} x {D}", f"{K}", f"{exact:.3f}", f"{vb[-1, 1]:.3f}",
+                      f"{chain[-1, 1]:.3f}", f"{vb_seconds:.3f} ({iterations})",
+                      f"{seconds:.3f} ({n})", f"{seconds / vb_seconds:.1f}"])  # fmt: skip
+        results.append((name, vb, chain, exact))
+    plot(results, Path(output))
+    header = ["data", "rows", "K", "exact", "VB", "Gibbs", "VB s (iterations)", "Gibbs s (sweeps)",
+              "ratio"]  # fmt: skip
+    return measure.markdown(header, lines)
+
+
+if __name__ == "__main__":
+    print(table(**vars(measure.options(__doc__, output="gibbs.png", sweeps=300, components=20))))

@@ -1,0 +1,85 @@
+"""More components from a posterior with fewer: the widest are cut in two.
+
+A Gaussian that is cut at its mean, across its longest axis of variance ``lambda``, has halves with
+means ``sqrt(2 lambda / pi)`` to either side and variance ``(1 - 2 / pi) lambda`` along the axis:
+the moments of a half-normal distribution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from vbfast.engine.contract import Float64Array, Statistics
+from vbfast.families.variational import MixturePosterior
+
+__all__ = ["split_widest"]
+
+CUT_AWAY = 2.0 / math.pi
+
+
+def split_widest(posterior: MixturePosterior, n_components: int) -> Statistics:
+    """Return the statistics of a mixture in which components are cut until there are enough.
+
+    Each time the one with the largest scatter along its longest axis is cut, its rows times that
+    variance. 'spherical' components are cut across the first feature, 'tied' ones keep their
+    common covariance.
+
+    Parameters
+    ----------
+    posterior : MixturePosterior
+        Of no more than ``n_components`` components.
+    n_components : int
+
+    Returns
+    -------
+    Statistics
+        Of the covariance type's kind, about the means.
+    """
+    components = posterior.components
+    kind = components.prior.covariance_type
+    counts = list(posterior.weights.counts)
+    means = list(components.means)
+    tied = kind == "tied"
+    covariances = [components.covariances] * len(means) if tied else list(components.covariances)
+    axes = [_longest_axis(covariance, components.n_features) for covariance in covariances]
+    while len(means) < n_components:
+        scatters = [count * axis @ axis for count, axis in zip(counts, axes, strict=True)]
+        widest = int(np.argmax(scatters))
+        axis, shift = axes[widest], math.sqrt(CUT_AWAY) * axes[widest]
+        counts[widest] /= 2.0
+        counts.append(counts[widest])
+        means.append(means[widest] + shift)
+        means[widest] = means[widest] - shift
+        if not tied:
+            covariances[widest] = _cut(covariances[widest], axis)
+            axes[widest] = _longest_axis(covariances[widest], components.n_features)
+        covariances.append(covariances[widest])
+        axes.append(axes[widest])
+    weight = np.array(counts)
+    scatter = (np.array(covariances).T * weight).T
+    centres = np.array(means)
+    second = scatter.sum(axis=0) if tied else scatter
+    return Statistics(kind, centres, weight, np.zeros_like(centres), second)
+
+
+def _longest_axis(covariance: Float64Array, n_features: int) -> Float64Array:
+    """Return the direction of largest variance, with the standard deviation for its length."""
+    if covariance.ndim == 2:
+        values, vectors = np.linalg.eigh(covariance)
+        return np.asarray(math.sqrt(values[-1]) * vectors[:, -1])
+    variances = np.broadcast_to(covariance, n_features)
+    axis = np.zeros(n_features)
+    feature = int(np.argmax(variances))
+    axis[feature] = math.sqrt(variances[feature])
+    return axis
+
+
+def _cut(covariance: Float64Array, axis: Float64Array) -> Float64Array:
+    """Return the covariance of each half of a Gaussian that is cut across an axis."""
+    if covariance.ndim == 2:
+        return np.asarray(covariance - CUT_AWAY * np.outer(axis, axis))
+    if covariance.ndim == 1:
+        return np.asarray(covariance - CUT_AWAY * axis**2)
+    return np.asarray(covariance * (1.0 - CUT_AWAY / len(axis)))

@@ -1,0 +1,186 @@
+"""Natural parameters, and the bound's gradients: central differences and coordinate ascent."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from vbfast.engine.contract import COVARIANCE_TYPES, Request
+from vbfast.engine.engine import run_pass
+from vbfast.engine.rows import as_row_source
+from vbfast.estimators import BayesianGaussianMixture
+from vbfast.families.mixing_weights import Dirichlet, StickBreaking
+from vbfast.families.natural import NaturalParameters, variational_gradient
+from vbfast.families.normal_wishart import NormalWishartPrior
+from vbfast.families.variational import MixturePrior
+from vbfast.inference.initialisation import initial_statistics
+
+K, D = 3, 2
+FIELDS = [field.name for field in dataclasses.fields(NaturalParameters)]
+all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+both_priors = pytest.mark.parametrize("weights", [Dirichlet, StickBreaking])
+
+
+@pytest.fixture
+def source():
+    rng = np.random.default_rng(0)
+    return as_row_source(rng.normal(size=(60, D)) + 1.5 * rng.integers(3, size=(60, 1)))
+
+
+@pytest.fixture
+def posterior(source, covariance_type, weights):
+    """One that is far from optimal."""
+    scale = np.array([[1.5, 0.4], [0.4, 0.8]])
+    covariance = {
+        "full": scale,
+        "tied": scale,
+        "diag": np.diag(scale).copy(),
+        "spherical": np.asarray(1.2),
+    }[covariance_type]
+    prior = MixturePrior(
+        weights, 0.8, NormalWishartPrior(covariance_type, 0.6, np.full(D, 0.3), D + 0.7, covariance)
+    )
+    statistics = initial_statistics(
+        source,
+        n_components=K,
+        covariance_type=covariance_type,
+        init_params=np.random.default_rng(1).dirichlet(np.ones(K), size=source.n_samples),
+    )
+    return prior.posterior(statistics, reg_covar=0.0)
+
+
+def evaluate(source, posterior):
+    """The bound at the best responsibilities, and what coordinate ascent would set."""
+    request = Request(statistics=posterior.components.prior.covariance_type, entropy=True)
+    sums = run_pass(source, posterior.kernel_params(), request)
+    bound = sums.log_evidence - posterior.weights.kl - posterior.components.kl.sum()
+    return bound, posterior.prior.posterior(sums.statistics, reg_covar=0.0)
+
+
+def assert_same(left, right, rtol=1e-10):
+    for name in FIELDS:
+        expected = getattr(right, name)
+        np.testing.assert_allclose(
+            getattr(left, name), expected, rtol=rtol, atol=rtol * np.abs(expected).max()
+        )
+        assert np.shape(getattr(left, name)) == np.shape(expected)
+
+
+@all_types
+@both_priors
+def test_there_and_back(posterior):
+    coordinates = NaturalParameters.of(posterior)
+    back = coordinates.posterior(posterior)
+    assert_same(NaturalParameters.of(back), coordinates)
+    for name in ("means", "covariances", "precision_cholesky", "degrees_of_freedom"):
+        np.testing.assert_allclose(
+            getattr(back.components, name), getattr(posterior.components, name), rtol=1e-9
+        )
+    assert back.prior == posterior.prior
+
+
+@all_types
+@both_priors
+def test_they_are_the_priors_plus_sums_over_rows(source, posterior, covariance_type):
+    """eta = eta_0 + sum r (1, x, x x^T, 1)."""
+    resp = np.random.default_rng(1).dirichlet(np.ones(K), size=source.n_samples)
+    rows, prior = source.data, posterior.components.prior
+    outer = np.einsum("nk,ni,nj->kij", resp, rows, rows)
+    scale = prior.covariance if prior.covariance.ndim == 2 else np.eye(D) * prior.covariance
+    outer += scale + prior.mean_precision * np.outer(prior.mean, prior.mean)
+    diagonal = np.diagonal(outer, axis1=1, axis2=2)
+    expected = {
+        "full": outer,
+        "tied": outer.mean(axis=0),
+        "diag": diagonal,
+        "spherical": diagonal.mean(axis=1),
+    }[covariance_type]
+    coordinates = NaturalParameters.of(posterior)
+    np.testing.assert_allclose(coordinates.second_moments, expected, rtol=1e-11)
+    np.testing.assert_allclose(
+        coordinates.scaled_means, prior.mean_precision * prior.mean + resp.T @ rows, rtol=1e-11
+    )
+
+
+@all_types
+@both_priors
+def test_a_natural_step_of_length_one_is_coordinate_ascent(source, posterior):
+    _, target = evaluate(source, posterior)
+    gradient = variational_gradient(posterior, target)
+    stepped = gradient.coordinates.moved(gradient.natural).posterior(posterior)
+    assert_same(NaturalParameters.of(stepped), NaturalParameters.of(target))
+    for name in ("means", "covariances", "mean_precision", "degrees_of_freedom"):
+        np.testing.assert_allclose(
+            getattr(stepped.components, name), getattr(target.components, name), rtol=1e-9
+        )
+    np.testing.assert_allclose(stepped.weights.mean, target.weights.mean)
+    assert evaluate(source, stepped)[0] > evaluate(source, posterior)[0]
+
+
+@all_types
+@both_priors
+@pytest.mark.parametrize("name", FIELDS)
+def test_euclidean_gradients_are_central_differences(source, posterior, covariance_type, name):
+    _, target = evaluate(source, posterior)
+    gradient = variational_gradient(posterior, target)
+    rng = np.random.default_rng(2)
+    direction = rng.normal(size=getattr(gradient.coordinates, name).shape)
+    if name == "second_moments" and covariance_type in ("full", "tied"):
+        direction = direction + direction.swapaxes(-1, -2)
+    zero = gradient.coordinates.moved(gradient.coordinates, -1.0)
+    step = dataclasses.replace(zero, **{name: direction})
+
+    def bound(length):
+        return evaluate(source, gradient.coordinates.moved(step, length).posterior(posterior))[0]
+
+    h = 1e-5
+    difference = (8 * (bound(h) - bound(-h)) - (bound(2 * h) - bound(-2 * h))) / (12 * h)
+    expected = (getattr(gradient.euclidean, name) * direction).sum()
+    np.testing.assert_allclose(expected, difference, rtol=1e-5, atol=1e-6)
+
+
+@all_types
+@both_priors
+def test_the_gradients_vanish_at_the_optimum(source, posterior):
+    for _ in range(2000):
+        _, posterior = evaluate(source, posterior)
+    _, target = evaluate(source, posterior)
+    gradient = variational_gradient(posterior, target)
+    for name in FIELDS:
+        scale = np.abs(getattr(gradient.coordinates, name)).max()
+        assert np.abs(getattr(gradient.natural, name)).max() < 1e-6 * scale
+        assert np.abs(getattr(gradient.euclidean, name)).max() < 1e-4
+
+
+@all_types
+@pytest.mark.parametrize("prior", ["dirichlet_process", "dirichlet_distribution"])
+def test_of_a_fitted_mixture(source, covariance_type, prior):
+    mixture = BayesianGaussianMixture(
+        K,
+        covariance_type=covariance_type,
+        weight_concentration_prior_type=prior,
+        random_state=0,
+        tol=1e-9,
+        max_iter=5000,
+        reg_covar=0.0,
+    ).fit(source.data)
+    weight = np.full(source.n_samples, 2.0)
+    terms, gradient = mixture.elbo_and_grad(source.data)
+    assert terms.total == pytest.approx(mixture.elbo(source.data).total, rel=1e-12)
+    np.testing.assert_allclose(gradient.coordinates.mean_precision, mixture.mean_precision_)
+    assert np.abs(gradient.natural.mean_precision).max() < 1e-3
+    # Twice the rows would add as much to the coordinates as there is beyond the prior.
+    _, doubled = mixture.elbo_and_grad(source.data, sample_weight=weight)
+    np.testing.assert_allclose(
+        doubled.natural.mean_precision - gradient.natural.mean_precision,
+        mixture.mean_precision_ - mixture.mean_precision_prior_,
+        atol=2e-3,
+    )
+
+
+def test_rows_that_are_not_finite(source):
+    mixture = BayesianGaussianMixture(1).fit(source.data)
+    with pytest.raises(ValueError, match="NaN"):
+        mixture.elbo_and_grad([[0.0, np.nan]])

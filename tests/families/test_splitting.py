@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.engine.rows import as_row_source
+from vbfast.families.mixing_weights import Dirichlet
+from vbfast.families.normal_wishart import NormalWishartPrior
+from vbfast.families.splitting import split_widest
+from vbfast.families.variational import MixturePrior
+from vbfast.inference.initialisation import initial_statistics
+
+D = 3
+all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+
+
+@pytest.fixture
+def posterior(covariance_type):
+    """Of a small wide component and a large narrow one, with next to no prior."""
+    rng = np.random.default_rng(0)
+    wide = 20.0 * rng.normal(size=(200, 1)) * np.array([0.6, 0.8, 0.0]) + rng.normal(size=(200, D))
+    rows = np.concatenate([wide, rng.normal(size=(500, D)) + 3.0])
+    scale = 1e-3 * np.eye(D)
+    covariance = {
+        "full": scale,
+        "tied": scale,
+        "diag": np.diag(scale).copy(),
+        "spherical": np.asarray(1e-3),
+    }[covariance_type]
+    prior = MixturePrior(
+        Dirichlet, 1.0, NormalWishartPrior(covariance_type, 1e-3, np.zeros(D), 3.0, covariance)
+    )
+    statistics = initial_statistics(
+        as_row_source(rows),
+        n_components=2,
+        covariance_type=covariance_type,
+        init_params=np.repeat([0, 1], [200, 500]),
+    )
+    return prior.posterior(statistics, reg_covar=0.0)
+
+
+@all_types
+def test_as_many_components_as_there_are_stay(posterior):
+    statistics = split_widest(posterior, 2)
+    np.testing.assert_allclose(statistics.weight, posterior.weights.counts)
+    np.testing.assert_array_equal(statistics.centres, posterior.components.means)
+
+
+@all_types
+def test_the_widest_is_cut_and_its_moments_stay(posterior, covariance_type):
+    statistics = split_widest(posterior, 3)
+    counts, components = posterior.weights.counts, posterior.components
+    cut = 1 if covariance_type == "tied" else 0  # with one covariance the fuller one is wider
+    halves = [cut, 2]
+    np.testing.assert_allclose(statistics.weight[halves], counts[cut] / 2)
+    np.testing.assert_allclose(statistics.weight.sum(), counts.sum())
+    np.testing.assert_allclose(statistics.centres[halves].mean(axis=0), components.means[cut])
+    if covariance_type == "tied":
+        np.testing.assert_allclose(statistics.second / counts.sum(), components.covariances)
+        return
+    shift = statistics.centres[2] - components.means[cut]
+    within = statistics.second[2] / statistics.weight[2]
+    between = {
+        "full": np.outer(shift, shift),
+        "diag": shift**2,
+        "spherical": np.asarray(shift @ shift / D),
+    }[covariance_type]
+    np.testing.assert_allclose(within + between, components.covariances[cut], rtol=1e-10)
+    np.testing.assert_array_equal(statistics.centres[1], components.means[1])
+
+
+def test_the_halves_are_those_of_a_normal_distribution():
+    half = stats.halfnorm(scale=2.0)
+    np.testing.assert_allclose(half.mean() ** 2, 2.0 / np.pi * 4.0)
+    np.testing.assert_allclose(half.var(), (1.0 - 2.0 / np.pi) * 4.0)
+
+
+@all_types
+def test_many_cuts_give_a_posterior(posterior):
+    statistics = split_widest(posterior, 9)
+    assert statistics.weight.shape == (9,)
+    grown = posterior.prior.posterior(statistics, reg_covar=0.0)
+    assert np.isfinite(grown.kernel_params().offset).all()

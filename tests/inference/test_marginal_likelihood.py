@@ -1,0 +1,155 @@
+"""The importance-sampled marginal likelihood against exact ones."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+import pytest
+from scipy.special import logsumexp
+
+from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.engine.rows import as_row_source
+from vbfast.estimators import BayesianGaussianMixture
+from vbfast.families.mixing_weights import Dirichlet, StickBreaking
+from vbfast.families.normal_wishart import NormalWishartPrior
+from vbfast.families.variational import MixturePrior
+from vbfast.inference.initialisation import initial_statistics
+from vbfast.inference.marginal_likelihood import importance_weights
+
+all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+both_priors = pytest.mark.parametrize("prior", ["dirichlet_process", "dirichlet_distribution"])
+
+
+def fit(rows, n_components, covariance_type, prior, **arguments):
+    mixture = BayesianGaussianMixture(
+        n_components,
+        covariance_type=covariance_type,
+        weight_concentration_prior_type=prior,
+        reg_covar=0.0,
+        tol=1e-8,
+        max_iter=2000,
+        random_state=0,
+        **arguments,
+    )
+    return mixture.fit(rows)
+
+
+@pytest.fixture
+def rows(rng):
+    return rng.normal(size=(40, 2))
+
+
+@both_priors
+@pytest.mark.parametrize("covariance_type", ["full", "tied"])
+def test_one_component_is_exact(rows, covariance_type, prior):
+    mixture = fit(rows, 1, covariance_type, prior)
+    estimate = mixture.log_marginal_likelihood(rows, n_draws=200)
+    np.testing.assert_allclose(estimate.value, mixture.elbo_, rtol=1e-12)
+    assert estimate.standard_error < 1e-9
+    assert estimate.khat == -math.inf
+    assert abs(estimate.kl_gap) < 1e-9
+    assert estimate.log_symmetry == 0.0
+
+
+@both_priors
+@pytest.mark.parametrize("covariance_type", ["diag", "spherical"])
+def test_a_restricted_posterior_estimates_the_evidence_of_the_model(rows, covariance_type, prior):
+    """The type restricts q alone: with its prior the 'full' posterior is exact."""
+    mixture = fit(rows, 1, covariance_type, prior)
+    scale = np.eye(2) * mixture.covariance_prior_
+    exact = fit(rows, 1, "full", prior, covariance_prior=scale).elbo_
+    estimate = mixture.log_marginal_likelihood(rows, n_draws=1000)
+    assert mixture.elbo_ < exact
+    assert estimate.khat < 0.7
+    assert abs(estimate.value - exact) < max(5 * estimate.standard_error, 0.05)
+
+
+def log_evidence(rows, n_components, prior):
+    """The sum over all assignments: hard ones have exact evidences."""
+    source, kind = as_row_source(rows), prior.components.covariance_type
+    terms = []
+    for labels in itertools.product(range(n_components), repeat=len(rows)):
+        labels = np.array(labels)
+        statistics = initial_statistics(
+            source, n_components=n_components, covariance_type=kind, init_params=labels
+        )
+        posterior = prior.posterior(statistics, reg_covar=0.0)
+        components = posterior.components.log_evidence(statistics.weight, reg_covar=0.0)
+        terms.append(posterior.weights.log_evidence + components.sum())
+    return logsumexp(terms)
+
+
+@pytest.mark.parametrize("weights", [Dirichlet, StickBreaking])
+@pytest.mark.parametrize("trust", [0.0, 0.3])
+def test_two_components_against_the_sum_over_all_assignments(weights, trust):
+    """Proposals broader than the posterior, down to the prior, whose weights have a variance."""
+    rows = np.array([[-1.0], [-0.4], [0.9], [1.3]])
+    prior = MixturePrior(
+        weights, 0.8, NormalWishartPrior("full", 0.6, np.zeros(1), 3.0, np.array([[2.0]]))
+    )
+    source = as_row_source(rows)
+    statistics = initial_statistics(
+        source,
+        n_components=2,
+        covariance_type="full",
+        init_params=np.array([[0.7, 0.3], [0.6, 0.4], [0.4, 0.6], [0.3, 0.7]]),
+        sample_weight=np.full(4, trust + 1e-12),
+    )
+    proposal = prior.posterior(statistics, reg_covar=0.0)
+    generator = np.random.RandomState(0)
+    weighed = importance_weights(source, proposal, 3000, generator)
+    value, error = weighed.log_mean()
+    assert weighed.khat < 0.7
+    assert error < 0.06
+    assert abs(value - log_evidence(rows, 2, prior)) < 5 * error
+
+
+def test_well_separated_components_miss_the_symmetric_modes():
+    rows = np.random.default_rng(5).normal(size=(8, 1))
+    rows[4:] += 8.0
+    mixture = fit(
+        rows, 2, "full", "dirichlet_distribution", covariance_prior=[[1.0]],
+        degrees_of_freedom_prior=4.0, mean_precision_prior=0.03,
+    )  # fmt: skip
+    posterior = mixture._posterior()
+    prior = MixturePrior(
+        Dirichlet, posterior.weights.prior_concentration, posterior.components.prior
+    )
+    exact = log_evidence(rows, 2, prior)
+    estimate = mixture.log_marginal_likelihood(rows, n_draws=1000)
+    assert estimate.log_symmetry == pytest.approx(math.log(2.0))
+    assert abs(estimate.value + estimate.log_symmetry - exact) < 0.1
+    assert mixture.elbo_ < estimate.value < exact
+
+
+@all_types
+def test_weights_count_as_repeated_rows(rng, rows, covariance_type):
+    weight = rng.integers(0, 3, size=len(rows))
+    mixture = fit(rows, 2, covariance_type, "dirichlet_process")
+    left = mixture.log_marginal_likelihood(rows, 50, random_state=1, sample_weight=weight)
+    right = mixture.log_marginal_likelihood(np.repeat(rows, weight, axis=0), 50, random_state=1)
+    np.testing.assert_allclose(left.value, right.value, rtol=1e-10)
+
+
+def test_the_same_seed_gives_the_same_estimate(rows):
+    mixture = fit(rows, 2, "full", "dirichlet_process")
+    estimates = [mixture.log_marginal_likelihood(rows, 30, random_state=7) for _ in range(2)]
+    assert estimates[0] == estimates[1]
+    assert mixture.log_marginal_likelihood(rows, 30, random_state=8) != estimates[0]
+
+
+@pytest.mark.parametrize("n_draws", [24, 0])
+def test_too_few_draws(rows, n_draws):
+    mixture = fit(rows, 1, "full", "dirichlet_process")
+    with pytest.raises(ValueError, match="n_draws"):
+        mixture.log_marginal_likelihood(rows, n_draws)
+
+
+def test_rows_that_are_not_finite(rows):
+    mixture = fit(rows, 1, "full", "dirichlet_process")
+    rows = rows.copy()
+    rows[3, 1] = np.nan
+    with pytest.raises(ValueError, match="NaN"):
+        mixture.log_marginal_likelihood(rows)
