@@ -20,6 +20,7 @@ import numpy as np
 
 import vbfast
 from array_peers import FUNCTIONS, MAKERS, Inputs, installed
+from vbfast.benchmark.timing import alternate, seconds
 
 DTYPES = ("float64", "float32")
 TWO_INPUTS = ("elbo, q logits", "elbo_and_grad, out=", "elbo_and_grad")
@@ -30,13 +31,13 @@ def reading_seconds(array, repeats):
     threads = vbfast.get_num_threads()
     pieces = np.array_split(array.reshape(-1), 8 * threads)
     with ThreadPoolExecutor(threads) as pool:
-        return measure.alternate([lambda: list(pool.map(np.max, pieces))], repeats)[0]
+        return alternate([lambda: list(pool.map(np.max, pieces))], repeats)[0]
 
 
 def cells(calls, function, convert, times):
     """One number a library, in the order of MAKERS."""
-    seconds = dict(zip([name for name in calls if function in calls[name]], times, strict=True))
-    return [convert(seconds[name]) if name in seconds else "-" for name in MAKERS]
+    of_library = dict(zip([name for name in calls if function in calls[name]], times, strict=True))
+    return [convert(of_library[name]) if name in of_library else "-" for name in MAKERS]
 
 
 def large(shape, repeats):
@@ -50,7 +51,7 @@ def large(shape, repeats):
             chosen = [table[function] for table in calls.values() if function in table]
             for call in chosen:  # compiles, and loads what it needs
                 call()
-            times = measure.alternate(chosen, repeats)
+            times = alternate(chosen, repeats)
             row = cells(calls, function, lambda t, n=size: f"{1e9 * t / n:.2f}", times)
             n_inputs = 2 if function in TWO_INPUTS else 1
             lines.append([function, dtype, f"{n_inputs * reading:.2f}", *row])
@@ -68,12 +69,12 @@ def small(n_elements, repeats, round_seconds):
         numbers = []
         for call in chosen:
             call()
-            numbers.append(max(1, int(round_seconds / measure.seconds(call))))
+            numbers.append(max(1, int(round_seconds / seconds(call))))
         rounds = [
             lambda call=call, number=number: timeit.timeit(call, number=number)
             for call, number in zip(chosen, numbers, strict=True)
         ]
-        times = measure.alternate(rounds, repeats) / numbers
+        times = alternate(rounds, repeats) / numbers
         lines.append([function, *cells(calls, function, lambda t: f"{1e6 * t:.1f}", times)])
     return measure.markdown([f"µs, {n_elements} elements", *MAKERS], lines)
 

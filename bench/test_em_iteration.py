@@ -8,7 +8,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import vbfast
-from cases import CASES
+from vbfast.benchmark.cases import CASES
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
