@@ -17,7 +17,6 @@ import numpy as np
 import vbfast
 from vbfast.demo.patches import photographs, training_rows
 from vbfast.engine.rows import as_row_source
-from vbfast.inference.acceleration import make_accelerator
 from vbfast.inference.em import Ascent, ascend
 from vbfast.inference.monitor import Monitor
 
@@ -49,7 +48,7 @@ class Recorder(Monitor):
 
 
 def record(estimator, rows, labels, K, passes, accelerate):
-    mixture = estimator(K, init_params=labels)
+    mixture = estimator(K, init_params=labels, accelerate=accelerate)
     source = as_row_source(rows)
     given = mixture._check_given(source, None)
     start = mixture._start(source, given, np.random.RandomState(0), None)

@@ -17,7 +17,7 @@ import sklearn.mixture
 from sklearn.exceptions import ConvergenceWarning
 
 import vbfast
-from em_iteration import iteration_seconds
+from vbfast.benchmark.iterations import iteration_seconds
 from vbfast.demo.patches import photographs, training_rows
 
 

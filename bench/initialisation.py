@@ -13,7 +13,8 @@ if __name__ == "__main__":
 import numpy as np
 from sklearn.cluster import KMeans, kmeans_plusplus
 
-from cases import CASES
+from vbfast.benchmark.cases import CASES
+from vbfast.benchmark.timing import alternate
 from vbfast.engine.rows import as_row_source
 from vbfast.inference.kmeans import kmeans, seed_rows
 
@@ -23,7 +24,7 @@ NAMES = ("full_2d", "full_16", "full_64", "diag_32", "sph_bigK")
 def compare(case, dtype, repeats):
     rows, K = case.rows(dtype), case.n_components
     source = as_row_source(rows)
-    return measure.alternate(
+    return alternate(
         [
             lambda: seed_rows(source, K, np.random.RandomState(0)),
             lambda: kmeans_plusplus(rows, K, random_state=0),

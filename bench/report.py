@@ -12,15 +12,17 @@ import sys
 from pathlib import Path
 
 import measure
+from vbfast.benchmark.machine import machine
 
 SCRIPTS = (
     "em_iteration",
+    "demo_iteration",
+    "initialisation",
+    "array_functions",
     "gradients",
     "vb_iteration",
     "acceleration",
     "gibbs",
-    "demo_iteration",
-    "initialisation",
     "thread_scaling",
     "memory",
 )
@@ -38,7 +40,7 @@ def main():
         # A process of its own: peak memory and the state of the heap belong to one script.
         script = Path(__file__).with_name(f"{name}.py")
         run = subprocess.run([sys.executable, script], check=True, capture_output=True, text=True)
-        block = f"Measured on {measure.machine()}.\n\n{run.stdout.strip()}"
+        block = f"Measured on {machine()}.\n\n{run.stdout.strip()}"
         print(f"{name}: {block}\n", flush=True)
         text = README.read_text()
         marker = re.compile(f"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)

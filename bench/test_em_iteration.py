@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
 import warnings
-from pathlib import Path
 
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 import vbfast
-
-sys.path.insert(0, str(Path(__file__).parent))
-cases = importlib.import_module("cases")
+from vbfast.benchmark.cases import CASES
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("name", list(cases.CASES))
-def test_five_iterations(benchmark, name, dtype):
-    case = cases.CASES[name]
+@pytest.mark.parametrize("name", list(CASES))
+def test_five_iterations(benchmark, smoke, name, dtype):
+    case = CASES[name].smaller(100) if smoke else CASES[name]
     rows = case.rows(dtype)
     mixture = vbfast.GaussianMixture(**case.start(), max_iter=5)
 
@@ -28,4 +23,4 @@ def test_five_iterations(benchmark, name, dtype):
             warnings.simplefilter("ignore", ConvergenceWarning)
             mixture.fit(rows)
 
-    benchmark.pedantic(fit, rounds=3, warmup_rounds=1)
+    benchmark.pedantic(fit, rounds=3, warmup_rounds=0 if smoke else 1)

@@ -13,8 +13,8 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 import vbfast
-from cases import CASES
-from em_iteration import iteration_seconds
+from vbfast.benchmark.cases import CASES
+from vbfast.benchmark.iterations import iteration_seconds
 
 
 def table(*, repeats=3, quick=False):

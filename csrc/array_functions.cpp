@@ -15,9 +15,8 @@ namespace {
 
 #include "kernels/array_parameters-inl.h"
 
-constexpr std::int64_t max_width = 256;           // slices of a block
+constexpr std::int64_t max_width = column_width;  // slices of a block
 constexpr std::int64_t block_elements = 1 << 15;  // of a block of rows, about
-constexpr std::int64_t column_chunk = 64;         // elements of neighbouring slices at a time
 constexpr std::int64_t streamed_bytes = 1 << 24;  // outputs that no cache keeps
 constexpr std::int64_t short_slice = 16;
 constexpr std::int64_t parallel_elements = 1 << 14;  // below, waking threads costs more
@@ -197,6 +196,8 @@ void Run<T>::plan() {
               out != operand(place_y).data && operand(place_out1).data != operand(place_x).data &&
               operand(place_out1).data != operand(place_y).data;
     if (!present(place_out1)) stream_ = bytes >= streamed_bytes && out != operand(place_x).data;
+    // Scratch memory stays in the cache.
+    for (int i = place_out0; i < n_sliced; ++i) stream_ = stream_ && (direct_[i] || !present(i));
 }
 
 template <class T>
@@ -358,7 +359,7 @@ void Run<T>::map_rows(Block block, std::int64_t first, std::int64_t last, const 
                         : direct_[k]   ? reinterpret_cast<T*>(base[k]) + begin
                                        : values;
             }
-            mapper_.row(at[place_x], at[place_y], n, own, at[place_out0], at[place_out1]);
+            mapper_.row(at[place_x], at[place_y], n, own, at[place_out0], at[place_out1], stream_);
             for (int k = place_out0; k < n_sliced; ++k)
                 if (present(k)) scatter_row(k, base[k], begin, n, at[k]);
         }
@@ -382,7 +383,8 @@ void Run<T>::map_columns(Block block, std::int64_t first, std::int64_t last, con
                                   : scratch.targets[k - place_out0].data());
         }
         mapper_.columns(scratch.pointers[0].data(), scratch.pointers[1].data(), n, block.width,
-                        parameters, plane_, scratch.targets[0].data(), scratch.targets[1].data());
+                        parameters, plane_, scratch.targets[0].data(), scratch.targets[1].data(),
+                        stream_);
         for (int k = place_out0; k < n_sliced; ++k)
             if (present(k) && !direct_[k])
                 each_of_columns(k, block, begin, n, scratch.values[k].data(),
@@ -496,8 +498,7 @@ void Run<T>::parameters_of(const double* state, const double* results, double we
         case Mapping::softmax:
             // SciPy's answer for a slice without a finite maximum is NaN.
             parameters[0] = static_cast<T>(finite ? reference : 0);
-            parameters[plane_] =
-                static_cast<T>(finite ? 1 / (state[plane_] + state[2 * plane_]) : not_a_number);
+            parameters[plane_] = static_cast<T>(finite ? 1 / state[plane_] : not_a_number);
             break;
         case Mapping::log_softmax:
             parameters[0] = static_cast<T>(finite ? reference : 0);
@@ -578,7 +579,8 @@ void Run<T>::merge_ranges(std::int64_t task, Scratch& scratch) {
 
 template <class T>
 void Run<T>::map_range(std::int64_t task, Scratch& scratch) {
-    const std::int64_t range = task / n_blocks_, index = task % n_blocks_;
+    // From the end: what the reduction read last may still be in a cache.
+    const std::int64_t range = n_ranges_ - 1 - task / n_blocks_, index = task % n_blocks_;
     map(block(index), range * range_, range_end(range),
         parameters_.data() + index * max_parameters * plane_, scratch);
 }

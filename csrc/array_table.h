@@ -48,7 +48,9 @@ enum Result : int {
 
 constexpr int max_states = 6;
 constexpr int max_parameters = 4;
-constexpr std::int64_t row_chunk = 2048;  // the longest row of one call, in elements
+constexpr std::int64_t row_chunk = 2048;    // the longest row of one call, in elements
+constexpr std::int64_t column_width = 256;  // the most slices of one call, a multiple of 16
+constexpr std::int64_t column_chunk = 64;   // the most elements of each, summed in their own type
 
 template <class T>
 struct Reducer {
@@ -58,7 +60,8 @@ struct Reducer {
     bool logits[2];  // kind of each input
     // Writes the state of one contiguous slice of n <= row_chunk elements.
     void (*row)(const T* x, const T* y, std::int64_t n, double* state, std::int64_t plane);
-    // Adds n_rows elements of `width` slices side by side: x[r] points at element r of all of them.
+    // Adds n_rows <= column_chunk elements of width <= column_width slices side by side: x[r]
+    // points at element r of all of them.
     void (*columns)(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
                     double* state, std::int64_t plane);
     // Adds other states, of other elements of the same slices.
@@ -70,12 +73,14 @@ template <class T>
 struct Mapper {
     int inputs;
     int outputs;
-    // Parameters of a slice are numbers, of columns planes.
-    void (*row)(const T* x, const T* y, std::int64_t n, const T* parameters, T* out0, T* out1);
+    // Parameters of a slice are numbers, of columns planes. `stream` writes past the caches.
+    void (*row)(const T* x, const T* y, std::int64_t n, const T* parameters, T* out0, T* out1,
+                bool stream);
     void (*columns)(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
-                    const T* parameters, std::int64_t plane, T* const* out0, T* const* out1);
+                    const T* parameters, std::int64_t plane, T* const* out0, T* const* out1,
+                    bool stream);
     // Reduces and maps a slice of n <= row_chunk elements with one exponential an element; null
-    // where that saves none. `stream` writes past the caches.
+    // where that saves none.
     void (*fused)(const T* x, const T* y, std::int64_t n, double weight, T* out0, T* out1,
                   bool stream, double* state, std::int64_t plane);
 };

@@ -379,3 +379,48 @@ def test_nearly_normalised_q_is_renormalised():
     assert vbfast.elbo(joint, q=q).elbo == pytest.approx(
         (exact * joint).sum() + scipy.special.entr(exact).sum(), abs=1e-14
     )
+
+
+def inside(shape, dtype, order="C", offset=1):
+    """An output, a view of a buffer that has NaN before and after it."""
+    size = int(np.prod(shape))
+    buffer = np.full(size + 16, np.nan, dtype)
+    return buffer[offset : offset + size].reshape(shape, order=order), buffer
+
+
+# Large enough for stores past the caches, which need aligned vectors: rows of 37 begin anywhere.
+LARGE = (120_000, 37)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("function", ["softmax", "log_softmax"])
+def test_large_outputs(function, axis, dtype):
+    a = np.random.default_rng(0).normal(scale=3, size=LARGE).astype(dtype)
+    out, buffer = inside(LARGE, dtype)
+    with vbfast.config_context(num_threads=1):
+        getattr(vbfast, function)(a, axis=axis, out=out)
+    expected = getattr(scipy.special, function)(a.astype(float), axis=axis)
+    eps = np.finfo(dtype).eps
+    assert_allclose(out, expected, rtol=100 * eps, atol=100 * eps)
+    assert_array_equal(np.flatnonzero(~np.isnan(buffer)), np.arange(1, a.size + 1))
+    with vbfast.config_context(num_threads=3):
+        assert_array_equal(getattr(vbfast, function)(a, axis=axis), out)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("offsets", [(0, 0), (1, 1), (1, 2)])
+def test_large_gradients(order, offsets, dtype):
+    rng = np.random.default_rng(1)
+    joint, logits = (rng.normal(size=LARGE).astype(dtype) for _ in range(2))
+    small = slice(0, 50)
+    _, expected = vbfast.elbo_and_grad(joint[small], logits[small])
+    out, buffers = zip(*(inside(LARGE, dtype, order, offset) for offset in offsets), strict=True)
+    vbfast.elbo_and_grad(np.asarray(joint, order=order), np.asarray(logits, order=order), out=out)
+    eps = np.finfo(dtype).eps
+    assert_allclose(out[0][small], expected.q_logits, atol=100 * eps)
+    assert_allclose(out[1][small], expected.log_joint, atol=100 * eps)
+    for offset, buffer in zip(offsets, buffers, strict=True):
+        filled = np.flatnonzero(~np.isnan(buffer))
+        assert_array_equal(filled, np.arange(offset, offset + joint.size))

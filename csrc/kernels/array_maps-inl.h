@@ -3,14 +3,14 @@
 template <class T>
 struct SoftmaxMap {
     using V = Lanes<T>;
-    static constexpr int inputs = 1, outputs = 1;
+    static constexpr int inputs = 1, outputs = 1, parameters = 2;
     static void apply(V x, V, const V* p, V* out) { out[0] = exp_or_zero<T>(x - p[0]) * p[1]; }
 };
 
 template <class T>
 struct LogSoftmaxMap {
     using V = Lanes<T>;
-    static constexpr int inputs = 1, outputs = 1;
+    static constexpr int inputs = 1, outputs = 1, parameters = 2;
     static void apply(V x, V, const V* p, V* out) { out[0] = (x - p[0]) - p[1]; }
 };
 
@@ -18,7 +18,7 @@ struct LogSoftmaxMap {
 template <class T>
 struct PosteriorGradientMap {
     using V = Lanes<T>;
-    static constexpr int inputs = 1, outputs = 2;
+    static constexpr int inputs = 1, outputs = 2, parameters = 2;
     static void apply(V x, V, const V* p, V* out) { finish(exp_or_zero<T>(x - p[0]), p, out); }
     static void finish(V e, const V* p, V* out) {
         out[0] = V::zero();
@@ -30,7 +30,7 @@ struct PosteriorGradientMap {
 template <class T>
 struct GradientMap {
     using V = Lanes<T>;
-    static constexpr int inputs = 2, outputs = 2;
+    static constexpr int inputs = 2, outputs = 2, parameters = 4;
     static void apply(V x, V y, const V* p, V* out) {
         finish(exp_or_zero<T>(x - p[0]), x, y, p, out);
     }
@@ -55,52 +55,6 @@ void store_first(Lanes<T> a, T* out, std::int64_t count) {
     for (std::int64_t j = 0; j < count; ++j) out[j] = each[j];
 }
 
-template <class Map, class T>
-void map_row(const T* x, const T* y, std::int64_t n, const T* parameters, T* out0, T* out1) {
-    using V = Lanes<T>;
-    V p[max_parameters];
-    for (int k = 0; k < max_parameters; ++k) p[k] = V::set(parameters[k]);
-    const T fill[2] = {T(0), T(0)};
-    for_each_vector<Map::inputs, 2>(x, y, n, fill, [&](V a, V b, int, std::int64_t i) {
-        V out[Map::outputs];
-        Map::apply(a, b, p, out);
-        store_first(out[0], out0 + i, n - i);
-        if constexpr (Map::outputs > 1) store_first(out[1], out1 + i, n - i);
-    });
-}
-
-template <class Map, class T>
-void map_columns(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
-                 const T* parameters, std::int64_t plane, T* const* out0, T* const* out1) {
-    using V = Lanes<T>;
-    constexpr int W = V::width;
-    for (std::int64_t first = 0; first < n_rows; first += column_rows) {
-        const std::int64_t end = first + column_rows < n_rows ? first + column_rows : n_rows;
-        for (std::int64_t c = 0; c < width; c += W) {
-            V p[max_parameters];
-            for (int k = 0; k < max_parameters; ++k) p[k] = V::load(parameters + k * plane + c);
-            for (std::int64_t r = first; r < end; ++r) {
-                V a, b = V::zero(), out[Map::outputs];
-                if (c + W <= width) {
-                    a = V::load(x[r] + c);
-                    if constexpr (Map::inputs > 1) b = V::load(y[r] + c);
-                } else {
-                    T last[2][W];
-                    for (int j = 0; j < W; ++j) {
-                        last[0][j] = c + j < width ? x[r][c + j] : T(0);
-                        last[1][j] = Map::inputs > 1 && c + j < width ? y[r][c + j] : T(0);
-                    }
-                    a = V::load(last[0]);
-                    b = V::load(last[1]);
-                }
-                Map::apply(a, b, p, out);
-                store_first(out[0], out0[r] + c, width - c);
-                if constexpr (Map::outputs > 1) store_first(out[1], out1[r] + c, width - c);
-            }
-        }
-    }
-}
-
 // Calls f(i, count) so that all but the first and last few elements are whole aligned vectors.
 template <class T, class F>
 void for_each_aligned(const T* out, std::int64_t n, F f) {
@@ -122,20 +76,70 @@ void put(Lanes<T> a, T* out, std::int64_t count) {
         store_first(a, out, count);
 }
 
+// Maps elements that lie side by side; parameters(k, i, count) are those of elements i and after.
+template <class Map, bool stream, class T, class Parameters>
+void map_run(const T* x, const T* y, std::int64_t n, Parameters parameters, T* out0, T* out1) {
+    using V = Lanes<T>;
+    const auto one = [&](std::int64_t i, std::int64_t count) {
+        V p[max_parameters], out[Map::outputs], b = V::zero();
+        for (int k = 0; k < Map::parameters; ++k) p[k] = parameters(k, i, count);
+        if constexpr (Map::inputs > 1) b = load_first(y + i, count);
+        Map::apply(load_first(x + i, count), b, p, out);
+        put<stream>(out[0], out0 + i, count);
+        if constexpr (Map::outputs > 1) put<stream>(out[1], out1 + i, count);
+    };
+    if constexpr (stream)
+        for_each_aligned(out0, n, one);
+    else
+        for_each_vector_of<T>(n, one);
+}
+
+// Whether two outputs, if there are two, start at the same offset of a vector.
+template <class Map, class T>
+bool aligned_alike(const T* out0, const T* out1) {
+    return Map::outputs == 1 ||
+           (reinterpret_cast<std::uintptr_t>(out0) - reinterpret_cast<std::uintptr_t>(out1)) %
+                   (sizeof(T) * Lanes<T>::width) ==
+               0;
+}
+
+template <class Map, class T>
+void map_row(const T* x, const T* y, std::int64_t n, const T* parameters, T* out0, T* out1,
+             bool stream) {
+    using V = Lanes<T>;
+    V own[max_parameters];
+    for (int k = 0; k < Map::parameters; ++k) own[k] = V::set(parameters[k]);
+    const auto of = [&](int k, std::int64_t, std::int64_t) { return own[k]; };
+    if (stream && aligned_alike<Map>(out0, out1))
+        map_run<Map, true>(x, y, n, of, out0, out1);
+    else
+        map_run<Map, false>(x, y, n, of, out0, out1);
+}
+
+// One element of all slices after the other: what is written lies side by side, so that lines are
+// written whole.
+template <class Map, class T>
+void map_columns(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
+                 const T* parameters, std::int64_t plane, T* const* out0, T* const* out1,
+                 bool stream) {
+    const auto of = [=](int k, std::int64_t i, std::int64_t count) {
+        return load_first(parameters + k * plane + i, count);
+    };
+    for (std::int64_t r = 0; r < n_rows; ++r) {
+        const T* b = Map::inputs > 1 ? y[r] : nullptr;
+        T* second = Map::outputs > 1 ? out1[r] : nullptr;
+        if (stream && aligned_alike<Map>(out0[r], second))
+            map_run<Map, true>(x[r], b, width, of, out0[r], second);
+        else
+            map_run<Map, false>(x[r], b, width, of, out0[r], second);
+    }
+}
+
 // The kept exponentials of a row, with room for the last vector.
 template <class T>
 struct Kept {
     alignas(64) T e[row_chunk + Lanes<T>::width];
 };
-
-// Loads count elements, and zeros for the rest of the lanes.
-template <class T>
-Lanes<T> load_first(const T* p, std::int64_t count) {
-    if (count >= Lanes<T>::width) return Lanes<T>::load(p);
-    T each[Lanes<T>::width] = {};
-    for (std::int64_t j = 0; j < count; ++j) each[j] = p[j];
-    return Lanes<T>::load(each);
-}
 
 template <class T, bool stream>
 void write_softmax(const T* e, T inverse, std::int64_t n, T* out) {
@@ -166,8 +170,8 @@ void fused_softmax(const T* x, const T*, std::int64_t n, double, T* out, T*, boo
     // SciPy's answer for a slice without a finite maximum is NaN.
     const T inverse = static_cast<T>(reference * T(0) == T(0) ? 1 / total : __builtin_nan(""));
     state[0] = static_cast<double>(reference);
-    state[plane] = 0;
-    state[2 * plane] = total;
+    state[plane] = total;
+    state[2 * plane] = 0;
     if (stream)
         write_softmax<T, true>(kept.e, inverse, n, out);
     else
@@ -217,11 +221,7 @@ void fused_gradient(const T* x, const T* y, std::int64_t n, double weight, T* ou
     gradient_parameters<T>(state, plane, weight, parameters, 1);
     V p[max_parameters];
     for (int k = 0; k < max_parameters; ++k) p[k] = V::set(parameters[k]);
-    // Outputs that streams can reach together start at the same offset of a vector.
-    const bool together = stream && (reinterpret_cast<std::uintptr_t>(out0) -
-                                     reinterpret_cast<std::uintptr_t>(out1)) %
-                                            (sizeof(T) * V::width) ==
-                                        0;
+    const bool together = stream && aligned_alike<GradientMap<T>>(out0, out1);
     for_each_aligned(out0, n, [&](std::int64_t i, std::int64_t count) {
         V out[2];
         GradientMap<T>::finish(V::load(kept.e + i), load_first(x + i, count),

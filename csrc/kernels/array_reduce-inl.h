@@ -123,63 +123,98 @@ void move_references(const Lanes<T>* reference, double* state, std::int64_t plan
     }
 }
 
-// Some elements of W slices: references first, while the elements stay in the cache.
-template <class Op, class T>
-void add_to_lanes(const T* const* x, const T* const* y, std::int64_t column, int n_rows,
-                  double* state, std::int64_t plane) {
-    using V = Lanes<T>;
-    constexpr int W = V::width;
-    V reference[Op::references], base[Op::references], sum[Op::sums];
-    bool moves = false;
-    V old[Op::references];
-    for (int k = 0; k < Op::references; ++k) {
-        T each[W];
-        for (int j = 0; j < W; ++j) each[j] = static_cast<T>(state[k * plane + j]);
-        old[k] = reference[k] = V::load(each);
-    }
-    for (int r = 0; r < n_rows; ++r)
-        Op::observe(V::load(x[r] + column), Op::inputs > 1 ? V::load(y[r] + column) : V::zero(),
-                    reference);
-    for (int k = 0; k < Op::references; ++k)
-        moves = moves || V::bits(equal(old[k], reference[k])) != all_lanes<V>;
-    if (moves) move_references<Op, T>(reference, state, plane);
-    base_of<V, Op>(reference, base);
-    for (int k = 0; k < Op::sums; ++k) sum[k] = V::zero();
-    for (int r = 0; r < n_rows; ++r)
-        Op::add(V::load(x[r] + column), Op::inputs > 1 ? V::load(y[r] + column) : V::zero(), base,
-                sum);
-    for (int k = 0; k < Op::sums; ++k) sum[k].add_to(state + (Op::references + k) * plane);
+// Calls f(i, count) for whole vectors from the start, and for the shorter last one.
+template <class T, class F>
+void for_each_vector_of(std::int64_t n, F f) {
+    constexpr std::int64_t W = Lanes<T>::width;
+    std::int64_t i = 0;
+    for (; i + W <= n; i += W) f(i, W);
+    if (i < n) f(i, n - i);
 }
 
-constexpr int column_rows =
-    16;  // rows at a time: their lines stay in L1 at any power-of-two stride
+// Loads count elements, and zeros for the rest of the lanes.
+template <class T>
+Lanes<T> load_first(const T* p, std::int64_t count) {
+    if (count >= Lanes<T>::width) return Lanes<T>::load(p);
+    T each[Lanes<T>::width] = {};
+    for (std::int64_t j = 0; j < count; ++j) each[j] = p[j];
+    return Lanes<T>::load(each);
+}
 
+// Rows are read from their start to their end, four at a time: at a large power-of-two stride, the
+// lines of more would push each other out of the cache.
+template <class Op, class T, int n_rows>
+void observe_rows(const T* const* x, const T* const* y, std::int64_t width,
+                  T (*reference)[column_width]) {
+    using V = Lanes<T>;
+    for_each_vector_of<T>(width, [&](std::int64_t c, std::int64_t count) {
+        V own[Op::references];
+        for (int k = 0; k < Op::references; ++k) own[k] = V::load(reference[k] + c);
+        for (int r = 0; r < n_rows; ++r)
+            Op::observe(load_first(x[r] + c, count),
+                        Op::inputs > 1 ? load_first(y[r] + c, count) : V::zero(), own);
+        for (int k = 0; k < Op::references; ++k) own[k].store(reference[k] + c);
+    });
+}
+
+template <class Op, class T, int n_rows>
+void add_rows(const T* const* x, const T* const* y, std::int64_t width,
+              const T (*reference)[column_width], T (*sums)[column_width]) {
+    using V = Lanes<T>;
+    for_each_vector_of<T>(width, [&](std::int64_t c, std::int64_t count) {
+        V base[Op::references], own[Op::sums];
+        for (int k = 0; k < Op::references; ++k) base[k] = V::load(reference[k] + c);
+        base_of<V, Op>(base, base);
+        for (int k = 0; k < Op::sums; ++k) own[k] = V::load(sums[k] + c);
+        for (int r = 0; r < n_rows; ++r)
+            Op::add(load_first(x[r] + c, count),
+                    Op::inputs > 1 ? load_first(y[r] + c, count) : V::zero(), base, own);
+        for (int k = 0; k < Op::sums; ++k) own[k].store(sums[k] + c);
+    });
+}
+
+// Calls four(r) for the first of each four of n rows, and one(r) for each of the rest.
+template <class Four, class One>
+void by_fours(std::int64_t n, Four four, One one) {
+    std::int64_t r = 0;
+    for (; r + 4 <= n; r += 4) four(r);
+    for (; r < n; ++r) one(r);
+}
+
+// The rows, few, stay in the cache between the references and the sums.
 template <class Op, class T>
 void reduce_columns(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
                     double* state, std::int64_t plane) {
-    constexpr int W = Lanes<T>::width;
-    const std::int64_t whole = width / W * W;
-    for (std::int64_t first = 0; first < n_rows; first += column_rows) {
-        const int rows =
-            static_cast<int>(n_rows - first < column_rows ? n_rows - first : column_rows);
-        const T* const* a = x + first;
-        const T* const* b = Op::inputs > 1 ? y + first : nullptr;
-        for (std::int64_t c = 0; c < whole; c += W)
-            add_to_lanes<Op, T>(a, b, c, rows, state + c, plane);
-        if (whole == width) continue;
-        T last[2][column_rows][W];
-        const T *last_x[column_rows], *last_y[column_rows];
-        for (int r = 0; r < rows; ++r) {
-            for (int j = 0; j < W; ++j) {
-                const bool inside = whole + j < width;
-                last[0][r][j] = inside ? a[r][whole + j] : T(0);
-                last[1][r][j] = inside && Op::inputs > 1 ? b[r][whole + j] : T(0);
-            }
-            last_x[r] = last[0][r];
-            last_y[r] = last[1][r];
+    using V = Lanes<T>;
+    constexpr int W = V::width;
+    alignas(64) T reference[Op::references][column_width], sums[Op::sums][column_width];
+    for (int k = 0; k < Op::references; ++k)
+        for (std::int64_t i = 0; i < plane; ++i)
+            reference[k][i] = static_cast<T>(state[k * plane + i]);
+    for (int k = 0; k < Op::sums; ++k)
+        for (std::int64_t i = 0; i < plane; ++i) sums[k][i] = 0;
+    const auto second = [&](std::int64_t r) { return Op::inputs > 1 ? y + r : nullptr; };
+    by_fours(
+        n_rows, [&](std::int64_t r) { observe_rows<Op, T, 4>(x + r, second(r), width, reference); },
+        [&](std::int64_t r) { observe_rows<Op, T, 1>(x + r, second(r), width, reference); });
+    for (std::int64_t c = 0; c < width; c += W) {
+        bool moves = false;
+        V own[Op::references];
+        for (int k = 0; k < Op::references; ++k) {
+            own[k] = V::load(reference[k] + c);
+            T old[W];
+            for (int j = 0; j < W; ++j) old[j] = static_cast<T>(state[k * plane + c + j]);
+            moves = moves || V::bits(equal(V::load(old), own[k])) != all_lanes<V>;
         }
-        add_to_lanes<Op, T>(last_x, last_y, 0, rows, state + whole, plane);
+        if (moves) move_references<Op, T>(own, state + c, plane);
     }
+    by_fours(
+        n_rows,
+        [&](std::int64_t r) { add_rows<Op, T, 4>(x + r, second(r), width, reference, sums); },
+        [&](std::int64_t r) { add_rows<Op, T, 1>(x + r, second(r), width, reference, sums); });
+    for (int k = 0; k < Op::sums; ++k)
+        for (std::int64_t c = 0; c < width; c += W)
+            V::load(sums[k] + c).add_to(state + (Op::references + k) * plane + c);
 }
 
 template <class Op>

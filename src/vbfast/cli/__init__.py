@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 import vbfast
-from vbfast.cli import demo, fit, info, score
+from vbfast.cli import bench, demo, fit, info, score
 
 __all__ = ["main"]
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"vbfast {vbfast.__version__}")
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (info, fit, score, demo):
+    for command in (info, fit, score, bench, demo):
         command.add_parser(subparsers)
     options = parser.parse_args(arguments)
     try:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.engine.contract import FloatArray
+from vbfast.engine.rows import is_sliceable
 
 # How far a row's sum may be from one before it is taken for a mistake rather than for rounding.
 ROW_SUM_TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-3}
@@ -30,18 +31,20 @@ class RespLabels:
     in_memory = True
 
     def __init__(self, labels: Any, n_samples: int, n_components: int) -> None:
-        self._labels = np.ascontiguousarray(labels, dtype=np.int64)
-        if self._labels.shape != (n_samples,):
+        given = np.asarray(labels)
+        if given.shape != (n_samples,):
             raise ValueError(
-                f"resp given as labels must have shape {(n_samples,)}; got {self._labels.shape}"
+                f"resp given as labels must have shape {(n_samples,)}; got {given.shape}"
             )
-        bad = (self._labels < -1) | (self._labels >= n_components)
+        # Before the conversion, which would make -1 of the largest unsigned number.
+        bad = (given < -1) | (given >= n_components)
         if bad.any():
             row = int(np.argmax(bad))
             raise ValueError(
                 f"resp given as labels must lie in -1..{n_components - 1}; "
-                f"row {row} has {self._labels[row]}"
+                f"row {row} has {given[row]}"
             )
+        self._labels = np.ascontiguousarray(given, dtype=np.int64)
 
     def block(self, start: int, stop: int) -> npt.NDArray[np.int64]:
         """Return labels of shape (stop - start,)."""
@@ -56,6 +59,7 @@ class RespMatrix:
     def __init__(self, resp: Any, n_samples: int, n_components: int, dtype: npt.DTypeLike) -> None:
         self._dtype = np.dtype(dtype)
         self._resp = resp
+        self._n_components = n_components
         if tuple(resp.shape) != (n_samples, n_components):
             raise ValueError(
                 f"resp must have shape (n_samples, n_components) = {(n_samples, n_components)}; "
@@ -64,14 +68,20 @@ class RespMatrix:
         given = np.dtype(resp.dtype)
         if given.kind == "c":
             raise TypeError(f"resp must be real; got dtype {given}")
-        self._tolerance = ROW_SUM_TOLERANCE[
-            np.result_type(np.dtype(np.float32), given) if given.kind == "f" else self._dtype
-        ]
+        of_sums = given if given.kind == "f" else self._dtype
+        single = np.finfo(of_sums).eps >= np.finfo(np.float32).eps
+        self._tolerance = ROW_SUM_TOLERANCE[np.dtype(np.float32 if single else np.float64)]
 
     def block(self, start: int, stop: int) -> FloatArray:
         """Return distributions of shape (stop - start, n_components), or raise ``ValueError``."""
         resp = np.asarray(self._resp[start:stop], dtype=np.float64)
-        sums = resp.sum(axis=1)
+        if resp.shape != (stop - start, self._n_components):
+            raise ValueError(
+                f"resp[{start}:{stop}] should have shape {(stop - start, self._n_components)}; "
+                f"got {resp.shape}"
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            sums = resp.sum(axis=1)
         # Written so that a NaN is bad too.
         bad = ~((np.abs(sums - 1) <= self._tolerance) & (resp.min(axis=1) >= 0))
         if bad.any():
@@ -108,11 +118,13 @@ def as_resp_source(
     ValueError
         If the shape is wrong or a label is out of range.
     TypeError
-        If resp is complex.
+        If resp is complex or sparse.
     """
     if hasattr(resp, "block"):
         return resp  # type: ignore[no-any-return]
-    if not (hasattr(resp, "shape") and hasattr(resp, "dtype")):
+    if hasattr(resp, "tocsr"):
+        raise TypeError("resp must be a dense array; got a sparse one. Use resp.toarray()")
+    if not isinstance(resp, np.ndarray) and not is_sliceable(resp):
         resp = np.asarray(resp)
     if len(resp.shape) == 1 and np.dtype(resp.dtype).kind in "iu":
         return RespLabels(resp, n_samples, n_components)

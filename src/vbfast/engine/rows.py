@@ -15,6 +15,7 @@ import numpy.typing as npt
 from vbfast.engine.contract import FloatArray
 
 _COMPUTED_IN = (np.dtype(np.float32), np.dtype(np.float64))
+_NUMERIC_KINDS = "biufO"  # objects may be numbers: their conversion tells
 
 
 class RowSource(Protocol):
@@ -127,7 +128,7 @@ def as_row_source(X: Any) -> RowSource:
         return X
     if hasattr(X, "tocsr"):
         raise TypeError("X must be a dense array; got a sparse one. Use X.toarray()")
-    if not isinstance(X, np.ndarray) and not _is_sliceable(X):
+    if not isinstance(X, np.ndarray) and not is_sliceable(X):
         X = np.asarray(X)
     dtype = _computation_dtype(np.dtype(X.dtype))
     _check_shape(tuple(X.shape))
@@ -137,10 +138,10 @@ def as_row_source(X: Any) -> RowSource:
         return ArrayRows(np.asarray(X))
     if isinstance(X, np.memmap):
         return SlicedRows(X)
-    return ArrayRows(np.require(X, dtype=dtype, requirements="A"))
+    return ArrayRows(np.require(np.asarray(X), dtype=dtype, requirements="A"))
 
 
-def _is_sliceable(X: Any) -> bool:
+def is_sliceable(X: Any) -> bool:
     """Whether X is an array that lives elsewhere; arrays of other libraries in memory are not."""
     if not (hasattr(X, "shape") and hasattr(X, "dtype") and hasattr(X, "__getitem__")):
         return False
@@ -150,6 +151,8 @@ def _is_sliceable(X: Any) -> bool:
 def _computation_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind == "c":
         raise TypeError(f"X must be real; got dtype {dtype}. Complex data not supported")
+    if dtype.kind not in _NUMERIC_KINDS:
+        raise ValueError(f"X must be numeric; got dtype {dtype}")
     native = dtype.newbyteorder("=")
     return native if native in _COMPUTED_IN else np.dtype(np.float64)
 

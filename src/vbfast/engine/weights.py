@@ -48,7 +48,8 @@ def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
             f"sample_weight.shape == {given.shape}, expected {(n_samples,)}: one weight a row of X"
         )
     weights = np.ascontiguousarray(given, dtype=np.float64)
-    lowest, total = float(weights.min()), float(weights.sum())
+    with np.errstate(over="ignore", invalid="ignore"):
+        lowest, total = float(weights.min()), float(weights.sum())
     if lowest < 0:
         row = int(np.argmax(weights < 0))
         raise ValueError(

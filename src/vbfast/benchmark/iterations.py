@@ -1,0 +1,140 @@
+"""Seconds of one EM iteration, ours and scikit-learn's.
+
+An iteration of ours is what ``fit`` does once more when ``max_iter`` grows by one: fits of 1 and of
+1 + n iterations are timed from the same explicit start, and their difference divided by n.
+scikit-learn's is one E- and M-step after a fit of one iteration, timed between ours.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vbfast.benchmark.cases import Case
+from vbfast.benchmark.timing import seconds
+from vbfast.engine.contract import FloatArray
+
+__all__ = ["IterationTime", "iteration_seconds", "peer_iteration", "time_iteration"]
+
+
+@dataclass(frozen=True)
+class IterationTime:
+    """Median seconds of an iteration of one case.
+
+    Attributes
+    ----------
+    case : Case
+    dtype : str
+    ours : float
+    peer : float
+        scikit-learn's; NaN where it was not timed or fails.
+    floor : float
+        What an iteration cannot do without, :meth:`Case.floor`.
+    """
+
+    case: Case
+    dtype: str
+    ours: float
+    peer: float
+    floor: float
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows that an iteration of ours visits in a second."""
+        return self.case.n_samples / self.ours
+
+    @property
+    def ratio(self) -> float:
+        """How many times as fast as scikit-learn."""
+        return self.peer / self.ours
+
+    @property
+    def fraction(self) -> float:
+        """The floor as a fraction of our time."""
+        return self.floor / self.ours
+
+
+def iteration_seconds(estimator: Any, rows: FloatArray, iterations: int) -> float:
+    """Return the seconds that one more iteration of ``fit`` takes, on average over some."""
+
+    def fit(max_iter: int) -> float:
+        estimator.set_params(max_iter=max_iter)
+        return seconds(lambda: estimator.fit(rows))
+
+    short = fit(1)
+    return (fit(1 + iterations) - short) / iterations
+
+
+def peer_iteration(start: dict[str, Any], rows: FloatArray) -> Callable[[], None] | None:
+    """Return an iteration of scikit-learn's mixture as a call; None where its fit fails."""
+    from sklearn.mixture import GaussianMixture
+
+    peer = GaussianMixture(**start, max_iter=1)
+    try:
+        peer.fit(rows)
+    except ValueError:  # in float32 it may find covariances ill-defined
+        return None
+
+    def iteration() -> None:
+        _, log_resp = peer._e_step(rows)
+        peer._m_step(rows, log_resp)
+
+    return iteration
+
+
+def time_iteration(
+    case: Case,
+    dtype: npt.DTypeLike,
+    peak: float,
+    *,
+    repeats: int = 3,
+    peer_repeats: int = 1,
+    spread: float = 0.7,
+    iterations: int = 5,
+) -> IterationTime:
+    """Time an iteration of one case.
+
+    Parameters
+    ----------
+    case : Case
+    dtype : float32 or float64
+    peak : float
+        Of the same dtype, from :func:`vbfast.benchmark.timing.measured_peak`.
+    repeats : int
+        How often ours is timed.
+    peer_repeats : int
+        How often scikit-learn's is timed, each time after one of ours; 0 leaves it out.
+    spread : float
+        Of the components, see :meth:`Case.rows`.
+    iterations : int
+        Of ours in one timing.
+
+    Returns
+    -------
+    IterationTime
+    """
+    from sklearn.exceptions import ConvergenceWarning
+
+    import vbfast
+
+    rows, start = case.rows(dtype, spread), case.start(spread)
+    ours, theirs = [], []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        peer = peer_iteration(start, rows) if peer_repeats else None
+        for repeat in range(repeats):
+            mixture = vbfast.GaussianMixture(**start)
+            ours.append(iteration_seconds(mixture, rows, iterations))
+            if peer is not None and repeat < peer_repeats:
+                try:
+                    theirs.append(seconds(peer))
+                except ValueError:
+                    peer = None
+    floor = case.floor(peak, dtype, vbfast.get_num_threads())
+    other = float(np.median(theirs)) if theirs else float("nan")
+    return IterationTime(case, np.dtype(dtype).name, float(np.median(ours)), other, floor)

@@ -1,0 +1,163 @@
+"""``vbfast bench``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import json
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import threadpoolctl
+
+from vbfast.benchmark.cases import CASES
+from vbfast.benchmark.machine import machine
+
+if TYPE_CHECKING:
+    from vbfast.benchmark.iterations import IterationTime
+
+# So that the default is done within about a minute.
+FEWER_ROWS = 8
+
+HEADER = ("case", "dtype", "vbfast s", "rows/s", "scikit-learn s", "ratio", "floor s", "fraction")
+
+
+def add_parser(subparsers: Any) -> None:
+    """Declare the subcommand."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="time EM iterations on this machine, beside scikit-learn's",
+        description=(
+            "Time one EM iteration of each case, vbfast's and scikit-learn's in turns. The floor "
+            "is the necessary floating-point operations at the measured peak of a matrix product, "
+            "plus a fixed cost of the exponentials; the last column is the floor as a fraction of "
+            "vbfast's time."
+        ),
+    )
+    parser.add_argument(
+        "cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all by default"
+    )
+    parser.add_argument("--dtype", choices=("float64", "float32"), help="both by default")
+    parser.add_argument(
+        "--full", action="store_true", help=f"all rows: {FEWER_ROWS} times as many, for minutes"
+    )
+    parser.add_argument("--no-peer", action="store_true", help="leave scikit-learn out")
+    parser.add_argument("--repeats", type=int, default=3, help="timings of each, for the median")
+    parser.add_argument("--threads", type=int, help="of vbfast and of BLAS")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers, too")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> None:
+    """Time the cases, print a line for each as it is done, and write what was asked for."""
+    from vbfast.benchmark.iterations import time_iteration
+    from vbfast.benchmark.timing import measured_peak
+
+    unknown = [name for name in options.cases if name not in CASES]
+    if unknown:
+        raise ValueError(f"no case {', '.join(unknown)}; there are {', '.join(CASES)}")
+    for name in ("repeats", "threads"):
+        number = getattr(options, name)
+        if number is not None and number < 1:
+            raise ValueError(f"--{name} must be at least 1; got {number}")
+    chosen = [CASES[name] for name in options.cases or CASES]
+    if not options.full:
+        chosen = [case.smaller(FEWER_ROWS) for case in chosen]
+    dtypes = (options.dtype,) if options.dtype else ("float64", "float32")
+    times, peaks = [], {}
+    with threadpoolctl.threadpool_limits(limits=options.threads):
+        print(machine())
+        if "OPENBLAS_CORETYPE" in os.environ:
+            print("OPENBLAS_CORETYPE is set: scikit-learn and the peak may be slower than without")
+        for dtype in dtypes:
+            peaks[dtype] = measured_peak(dtype)
+            print(f"matrix product {peaks[dtype] / 1e9:.0f} GFLOP/s {dtype}")
+        with _table() as add_line:
+            for dtype in dtypes:
+                for case in chosen:
+                    time = time_iteration(
+                        case,
+                        dtype,
+                        peaks[dtype],
+                        repeats=options.repeats,
+                        peer_repeats=0 if options.no_peer else options.repeats,
+                    )
+                    times.append(time)
+                    add_line(_line(time))
+        if options.json is not None:
+            record = {
+                "machine": machine(),
+                "peak_flops": peaks,
+                "iterations": [_record(time) for time in times],
+            }
+            options.json.write_text(json.dumps(record, indent=2) + "\n")
+            print(f"wrote {options.json}")
+
+
+def _line(time: IterationTime) -> list[str]:
+    timed = not math.isnan(time.peer)
+    return [
+        time.case.name,
+        time.dtype,
+        f"{time.ours:.4f}",
+        f"{time.rows_per_second:,.0f}",
+        f"{time.peer:.4f}" if timed else "-",
+        f"{time.ratio:.1f}" if timed else "-",
+        f"{time.floor:.4f}",
+        f"{time.fraction:.2f}",
+    ]
+
+
+def _record(time: IterationTime) -> dict[str, Any]:
+    timed = not math.isnan(time.peer)
+    return {
+        "case": time.case.name,
+        "dtype": time.dtype,
+        "n_samples": time.case.n_samples,
+        "n_features": time.case.n_features,
+        "n_components": time.case.n_components,
+        "covariance_type": time.case.covariance_type,
+        "seconds": time.ours,
+        "rows_per_second": time.rows_per_second,
+        "scikit_learn_seconds": time.peer if timed else None,
+        "ratio": time.ratio if timed else None,
+        "floor_seconds": time.floor,
+        "fraction_of_floor": time.fraction,
+    }
+
+
+@contextlib.contextmanager
+def _table() -> Iterator[Callable[[list[str]], None]]:
+    """Give a function that adds a line: drawn with rich on a terminal, else in plain columns."""
+    if importlib.util.find_spec("rich") is not None:
+        from rich.console import Console
+
+        console = Console(file=sys.stdout)
+        if console.is_terminal or console.is_jupyter:
+            from rich.live import Live
+            from rich.table import Table
+
+            table = Table(*HEADER, box=None)
+            for column in table.columns[2:]:
+                column.justify = "right"
+            with Live(table, console=console, auto_refresh=False) as live:
+
+                def add_row(cells: list[str]) -> None:
+                    table.add_row(*cells)
+                    live.refresh()
+
+                yield add_row
+            return
+
+    def print_line(cells: list[str]) -> None:
+        columns = zip(cells, (10, 8, 10, 12, 14, 7, 9, 9), strict=True)
+        text = [f"{cell:<{n}}" if i < 2 else f"{cell:>{n}}" for i, (cell, n) in enumerate(columns)]
+        print(" ".join(text), flush=True)
+
+    print_line(list(HEADER))
+    yield print_line
