@@ -3,6 +3,7 @@
 // one row.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -61,7 +62,10 @@ template <class T>
 class SliceSums {
   public:
     explicit SliceSums(Reduction reduction)
-        : reducer_(array_kernels<T>().reducers[static_cast<int>(reduction)]) {}
+        : reducer_(array_kernels<T>().reducers[static_cast<int>(reduction)]) {
+        // Kernels write the first lane and finish all of a vector.
+        std::fill_n(state, (reducer_.references + reducer_.sums) * slice_plane, 0.0);
+    }
 
     bool reduce(const T* x, const T* y, std::int64_t n) {
         reducer_.row(x, y, n, state, slice_plane);
@@ -80,7 +84,7 @@ class SliceSums {
                 (*this)[result_log_evidence], (*this)[result_kl]};
     }
 
-    double state[max_states * slice_plane] = {};
+    double state[max_states * slice_plane];
 
   private:
     // Whether the results hold: references are finite and probabilities those of a distribution.

@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vbfast.capi import get_include
     from vbfast.engine.config import config_context, get_num_threads, set_num_threads
     from vbfast.estimators import GaussianMixture
     from vbfast.info import show_config
@@ -36,6 +37,7 @@ __all__ = [
     "elbo",
     "elbo_and_grad",
     "entropy",
+    "get_include",
     "get_num_threads",
     "kl_divergence",
     "log_softmax",
@@ -46,6 +48,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "get_include": "vbfast.capi",
     "ElboGradient": "vbfast.ops",
     "elbo": "vbfast.ops",
     "elbo_and_grad": "vbfast.ops",
