@@ -26,10 +26,11 @@ from setuptools import Extension, setup
 setup(name=module.name, ext_modules=cythonize([module]), script_args=["-q", "build_ext", "-i"])
 """
 
-STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror"]
+QUICK = ["-O0", "-g0"]
+STRICT = [*QUICK, "-std=c99", "-Wall", "-Wextra", "-Werror"]
 
 
-def build(folder, name, source, *, include=(), flags=()):
+def build(folder, name, source, *, include=(), flags=QUICK):
     """Build an extension module in a process of its own, and import it."""
     compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
     if shutil.which(compiler) is None:

@@ -91,7 +91,7 @@ def test_reductions(dtype):
             a[2], b[2] = -INF, -INF
         expected = [vbfast.logsumexp(a), vbfast.entropy(logits=a),
                     vbfast.kl_divergence(q_logits=a, p_logits=b)]  # fmt: skip
-        for x in layouts(a):
+        for x in layouts(a) if n == 10 and dtype == "float64" else (a,):  # each is compiled anew
             *ours, posterior, given = reductions(x, b)
             close(ours, expected, dtype)
             close(posterior, values(vbfast.elbo(a)), dtype)
@@ -130,16 +130,16 @@ def test_maps_and_gradients(dtype):
     a, b = rng.normal(size=(2, 10)).astype(dtype)
     one, two = np.empty((2, 10), dtype)
     wide = np.empty((10, 4), dtype)
-    for x in layouts(a):
-        for soft, log_soft in ((one, two), (wide[:, 0], wide[:, 2])):
-            maps(x, soft, log_soft)
-            close(soft, vbfast.softmax(a), dtype)
-            close(log_soft, vbfast.log_softmax(a), dtype)
-            for q_logits in (None, b):
-                terms, expected = vbfast.elbo_and_grad(a, q_logits)
-                close(gradients(x, q_logits, (soft, log_soft)), values(terms), dtype)
-                close(soft, expected.q_logits, dtype)
-                close(log_soft, expected.log_joint, dtype)
+    *_, unaligned = layouts(a)
+    for x, soft, log_soft in ((a, one, two), (unaligned, wide[:, 0], wide[:, 2])):
+        maps(x, soft, log_soft)
+        close(soft, vbfast.softmax(a), dtype)
+        close(log_soft, vbfast.log_softmax(a), dtype)
+        for q_logits in (None, b):
+            terms, expected = vbfast.elbo_and_grad(a, q_logits)
+            close(gradients(x, q_logits, (soft, log_soft)), values(terms), dtype)
+            close(soft, expected.q_logits, dtype)
+            close(log_soft, expected.log_joint, dtype)
     maps(a, a, two)
     close(a.sum(), 1.0, dtype)
 
@@ -168,8 +168,7 @@ def row_bounds(a, b, weights, out, num_threads):
     )
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(("dtype", "order"), [("float64", "C"), ("float32", "F")])
 def test_rows(dtype, order):
     rng = np.random.default_rng(3)
     a, b = (rng.normal(size=(1500, 12)).astype(dtype, order=order) for _ in range(2))
