@@ -79,7 +79,7 @@ def gibbs_curve(rows, held_out, labels, prior, sweeps):
     test = as_row_source(held_out)
     seconds, densities, curve = 0.0, [], []
     for n in range(1, sweeps + 1):
-        seconds += measure.seconds(chain.sweep)
+        seconds += seconds(chain.sweep)
         densities.append(log_predictive_density(test, chain.posterior))
         kept = np.array(densities[n // 2 :])
         curve.append((seconds, (logsumexp(kept, axis=0) - np.log(len(kept))).mean()))
@@ -91,7 +91,7 @@ def vb_curve(rows, held_out, mixture, max_iter):
     seconds, curve = 0.0, []
     mixture.set_params(max_iter=1, warm_start=True)
     for _ in range(max_iter):
-        seconds += measure.seconds(lambda: mixture.fit(rows))
+        seconds += seconds(lambda: mixture.fit(rows))
         curve.append((seconds, mixture.log_predictive_density(held_out).mean()))
         if mixture.converged_:
             break

@@ -18,10 +18,13 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 import vbfast
-from cases import CASES
-from em_iteration import OUR_ITERATIONS, iteration_seconds
+from vbfast.benchmark.cases import CASES
+from vbfast.benchmark.iterations import iteration_seconds
+from vbfast.benchmark.timing import alternate, seconds
 
 PEER_NUMBERS = 20_000_000  # of the largest array that JAX makes
+
+OUR_ITERATIONS = 5
 
 
 def jax_gradient(covariance_type, wrt_x):
@@ -72,7 +75,7 @@ def peer_seconds(mixture, rows, wrt_x, repeats):
         jax.block_until_ready(function(some, *parameters))
 
     call()  # compiles
-    return float(measure.alternate([call], repeats)[0]) * len(rows) / len(some)
+    return float(alternate([call], repeats)[0]) * len(rows) / len(some)
 
 
 def table(
@@ -91,10 +94,8 @@ def table(
                 times.append(
                     [
                         iteration_seconds(mixture, rows, OUR_ITERATIONS),
-                        measure.seconds(lambda m=fitted, X=rows: m.log_evidence_and_grad(X)),
-                        measure.seconds(
-                            lambda m=fitted, X=rows: m.log_evidence_and_grad(X, wrt_x=True)
-                        ),
+                        seconds(lambda m=fitted, X=rows: m.log_evidence_and_grad(X)),
+                        seconds(lambda m=fitted, X=rows: m.log_evidence_and_grad(X, wrt_x=True)),
                     ]
                 )
             em, parameters, with_x = np.median(times, axis=0)

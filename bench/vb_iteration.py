@@ -19,8 +19,9 @@ import sklearn.mixture
 from sklearn.exceptions import ConvergenceWarning
 
 import vbfast
-from cases import CASES
-from em_iteration import iteration_seconds
+from vbfast.benchmark.cases import CASES
+from vbfast.benchmark.iterations import iteration_seconds
+from vbfast.benchmark.timing import seconds
 
 OUR_ITERATIONS = 5
 
@@ -43,7 +44,7 @@ def peer_seconds(case, rows):
 
     try:
         peer.fit(rows)
-        return measure.seconds(iteration)
+        return seconds(iteration)
     except ValueError:  # in float32 it may find covariances ill-defined
         return float("nan")
 

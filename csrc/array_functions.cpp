@@ -11,6 +11,15 @@
 
 namespace vbfast {
 
+template <>
+const ArrayKernels<float>& array_kernels<float>() {
+    return kernels().arrays->f32;
+}
+template <>
+const ArrayKernels<double>& array_kernels<double>() {
+    return kernels().arrays->f64;
+}
+
 namespace {
 
 #include "kernels/array_parameters-inl.h"
@@ -26,17 +35,6 @@ constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
     return (a + b - 1) / b;
-}
-
-template <class T>
-const ArrayKernels<T>& array_kernels();
-template <>
-const ArrayKernels<float>& array_kernels<float>() {
-    return kernels().arrays->f32;
-}
-template <>
-const ArrayKernels<double>& array_kernels<double>() {
-    return kernels().arrays->f64;
 }
 
 template <class T>
@@ -460,7 +458,6 @@ void Run<T>::settle_infinite(const Position& position, const double* state, doub
 
 template <class T>
 void Run<T>::check(const Position& position, const double* state) {
-    constexpr double tolerance = sizeof(T) == 8 ? 1e-8 : 1e-3;
     for (int k = 0; k < 2; ++k) {
         const double reference = state[k * plane_];
         double minimum = 0, sum = 1;
@@ -477,7 +474,7 @@ void Run<T>::check(const Position& position, const double* state) {
         } else {
             continue;
         }
-        const bool off = std::abs(sum - 1) > tolerance;  // a NaN is no error
+        const bool off = std::abs(sum - 1) > sum_tolerance<T>;  // a NaN is no error
         if (!(minimum < 0) && !off) continue;
         const std::int64_t number = position.offset(operand(place_number).outer);
         const std::lock_guard<std::mutex> lock(mutex_);

@@ -12,6 +12,18 @@
 
 namespace vbfast {
 
+// The kernels of the level in use.
+template <class T>
+const ArrayKernels<T>& array_kernels();
+template <>
+const ArrayKernels<float>& array_kernels<float>();
+template <>
+const ArrayKernels<double>& array_kernels<double>();
+
+// How far from one the sum of a distribution may be.
+template <class T>
+constexpr double sum_tolerance = sizeof(T) == 8 ? 1e-8 : 1e-3;
+
 // What an input must be.
 enum class Demand : int {
     nothing,

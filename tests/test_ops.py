@@ -424,3 +424,15 @@ def test_large_gradients(order, offsets, dtype):
     for offset, buffer in zip(offsets, buffers, strict=True):
         filled = np.flatnonzero(~np.isnan(buffer))
         assert_array_equal(filled, np.arange(offset, offset + joint.size))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gradient_in_the_log_joint_is_q_where_the_bound_is_infinite(dtype):
+    logits = np.array([[3.0, 1.0, 2.0], [0.5, 0.0, 1.0]], dtype)
+    joint = np.array([[1.0, -INF, 3.0], [1.0, 2.0, 3.0]], dtype)
+    for view, q in zip(layouts(joint), layouts(logits), strict=True):
+        terms, gradient = vbfast.elbo_and_grad(view, q)
+        assert terms.elbo == -INF
+        assert_allclose(gradient.log_joint, scipy.special.softmax(logits, axis=1), rtol=1e-6)
+        assert np.isnan(gradient.q_logits[0]).all()
+        assert np.isfinite(gradient.q_logits[1]).all()

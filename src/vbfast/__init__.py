@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vbfast import families
+    from vbfast.capi import get_include
     from vbfast.engine.config import config_context, get_num_threads, set_num_threads
     from vbfast.estimators import (
         BayesianGaussianMixture,
@@ -57,6 +58,7 @@ __all__ = [
     "elbo_and_grad",
     "entropy",
     "families",
+    "get_include",
     "get_num_threads",
     "kl_divergence",
     "log_softmax",
@@ -68,6 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "get_include": "vbfast.capi",
     "ElboGradient": "vbfast.ops",
     "elbo": "vbfast.ops",
     "elbo_and_grad": "vbfast.ops",

@@ -15,6 +15,10 @@ def precision_cholesky(
     covariances: _Float64, num_threads: int
 ) -> tuple[_Float64, _Float64, int]: ...
 
+C_API_VERSION: int
+C_FUNCTIONS: dict[str, dict[str, int]]
+_C_API: object
+
 REDUCTIONS: dict[str, int]
 MAPPINGS: dict[str, int]
 RESULTS: dict[str, int]
