@@ -140,7 +140,8 @@ std::int64_t log_softmax(std::int64_t n, const T* a, std::int64_t stride, T* out
             const T parameters[max_parameters] = {static_cast<T>(sums.state[0]),
                                                   static_cast<T>(sums[result_log_sum])};
             array_kernels<T>().mappers[static_cast<int>(Mapping::log_softmax)].row(
-                elements, nullptr, n, parameters, PackedOutput<T>(out, n, out_stride), nullptr);
+                elements, nullptr, n, parameters, PackedOutput<T>(out, n, out_stride), nullptr,
+                false);
             return 0;
         }
     }
