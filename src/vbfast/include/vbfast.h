@@ -45,8 +45,7 @@
 extern "C" {
 #endif
 
-/* Raised when a function changes or goes; new ones come at the end of a struct, whose size grows.
- */
+/* Raised when a function changes or goes; new ones come at a struct's end, whose size grows. */
 #define VBFAST_API_VERSION 1
 
 /* What an array holds: unnormalised logarithms of probabilities, or probabilities. */
