@@ -13,7 +13,14 @@ from pathlib import Path
 
 import measure
 
-SCRIPTS = ("em_iteration", "demo_iteration", "initialisation", "thread_scaling", "memory")
+SCRIPTS = (
+    "em_iteration",
+    "demo_iteration",
+    "initialisation",
+    "thread_scaling",
+    "memory",
+    "numba_backend",
+)
 README = Path(__file__).parent.parent / "README.md"
 
 

@@ -68,6 +68,8 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         a progress bar on a terminal where rich is installed, as lines of text otherwise.
     verbose_interval : int, default=10
         Iterations between lines of text.
+    backend : {'native', 'numba', 'reference'} or None, default=None
+        What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
 
     Attributes
     ----------
@@ -146,6 +148,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        backend: str | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -161,6 +164,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.backend = backend
 
     def _check_start(self, n_features: int) -> GivenStart:
         return check_given_start(
