@@ -187,6 +187,7 @@ from vbfast.engine.contract import KernelParams, Request
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import as_row_source
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs may ignore it
 K, D = {n_components}, 32
 rows = as_row_source(np.random.default_rng(0).normal(size=(200_000, D)))
 params = KernelParams("full", np.zeros(K), np.zeros((K, D)), np.tile(np.eye(D), (K, 1, 1)))
