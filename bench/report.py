@@ -19,6 +19,7 @@ SCRIPTS = (
     "demo_iteration",
     "initialisation",
     "array_functions",
+    "numba_backend",
     "gradients",
     "vb_iteration",
     "acceleration",

@@ -12,6 +12,7 @@ import threading
 import mpmath
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 import vbfast
 from vbfast.backends import get_backend
@@ -96,16 +97,27 @@ def test_a_mixture_fitted_by_either_backend(rng):
     X = rng.normal(size=(2000, 3)) + 4 * rng.integers(3, size=(2000, 1))
     fits = {}
     for backend in ("native", "numba"):
+        mixture = vbfast.GaussianMixture(3, random_state=0, tol=0, max_iter=20, backend=backend)
+        with pytest.warns(match="did not converge"):
+            fits[backend] = mixture.fit(X)
         with vbfast.config_context(backend=backend):
-            mixture = vbfast.GaussianMixture(3, random_state=0, tol=0, max_iter=20)
+            same = clone(mixture).set_params(backend=None)
             with pytest.warns(match="did not converge"):
-                fits[backend] = mixture.fit(X)
-            proba = mixture.predict_proba(X)
-            np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-12)
+                same.fit(X)
+        np.testing.assert_array_equal(same.means_, mixture.means_)
+        proba = mixture.predict_proba(X)
+        np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-12)
+    assert np.any(fits["numba"].means_ != fits["native"].means_)
     np.testing.assert_allclose(fits["numba"].means_, fits["native"].means_, rtol=1e-9)
     np.testing.assert_allclose(
         fits["numba"].lower_bounds_, fits["native"].lower_bounds_, rtol=1e-12
     )
+
+
+def test_an_estimator_s_backend_is_checked(rng):
+    mixture = vbfast.GaussianMixture(backend="fortran")
+    with pytest.raises(ValueError, match="'backend' parameter of GaussianMixture must be"):
+        mixture.fit(rng.normal(size=(10, 2)))
 
 
 def test_passes_in_several_threads_at_once(random_params, sample, rng, run, assert_same_bits):
@@ -131,6 +143,7 @@ def test_passes_in_several_threads_at_once(random_params, sample, rng, run, asse
 
 def test_tasks_stop_once_one_fails():
     steps = []
+    before = threading.active_count()
 
     def failing(worker):
         yield
@@ -143,7 +156,7 @@ def test_tasks_stop_once_one_fails():
 
     with pytest.raises(RuntimeError, match="as told"):
         run_tasks([endless, failing], 2)
-    assert threading.active_count() == len([t for t in threading.enumerate() if t.is_alive()])
+    assert threading.active_count() == before
     run_tasks([], 3)
 
 
@@ -174,6 +187,7 @@ from vbfast.engine.contract import KernelParams, Request
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import as_row_source
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs may ignore it
 K, D = {n_components}, 32
 rows = as_row_source(np.random.default_rng(0).normal(size=(200_000, D)))
 params = KernelParams("full", np.zeros(K), np.zeros((K, D)), np.tile(np.eye(D), (K, 1, 1)))

@@ -126,7 +126,7 @@ def config_context(*, num_threads: int | None = None, backend: str | None = None
     num_threads : int, optional
         At least 1; ``None`` leaves it as it is.
     backend : {'native', 'numba', 'reference'}, optional
-        ``None`` leaves it as it is.
+        ``None`` leaves it as it is. 'numba' takes the extra ``vbfast[numba]``.
 
     Raises
     ------

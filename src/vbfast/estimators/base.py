@@ -15,6 +15,8 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from vbfast.backends import backend_names
+from vbfast.engine.config import config_context
 from vbfast.engine.contract import (
     CovarianceType,
     Float64Array,
@@ -65,6 +67,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "accelerate": [StrOptions({"squarem", "anderson"}), None],
+        "backend": [StrOptions(set(backend_names())), None],
     }
 
     n_components: int
@@ -78,6 +81,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
     warm_start: bool
     verbose: int
     verbose_interval: int
+    backend: str | None = None
 
     weights_: FloatArray
     means_: FloatArray
@@ -198,7 +202,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
             rows = validate_rows(self, X, reset=True, min_samples=2)
             weights = as_sample_weight(sample_weight, rows.n_samples)
             check_enough_rows(self.n_components, rows.n_samples, weights)
-            with translated_errors(self, rows):
+            with translated_errors(self, rows), config_context(backend=self.backend):
                 best = self._search(rows, weights)
             if not best.converged and self.max_iter > 0:
                 warnings.warn(
@@ -268,7 +272,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         outputs: RowOutputs | None = None,
     ) -> PassResult:
         """Run a pass with the fitted parameters."""
-        with translated_errors(self, rows):
+        with translated_errors(self, rows), config_context(backend=self.backend):
             return run_pass(
                 rows,
                 self._kernel_params(),

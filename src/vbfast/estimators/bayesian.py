@@ -108,6 +108,8 @@ default='dirichlet_process'
         acceleration (Henderson and Varadhan 2019). A step that would lower the bound is refused, at
         the cost of a pass. Fits that take hundreds of iterations take fewer; from one start they
         may end in another local maximum than plain iterations.
+    backend : {'native', 'numba', 'reference'} or None, default=None
+        What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
 
     Attributes
     ----------
@@ -231,6 +233,7 @@ default='dirichlet_process'
         verbose: int = 0,
         verbose_interval: int = 10,
         accelerate: Acceleration | None = None,
+        backend: str | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -250,6 +253,7 @@ default='dirichlet_process'
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.accelerate = accelerate
+        self.backend = backend
 
     def _check_given(self, rows: RowSource, sample_weight: Float64Array | None) -> MixturePrior:
         concentration = self.weight_concentration_prior

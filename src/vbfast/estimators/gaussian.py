@@ -80,6 +80,8 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         acceleration (Henderson and Varadhan 2019). A step that would lower the bound is refused, at
         the cost of a pass. Fits that take hundreds of iterations take fewer; from one start they
         may end in another local maximum than plain iterations.
+    backend : {'native', 'numba', 'reference'} or None, default=None
+        What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
 
     Attributes
     ----------
@@ -165,6 +167,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         verbose: int = 0,
         verbose_interval: int = 10,
         accelerate: Acceleration | None = None,
+        backend: str | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -181,6 +184,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.verbose = verbose
         self.verbose_interval = verbose_interval
         self.accelerate = accelerate
+        self.backend = backend
 
     def _check_given(
         self,
