@@ -2,6 +2,11 @@
 //
 // Slices are cut into blocks, and long slices of few into ranges of elements, at places that follow
 // from the shape alone; ranges merge in order. So results do not depend on the number of threads.
+//
+// A slice of up to row_chunk elements is reduced and mapped while it lies in the cache, with one
+// exponential an element. Slices that are longer, or lie side by side, are read twice and their
+// exponentials computed twice: to keep them would take one more write and read of the whole output,
+// which costs more as soon as threads share the memory's bandwidth.
 #pragma once
 
 #include <cstdint>

@@ -94,11 +94,13 @@ def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str
 def _apart(array: Array, *outputs: Array) -> Array:
     """Return the array, or a copy if an output overlaps it without being it."""
     for out in outputs:
+        if not np.may_share_memory(array, out):
+            continue
         same = (
             out.__array_interface__["data"] == array.__array_interface__["data"]
             and out.strides == array.strides
         )
-        if not same and np.may_share_memory(array, out):
+        if not same:
             return array.copy()
     return array
 
