@@ -26,7 +26,7 @@ import numpy as np
 
 from vbfast.engine.contract import Float64Array
 from vbfast.families.gaussian import GaussianParameters
-from vbfast.families.linalg import gram, precision_cholesky
+from vbfast.families.linalg import NotPositiveDefiniteError, gram, precision_cholesky
 from vbfast.families.normal_wishart import NormalWishart
 from vbfast.families.variational import MixturePosterior
 
@@ -35,6 +35,9 @@ __all__ = ["GaussianCoordinates", "PosteriorCoordinates"]
 # A component of less weight is on its way out: its log-weight runs to minus infinity, and what that
 # would be extrapolated to says nothing.
 FAINT = 1e-8
+# Of a precision factor's diagonal, whose square is still to be a number: an extrapolation beyond
+# this is none worth a pass.
+LARGEST_LOG = 300.0
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class GaussianCoordinates:
         Raises
         ------
         NotPositiveDefiniteError
-            If a precision has lost its rank to rounding or overflow.
+            If a precision has lost its rank to rounding, or is beyond what numbers hold.
         """
         faint = _faint(image)
         matrices = image.covariance_type in ("full", "tied")
@@ -104,9 +107,13 @@ class GaussianCoordinates:
         ends = np.cumsum([len(faint), image.means.size, int(np.prod(diagonal_shape))])
         log_weights, means, log_diagonal, above = np.split(vector, ends)
 
-        with np.errstate(divide="ignore", over="ignore"):
+        with np.errstate(divide="ignore"):
             log_weights = np.where(faint, np.log(image.weights), log_weights)
-            diagonal = np.exp(log_diagonal).reshape(diagonal_shape)
+        log_diagonal = log_diagonal.reshape(diagonal_shape)
+        beyond = np.abs(log_diagonal) > LARGEST_LOG
+        if beyond.any():
+            raise NotPositiveDefiniteError(int(np.argwhere(beyond)[0, 0]))
+        diagonal = np.exp(log_diagonal)
         weights = np.exp(log_weights - log_weights.max())
         factor = diagonal
         if matrices:
