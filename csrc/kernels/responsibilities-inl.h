@@ -102,14 +102,14 @@ void posterior_step(const Model<T>& model, Tile<T>& tile) {
     const bool entropy = tile.entropy || tile.out_entropy || tile.out_expected_log_joint;
     const T inf = static_cast<T>(__builtin_inf());
     if (tile.out_labels) find_labels(model, tile);
-    T evidence[G], expected[G], inverse_sum[G];
+    T evidence[G], expected[G];
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
+        T* inverse_sum = tile.inverse_sum + g * G;
         if (entropy)
             softmax_group<T, true>(model, tile, g, evidence, expected, inverse_sum);
         else
             softmax_group<T, false>(model, tile, g, evidence, expected, inverse_sum);
         if (tile.out_resp) write_resp_group(model, tile, g, inverse_sum);
-        if (tile.out_gradient) gradient_group(model, tile, g, inverse_sum);
         for (int i = 0; i < G && g * G + i < tile.n_rows; ++i) {
             const std::int64_t n = g * G + i;
             const double w = row_weight(tile, n);
@@ -131,6 +131,7 @@ void posterior_step(const Model<T>& model, Tile<T>& tile) {
             tile.sums.expected_log_joint += w * e;
         }
     }
+    if (tile.out_gradient) gradient_step(model, tile);
 }
 
 // A row's terms for a q that need not be the posterior, one row at a time: such passes start a fit
