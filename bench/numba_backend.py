@@ -11,7 +11,7 @@ if __name__ == "__main__":
     measure.restart_without()
 
 import vbfast
-from cases import CASES
+from vbfast.benchmark.cases import CASES
 from vbfast.engine.contract import Request
 from vbfast.engine.engine import new_workspace, run_pass
 from vbfast.engine.rows import as_row_source

@@ -117,13 +117,13 @@ class EStepOf final : public EStep {
     std::size_t tile_bytes() const {
         Tile<T> tile;
         return lay_out(tile, request_.tile_rows, kernels_.group_rows, packed_.model.joint_stride,
-                       D(), nullptr);
+                       D(), request_.gradient != nullptr, nullptr);
     }
 
     Tile<T> tile_in(char* memory) const {
         Tile<T> tile;
         lay_out(tile, request_.tile_rows, kernels_.group_rows, packed_.model.joint_stride, D(),
-                memory);
+                request_.gradient != nullptr, memory);
         tile.assignment = request_.assignment;
         tile.entropy = request_.entropy;
         return tile;
@@ -355,7 +355,7 @@ class SeedingOf final : public Seeding {
         const int threads = num_threads > 0 ? num_threads : get_num_threads();
         Tile<T> sized;
         const std::size_t bytes = lay_out(sized, tile_rows_, kernels_.group_rows,
-                                          kernels_.group_rows, n_features_, nullptr);
+                                          kernels_.group_rows, n_features_, false, nullptr);
         Workspace workspace;
         char* memory = workspace.scratch(bytes * static_cast<std::size_t>(threads));
         LowestRow bad;
@@ -365,7 +365,7 @@ class SeedingOf final : public Seeding {
                 const Block& block = blocks[static_cast<std::size_t>(task)];
                 Tile<T> tile;
                 lay_out(tile, tile_rows_, kernels_.group_rows, kernels_.group_rows, n_features_,
-                        memory + bytes * static_cast<std::size_t>(worker));
+                        false, memory + bytes * static_cast<std::size_t>(worker));
                 for (std::int64_t n = 0; n < block.n_rows; n += tile_rows_) {
                     if (stop_requested(region, worker)) return;
                     point_at(tile, block, n, std::min(tile_rows_, block.n_rows - n), 1);

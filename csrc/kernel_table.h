@@ -92,11 +92,12 @@ struct Tile {
     T* row_max;            // (capacity,)
     T* row_scale;          // (capacity,): what a responsibility is multiplied by
     T* row_weight;         // (capacity,)
+    T* inverse_sum;        // (capacity,): one over the sum of the exponentials, or zero
     std::int32_t* label;   // (capacity,)
     std::int32_t* list;    // (capacity,)
     T* list_weight;        // (capacity,)
     T* group_scratch;      // (n_features, group rows)
-    T* gradient;           // (n_features, group rows)
+    T* gradient;           // groups of (n_features, group rows)
     std::int32_t* active;  // (n_components,)
     T* panel;              // moment panel or outer-product rows, `panel_size` numbers
     std::int64_t panel_size;

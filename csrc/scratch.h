@@ -16,7 +16,7 @@ inline std::size_t aligned_size(std::size_t bytes) {
 // Points the tile at consecutive pieces of `memory`, or only adds their sizes up where it is null.
 template <class T>
 std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
-                    std::int64_t joint_stride, std::int64_t D, char* memory) {
+                    std::int64_t joint_stride, std::int64_t D, bool gradient, char* memory) {
     const std::int64_t padded = (D + 15) / 16 * 16;
     const std::int64_t panel_rows =
         std::clamp<std::int64_t>((40 << 10) / (padded * static_cast<std::int64_t>(sizeof(T))), 32,
@@ -37,11 +37,12 @@ std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
     take(tile.row_max, tile_rows);
     take(tile.row_scale, tile_rows);
     take(tile.row_weight, tile_rows);
+    take(tile.inverse_sum, tile_rows);
     take(tile.label, tile_rows);
     take(tile.list, tile_rows);
     take(tile.list_weight, tile_rows);
     take(tile.group_scratch, std::max(D * group_rows, padded));
-    take(tile.gradient, D * group_rows);
+    take(tile.gradient, gradient ? tile_rows * D : 0);
     take(tile.active, joint_stride / group_rows);
     take(tile.panel, tile.panel_size);
     return used;

@@ -52,30 +52,35 @@ inline void mix_remainder(const T* joint, const std::int32_t* active, std::int64
         mix_remainder<T, n - 1>(joint, active, n_active, coefficients, first, count, use);
 }
 
+// The entries first to last of a run of n_entries; `first` is a multiple of the block's columns.
 template <class T, class Use>
 inline void mix_run(const T* joint, const std::int32_t* active, std::int64_t n_active, const T* run,
-                    std::int64_t n_components, std::int64_t n_entries, Use use) {
+                    std::int64_t n_components, std::int64_t n_entries, std::int64_t first,
+                    std::int64_t last, Use use) {
     constexpr int F = Blocking::factor_columns;
-    std::int64_t e = 0;
-    for (; e + F <= n_entries; e += F)
-        mix_block<T, F>(joint, active, n_active, run + e * n_components, e, use);
-    if (e < n_entries)
-        mix_remainder<T, F - 1>(joint, active, n_active, run + e * n_components, e, n_entries - e,
-                                use);
+    for (std::int64_t e = first; e < last; e += F) {
+        const T* block = run + e * n_components;
+        if (e + F <= n_entries)
+            mix_block<T, F>(joint, active, n_active, block, e, use);
+        else
+            mix_remainder<T, F - 1>(joint, active, n_active, block, e, n_entries - e, use);
+    }
 }
 
-// gradient -= A x for the symmetric A whose lower triangle the runs mix.
+// gradient -= A x for the rows first to last of the lower triangle of a symmetric A that runs mix,
+// and their mirror images.
 template <class T>
 void subtract_symmetric(const T* joint, const std::int32_t* active, std::int64_t n_active,
-                        const T* run, std::int64_t n_components, std::int64_t n_features,
-                        const T* x, T* gradient) {
+                        const T* runs, std::int64_t n_components, std::int64_t first,
+                        std::int64_t last, const T* x, T* gradient) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
-    for (std::int64_t i = 0; i < n_features; run += n_components * ++i) {
+    for (std::int64_t i = first; i < last; ++i) {
+        const T* run = runs + n_components * (i * (i + 1) / 2);
         const T* xi = x + i * G;
         GroupLanes<T> sum;
         for (V& s : sum) s = V::zero();
-        mix_run<T>(joint, active, n_active, run, n_components, i + 1,
+        mix_run<T>(joint, active, n_active, run, n_components, i + 1, 0, i + 1,
                    [&](std::int64_t j, const V* a) {
                        for (int v = 0; v < RV; ++v) {
                            T* gj = gradient + j * G + v * W;
@@ -88,29 +93,6 @@ void subtract_symmetric(const T* joint, const std::int32_t* active, std::int64_t
             (V::load(gi) - sum[v]).store(gi);
         }
     }
-}
-
-// gradient -= (sum of q_k Lambda_k over the active components) x; without Lambda when tied.
-template <class T>
-void subtract_precisions(const Model<T>& model, const T* joint, const std::int32_t* active,
-                         std::int64_t n_active, const T* x, T* gradient) {
-    using V = Lanes<T>;
-    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
-    const std::int64_t D = model.n_features, K = model.n_components;
-    const auto subtract = [&](std::int64_t d, const V* a) {
-        for (int v = 0; v < RV; ++v) {
-            T* gd = gradient + d * G + v * W;
-            fnma(a[v], V::load(x + d * G + v * W), V::load(gd)).store(gd);
-        }
-    };
-    if (model.covariance == Covariance::full)
-        subtract_symmetric(joint, active, n_active, model.precisions, K, D, x, gradient);
-    else if (model.covariance == Covariance::diag)
-        mix_run<T>(joint, active, n_active, model.precisions, K, D, subtract);
-    else
-        mix_run<T>(joint, active, n_active, model.precisions, K, 1, [&](std::int64_t, const V* a) {
-            for (std::int64_t d = 0; d < D; ++d) subtract(d, a);
-        });
 }
 
 // Components with a responsibility in the group: the near ones from the front of tile.active, the
@@ -150,43 +132,139 @@ void write_gradient(const Tile<T>& tile, std::int64_t n_features, std::int64_t g
             out[i * n_features + d] = gradient[d * G + i];
 }
 
-// One group, whose tile.joint holds exp(l_nk - max_k l_nk); `inverse_sum` makes responsibilities of
-// them and is zero for a row that has none, as its gradient is.
+// subtract(joint, active, n_active, x, gradient) for each group, with its near components and rows
+// about the shift, then with each of the others and rows about its mean.
+template <class T, class Subtract>
+void for_active(const Model<T>& model, Tile<T>& tile, Subtract subtract) {
+    constexpr int G = group_rows<T>;
+    const std::int64_t D = model.n_features, K = model.n_components;
+    for (std::int64_t g = 0; g < group_count(tile); ++g) {
+        const T* x = tile.features + g * (D + 2) * G;
+        const T* joint = tile.joint + g * model.joint_stride;
+        T* gradient = tile.gradient + g * D * G;
+        std::int64_t n_near, n_far;
+        list_active(model, tile, joint, &n_near, &n_far);
+        if (n_near > 0) subtract(joint, tile.active, n_near, x, gradient);
+        for (std::int64_t i = 1; i <= n_far; ++i) {
+            const std::int32_t* k = tile.active + K - i;
+            subtract(
+                joint, k, std::int64_t(1),
+                centre_group(x, model.means + *k * model.padded_features, D, tile.group_scratch),
+                gradient);
+        }
+    }
+}
+
+// gradient = sum_k q_k Lambda_k mu_k over the near components; without Lambda when tied.
 template <class T>
-void gradient_group(const Model<T>& model, Tile<T>& tile, std::int64_t g, const T* inverse_sum) {
+void mix_means(const Model<T>& model, Tile<T>& tile, std::int64_t first, std::int64_t last) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width;
+    const std::int64_t D = model.n_features;
+    for (std::int64_t g = 0; g < group_count(tile); ++g) {
+        const T* joint = tile.joint + g * model.joint_stride;
+        T* gradient = tile.gradient + g * D * G;
+        std::int64_t n_near, n_far;
+        list_active(model, tile, joint, &n_near, &n_far);
+        mix_run<T>(joint, tile.active, n_near, model.precision_means, model.n_components, D, first,
+                   last, [&](std::int64_t d, const V* a) {
+                       for (int v = 0; v < Blocking::row_vectors; ++v)
+                           a[v].store(gradient + d * G + v * W);
+                   });
+    }
+}
+
+// gradient -= sum_k q_k Lambda_k x; without Lambda when tied.
+template <class T>
+void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t fitting) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width;
+    constexpr int F = Blocking::factor_columns;
+    const std::int64_t D = model.n_features, K = model.n_components;
+    const auto subtract = [](std::int64_t d, const V* a, const T* x, T* gradient) {
+        for (int v = 0; v < Blocking::row_vectors; ++v) {
+            T* gd = gradient + d * G + v * W;
+            fnma(a[v], V::load(x + d * G + v * W), V::load(gd)).store(gd);
+        }
+    };
+    if (model.covariance == Covariance::full) {
+        for (std::int64_t first = 0, last; first < D; first = last) {
+            std::int64_t numbers = 0;
+            for (last = first; last < D && (last == first || numbers + last < fitting); ++last)
+                numbers += last + 1;
+            for_active(model, tile,
+                       [&](const T* joint, const std::int32_t* active, std::int64_t n, const T* x,
+                           T* gradient) {
+                           subtract_symmetric(joint, active, n, model.precisions, K, first, last, x,
+                                              gradient);
+                       });
+        }
+    } else if (model.covariance == Covariance::diag) {
+        const std::int64_t step = fitting > F ? fitting / F * F : F;
+        for (std::int64_t first = 0; first < D; first += step) {
+            const std::int64_t last = first + step < D ? first + step : D;
+            for_active(model, tile,
+                       [&](const T* joint, const std::int32_t* active, std::int64_t n, const T* x,
+                           T* gradient) {
+                           mix_run<T>(
+                               joint, active, n, model.precisions, K, D, first, last,
+                               [&](std::int64_t d, const V* a) { subtract(d, a, x, gradient); });
+                       });
+        }
+    } else {
+        for_active(model, tile,
+                   [&](const T* joint, const std::int32_t* active, std::int64_t n, const T* x,
+                       T* gradient) {
+                       mix_run<T>(joint, active, n, model.precisions, K, 1, 0, 1,
+                                  [&](std::int64_t, const V* a) {
+                                      for (std::int64_t d = 0; d < D; ++d)
+                                          subtract(d, a, x, gradient);
+                                  });
+                   });
+    }
+}
+
+// Divides a group by the sums of its exponentials, and multiplies it by the precision when tied.
+template <class T>
+void finish_gradient(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
-    const std::int64_t D = model.n_features, K = model.n_components;
-    const T* x = tile.features + g * (D + 2) * G;
-    const T* joint = tile.joint + g * model.joint_stride;
-    T* gradient = tile.gradient;
-    std::int64_t n_near, n_far;
-    list_active(model, tile, joint, &n_near, &n_far);
-    mix_run<T>(joint, tile.active, n_near, model.precision_means, K, D,
-               [&](std::int64_t d, const V* a) {
-                   for (int v = 0; v < RV; ++v) a[v].store(gradient + d * G + v * W);
-               });
-    if (n_near > 0) subtract_precisions(model, joint, tile.active, n_near, x, gradient);
-    for (std::int64_t i = 1; i <= n_far; ++i) {
-        const std::int32_t* k = tile.active + K - i;
-        const T* centred =
-            centre_group(x, model.means + *k * model.padded_features, D, tile.group_scratch);
-        subtract_precisions(model, joint, k, 1, centred, gradient);
-    }
-    // Tied: -sum_k q_k (mu_k - x), from which the shared precision is subtracted in the end.
+    const std::int64_t D = model.n_features;
     const bool tied = model.covariance == Covariance::tied;
+    T* gradient = tile.gradient + g * D * G;
+    // Tied: -sum_k q_k (mu_k - x), because its product with the precision is subtracted.
     T* scaled = tied ? tile.group_scratch : gradient;
-    for (std::int64_t d = 0; d < D; ++d)
-        for (int v = 0; v < RV; ++v) {
+    for (int v = 0; v < RV; ++v) {
+        const V inverse = V::load(tile.inverse_sum + g * G + v * W);
+        const V q = tied ? V::zero() - inverse : inverse;
+        for (std::int64_t d = 0; d < D; ++d) {
             T* gd = gradient + d * G + v * W;
-            const V q = V::load(inverse_sum + v * W), value = V::load(gd);
-            (tied ? fnma(q, value, V::zero()) : q * value).store(scaled + d * G + v * W);
+            (q * V::load(gd)).store(scaled + d * G + v * W);
             if (tied) V::zero().store(gd);
         }
-    if (tied) {
-        constexpr std::int32_t only = 0;
-        const T* ones = x + D * G;
-        subtract_symmetric(ones, &only, 1, model.shared_precision, 1, D, scaled, gradient);
     }
-    write_gradient(tile, D, g, gradient);
+    if (!tied) return;
+    constexpr std::int32_t only = 0;
+    const T* ones = tile.features + (g * (D + 2) + D) * G;
+    subtract_symmetric(ones, &only, 1, model.shared_precision, 1, 0, D, scaled, gradient);
+}
+
+// Writes the gradients of a tile whose `joint` holds exp(l_nk - max_k l_nk); `inverse_sum` makes
+// responsibilities of them and is zero for a row that has none, as its gradient is. Coefficients
+// are taken in blocks that fit half of L2, as the log-joint's parameters are, and every group
+// visits a block before the next is fetched.
+template <class T>
+void gradient_step(const Model<T>& model, Tile<T>& tile) {
+    constexpr int F = Blocking::factor_columns;
+    const std::int64_t D = model.n_features;
+    const std::int64_t fitting =
+        (256 << 10) / (model.n_components * static_cast<std::int64_t>(sizeof(T)));
+    const std::int64_t step = fitting > F ? fitting / F * F : F;
+    for (std::int64_t first = 0; first < D; first += step)
+        mix_means(model, tile, first, first + step < D ? first + step : D);
+    subtract_precisions(model, tile, fitting);
+    for (std::int64_t g = 0; g < group_count(tile); ++g) {
+        finish_gradient(model, tile, g);
+        write_gradient(tile, D, g, tile.gradient + g * D * group_rows<T>);
+    }
 }

@@ -154,13 +154,13 @@ void posterior_group(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     constexpr int G = group_rows<T>;
     const bool entropy = tile.entropy || tile.out_entropy || tile.out_expected_log_joint;
     if (tile.out_labels) find_labels(model, tile, g);
-    T evidence[G], expected[G], inverse_sum[G];
+    T evidence[G], expected[G];
+    T* inverse_sum = tile.inverse_sum + g * G;
     if (entropy)
         softmax_group<T, true>(model, tile, g, evidence, expected, inverse_sum);
     else
         softmax_group<T, false>(model, tile, g, evidence, expected, inverse_sum);
     if (tile.out_resp) write_resp_group(model, tile, g, inverse_sum);
-    if (tile.out_gradient) gradient_group(model, tile, g, inverse_sum);
     add_posterior_terms(tile, g, entropy, evidence, expected, inverse_sum);
 }
 
@@ -272,9 +272,11 @@ void local_step(const Model<T>& model, Tile<T>& tile) {
     log_joint(model, tile, [&model, &tile, posterior](std::int64_t g) {
         if (posterior) posterior_group(model, tile, g);
     });
-    if (posterior) return;
-    if (by_label(tile))
+    if (posterior) {
+        if (tile.out_gradient) gradient_step(model, tile);
+    } else if (by_label(tile)) {
         label_step(model, tile);
-    else
+    } else {
         given_step(model, tile);
+    }
 }
