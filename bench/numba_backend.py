@@ -12,6 +12,7 @@ if __name__ == "__main__":
 
 import vbfast
 from vbfast.benchmark.cases import CASES
+from vbfast.benchmark.timing import alternate
 from vbfast.engine.contract import Request
 from vbfast.engine.engine import new_workspace, run_pass
 from vbfast.engine.rows import as_row_source
@@ -45,7 +46,7 @@ def table(cases=("diag_32", "diag_bigK", "sph_bigK"), dtypes=("float64", "float3
             ).kernel_params()
             request = Request(statistics=case.covariance_type)
             calls = [one_pass(backend, rows, params, request) for backend in ("native", "numba")]
-            native, numba = measure.alternate(calls, repeats)
+            native, numba = alternate(calls, repeats)
             lines.append([name, dtype, f"{native:.4f}", f"{numba:.4f}", f"{numba / native:.2f}"])
     return measure.markdown(["case", "dtype", "native s", "numba s", "ratio"], lines)
 
