@@ -98,6 +98,7 @@ struct Tile {
     T* list_weight;        // (capacity,)
     T* group_scratch;      // (n_features, group rows)
     T* gradient;           // groups of (n_features, group rows)
+    T* sorted_joint;       // (n_components, group rows)
     std::int32_t* active;  // (n_components,)
     T* panel;              // moment panel or outer-product rows, `panel_size` numbers
     std::int64_t panel_size;

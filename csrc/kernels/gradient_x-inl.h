@@ -6,6 +6,10 @@
 // numbers, so that a component costs half of what whitening the row again and multiplying back
 // would, and components whose responsibilities are zero in the whole group are left out.
 //
+// For precisions of many features the rows of a tile are sorted by their best component first:
+// high-dimensional posteriors are sparse, and a group of rows that share a component leaves most of
+// the others out.
+//
 // Only linear terms are taken about the shift, hence `near` components lose no more digits here
 // than in the whitened rows of the log-joint; the others are centred, one at a time.
 //
@@ -132,6 +136,69 @@ void write_gradient(const Tile<T>& tile, std::int64_t n_features, std::int64_t g
             out[i * n_features + d] = gradient[d * G + i];
 }
 
+// From this many features on, rows of a full model are sorted.
+constexpr std::int64_t smallest_sorted = 25;
+
+template <class T>
+bool sorts_rows(const Model<T>& model) {
+    return model.covariance == Covariance::full && model.n_features >= smallest_sorted;
+}
+
+// Rows ordered by their best component, in tile.list, and their features so, in groups of
+// (n_features, group rows), in tile.row_major. The summary step makes both anew.
+template <class T>
+void sort_rows(const Model<T>& model, Tile<T>& tile) {
+    constexpr int G = group_rows<T>;
+    const std::int64_t D = model.n_features, K = model.n_components;
+    const std::int64_t n_rows = group_count(tile) * G;
+    std::int32_t* begin = tile.active;  // of each component's rows
+    for (std::int64_t k = 0; k < K; ++k) begin[k] = 0;
+    for (std::int64_t n = 0; n < n_rows; ++n) {
+        const T* joint = tile.joint + n / G * model.joint_stride + n % G;
+        std::int32_t best = 0;
+        for (std::int64_t k = 1; k < K; ++k)
+            if (joint[k * G] > joint[best * G]) best = static_cast<std::int32_t>(k);
+        tile.label[n] = best;
+        ++begin[best];
+    }
+    std::int32_t total = 0;
+    for (std::int64_t k = 0; k < K; ++k) {
+        const std::int32_t count = begin[k];
+        begin[k] = total;
+        total += count;
+    }
+    for (std::int64_t n = 0; n < n_rows; ++n)
+        tile.list[begin[tile.label[n]]++] = static_cast<std::int32_t>(n);
+    for (std::int64_t m = 0; m < n_rows; ++m) {
+        const std::int64_t n = tile.list[m];
+        const T* x = tile.features + n / G * (D + 2) * G + n % G;
+        T* sorted = tile.row_major + m / G * D * G + m % G;
+        for (std::int64_t d = 0; d < D; ++d) sorted[d * G] = x[d * G];
+    }
+}
+
+// Features of a group, sorted or not.
+template <class T>
+const T* group_features(const Model<T>& model, const Tile<T>& tile, std::int64_t g) {
+    constexpr int G = group_rows<T>;
+    const std::int64_t D = model.n_features;
+    return sorts_rows(model) ? tile.row_major + g * D * G : tile.features + g * (D + 2) * G;
+}
+
+// Its exponentials.
+template <class T>
+const T* group_joint(const Model<T>& model, const Tile<T>& tile, std::int64_t g) {
+    constexpr int G = group_rows<T>;
+    if (!sorts_rows(model)) return tile.joint + g * model.joint_stride;
+    for (int i = 0; i < G; ++i) {
+        const std::int64_t n = tile.list[g * G + i];
+        const T* joint = tile.joint + n / G * model.joint_stride + n % G;
+        for (std::int64_t k = 0; k < model.n_components; ++k)
+            tile.sorted_joint[k * G + i] = joint[k * G];
+    }
+    return tile.sorted_joint;
+}
+
 // subtract(joint, active, n_active, x, gradient) for each group, with its near components and rows
 // about the shift, then with each of the others and rows about its mean.
 template <class T, class Subtract>
@@ -139,8 +206,8 @@ void for_active(const Model<T>& model, Tile<T>& tile, Subtract subtract) {
     constexpr int G = group_rows<T>;
     const std::int64_t D = model.n_features, K = model.n_components;
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        const T* x = tile.features + g * (D + 2) * G;
-        const T* joint = tile.joint + g * model.joint_stride;
+        const T* x = group_features(model, tile, g);
+        const T* joint = group_joint(model, tile, g);
         T* gradient = tile.gradient + g * D * G;
         std::int64_t n_near, n_far;
         list_active(model, tile, joint, &n_near, &n_far);
@@ -162,7 +229,7 @@ void mix_means(const Model<T>& model, Tile<T>& tile, std::int64_t first, std::in
     constexpr int G = group_rows<T>, W = V::width;
     const std::int64_t D = model.n_features;
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        const T* joint = tile.joint + g * model.joint_stride;
+        const T* joint = group_joint(model, tile, g);
         T* gradient = tile.gradient + g * D * G;
         std::int64_t n_near, n_far;
         list_active(model, tile, joint, &n_near, &n_far);
@@ -224,6 +291,19 @@ void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t fitt
     }
 }
 
+// Sorted rows, divided by the sums of their exponentials, to where they belong.
+template <class T>
+void write_sorted_gradient(const Tile<T>& tile, std::int64_t n_features, std::int64_t g) {
+    constexpr int G = group_rows<T>;
+    for (int i = 0; i < G; ++i) {
+        const std::int64_t n = tile.list[g * G + i];
+        if (n >= tile.n_rows) continue;
+        const T* gradient = tile.gradient + g * n_features * G + i;
+        for (std::int64_t d = 0; d < n_features; ++d)
+            tile.out_gradient[n * n_features + d] = tile.inverse_sum[n] * gradient[d * G];
+    }
+}
+
 // Divides a group by the sums of its exponentials, and multiplies it by the precision when tied.
 template <class T>
 void finish_gradient(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
@@ -260,10 +340,15 @@ void gradient_step(const Model<T>& model, Tile<T>& tile) {
     const std::int64_t fitting =
         (256 << 10) / (model.n_components * static_cast<std::int64_t>(sizeof(T)));
     const std::int64_t step = fitting > F ? fitting / F * F : F;
+    if (sorts_rows(model)) sort_rows(model, tile);
     for (std::int64_t first = 0; first < D; first += step)
         mix_means(model, tile, first, first + step < D ? first + step : D);
     subtract_precisions(model, tile, fitting);
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
+        if (sorts_rows(model)) {
+            write_sorted_gradient(tile, D, g);
+            continue;
+        }
         finish_gradient(model, tile, g);
         write_gradient(tile, D, g, tile.gradient + g * D * group_rows<T>);
     }
