@@ -201,6 +201,7 @@ struct Blocking {
     static constexpr int distance_components = 6;
     static constexpr int moment_components = 4;  // block of the dense moments
     static constexpr int moment_features = 6;
+    static constexpr int moment_row_bytes = 4 << 10;  // of rows that they are summed over at once
     static constexpr int outer_rows = 8;  // block of the outer products: rows by vectors
     static constexpr int outer_vectors = 3;
 };

@@ -157,6 +157,7 @@ struct Blocking {
     static constexpr int distance_components = 6;
     static constexpr int moment_components = 4;
     static constexpr int moment_features = 6;
+    static constexpr int moment_row_bytes = 1 << 10;
     static constexpr int outer_rows = 8;
     static constexpr int outer_vectors = 3;
 };
