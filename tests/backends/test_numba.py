@@ -17,7 +17,7 @@ from sklearn.base import clone
 import vbfast
 from vbfast.backends import get_backend
 from vbfast.engine.config import config_context
-from vbfast.engine.contract import Request
+from vbfast.engine.contract import CustomParams, Request, RowOutputs
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import as_row_source
 
@@ -112,6 +112,20 @@ def test_a_mixture_fitted_by_either_backend(rng):
     np.testing.assert_allclose(
         fits["numba"].lower_bounds_, fits["native"].lower_bounds_, rtol=1e-12
     )
+
+
+def test_components_of_one_s_own_have_no_gradient(diagonal_gaussian):
+    params = CustomParams(
+        diagonal_gaussian.log_density,
+        diagonal_gaussian.sufficient_statistics,
+        2,
+        4,
+        np.zeros(1),
+        None,
+    )
+    outputs = RowOutputs(gradient=np.empty((5, 2)))
+    with pytest.raises(NotImplementedError, match="derivative of a log_density"):
+        run_pass(as_row_source(np.ones((5, 2))), params, Request(), outputs=outputs)
 
 
 def test_an_estimator_s_backend_is_checked(rng):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from vbfast.engine import dormant
+from vbfast.engine.config import config_context
 from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request
 from vbfast.engine.dormant import dormant_components, run_pass_of_awake
 from vbfast.engine.engine import run_pass
@@ -17,6 +18,15 @@ pytestmark = pytest.mark.kernels
 all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 K, D = 7, 3
 ASLEEP = np.array([1, 2, 6])
+
+
+@pytest.fixture(params=["native", "numba"], autouse=True)
+def backend(request):
+    """Run the test with each backend that a fit would use."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    with config_context(backend=request.param):
+        yield
 
 
 @pytest.fixture

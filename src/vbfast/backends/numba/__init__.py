@@ -1,7 +1,8 @@
 """The E-step contract as numba kernels, which components of one's own are compiled into.
 
 - ``compiling``, ``exponential``: how kernels are compiled, and the exponential that vectorises;
-- ``tiles``, ``log_joint``, ``local_step``, ``moments``: the kernels of a pass, in this order;
+- ``tiles``, ``log_joint``, ``local_step``, ``gradient``, ``moments``: the kernels of a pass, in
+  this order;
 - ``batch``, ``gaussian``, ``custom``: what is done with the rows of a batch, for the contract's
   models and for a user's own;
 - ``passes``, ``seeding``: passes, on ``threads``.
@@ -56,18 +57,33 @@ class NumbaBackend:
         outputs: RowOutputs | None = None,
         workspace: Any = None,  # noqa: ARG002
     ) -> Pass:
-        """Start a pass."""
+        """Start a pass.
+
+        Raises
+        ------
+        NotImplementedError
+            If the gradient is wanted of components of one's own.
+        """
         from vbfast.backends.numba.batch import Model
         from vbfast.backends.numba.custom import CustomModel
         from vbfast.backends.numba.gaussian import GaussianModel
         from vbfast.backends.numba.passes import NumbaPass
 
+        outputs = outputs or RowOutputs()
         model: Model
+        gradient = None
         if isinstance(params, CustomParams):
+            if outputs.gradient is not None:
+                raise NotImplementedError(
+                    "the gradient in the rows takes a model of Gaussian components; the "
+                    "derivative of a log_density of one's own is not known"
+                )
             model = CustomModel(params, plan.dtype)
         else:
-            model = GaussianModel(params, request, plan.dtype)
-        return NumbaPass(model, request, plan, outputs or RowOutputs())
+            model = gaussian = GaussianModel(params, request, plan.dtype)
+            if outputs.gradient is not None:
+                gradient = gaussian.gradient()
+        return NumbaPass(model, gradient, request, plan, outputs)
 
     def begin_seeding(self, candidates: Float64Array, plan: Plan) -> SeedingPass:
         """Start a k-means++ pass."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from vbfast.backends.numba.compiling import group_size
 from vbfast.engine.contract import Float64Array, FloatArray, Statistics
+
+if TYPE_CHECKING:
+    from vbfast.backends.numba.gradient import RowGradient
 
 __all__ = ["Batch", "Model"]
 
@@ -30,17 +33,30 @@ class Batch:
     label : ndarray of shape (n_rows,), int64
     by_label : bool
         Whether a row's mass is on its label; ``joint`` has no responsibilities then.
+    lowest : ndarray of shape (1,), float64
+        The least log evidence of all rows so far that have a posterior and positive weight.
     memory : object
         What :meth:`Model.row_memory` returned.
+    gradient_memory : object
+        What :meth:`RowGradient.memory` returned, where the gradient is wanted.
     """
 
-    def __init__(self, model: Model, dtype: np.dtype[Any], capacity: int, tile_rows: int) -> None:
+    def __init__(
+        self,
+        model: Model,
+        gradient: RowGradient | None,
+        dtype: np.dtype[Any],
+        capacity: int,
+        tile_rows: int,
+    ) -> None:
         self._group = group_size(dtype)
         n_groups = -(-capacity // self._group)
         self.capacity = n_groups
         self.tile_rows = tile_rows
         self.by_label = False
+        self.lowest = np.array([np.inf])
         self.memory = model.row_memory(n_groups)
+        self.gradient_memory: Any = None if gradient is None else gradient.memory(n_groups)
         self._joint = np.empty((n_groups, model.n_components, self._group), dtype)
         self._row_max = np.empty((n_groups, self._group), dtype)
         self._scale = np.empty((n_groups, self._group), dtype)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from vbfast.backends.numba import log_joint, moments, tiles
 from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.compiling import group_size
+from vbfast.backends.numba.gradient import RowGradient
 from vbfast.engine.contract import (
     Float64Array,
     FloatArray,
@@ -119,6 +120,14 @@ class GaussianModel:
         self._any_listed = bool(self._listed.any())
         self._any_dense = not bool(self._listed.all())
         self._one_dense = np.zeros(1, bool)
+
+    def gradient(self) -> RowGradient:
+        """Return the gradients of the log evidence in the rows."""
+        P, kind = self._params.precision_cholesky, self._params.covariance_type
+        if kind in ("full", "tied"):
+            return RowGradient(kind, self._means, self._factor)
+        scales = P.reshape(self.n_components, -1)
+        return RowGradient(kind, self._means, np.ascontiguousarray(scales, dtype=self._dtype))
 
     def row_memory(self, n_groups: int) -> _RowMemory:
         """Return memory for the features."""

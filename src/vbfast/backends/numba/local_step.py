@@ -95,8 +95,12 @@ def posterior_rows(
     out_entropy: Any,
     out_expected: Any,
     sums: Any,
+    lowest: Any,
 ) -> None:
-    """Treat rows whose responsibilities are the posterior, ``softmax(l)``."""
+    """Treat rows whose responsibilities are the posterior, ``softmax(l)``.
+
+    ``lowest`` of shape (1,) falls to the least log evidence of a row with positive weight.
+    """
     group = group_rows(joint)
     zero = cutoff - cutoff
     total = np.empty_like(row_max[0])
@@ -125,6 +129,7 @@ def posterior_rows(
             tile[0] += w
             if w != 0:
                 tile[1] += w * np.float64(evidence)
+                lowest[0] = min(lowest[0], evidence)
             if entropy_wanted:
                 entropy = zero
                 if np.isfinite(evidence):

@@ -12,7 +12,13 @@ from typing import Any
 
 from vbfast.backends.numba.compiling import group_rows, kernel
 
-__all__ = ["diagonal_log_joint", "distance_log_joint", "factor_log_joint", "whiten"]
+__all__ = [
+    "apply_column",
+    "diagonal_log_joint",
+    "distance_log_joint",
+    "factor_log_joint",
+    "whiten",
+]
 
 
 @kernel
@@ -98,7 +104,7 @@ def distance_log_joint(
 
 
 @kernel
-def _apply_column(x: Any, factor: Any, kf: Any, j: Any, y: Any) -> None:
+def apply_column(x: Any, factor: Any, kf: Any, j: Any, y: Any) -> None:
     """Set ``y_i = sum_d x_di P_dj``, with column ``j`` of the factor in a row of its transpose."""
     group = group_rows(x)
     for i in range(group):
@@ -146,7 +152,7 @@ def factor_log_joint(
             for i in range(group):
                 joint[g, k, i] = 0
             for j in range(n_features):
-                _apply_column(work, factor, kf, j, y)
+                apply_column(work, factor, kf, j, y)
                 for i in range(group):
                     joint[g, k, i] += y[i] * y[i]
             _finish(joint, row_max, g, k, offset[k], half)
@@ -157,4 +163,4 @@ def whiten(features: Any, factor: Any, whitened: Any) -> None:
     """Set ``whitened_n = x_n P``, for a factor that all components share, of shape (1, D, D)."""
     for g in range(len(features)):
         for j in range(factor.shape[1]):
-            _apply_column(features[g], factor, 0, j, whitened[g, j])
+            apply_column(features[g], factor, 0, j, whitened[g, j])

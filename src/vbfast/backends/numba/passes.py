@@ -14,6 +14,7 @@ import numpy as np
 from vbfast.backends.numba.batch import Batch, Model
 from vbfast.backends.numba.compiling import STEP_COST
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT
+from vbfast.backends.numba.gradient import RowGradient
 from vbfast.backends.numba.local_step import (
     NEGLIGIBLE_EXPONENT,
     find_labels,
@@ -47,13 +48,23 @@ class NumbaPass:
     Parameters
     ----------
     model : Model
+    gradient : RowGradient or None
+        Of the model, where the output is wanted.
     request : Request
     plan : Plan
     outputs : RowOutputs
     """
 
-    def __init__(self, model: Model, request: Request, plan: Plan, outputs: RowOutputs) -> None:
+    def __init__(
+        self,
+        model: Model,
+        gradient: RowGradient | None,
+        request: Request,
+        plan: Plan,
+        outputs: RowOutputs,
+    ) -> None:
         self._model = model
+        self._gradient = gradient
         self._request = request
         self._plan = plan
         self._outputs = outputs
@@ -86,7 +97,9 @@ class NumbaPass:
         """Return the memory of a thread, or of a tile of a wave."""
         if number not in self._batches:
             plan = self._plan
-            self._batches[number] = Batch(self._model, plan.dtype, self._batch_rows, plan.tile_rows)
+            self._batches[number] = Batch(
+                self._model, self._gradient, plan.dtype, self._batch_rows, plan.tile_rows
+            )
         return self._batches[number]
 
     def _partition_task(self, block: RowBlock, bad: list[int]) -> Task:
@@ -181,6 +194,9 @@ class NumbaPass:
             yield
         self._assign(batch, block, rows, terms)
         yield
+        if self._gradient is not None and self._outputs.gradient is not None:
+            out = self._outputs.gradient[block.start + rows.start : block.start + rows.stop]
+            yield from self._gradient.fill(batch, batch.gradient_memory, self._step, out)
         return -1
 
     def _assign(self, batch: Batch, block: RowBlock, rows: slice, terms: Float64Array) -> None:
@@ -213,6 +229,7 @@ class NumbaPass:
                 or outputs.entropy is not None
                 or outputs.expected_log_joint is not None,
                 *filled,
+                batch.lowest,
             )
             return
         given = np.empty((0, batch.joint.shape[1]), dtype)
@@ -268,7 +285,12 @@ class NumbaPass:
             entropy=entropy if request.entropy else nan,
             kl=kl if request.entropy else nan,
             statistics=statistics,
+            lowest_log_evidence=self._lowest_log_evidence() if posterior else nan,
         )
+
+    def _lowest_log_evidence(self) -> float:
+        lowest = [float(batch.lowest[0]) for batch in self._batches.values()]
+        return min(lowest, default=float("inf"))
 
 
 def _merged(partitions: Float64Array) -> Float64Array:
