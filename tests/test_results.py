@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from vbfast.results import ElboTerms, EvidenceEstimate
+from vbfast.results import ElboTerms, EvidenceEstimate, VariationalElboTerms
 
 
 def test_loss_is_the_negative_bound():
@@ -24,6 +24,13 @@ def test_terms_are_frozen():
     terms = ElboTerms(-3.0, -3.5, 0.5, -2.75, 0.25)
     with pytest.raises(dataclasses.FrozenInstanceError):
         terms.elbo = 0.0
+
+
+def test_total_takes_the_divergences_of_the_parameters_off():
+    terms = VariationalElboTerms(-3.0, -3.5, 0.5, -2.75, 0.25, 0.5, np.array([1.0, 0.0, 1.5]))
+    assert terms.total == -6.0
+    assert isinstance(terms, ElboTerms)
+    assert terms.loss == 3.0
 
 
 @pytest.mark.parametrize(

@@ -7,38 +7,51 @@ import pickle
 
 import numpy as np
 import pytest
+import sklearn.mixture
 from joblib import Parallel, delayed
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
-from sklearn.mixture import GaussianMixture as ScikitLearnMixture
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from vbfast.estimators import GaussianMixture, base
+from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, base
 
 pytestmark = pytest.mark.kernels
 
 
-def test_constructor_is_scikit_learns():
-    ours = {key: repr(value) for key, value in GaussianMixture().get_params().items()}
-    theirs = {key: repr(value) for key, value in ScikitLearnMixture().get_params().items()}
-    assert ours == theirs
-    assert list(ours) == list(theirs)
+both_mixtures = pytest.mark.parametrize("mixture_class", [GaussianMixture, BayesianGaussianMixture])
 
 
-def test_fitted_attributes_are_scikit_learns(clustered):
-    ours = GaussianMixture(2, random_state=0).fit(clustered)
-    theirs = ScikitLearnMixture(2, random_state=0).fit(clustered)
-    assert {name for name in vars(ours) if name.endswith("_")} == {
-        name for name in vars(theirs) if name.endswith("_")
+def scikit_learns(mixture_class):
+    return getattr(sklearn.mixture, mixture_class.__name__)
+
+
+@both_mixtures
+def test_constructor_is_scikit_learns(mixture_class):
+    theirs = scikit_learns(mixture_class)
+    ours = {key: repr(value) for key, value in mixture_class().get_params().items()}
+    expected = {key: repr(value) for key, value in theirs().get_params().items()}
+    assert ours == expected
+    assert list(ours) == list(expected)
+
+
+@both_mixtures
+def test_fitted_attributes_are_scikit_learns(clustered, mixture_class):
+    theirs = scikit_learns(mixture_class)
+    ours = mixture_class(n_components=2, random_state=0, max_iter=1000).fit(clustered)
+    expected = theirs(n_components=2, random_state=0, max_iter=1000).fit(clustered)
+    beyond = {"n_active_components_"} if mixture_class is BayesianGaussianMixture else set()
+    assert {name for name in vars(ours) if name.endswith("_")} == beyond | {
+        name for name in vars(expected) if name.endswith("_")
     }
-    public = {name for name in dir(ScikitLearnMixture) if not name.startswith("_")}
-    assert public <= set(dir(GaussianMixture))
+    public = {name for name in dir(theirs) if not name.startswith("_")}
+    assert public <= set(dir(mixture_class))
 
 
-def test_pickling_and_cloning(clustered):
-    mixture = GaussianMixture(2, random_state=0, covariance_type="diag").fit(clustered)
+@both_mixtures
+def test_pickling_and_cloning(clustered, mixture_class):
+    mixture = mixture_class(2, random_state=0, covariance_type="diag", max_iter=1000).fit(clustered)
     copy = pickle.loads(pickle.dumps(mixture))
     np.testing.assert_array_equal(copy.predict_proba(clustered), mixture.predict_proba(clustered))
     unfitted = clone(mixture)
@@ -113,7 +126,7 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(
         with pytest.warns(ConvergenceWarning):
             mixture.fit(clustered)
     before = state_of(mixture)
-    monkeypatch.setattr("vbfast.inference.em.run_pass", Interrupter(error, after=3))
+    monkeypatch.setattr("vbfast.engine.dormant.run_pass", Interrupter(error, after=3))
     with pytest.raises(type(error)):
         getattr(mixture, method)(clustered + 1.0)
     assert state_of(mixture) == before

@@ -268,3 +268,5 @@ def test_a_singular_prior_is_improper_and_usable(rows, resp, covariance_type, co
     empty = statistics_of(rows, 0.0 * resp, covariance_type, rows[:K])
     with pytest.raises(NotPositiveDefiniteError):
         NormalWishart.from_statistics(prior, empty, reg_covar=0.0)
+    regularised = NormalWishart.from_statistics(prior, empty, reg_covar=1e-6)
+    assert np.isfinite(regularised.log_evidence(empty.weight, reg_covar=1e-6)).all()

@@ -21,7 +21,9 @@ components of ``nu_k`` and ``A_k``.
 
 scikit-learn adds ``10 eps`` to every ``N_k``, so that it may divide by it. Nothing is divided by
 ``N_k`` here, and without the addition ``q`` is exactly what the responsibilities lead to: a
-component that has lost its rows has its prior for a posterior.
+component that has lost its rows has its prior for a posterior. The addition is kept where it can be
+seen, as a factor of ``reg_covar``: it alone gives such a component a covariance in directions in
+which the prior is singular.
 """
 
 from __future__ import annotations
@@ -46,6 +48,9 @@ from vbfast.families.covariances import (
 from vbfast.families.linalg import NotPositiveDefiniteError
 
 __all__ = ["NormalWishart", "NormalWishartPrior"]
+
+# Rows that even an empty component's share of `reg_covar` is for.
+LEAST_COUNT = 10.0 * float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True)
@@ -157,7 +162,7 @@ class NormalWishart:
         if kind == "tied":
             scatter /= len(counts)
             total = counts.sum() / len(counts)
-        add_to_diagonal(kind, scatter, reg_covar * total)
+        add_to_diagonal(kind, scatter, reg_covar * (total + LEAST_COUNT))
         scatter += prior.covariance
         degrees_of_freedom = np.asarray(prior.degrees_of_freedom + total)
         covariances = (scatter.T / degrees_of_freedom).T
@@ -279,11 +284,12 @@ class NormalWishart:
         posterior_normaliser = log_wishart_normaliser(
             self.log_det_scale, self.degrees_of_freedom, D
         )
+        added = reg_covar * (counts + LEAST_COUNT) * self._trace()
         return np.asarray(
             prior.log_normaliser
             - posterior_normaliser
             + 0.5 * D * np.log(prior.mean_precision / self.mean_precision)
-            + 0.5 * counts * (reg_covar * self._trace() - D * math.log(2.0 * math.pi))
+            + 0.5 * (added - counts * D * math.log(2.0 * math.pi))
         )
 
 
