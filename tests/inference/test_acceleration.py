@@ -91,6 +91,18 @@ def test_squarem_proposes_again_after_a_refusal_and_a_plain_step():
     assert accelerator.propose(x[2], x[3]) is not None
 
 
+def test_squarem_where_steps_disagree_goes_half_again_as_far():
+    x = [np.array(values) for values in ([0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [2.0, 1.0])]
+    accelerator = Squarem(Identity())
+    accelerator.propose(x[0], x[1])
+    r, v = x[1] - x[0], x[2] - 2 * x[1] + x[0]
+    expected = x[0] + 2 * 1.5 * r + 1.5**2 * v
+    np.testing.assert_allclose(accelerator.propose(x[1], x[2]), expected)
+    accelerator.refused()
+    assert accelerator.propose(x[2], x[3]) is None
+    assert accelerator.propose(x[3], np.array([2.0, 2.0])) is not None
+
+
 def test_anderson_without_damping_solves_a_linear_map():
     """With as many differences as rates the secant equations are exact."""
     rates, start = np.array([0.95, 0.8, 0.5]), np.ones(3)
