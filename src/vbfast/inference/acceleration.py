@@ -60,14 +60,17 @@ class Squarem(Generic[P]):
 
         x_0 - 2 a r + a^2 v,    r = x_1 - x_0,    v = (x_2 - x_1) - r,    a = -|r| / |v|.
 
-    Two plain steps are ``a = -1``; ``a`` never falls short of that, nor goes beyond a limit that
-    grows fourfold when it was reached and accepted, and shrinks when it was reached and refused.
+    Two plain steps are ``a = -1``, and a linear contraction never asks for less. Less comes of
+    steps that hardly agree, as where rows with next to hard assignments change their minds; going
+    half again as far as plain steps pays there, and ``a`` is -1.5, or -1 after a refusal. ``a`` has
+    a limit too, which grows when it was reached and accepted and shrinks when it was refused.
 
     Parameters
     ----------
     coordinates : Coordinates
     """
 
+    ASTRAY = 1.5
     FIRST_LIMIT = 4.0
     GROWTH = 4.0
 
@@ -75,16 +78,17 @@ class Squarem(Generic[P]):
         self._coordinates = coordinates
         self._before: tuple[P, P] | None = None
         self._limit = self.FIRST_LIMIT
-        self._at_limit = False
+        self._astray = self.ASTRAY
+        self._length = 1.0
 
     def propose(self, parameters: P, image: P) -> P | None:
         """Propose after two plain steps in a row."""
         before, self._before = self._before, (parameters, image)
         if before is None or before[1] is not parameters:
             # The point is an extrapolated one: it was accepted.
-            if self._at_limit:
+            self._astray = self.ASTRAY
+            if self._length >= self._limit:
                 self._limit *= self.GROWTH
-            self._at_limit = False
             return None
         x0 = self._coordinates.vector(before[0])
         x1 = self._coordinates.vector(parameters)
@@ -94,18 +98,21 @@ class Squarem(Generic[P]):
         curvature = float(metric @ v**2)
         if curvature == 0.0:
             return None
-        length = max(1.0, float(np.sqrt((metric @ r**2) / curvature)))
-        self._at_limit = length >= self._limit
-        length = min(length, self._limit)
+        length = float(np.sqrt((metric @ r**2) / curvature))
+        if length < 1.0:
+            length = self._astray
+        self._length = length = min(length, self._limit)
         if length == 1.0:
+            # A plain step, after which a longer one may be tried again.
+            self._astray = self.ASTRAY
             return None
         return _parameters(self._coordinates, x0 + 2.0 * length * r + length**2 * v, image)
 
     def refused(self) -> None:
-        """Lower the limit if the proposal had reached it."""
-        if self._at_limit:
+        """Go less far."""
+        self._astray = 1.0
+        if self._length >= self._limit:
             self._limit = max(self.FIRST_LIMIT, self._limit / self.GROWTH)
-        self._at_limit = False
 
 
 class Anderson(Generic[P]):

@@ -35,6 +35,10 @@ class Parameters(Protocol):
 
 P = TypeVar("P", bound=Parameters)
 
+# Proposals wait for an iteration that raises the bound by less than this part of the rise so far:
+# before, the map is far from linear, and it is luck whether an extrapolation leads to a good place.
+EARLY = 0.1
+
 
 class Objective(Protocol[P]):
     """The bound to climb, and how the global step climbs it."""
@@ -178,10 +182,11 @@ def ascend(
         bound, before = reached, bound
         bounds.append(bound)
         monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
+        early = bound - before > EARLY * (bound - bounds[0])
         still = abs(bound - before) < objective.threshold(ascent.tol, sums.total_weight)
         converged = still and fallback is None
         proposal = None if accelerator is None else accelerator.propose(parameters, updated)
-        if proposal is None or still:
+        if proposal is None or still or early:
             parameters, fallback = updated, None
         else:
             parameters, fallback = proposal, updated
