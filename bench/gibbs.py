@@ -117,7 +117,7 @@ def small_set(quick):
     rng = np.random.default_rng(0)
 
     def draw(n):
-        return rng.normal(size=(n, 1)) + 6.0 * (np.arange(n)[:, np.newaxis] % 2)
+        return rng.normal(size=(n, 1)) + 3.0 * (np.arange(n)[:, np.newaxis] % 2)
 
     return draw(6 if quick else 10), draw(200)
 
