@@ -36,6 +36,12 @@ enum class Demand : int {
     proper         // logits: neither +inf nor nothing but -inf, unless y is nothing but -inf too
 };
 
+// What softmax and log-softmax reduce: softmax needs but the sum of exponentials, which the
+// reductions of entropy have at less cost.
+constexpr Reduction reduction_of(Mapping mapping) {
+    return mapping == Mapping::softmax ? Reduction::logits_entropy : Reduction::sum_exp;
+}
+
 struct ArrayCall {
     Reduction reduction;
     bool maps = false;

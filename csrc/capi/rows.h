@@ -107,7 +107,7 @@ template <class T, Mapping mapping>
 std::int64_t map_rows(std::int64_t n_rows, std::int64_t n, const T* a, std::int64_t row_stride,
                       std::int64_t stride, T* out, std::int64_t out_row_stride,
                       std::int64_t out_stride, int num_threads) noexcept {
-    RowsCall<T> rows(n_rows, n, Reduction::sum_exp, num_threads);
+    RowsCall<T> rows(n_rows, n, reduction_of(mapping), num_threads);
     rows.map(mapping);
     rows.matrix(place_x, a, row_stride, stride);
     rows.matrix(place_out0, out, out_row_stride, out_stride);

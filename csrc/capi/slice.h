@@ -123,7 +123,7 @@ std::int64_t softmax(std::int64_t n, const T* a, std::int64_t stride, T* out,
                      std::int64_t out_stride) noexcept {
     if (!is_short(n, stride == 1 && out_stride == 1))
         return map_rows<T, Mapping::softmax>(1, n, a, 0, stride, out, 0, out_stride, 1);
-    SliceSums<T> sums(Reduction::sum_exp);
+    SliceSums<T> sums(reduction_of(Mapping::softmax));
     // Where the sums do not hold, NaN is the answer already.
     sums.map(Mapping::softmax, Packed<T>(a, n, stride), nullptr, n,
              PackedOutput<T>(out, n, out_stride), nullptr);

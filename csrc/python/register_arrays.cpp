@@ -196,9 +196,7 @@ py::array map_array(int mapping, py::array x, const py::object& axis, py::array 
     ArrayCall call;
     call.maps = true;
     call.mapping = static_cast<Mapping>(mapping);
-    // softmax needs but the sum of exponentials, which the reductions of entropy have at less cost.
-    call.reduction =
-        call.mapping == Mapping::softmax ? Reduction::logits_entropy : Reduction::sum_exp;
+    call.reduction = reduction_of(call.mapping);
     call.num_threads = num_threads;
     call.interrupt = &python_interrupt;
     Builder builder(x, reduced_dimensions(x, axis));
