@@ -20,6 +20,15 @@ SHAPES = [(), (1,), (7,), (3, 5), (40, 1), (300, 16), (70, 17), (5, 3000), (2, 3
 INF = np.inf
 
 
+@pytest.fixture(params=["native", "numba"], autouse=True)
+def backend(request):
+    """Run the test with each backend that has array functions."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    with vbfast.config_context(backend=request.param):
+        yield request.param
+
+
 def axes(ndim):
     choices = [None, *range(-1, ndim)] if ndim else [None, -1]
     return choices + ([(0, -1), (1, 0)] if ndim > 1 else []) + ([()] if ndim else [])
