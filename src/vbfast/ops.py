@@ -2,6 +2,7 @@
 
 All take float32 or float64 arrays of any shape and strides, without copying them; other real types
 become float64. Everything is in nats. NaN propagates. Sums do not depend on the number of threads.
+The kernels are those of the backend in force, see :func:`vbfast.config_context`.
 """
 
 from __future__ import annotations

@@ -70,8 +70,8 @@ class Work(NamedTuple):
     lanes: npt.NDArray[np.int64]  # (N_PLACES, group), addresses
     values: FloatArray  # (N_PLACES, CHUNK_ROWS, group)
     reference: FloatArray  # (2, group)
-    mass: FloatArray  # (2, group), e and p of a row
-    log_mass: FloatArray  # (2, group)
+    mass: FloatArray  # (2, CHUNK_ROWS, group), e and p
+    log_mass: FloatArray  # (2, CHUNK_ROWS, group)
     partial: FloatArray  # (N_SUMS, group)
     parameters: FloatArray  # (4, group)
     cutoff: FloatArray  # (1,)
@@ -84,8 +84,8 @@ def work_for(dtype: np.dtype[Any]) -> Work:
         lanes=np.empty((N_PLACES, group), np.int64),
         values=np.empty((N_PLACES, CHUNK_ROWS, group), dtype),
         reference=np.empty((2, group), dtype),
-        mass=np.empty((2, group), dtype),
-        log_mass=np.empty((2, group), dtype),
+        mass=np.empty((2, CHUNK_ROWS, group), dtype),
+        log_mass=np.empty((2, CHUNK_ROWS, group), dtype),
         partial=np.empty((N_SUMS, group), dtype),
         parameters=np.empty((4, group), dtype),
         cutoff=np.array([SMALLEST_EXPONENT[dtype]], dtype),
@@ -93,78 +93,135 @@ def work_for(dtype: np.dtype[Any]) -> Work:
 
 
 @kernel
-def _load_chunk(layout: Any, operation: Any, first: Any, n_rows: Any, work: Any) -> None:
+def _load_chunk(layout: Any, operation: Any, first: Any, n_rows: Any, work: Any) -> Any:
+    """Load rows, and fill them up to a multiple of four; returns their number."""
     values = work.values
     group = group_rows(values)
     zero = values.dtype.type(0)
     none = values.dtype.type(-np.inf)
-    fill = none if operation.q_logits else zero  # what changes no sum
-    load_rows_of_tile(layout, 0, work.lanes, first, n_rows, fill, values[0])
-    if operation.form != SCALED and operation.form != PAIR:
-        return
-    fill = none if operation.p_logits else zero
-    load_rows_of_tile(layout, 1, work.lanes, first, n_rows, fill, values[1])
+    padded = (n_rows + 3) // 4 * 4
+    n_inputs = 2 if operation.form == SCALED or operation.form == PAIR else 1
+    for k in range(n_inputs):
+        fill = none if (operation.q_logits if k == 0 else operation.p_logits) else zero
+        load_rows_of_tile(layout, k, work.lanes, first, n_rows, fill, values[k])
+        for r in range(n_rows, padded):
+            for i in range(group):
+                values[k, r, i] = fill
     if operation.form == SCALED:  # a factor of zero counts for nothing, whatever it multiplies
         for r in range(n_rows):
             for i in range(group):
                 values[0, r, i] = none if values[1, r, i] == zero else values[0, r, i]
+    return padded
 
 
 @kernel
-def _observe(values: Any, n_rows: Any, logits: Any, reference: Any) -> None:
+def _larger(a: Any, b: Any) -> Any:
+    return a if a > b else b
+
+
+@kernel
+def _smaller(a: Any, b: Any) -> Any:
+    return a if a < b else b
+
+
+# Four rows at a time: an accumulator is loaded and stored once for four times the arithmetic, and
+# the loops become vector code. A NaN may hide other elements; it is all that is left of its slice.
+@kernel
+def _observe(values: Any, k: Any, n_rows: Any, logits: Any, reference: Any) -> None:
     """Let the references rise to the largest logits, or fall to the smallest probabilities."""
+    group = group_rows(values)
+    for r in range(0, n_rows, 4):
+        if logits:
+            for i in range(group):
+                a = _larger(values[k, r, i], values[k, r + 1, i])
+                b = _larger(values[k, r + 2, i], values[k, r + 3, i])
+                reference[k, i] = _larger(_larger(a, b), reference[k, i])
+        else:
+            for i in range(group):
+                a = _smaller(values[k, r, i], values[k, r + 1, i])
+                b = _smaller(values[k, r + 2, i], values[k, r + 3, i])
+                reference[k, i] = _smaller(_smaller(a, b), reference[k, i])
+
+
+@kernel
+def _weigh(
+    values: Any,
+    k: Any,
+    n_rows: Any,
+    logits: Any,
+    reference: Any,
+    cutoff: Any,
+    mass: Any,
+    log_mass: Any,
+) -> None:
+    """Set masses and their logarithms: about the references where they are of logits."""
     group = group_rows(values)
     for r in range(n_rows):
         if logits:
             for i in range(group):
-                value = values[r, i]
-                reference[i] = value if value > reference[i] else reference[i]
+                difference = values[k, r, i] - reference[k, i]
+                mass[k, r, i] = exp_nonpositive(difference, cutoff)
+                log_mass[k, r, i] = difference
         else:
             for i in range(group):
-                value = values[r, i]
-                reference[i] = value if value < reference[i] else reference[i]
+                mass[k, r, i] = values[k, r, i]
+                log_mass[k, r, i] = math.log(values[k, r, i])
 
 
 @kernel
-def _weigh(values: Any, reference: Any, logits: Any, cutoff: Any, mass: Any, log_mass: Any) -> None:
-    """Set mass and logarithm of a row: about the references where it is of logits."""
+def _add(terms: Any, k: Any, n_rows: Any, m: Any, partial: Any) -> None:
+    group = group_rows(terms)
+    for r in range(0, n_rows, 4):
+        for i in range(group):
+            partial[m, i] += (terms[k, r, i] + terms[k, r + 1, i]) + (
+                terms[k, r + 2, i] + terms[k, r + 3, i]
+            )
+
+
+@kernel
+def _add_products(mass: Any, log_mass: Any, k: Any, n_rows: Any, m: Any, partial: Any) -> None:
+    """Add ``e`` times a logarithm, where 0 log 0 = 0."""
+    group = group_rows(mass)
+    zero = mass.dtype.type(0)
+    for r in range(n_rows):
+        for i in range(group):
+            e = mass[0, r, i]
+            log_mass[k, r, i] = zero if e == zero else e * log_mass[k, r, i]
+    _add(log_mass, k, n_rows, m, partial)
+
+
+@kernel
+def _split_at_reference(values: Any, n_rows: Any, scaled: Any, mass: Any, log_mass: Any) -> None:
+    """Replace mass and logarithm by the mass at the reference, NaN included, and below it."""
     group = group_rows(values)
-    if logits:
+    zero = values.dtype.type(0)
+    for r in range(n_rows):
+        if scaled:
+            for i in range(group):
+                mass[0, r, i] *= values[1, r, i]
         for i in range(group):
-            difference = values[i] - reference[i]
-            mass[i] = exp_nonpositive(difference, cutoff)
-            log_mass[i] = difference
-    else:
-        for i in range(group):
-            mass[i] = values[i]
-            log_mass[i] = math.log(values[i])
+            e, below = mass[0, r, i], log_mass[0, r, i] < zero
+            mass[0, r, i] = zero if below else e
+            log_mass[0, r, i] = e if below else zero
 
 
 @kernel
 def _add_chunk(operation: Any, n_rows: Any, work: Any) -> None:
-    values, partial, cutoff = work.values, work.partial, work.cutoff[0]
-    group = group_rows(values)
-    zero = values.dtype.type(0)
-    e, log_e, p, log_p = work.mass[0], work.log_mass[0], work.mass[1], work.log_mass[1]
-    partial[:] = zero
-    for r in range(n_rows):
-        _weigh(values[0, r], work.reference[0], operation.q_logits, cutoff, e, log_e)
-        if operation.form == SUM_EXP or operation.form == SCALED:
-            if operation.form == SCALED:
-                for i in range(group):
-                    e[i] *= values[1, r, i]
-            for i in range(group):
-                partial[0, i] += e[i] if log_e[i] < zero else zero
-                partial[1, i] += zero if log_e[i] < zero else e[i]
-            continue
-        for i in range(group):  # 0 log 0 = 0
-            partial[0, i] += e[i]
-            partial[1, i] += zero if e[i] == zero else e[i] * log_e[i]
-        if operation.form == PAIR:
-            _weigh(values[1, r], work.reference[1], operation.p_logits, cutoff, p, log_p)
-            for i in range(group):
-                partial[2, i] += zero if e[i] == zero else e[i] * log_p[i]
-                partial[3, i] += p[i]
+    values, reference, cutoff, partial = work.values, work.reference, work.cutoff[0], work.partial
+    mass, log_mass = work.mass, work.log_mass
+    partial[:] = 0
+    _weigh(values, 0, n_rows, operation.q_logits, reference, cutoff, mass, log_mass)
+    if operation.form == SUM_EXP or operation.form == SCALED:
+        _split_at_reference(values, n_rows, operation.form == SCALED, mass, log_mass)
+        _add(log_mass, 0, n_rows, 0, partial)
+        _add(mass, 0, n_rows, 1, partial)
+        return
+    _add(mass, 0, n_rows, 0, partial)
+    _add_products(mass, log_mass, 0, n_rows, 1, partial)
+    if operation.form == PAIR:
+        _weigh(values, 1, n_rows, operation.p_logits, reference, cutoff, mass, log_mass)
+        _add_products(mass, log_mass, 1, n_rows, 2, partial)
+        _add(mass, 1, n_rows, 3, partial)
 
 
 @kernel
@@ -205,16 +262,16 @@ def reduce_slices(
     for s in range(0, n_slices, step):
         n_lanes = min(step, n_slices - s)
         find_lanes(layout, first_slice + s, n_lanes, work.lanes)
+        n_rows = 0
         if observes:
             for k in range(n_inputs):
                 logits = operation.q_logits if k == 0 else operation.p_logits
                 reference[k] = -np.inf if logits else np.inf
             for r in range(first_row, last_row, CHUNK_ROWS):
-                n_rows = min(CHUNK_ROWS, last_row - r)
-                _load_chunk(layout, operation, r, n_rows, work)
+                n_rows = _load_chunk(layout, operation, r, min(CHUNK_ROWS, last_row - r), work)
                 for k in range(n_inputs):
                     logits = operation.q_logits if k == 0 else operation.p_logits
-                    _observe(values[k], n_rows, logits, reference[k])
+                    _observe(values, k, n_rows, logits, reference)
             for k in range(n_inputs):
                 logits = operation.q_logits if k == 0 else operation.p_logits
                 _keep_references(layout, logits, n_lanes, reference[k], references[k, s:])
@@ -228,42 +285,39 @@ def reduce_slices(
             for i in range(n_lanes):
                 sums[m, s + i] = 0
         for r in range(first_row, last_row, CHUNK_ROWS):
-            n_rows = min(CHUNK_ROWS, last_row - r)
-            if not (observes and last_row - first_row <= CHUNK_ROWS):
-                _load_chunk(layout, operation, r, n_rows, work)
+            if not (observes and last_row - first_row <= CHUNK_ROWS):  # else it is there
+                n_rows = _load_chunk(layout, operation, r, min(CHUNK_ROWS, last_row - r), work)
             _add_chunk(operation, n_rows, work)
-            for m in range(N_SUMS):
+            for m in range(N_SUMS if operation.form == PAIR else 2):
                 for i in range(group):
                     if layout.by_element or i < n_lanes:
                         sums[m, s + (0 if layout.by_element else i)] += work.partial[m, i]
 
 
 @kernel
-def _map_rows(mapping: Any, n_rows: Any, work: Any) -> None:
-    values, p, cutoff = work.values, work.parameters, work.cutoff[0]
+def _map_rows(mapping: Any, n_rows: Any, values: Any, p: Any, cutoff: Any) -> None:
     group = group_rows(values)
     zero = values.dtype.type(0)
     for r in range(n_rows):
-        x, y, out0, out1 = values[0, r], values[1, r], values[2, r], values[3, r]
         if mapping == SOFTMAX:
             for i in range(group):
-                out0[i] = exp_nonpositive(x[i] - p[0, i], cutoff) * p[1, i]
+                values[2, r, i] = exp_nonpositive(values[0, r, i] - p[0, i], cutoff) * p[1, i]
         elif mapping == LOG_SOFTMAX:
             for i in range(group):
-                out0[i] = (x[i] - p[0, i]) - p[1, i]
+                values[2, r, i] = (values[0, r, i] - p[0, i]) - p[1, i]
         elif mapping == POSTERIOR_GRADIENT:
             for i in range(group):
-                e = exp_nonpositive(x[i] - p[0, i], cutoff) * p[1, i]
-                out0[i] = zero
-                out1[i] = zero if p[1, i] == zero else e
+                q = exp_nonpositive(values[0, r, i] - p[0, i], cutoff) * p[1, i]
+                values[2, r, i] = zero
+                values[3, r, i] = zero if p[1, i] == zero else q  # skipped, NaN included
         else:
             for i in range(group):
-                d = x[i] - p[0, i]
+                d = values[0, r, i] - p[0, i]
                 q = exp_nonpositive(d, cutoff) * p[2, i]
-                q = zero if p[2, i] == zero else q  # skipped, NaN included
-                slope = q * ((y[i] - p[1, i]) - d - p[3, i])
-                out0[i] = zero if q == zero else slope
-                out1[i] = q
+                q = zero if p[2, i] == zero else q
+                slope = q * ((values[1, r, i] - p[1, i]) - d - p[3, i])
+                values[2, r, i] = zero if q == zero else slope
+                values[3, r, i] = q
 
 
 @kernel
@@ -294,7 +348,7 @@ def map_slices(
             n_rows = min(CHUNK_ROWS, last_row - r)
             for k in range(n_operands):
                 load_rows_of_tile(layout, k, work.lanes, r, n_rows, zero, values[k])
-            _map_rows(mapping, n_rows, work)
+            _map_rows(mapping, n_rows, values, work.parameters, work.cutoff[0])
             for k in range(n_outputs):
                 place = PLACE_OUT + k
                 store_rows_of_tile(layout, place, work.lanes, n_lanes, r, n_rows, values[place])

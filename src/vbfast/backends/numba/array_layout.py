@@ -151,14 +151,19 @@ def _offset(index: Any, shape: Any, strides: Any) -> Any:
 def find_lanes(layout: Any, first: Any, n_lanes: Any, lanes: Any) -> None:
     """Set ``lanes`` of shape (N_PLACES, group) to the addresses of the slices from ``first``.
 
-    Lanes beyond the last slice repeat it.
+    Lanes beyond the last slice repeat it. A slice of its own is but lane 0.
     """
+    shape = layout.outer_shape
     for place in range(len(lanes)):
+        address, strides = layout.addresses[place], layout.outer_strides[place]
+        if address == 0:
+            continue
+        if layout.by_element:
+            lanes[place, 0] = address + _offset(first, shape, strides)
+            continue
         for i in range(lanes.shape[1]):
-            offset = _offset(
-                first + min(i, n_lanes - 1), layout.outer_shape, layout.outer_strides[place]
-            )
-            lanes[place, i] = layout.addresses[place] + offset
+            offset = _offset(first + min(i, n_lanes - 1), shape, strides)
+            lanes[place, i] = address + offset
 
 
 @kernel

@@ -53,7 +53,7 @@ __all__ = ["bound_terms", "map_array", "reduce_array"]
 Array = npt.NDArray[Any]
 
 # Elements of a block or a range, some hundred microseconds' work.
-BLOCK_ELEMENTS = 1 << 17
+BLOCK_ELEMENTS = 1 << 18
 # Blocks below which slices are cut into ranges.
 FEW_BLOCKS = 32
 # Elements below which waking threads costs more than it saves.
