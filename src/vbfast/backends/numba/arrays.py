@@ -52,7 +52,7 @@ __all__ = ["bound_terms", "map_array", "reduce_array"]
 
 Array = npt.NDArray[Any]
 
-# Elements of a block or a range, some hundred microseconds' work.
+# Elements of a block or a range, a millisecond's work or two.
 BLOCK_ELEMENTS = 1 << 18
 # Blocks below which slices are cut into ranges.
 FEW_BLOCKS = 32
