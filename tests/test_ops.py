@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import vbfast
+from vbfast.backends import get_array_functions
 
 pytestmark = pytest.mark.kernels
 
@@ -18,6 +19,28 @@ DTYPES = ("float64", "float32")
 SHAPES = [(), (1,), (7,), (3, 5), (40, 1), (300, 16), (70, 17), (5, 3000), (2, 3, 4), (9, 130, 3),
           (3, 70_001), (70_001, 3), (300_000,), (2, 0, 3)]  # fmt: skip
 INF = np.inf
+
+
+@pytest.fixture(params=["native", "numba"], autouse=True)
+def backend(request):
+    """Run the test with each backend that has array functions."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    with vbfast.config_context(backend=request.param):
+        yield request.param
+
+
+def test_the_backend_in_force_is_called(backend, monkeypatch):
+    functions = get_array_functions(backend)
+    assert functions is not get_array_functions("numba" if backend == "native" else "native")
+    for name in ("reduce_array", "map_array", "bound_terms"):
+        monkeypatch.setattr(functions, name, lambda *_, name=name: [name] * 5)
+    assert vbfast.entropy([1.0])[0] == "reduce_array"
+    assert vbfast.elbo([[1.0]]).kl == "bound_terms"
+
+
+def test_the_reference_has_no_array_functions_of_its_own():
+    assert get_array_functions("reference") is get_array_functions("native")
 
 
 def axes(ndim):

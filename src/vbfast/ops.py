@@ -2,6 +2,7 @@
 
 All take float32 or float64 arrays of any shape and strides, without copying them; other real types
 become float64. Everything is in nats. NaN propagates. Sums do not depend on the number of threads.
+The kernels are those of the backend in force, see :func:`vbfast.config_context`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast import _vbfast
-from vbfast.engine.config import current_num_threads
+from vbfast.backends import DEFAULT_BACKEND, get_array_functions
+from vbfast.engine.config import current_backend, current_num_threads
 from vbfast.results import ElboTerms
 
 __all__ = [
@@ -50,6 +52,12 @@ class ElboGradient:
 
     q_logits: Array
     log_joint: Array
+
+
+def _executor() -> Any:
+    """Return what executes reductions and maps, by the backend in force."""
+    name = current_backend()
+    return _vbfast if name == DEFAULT_BACKEND else get_array_functions(name)
 
 
 def _real(a: npt.ArrayLike, name: str) -> Array:
@@ -166,7 +174,7 @@ def logsumexp(
         array, factors = _same_kind(array, _real(b, "b"))
         reduction = _vbfast.REDUCTIONS["scaled_sum_exp"]
     which = (_LOG_EVIDENCE, _SIGN) if return_sign else (_LOG_EVIDENCE,)
-    return _vbfast.reduce_array(
+    return _executor().reduce_array(
         reduction, array, factors, axis, keepdims, which, (), None, current_num_threads()
     )
 
@@ -255,7 +263,7 @@ def _map(name: str, a: npt.ArrayLike, axis: Axis, out: Array | None) -> Any:
         _check_out(out, array.shape, array.dtype)
         target = out
         array = _apart(array, target)
-    _vbfast.map_array(_vbfast.MAPPINGS[name], array, axis, target, current_num_threads())
+    _executor().map_array(_vbfast.MAPPINGS[name], array, axis, target, current_num_threads())
     return target if out is not None or target.ndim else target[()]
 
 
@@ -315,7 +323,7 @@ def entropy(
     if out is not None:
         _check_out(out, _reduced_shape(array, axis, keepdims), array.dtype)
         array = _apart(array, out)
-    return _vbfast.reduce_array(
+    return _executor().reduce_array(
         _vbfast.REDUCTIONS[f"{kind}_entropy"], array, None, axis, keepdims,
         (_vbfast.RESULTS["entropy"],), names, out, current_num_threads(),
     )  # fmt: skip
@@ -394,7 +402,7 @@ def kl_divergence(
     if out is not None:
         _check_out(out, _reduced_shape(q, axis, keepdims), q.dtype)
         q, p = _apart(q, out), _apart(p, out)
-    return _vbfast.reduce_array(
+    return _executor().reduce_array(
         _vbfast.REDUCTIONS[f"{q_kind}_{p_kind}"], q, p, axis, keepdims, (_vbfast.RESULTS["kl"],),
         names, out, current_num_threads(),
     )  # fmt: skip
@@ -496,7 +504,7 @@ def elbo(
     weights = _weights(sample_weight, joint.shape[:-1])
     if q is None and q_logits is None:
         return _terms(
-            _vbfast.bound_terms(
+            _executor().bound_terms(
                 _vbfast.REDUCTIONS["logits_entropy"], joint, None, weights, per_sample, (), None,
                 current_num_threads(),
             )
@@ -504,7 +512,7 @@ def elbo(
     kind, name = ("probs", "q") if q_logits is None else ("logits", "q_logits")
     given, joint = _paired(joint, q if q_logits is None else q_logits, name)  # type: ignore[arg-type]
     return _terms(
-        _vbfast.bound_terms(
+        _executor().bound_terms(
             _vbfast.REDUCTIONS[f"{kind}_logits"], given, joint, weights, per_sample, (name, ""),
             None, current_num_threads(),
         )
@@ -580,7 +588,7 @@ def elbo_and_grad(
     first, second, reduction = (
         (joint, None, "logits_entropy") if given is None else (given, joint, "logits_logits")
     )
-    values = _vbfast.bound_terms(
+    values = _executor().bound_terms(
         _vbfast.REDUCTIONS[reduction], first, second, weights, False, ("q_logits", ""), gradients,
         current_num_threads(),
     )  # fmt: skip

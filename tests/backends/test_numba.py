@@ -23,7 +23,13 @@ from vbfast.engine.rows import as_row_source
 
 numba = pytest.importorskip("numba")
 
-from vbfast.backends.numba import local_step, log_joint, moments  # noqa: E402
+from vbfast.backends.numba import (  # noqa: E402
+    array_kernels,
+    gradient,
+    local_step,
+    log_joint,
+    moments,
+)
 from vbfast.backends.numba.compiling import compiled  # noqa: E402
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT, exp_nonpositive  # noqa: E402
 from vbfast.backends.numba.threads import run_tasks  # noqa: E402
@@ -79,12 +85,17 @@ def test_loops_over_rows_are_vector_code(random_params, sample, rng):
         for covariance_type in ("diag", "spherical"):
             params = random_params(rng, covariance_type, 3, 5)
             rows = as_row_source(sample(rng, params, 100))
-            run_pass(rows, params, Request(statistics=covariance_type))
+            outputs = RowOutputs(gradient=np.empty((100, 5)))
+            run_pass(rows, params, Request(statistics=covariance_type), outputs=outputs)
+        vbfast.softmax(np.ones((100, 3)), axis=1)
     for kernel in (
         log_joint.diagonal_log_joint,
         log_joint.distance_log_joint,
         local_step.posterior_rows,
         moments.add_dense,
+        gradient._scaled_sums,
+        array_kernels.reduce_slices,
+        array_kernels.map_slices,
     ):
         anew = compiled(kernel.py_func)  # code from the cache cannot be read
         anew.compile(kernel.signatures[0])

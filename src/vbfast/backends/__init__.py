@@ -1,13 +1,16 @@
-"""Executors of the E-step contract, imported when first used.
+"""Executors of the E-step contract and of the array functions, imported when first used.
 
 A backend is a module of this package with a function ``create_backend() -> Backend``. It is
-complete when the shared suite in ``tests/backends`` passes on it.
+complete when the shared suite in ``tests/backends`` passes on it. Executors of the array functions
+are modules with the extension module's ``reduce_array``, ``map_array`` and ``bound_terms``; a
+backend that has none of its own uses the native ones.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
+from types import ModuleType
 from typing import cast
 
 from vbfast.engine.contract import Backend
@@ -19,6 +22,8 @@ _MODULES = {
     "numba": "vbfast.backends.numba",
     "reference": "vbfast.backends.reference",
 }
+
+_ARRAY_MODULES = {"numba": "vbfast.backends.numba.arrays"}
 
 
 def backend_names() -> tuple[str, ...]:
@@ -67,3 +72,26 @@ def get_backend(name: str) -> Backend:
     """
     module = importlib.import_module(_MODULES[check_backend_name(name)])
     return cast(Backend, module.create_backend())
+
+
+@functools.cache
+def get_array_functions(name: str) -> ModuleType:
+    """Return the module that executes the array functions of a backend.
+
+    Parameters
+    ----------
+    name : {'native', 'numba', 'reference'}
+
+    Returns
+    -------
+    module
+        With ``reduce_array``, ``map_array`` and ``bound_terms``.
+
+    Raises
+    ------
+    ImportError
+        If what the backend needs is not installed.
+    """
+    if name == "numba":
+        get_backend(name)  # says what to install
+    return importlib.import_module(_ARRAY_MODULES.get(name, "vbfast._vbfast"))

@@ -1,11 +1,13 @@
-"""The E-step contract as numba kernels, which components of one's own are compiled into.
+"""The E-step contract and the array functions as numba kernels, for components of one's own, too.
 
 - ``compiling``, ``exponential``: how kernels are compiled, and the exponential that vectorises;
 - ``tiles``, ``log_joint``, ``local_step``, ``gradient``, ``moments``: the kernels of a pass, in
   this order;
 - ``batch``, ``gaussian``, ``custom``: what is done with the rows of a batch, for the contract's
   models and for a user's own;
-- ``passes``, ``seeding``: passes, on ``threads``.
+- ``passes``, ``seeding``: passes, on ``threads``;
+- ``array_layout``, ``array_kernels``, ``array_results``, ``arrays``: the array functions, from the
+  strides of an array to what a call returns.
 
 Imported when the backend is first used; that takes numba, the extra ``vbfast[numba]``.
 """

@@ -1,0 +1,238 @@
+"""What follows from the sums of a slice: its results, the parameters of its map, its faults.
+
+Results are the terms of the bound, numbered as the extension module's ``RESULTS``; a sum of
+exponentials has its sign and the logarithm of the sum about the maximum in two of their places. The
+formulae are those of csrc/array_functions.cpp and the kernels that it calls.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from vbfast.backends.numba.array_kernels import (
+    GRADIENT,
+    LOG_SOFTMAX,
+    PAIR,
+    SCALED,
+    SINGLE,
+    SOFTMAX,
+    SUM_EXP,
+)
+from vbfast.backends.numba.array_layout import find_lanes, load_rows_of_tile
+from vbfast.backends.numba.compiling import group_rows, kernel
+
+__all__ = ["DISTRIBUTION", "NOTHING", "N_RESULTS", "PROPER", "finish_slices"]
+
+LOG_EVIDENCE, ENTROPY, EXPECTED, KL, ELBO = range(5)
+SIGN, LOG_SUM = ENTROPY, EXPECTED
+N_RESULTS = 5
+
+# What is demanded of an input: probabilities that sum to one; logits neither with +inf nor all
+# -inf, unless those of p are, too.
+NOTHING, DISTRIBUTION, PROPER = range(3)
+
+
+@kernel
+def _finish_exponentials(reference: Any, below: Any, at: Any, result: Any) -> None:
+    """Set the logarithm of the sum as SciPy does: log|at| + log1p(below / at)."""
+    ratio = below / at
+    if at == 0 or not (ratio > -0.5 and ratio < 1e300):
+        total = at + below
+        log_sum = math.log(abs(total))
+        sign = 1.0 if total > 0 else -1.0 if total < 0 else total * 0
+    else:
+        log_sum = math.log(abs(at)) + math.log1p(ratio)
+        sign = 1.0 if at > 0 else -1.0
+    result[LOG_EVIDENCE] = reference + log_sum if reference > -np.inf else log_sum
+    result[SIGN] = sign
+    result[LOG_SUM] = log_sum
+
+
+@kernel
+def _finish_logits(reference: Any, total: Any, moment: Any, result: Any) -> None:
+    """Set the bound at the posterior; both terms of the entropy are positive: nothing cancels."""
+    nan = total * 0
+    evidence, entropy = -np.inf, 0.0
+    if total > 0:
+        evidence = reference + math.log(total)
+        entropy = math.log(total) - moment / total
+    result[LOG_EVIDENCE] = result[ELBO] = evidence + nan
+    result[ENTROPY] = entropy + nan
+    result[EXPECTED] = evidence - entropy + nan
+    result[KL] = nan
+
+
+@kernel
+def _finish_pair(reference: Any, sums: Any, p_logits: Any, result: Any) -> None:
+    s0, s1, s2, s3 = sums[0], sums[1], sums[2], sums[3]
+    nan = (s0 + s1) * 0
+    any_nan = nan + s3 * 0
+    base = reference if p_logits else 0.0
+    evidence, entropy, expected, kl, bound = -np.inf, 0.0, -np.inf, 0.0, -np.inf
+    if s3 > 0:
+        log_q, log_p = math.log(s0), math.log(s3)
+        evidence = base + log_p
+        entropy = max(0.0, log_q - s1 / s0)
+        expected = base + s2 / s0
+        kl = max(0.0, (s1 - s2) / s0 - log_q + log_p)
+        bound = expected + entropy
+    result[LOG_EVIDENCE] = evidence + any_nan
+    result[ENTROPY] = entropy + nan
+    result[EXPECTED] = expected + any_nan
+    result[KL] = kl + any_nan
+    result[ELBO] = bound + any_nan
+
+
+@kernel
+def _signs_at_infinity(layout: Any, operation: Any, place: Any, work: Any) -> Any:
+    """Return whether a slice has +inf times a positive and a negative factor, and any NaN.
+
+    The slice is the first of ``work.lanes``.
+    """
+    group = group_rows(work.values)
+    factor = work.values.dtype.type(1)
+    zero = factor - factor
+    positive, negative, nan = False, False, False
+    lanes = group if layout.by_element else 1
+    n_rows = (layout.n_elements + lanes - 1) // lanes
+    for r in range(n_rows):
+        load_rows_of_tile(layout, place, work.lanes, r, 1, zero, work.values[0])
+        if operation.form == SCALED:
+            load_rows_of_tile(layout, 1, work.lanes, r, 1, zero, work.values[1])
+        for i in range(lanes):
+            value = work.values[0, 0, i]
+            if operation.form == SCALED:
+                factor = work.values[1, 0, i]
+            if factor == 0:
+                continue
+            nan = nan or np.isnan(value) or np.isnan(factor)
+            if value == np.inf:
+                positive = positive or factor > 0
+                negative = negative or factor < 0
+    return positive, negative, nan
+
+
+@kernel
+def _settle_infinite(
+    layout: Any, operation: Any, number: Any, references: Any, work: Any, result: Any
+) -> None:
+    """Settle what the sums cannot tell of a slice that has +inf among its logits."""
+    pair = operation.form == PAIR
+    is_logits = operation.p_logits if pair else operation.q_logits
+    if not is_logits or references[1 if pair else 0] != np.inf:
+        if pair and operation.q_logits and references[0] == np.inf:
+            # q that is +inf somewhere is no distribution.
+            result[ENTROPY] = result[EXPECTED] = result[KL] = result[ELBO] = np.nan
+        return
+    find_lanes(layout, number, 1, work.lanes)
+    positive, negative, nan = _signs_at_infinity(layout, operation, 1 if pair else 0, work)
+    value = np.nan if nan or (positive and negative) else np.inf
+    result[LOG_EVIDENCE] = value
+    if operation.form == SUM_EXP or operation.form == SCALED:
+        result[LOG_SUM] = value
+        result[SIGN] = np.nan if np.isnan(value) else 1.0 if positive else -1.0
+        return
+    if operation.form == SINGLE:
+        result[ENTROPY] = np.nan
+    result[EXPECTED] = result[KL] = result[ELBO] = np.nan
+
+
+@kernel
+def _fault(operation: Any, demand: Any, k: Any, references: Any, sums: Any, tolerance: Any) -> Any:
+    """Return the least probability and the sum of an input, (0, 1) where it does not matter."""
+    reference = references[k]
+    minimum, total = 0.0, 1.0
+    if demand == DISTRIBUTION:
+        minimum = min(reference, 0.0)
+        total = sums[0] if k == 0 else sums[3]
+    elif demand == PROPER:
+        excused = operation.p_logits and references[1] == -np.inf and sums[3] == 0
+        if reference == np.inf:
+            total = np.inf
+        elif reference == -np.inf and sums[0] == 0 and not excused:
+            total = 0.0
+    off = abs(total - 1) > tolerance  # a NaN is no error
+    return minimum < 0 or off, minimum, total
+
+
+@kernel
+def _find_parameters(
+    mapping: Any, weight: Any, references: Any, sums: Any, log_sum: Any, parameters: Any
+) -> None:
+    """Set what the map of a slice takes.
+
+    The bound's gradient is zero in a slice of zero weight, or whose log-joint is -inf throughout,
+    and NaN where the bound is infinite otherwise.
+    """
+    reference = references[0]
+    finite = np.isfinite(reference)
+    parameters[0] = reference if finite else 0.0
+    if mapping == SOFTMAX:  # SciPy's answer for a slice without a finite maximum is NaN
+        parameters[1] = 1 / sums[0] if finite else np.nan
+    elif mapping == LOG_SOFTMAX:
+        parameters[1] = log_sum
+    elif mapping == GRADIENT:
+        joint = references[1]
+        gap = sums[2] - sums[1]
+        defined = finite and np.isfinite(joint) and np.isfinite(gap)
+        scale = weight / sums[0] if finite else np.nan
+        skipped = weight == 0 or (joint < 0 and sums[3] == 0)
+        parameters[1] = joint if defined else 0.0
+        parameters[2] = 0.0 if skipped else scale
+        parameters[3] = gap / sums[0] if defined else np.nan
+    else:
+        scale = weight / sums[0]
+        if not finite:
+            scale = 0.0 if reference < 0 and sums[0] == 0 else np.nan
+        parameters[1] = 0.0 if weight == 0 else scale
+
+
+@kernel
+def finish_slices(
+    layout: Any,
+    operation: Any,
+    mapping: Any,
+    demands: Any,
+    tolerance: Any,
+    first_slice: Any,
+    weights: Any,
+    references: Any,
+    sums: Any,
+    work: Any,
+    results: Any,
+    parameters: Any,
+    fault: Any,
+) -> None:
+    """Fill ``results`` of shape (N_RESULTS, n_slices), and ``parameters`` of shape (4, n_slices).
+
+    ``mapping`` is -1 for none. Without ``weights``, of length zero, they are one each. Of the first
+    slice that fails a demand, ``fault`` takes its number, the input, its minimum and its sum.
+    """
+    result = np.empty(N_RESULTS)
+    for s in range(references.shape[1]):
+        own, reference = sums[:, s], references[:, s]
+        weight = weights[s] if len(weights) > 0 else 1.0
+        if operation.form == PAIR:
+            _finish_pair(reference[1], own, operation.p_logits, result)
+        elif operation.form != SINGLE:
+            _finish_exponentials(reference[0], own[0], own[1], result)
+        elif operation.q_logits:
+            _finish_logits(reference[0], own[0], own[1], result)
+        else:
+            result[:] = 0
+            nan = (own[0] + own[1]) * 0
+            result[ENTROPY] = max(0.0, math.log(own[0]) - own[1] / own[0]) + nan
+        if reference[0] == np.inf or (operation.form == PAIR and reference[1] == np.inf):
+            _settle_infinite(layout, operation, first_slice + s, reference, work, result)
+        for k in range(2):
+            if weight != 0 and fault[0] < 0:
+                bad, minimum, total = _fault(operation, demands[k], k, reference, own, tolerance)
+                if bad:
+                    fault[0], fault[1], fault[2], fault[3] = first_slice + s, k, minimum, total
+        if mapping >= 0:
+            _find_parameters(mapping, weight, reference, own, result[LOG_SUM], parameters[:, s])
+        for term in range(N_RESULTS):
+            results[term, s] = 0.0 if weight == 0 else weight * result[term]
