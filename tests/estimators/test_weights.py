@@ -154,3 +154,16 @@ def test_weights_that_nobody_asked_for_are_an_error(clustered):
         pytest.raises(sklearn.exceptions.UnsetMetadataPassedError),
     ):
         make_pipeline(GaussianMixture()).fit(clustered, sample_weight=np.ones(len(clustered)))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("scale", [1.0 / 600.0, 1e-20, 1e-300])
+def test_the_scale_of_weights_does_not_matter(clustered, dtype, scale):
+    """What is added to N_k and the threshold of empty components are for whole rows."""
+    rows = (clustered + 1000.0).astype(dtype)
+    mixture = GaussianMixture(4, random_state=0)
+    expected = mixture.fit(rows)
+    means, bound = expected.means_, expected.lower_bound_
+    scaled = mixture.fit(rows, sample_weight=np.full(600, scale))
+    np.testing.assert_allclose(scaled.lower_bound_, bound, rtol=1e-6)
+    np.testing.assert_allclose(scaled.means_, means, rtol=0, atol=1e-3)
