@@ -45,15 +45,15 @@ def precision_factor(covariance_type: CovarianceType, covariances: Float64Array)
     Raises
     ------
     NotPositiveDefiniteError
-        If a covariance is not positive definite.
+        If a covariance is not positive definite, or not finite.
     """
     if covariance_type == "full":
         return precision_cholesky(covariances)
     if covariance_type == "tied":
         return np.asarray(precision_cholesky(covariances[np.newaxis])[0])
-    positive = covariances > 0.0
-    if not positive.all():
-        component = int(np.argwhere(~positive)[0, 0])
+    valid = (covariances > 0.0) & (covariances < np.inf)
+    if not valid.all():
+        component = int(np.argwhere(~valid)[0, 0])
         raise NotPositiveDefiniteError(component)
     return np.asarray(1.0 / np.sqrt(covariances))
 
