@@ -23,7 +23,7 @@ from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight
 from vbfast.estimators.base import BaseMixture, elbo_terms
 from vbfast.estimators.priors import WEIGHT_PRIORS, check_component_prior
-from vbfast.estimators.starts import check_resumed_shapes
+from vbfast.estimators.starts import check_fitted_shapes, check_resumed_shapes
 from vbfast.families.coordinates import PosteriorCoordinates
 from vbfast.families.covariances import precisions_of
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
@@ -347,6 +347,9 @@ default='dirichlet_process'
 
     def _posterior(self) -> MixturePosterior:
         """Return the posterior that the fitted attributes hold."""
+        check_fitted_shapes(
+            self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
+        )
         prior = NormalWishartPrior(
             self.covariance_type,
             self.mean_precision_prior_,

@@ -11,7 +11,12 @@ from vbfast.engine.contract import CovarianceType, Float64Array, FloatArray, Ker
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight, of_ordinary_scale
 from vbfast.estimators.base import BaseMixture
-from vbfast.estimators.starts import GivenStart, check_given_start, check_resumed_shapes
+from vbfast.estimators.starts import (
+    GivenStart,
+    check_fitted_shapes,
+    check_given_start,
+    check_resumed_shapes,
+)
 from vbfast.families import gaussian_gradient
 from vbfast.families.coordinates import GaussianCoordinates
 from vbfast.families.gaussian import (
@@ -288,6 +293,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         }
 
     def _kernel_params(self) -> KernelParams:
+        check_fitted_shapes(
+            self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
+        )
         return kernel_params(
             self.covariance_type,
             *(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vbfast.engine.contract import CovarianceType, Float64Array, Statistics
+from vbfast.engine.contract import CovarianceType, Float64Array, Statistics, covariance_shape
 from vbfast.families.linalg import (
     NotPositiveDefiniteError,
     gram,
@@ -25,18 +25,6 @@ __all__ = [
     "scatter_about",
     "squares",
 ]
-
-
-def covariance_shape(
-    covariance_type: CovarianceType, n_components: int, n_features: int
-) -> tuple[int, ...]:
-    """Return the shape that covariances, precisions and their factors have."""
-    return {
-        "full": (n_components, n_features, n_features),
-        "tied": (n_features, n_features),
-        "diag": (n_components, n_features),
-        "spherical": (n_components,),
-    }[covariance_type]
 
 
 def precision_factor(covariance_type: CovarianceType, covariances: Float64Array) -> Float64Array:
