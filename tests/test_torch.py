@@ -191,3 +191,23 @@ def test_an_autoencoder_with_a_mixture_prior_trains():
         losses.append(loss.item())
     assert np.mean(losses[-5:]) < 0.7 * np.mean(losses[:5])
     assert all(parameter.grad.abs().max() > 0 for parameter in prior)
+
+
+def test_weights_that_underflow(mixture):
+    """A component whose weight is no positive number may still be all there is near a row."""
+    x, _, means, P = mixture("diag", K=2)
+    means[1] += 60.0
+    x[:2] += 60.0
+    logits = np.array([0.0, -800.0])
+    ours = [tensor(a) for a in (x, logits, means, P)]
+    theirs = [tensor(a) for a in (x, logits, means, P)]
+    value = bridge.mixture_log_evidence(*ours, "diag")
+    rows, eta, mu, root = theirs
+    whitened = (rows[:, None] - mu) * root
+    log_density = root.log().sum(-1) - 0.5 * whitened.square().sum(-1) - np.log(2 * np.pi)
+    expected = torch.logsumexp(torch.log_softmax(eta, -1) + log_density, -1)
+    torch.testing.assert_close(value, expected)
+    value.sum().backward()
+    expected.sum().backward()
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.grad, b.grad)

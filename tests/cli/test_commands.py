@@ -123,6 +123,8 @@ def test_a_file_of_another_class_is_no_model(tmp_path, capsys, rows):
     np.savez(tmp_path / "m.npz", model="KMeans")
     assert main(["score", str(tmp_path / "m.npz"), str(tmp_path / "x.npy")]) == 1
     assert "it names the class 'KMeans'" in capsys.readouterr().err
+    assert main(["score", str(tmp_path / "x.npy"), str(tmp_path / "x.npy")]) == 1
+    assert "it holds a single array" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

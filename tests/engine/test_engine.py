@@ -249,3 +249,12 @@ def test_terms_that_were_not_asked_for_are_nan(X, params):
     assert np.isnan([result.entropy, result.expected_log_joint, result.kl]).all()
     assert result.statistics is None
     assert result.total_weight == N
+
+
+@pytest.mark.parametrize(
+    ("covariance_type", "offset", "factors"),
+    [("full", 2, (3, 3)), ("tied", 2, (2, 3, 3)), ("diag", 3, (2, 3)), ("spherical", 2, (2, 1))],
+)
+def test_parameters_whose_shapes_do_not_fit(covariance_type, offset, factors):
+    with pytest.raises(ValueError, match="offset and precision_cholesky must have shapes"):
+        KernelParams(covariance_type, np.zeros(offset), np.zeros((2, 3)), np.ones(factors))

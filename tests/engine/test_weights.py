@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.engine.weights import as_sample_weight, n_weighted_rows
+from vbfast.engine.weights import as_sample_weight, n_weighted_rows, of_ordinary_scale
 
 
 def test_none_stays_none():
@@ -80,3 +80,16 @@ def test_denormal_weights_count():
 def test_errors(given, error, message):
     with pytest.raises(error, match=message):
         as_sample_weight(given, 3)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e-20, 1e-300, 2.0**-1070])
+def test_small_weights_are_scaled_up_exactly(scale):
+    given = scale * np.array([1.0, 0.0, 8.0, 3.0])
+    weights = of_ordinary_scale(given)
+    assert 3.0 <= weights.sum() < 6.0
+    np.testing.assert_array_equal(weights / weights[2], given / given[2])
+
+
+@pytest.mark.parametrize("given", [None, np.array([0.0, 2.0, 1.0, 0.0]), np.array([1e300, 1.0])])
+def test_weights_of_ordinary_scale_stay(given):
+    assert of_ordinary_scale(given) is given

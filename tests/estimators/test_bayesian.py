@@ -517,3 +517,20 @@ def test_verbose_names_the_whole_bound(clustered, capsys):
     line = capsys.readouterr().out.splitlines()[1]
     assert line.startswith("  Iteration 1")
     assert " nats (" in line
+
+
+def test_no_component_may_be_left():
+    rows = np.linspace(0.0, 1.0, 100)[:, np.newaxis]
+    mixture = BayesianGaussianMixture(4, max_iter=0, init_params=np.arange(100) % 4)
+    mixture.fit(rows, sample_weight=np.full(100, 0.015))
+    assert mixture.n_active_components_ == 0
+    with pytest.raises(ValueError, match="none left"):
+        mixture.prune()
+
+
+def test_the_gradient_of_a_singular_posterior_is_refused():
+    rows = np.column_stack([np.linspace(-1.0, 1.0, 50), np.ones(50)])
+    with pytest.warns(UserWarning, match="singular"):
+        mixture = BayesianGaussianMixture(1).fit(rows)
+    with pytest.raises(ValueError, match="ill-defined empirical covariance"):
+        mixture.elbo_and_grad(rows)

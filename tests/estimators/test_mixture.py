@@ -191,8 +191,12 @@ def test_warm_start_goes_on(clustered, diagonal_gaussian):
     parts.fit(clustered).fit(clustered)
     np.testing.assert_allclose(parts.parameters_, whole.parameters_, rtol=1e-12)
     parts.set_params(n_components=2)
-    with pytest.raises(ValueError, match="of 3 components; this fit needs 2"):
+    with pytest.raises(ValueError, match="of 3 components of 4 features; this fit needs 2 of 4"):
         parts.fit(clustered)
+    parts.set_params(n_components=3)
+    with pytest.raises(ValueError, match="of 3 components of 4 features; this fit needs 3 of 2"):
+        parts.fit(clustered[:, :2])
+    assert parts.predict(clustered).shape == (600,)
 
 
 def test_no_iterations(clustered, diagonal_gaussian):

@@ -15,6 +15,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from vbfast.engine.contract import COVARIANCE_TYPES
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, base
 
 pytestmark = pytest.mark.kernels
@@ -168,3 +169,19 @@ def test_fits_in_joblib_workers(clustered):
     expected = clone(mixture).fit(clustered)
     for child in Parallel(n_jobs=2)(delayed(mixture.fit)(clustered) for _ in range(2)):
         np.testing.assert_array_equal(child.means_, expected.means_)
+
+
+@pytest.mark.parametrize("mixture", [GaussianMixture, BayesianGaussianMixture])
+@pytest.mark.parametrize("fitted", COVARIANCE_TYPES)
+@pytest.mark.parametrize("changed", COVARIANCE_TYPES)
+def test_a_covariance_type_that_is_not_the_fits(clustered, mixture, fitted, changed):
+    """Parameters of another shape must not reach the kernels, which would read beyond them."""
+    model = mixture(2, covariance_type=fitted, random_state=0).fit(clustered)
+    model.set_params(covariance_type=changed)
+    if changed == fitted:
+        model.score(clustered)
+        return
+    with pytest.raises(ValueError, match="Fit again"):
+        model.score(clustered)
+    with pytest.raises(ValueError, match="Fit again"):
+        model.elbo(clustered)

@@ -154,3 +154,17 @@ def test_weights_that_nobody_asked_for_are_an_error(clustered):
         pytest.raises(sklearn.exceptions.UnsetMetadataPassedError),
     ):
         make_pipeline(GaussianMixture()).fit(clustered, sample_weight=np.ones(len(clustered)))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("scale", [1.0 / 600.0, 1e-20, 1e-300])
+def test_the_scale_of_weights_does_not_matter(clustered, dtype, scale):
+    """What is added to N_k and the threshold of empty components are for whole rows."""
+    rows = (clustered + 1000.0).astype(dtype)
+    mixture = GaussianMixture(4, covariance_type="diag", tol=1e-4, init_params=np.arange(600) % 4)
+    mixture.fit(rows)
+    means, bound = mixture.means_, mixture.lower_bound_
+    mixture.fit(rows, sample_weight=np.full(600, scale))
+    rtol = 1e-10 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(mixture.lower_bound_, bound, rtol=rtol)
+    np.testing.assert_allclose(mixture.means_ - 1000.0, means - 1000.0, atol=100 * rtol)

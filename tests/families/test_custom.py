@@ -122,9 +122,16 @@ def test_repr_names_the_functions(family):
     )
 
 
+def test_no_rows_at_all(family):
+    with pytest.raises(ValueError, match="log_density is -inf for all of them"):
+        CustomLikelihood(EPS).maximise(statistics([0, 0], [[0], [0]]), previous(family))
+
+
 def test_what_is_not_callable():
     with pytest.raises(TypeError, match="maximize must be callable; got 3"):
         Custom(log_density, sufficient_statistics, 3, n_statistics=1)
+    with pytest.raises(TypeError, match="sample must be callable; got 'x'"):
+        Custom(log_density, sufficient_statistics, maximize, n_statistics=1, sample="x")
 
 
 def test_families_are_found_from_the_package():

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from vbfast.engine.config import config_context
 from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import as_row_source
+from vbfast.families import gaussian_gradient
 from vbfast.families.gaussian import GaussianParameters, kernel_params
 from vbfast.families.gaussian_gradient import (
     log_evidence_and_grad,
@@ -290,3 +292,20 @@ def test_pull_back_of_nothing_and_of_what_is_not_finite(rng, cotangent, value):
         array = getattr(gradient, field.name)
         if array is not None:
             np.testing.assert_array_equal(array, np.full(array.shape, value))
+
+
+def test_pull_back_takes_one_pass_for_components_that_are_rare(rng, monkeypatch):
+    parameters = random_parameters(rng, "diag", 3, 2)
+    parameters.weights[:] = [0.4, 0.6, 1e-30]
+    passes = []
+
+    def counted(*args, **kwargs):
+        passes.append(1)
+        return run_pass(*args, **kwargs)
+
+    monkeypatch.setattr(gaussian_gradient, "run_pass", counted)
+    source = as_row_source(rng.normal(size=(50, 2)))
+    gradient = pull_back(source, parameters.kernel_params(), parameters.weights, np.ones(50))
+    assert len(passes) == 1
+    _, expected = evaluate(source.data, parameters)
+    np.testing.assert_allclose(gradient.logits, expected.logits, atol=1e-12)

@@ -6,6 +6,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
 from vbfast.engine.contract import COVARIANCE_TYPES, Request
 from vbfast.engine.engine import run_pass
@@ -178,6 +179,25 @@ def test_of_a_fitted_mixture(source, covariance_type, prior):
         mixture.mean_precision_ - mixture.mean_precision_prior_,
         atol=2e-3,
     )
+
+
+@all_types
+def test_far_from_the_origin(source, covariance_type):
+    """The gradients in S_k and nu_k do not depend on where the origin is."""
+
+    def gradient(rows):
+        mixture = BayesianGaussianMixture(K, covariance_type=covariance_type, random_state=0)
+        mixture.set_params(max_iter=2, tol=0.0, reg_covar=0.0)
+        with pytest.warns(ConvergenceWarning):
+            mixture.fit(rows)
+        return mixture.elbo_and_grad(rows)[1].euclidean
+
+    near, far = gradient(source.data), gradient(source.data + 1e6)
+    for name in ("second_moments", "degrees_of_freedom"):
+        expected = getattr(near, name)
+        np.testing.assert_allclose(
+            getattr(far, name), expected, rtol=0, atol=1e-7 * np.abs(expected).max()
+        )
 
 
 def test_rows_that_are_not_finite(source):

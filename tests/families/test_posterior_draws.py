@@ -154,3 +154,29 @@ def test_the_log_joint_of_a_draw():
         )
         white = (x - params.means[k]) @ params.precision_cholesky[k]
         np.testing.assert_allclose(params.offset[k] - 0.5 * white @ white, expected)
+
+
+@all_types
+def test_precisions_of_few_degrees_of_freedom_do_not_underflow(covariance_type):
+    """Those of a component without rows: its posterior is its prior, and the ratio one."""
+    scale = np.asarray(shaped(covariance_type, np.array([[1.5, 0.4], [0.4, 0.8]])))
+    degrees = D - 1 + 1e-3
+    prior = NormalWishartPrior(covariance_type, 0.6, np.full(D, 0.3), degrees, scale)
+    covariances = scale / degrees
+    if covariance_type != "tied":
+        covariances = covariances[np.newaxis]
+    components = NormalWishart(
+        prior,
+        np.full(1, 0.6),
+        np.full((1, D), 0.3),
+        np.asarray(degrees) if covariance_type == "tied" else np.full(1, degrees),
+        covariances,
+        precision_factor(covariance_type, covariances),
+    )
+    posterior = MixturePosterior(Dirichlet.from_counts(1.0, np.zeros(1)), components)
+    generator = np.random.RandomState(5)
+    for _ in range(200):
+        draw = draw_mixture(posterior, generator)
+        assert np.isfinite(draw.means).all()
+        assert (np.diagonal(draw.precision_cholesky, axis1=1, axis2=2) > 0.0).all()
+        np.testing.assert_allclose(draw.log_ratio, 0.0, atol=1e-11)

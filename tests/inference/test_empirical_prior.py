@@ -42,3 +42,10 @@ def test_one_row_in_all_has_no_covariance():
         empirical_covariance(
             as_row_source(np.eye(2)), "diag", np.zeros(2), sample_weight=np.full(2, 0.25)
         )
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "spherical"])
+def test_a_covariance_that_overflows(covariance_type):
+    rows = np.array([[-1e30, 2e30], [1e30, 0.0], [3e30, 1e30]], dtype=np.float32)
+    with pytest.raises(ValueError, match="which overflows"):
+        empirical_covariance(as_row_source(rows), covariance_type, np.zeros(2))

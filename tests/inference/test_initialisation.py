@@ -138,3 +138,14 @@ def test_too_few_rows_of_positive_weight(X):
 def test_what_is_no_responsibility_is_an_error(X, resp):
     with pytest.raises(ValueError, match=r"resp|init_params|row|component"):
         start(X, resp)
+
+
+def test_a_function_that_returns_nothing():
+    rows = as_row_source(np.eye(3))
+    with pytest.raises(ValueError, match="the function returned None"):
+        initial_statistics(
+            rows,
+            n_components=2,
+            covariance_type="diag",
+            init_params=lambda X, n_components, random_state: None,
+        )

@@ -65,9 +65,12 @@ def load_model(path: Path) -> GaussianMixture | BayesianGaussianMixture:
     Raises
     ------
     ValueError
-        If the file lacks one of the keys, or names a class that is none of these.
+        If the file is no archive, lacks one of the keys, or names a class that is none of these.
     """
-    with np.load(path, allow_pickle=False) as archive:
+    archive = np.load(path, allow_pickle=False)
+    if not isinstance(archive, np.lib.npyio.NpzFile):
+        raise ValueError(f"{path} is no model file: it holds a single array")
+    with archive:
         name = str(archive["model"]) if "model" in archive else ""
         if name not in _CLASSES:
             raise ValueError(f"{path} is no model file: it names the class {name!r}")

@@ -32,6 +32,18 @@ Assignment = Literal["posterior", "hard", "given"]
 COVARIANCE_TYPES: tuple[CovarianceType, ...] = ("full", "tied", "diag", "spherical")
 
 
+def covariance_shape(
+    covariance_type: CovarianceType, n_components: int, n_features: int
+) -> tuple[int, ...]:
+    """Return the shape that covariances, precisions and their factors have."""
+    return {
+        "full": (n_components, n_features, n_features),
+        "tied": (n_features, n_features),
+        "diag": (n_components, n_features),
+        "spherical": (n_components,),
+    }[covariance_type]
+
+
 @dataclass(frozen=True)
 class KernelParams:
     """Parameters of the log-joint ``l_nk = offset_k - 1/2 ||(x_n - means_k) P_k||^2``, all float64.
@@ -54,6 +66,17 @@ class KernelParams:
     precision_cholesky: Float64Array
 
     backend: ClassVar[str | None] = None
+
+    def __post_init__(self) -> None:
+        # Kernels go by these shapes.
+        shapes = (self.offset.shape, self.precision_cholesky.shape)
+        factors = covariance_shape(self.covariance_type, self.n_components, self.n_features)
+        if shapes != ((self.n_components,), factors):
+            raise ValueError(
+                f"offset and precision_cholesky must have shapes {(self.n_components,)} and "
+                f"{factors} for means of shape {self.means.shape} and covariance_type "
+                f"{self.covariance_type!r}; got {shapes[0]} and {shapes[1]}"
+            )
 
     @property
     def n_components(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,35 @@ def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
     if total == 0:
         raise ValueError("sample_weight must have a positive entry; all weights are zero")
     return weights
+
+
+def of_ordinary_scale(sample_weight: Float64Array | None) -> Float64Array | None:
+    """Return weights that are at least one on average, for what depends on their ratios alone.
+
+    Smaller ones are multiplied by a power of two, which rounds nothing.
+
+    Parameters
+    ----------
+    sample_weight : ndarray of shape (n_samples,), float64, or None
+
+    Returns
+    -------
+    ndarray of shape (n_samples,), float64, C order, or None
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.engine.weights import of_ordinary_scale
+    >>> of_ordinary_scale(np.array([0.125, 0.375, 0.0]))
+    array([0.5, 1.5, 0. ])
+    """
+    if sample_weight is None:
+        return None
+    total, n_rows = float(sample_weight.sum()), np.count_nonzero(sample_weight)
+    if total >= n_rows:
+        return sample_weight
+    doublings = math.ceil(math.log2(n_rows) - math.log2(total))
+    return np.asarray(np.ldexp(sample_weight, doublings))
 
 
 def n_weighted_rows(sample_weight: Float64Array | None, n_samples: int) -> int:

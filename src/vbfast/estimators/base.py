@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from abc import ABCMeta, abstractmethod
+from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -202,7 +204,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
             rows = validate_rows(self, X, reset=True, min_samples=2)
             weights = as_sample_weight(sample_weight, rows.n_samples)
             check_enough_rows(self.n_components, rows.n_samples, weights)
-            with translated_errors(self, rows), config_context(backend=self.backend):
+            with self._passes_over(rows):
                 best = self._search(rows, weights)
             if not best.converged and self.max_iter > 0:
                 warnings.warn(
@@ -262,6 +264,12 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         assert best is not None
         return best
 
+    @contextlib.contextmanager
+    def _passes_over(self, rows: RowSource) -> Iterator[None]:
+        """Run passes on the estimator's backend, and raise what they do in scikit-learn's words."""
+        with translated_errors(self, rows), config_context(backend=self.backend):
+            yield
+
     def _evaluate(
         self,
         rows: RowSource,
@@ -272,7 +280,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         outputs: RowOutputs | None = None,
     ) -> PassResult:
         """Run a pass with the fitted parameters."""
-        with translated_errors(self, rows), config_context(backend=self.backend):
+        with self._passes_over(rows):
             return run_pass(
                 rows,
                 self._kernel_params(),

@@ -23,8 +23,7 @@ from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight
 from vbfast.estimators.base import BaseMixture, elbo_terms
 from vbfast.estimators.priors import WEIGHT_PRIORS, check_component_prior
-from vbfast.estimators.starts import check_resumed_shapes
-from vbfast.estimators.validation import translated_errors
+from vbfast.estimators.starts import check_fitted_shapes, check_resumed_shapes
 from vbfast.families.coordinates import PosteriorCoordinates
 from vbfast.families.covariances import precisions_of
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
@@ -348,6 +347,9 @@ default='dirichlet_process'
 
     def _posterior(self) -> MixturePosterior:
         """Return the posterior that the fitted attributes hold."""
+        check_fitted_shapes(
+            self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
+        )
         prior = NormalWishartPrior(
             self.covariance_type,
             self.mean_precision_prior_,
@@ -449,7 +451,7 @@ default='dirichlet_process'
         True
         """
         rows = self._fitted_rows(X)
-        with translated_errors(self, rows):
+        with self._passes_over(rows):
             return log_predictive_density(rows, self._posterior())
 
     def log_marginal_likelihood(
@@ -498,7 +500,7 @@ default='dirichlet_process'
         check_scalar(n_draws, "n_draws", Integral, min_val=25)
         rows = self._fitted_rows(X)
         posterior = self._posterior()
-        with translated_errors(self, rows):
+        with self._passes_over(rows):
             weights = importance_weights(
                 rows,
                 posterior,
@@ -574,6 +576,12 @@ default='dirichlet_process'
         gradient : VariationalGradient
             ``coordinates``, ``euclidean`` and ``natural``.
 
+        Raises
+        ------
+        ValueError
+            If a component's rows and the prior leave the posterior singular, as without
+            ``reg_covar`` a singular ``covariance_prior_`` may.
+
         Examples
         --------
         >>> import numpy as np
@@ -584,14 +592,16 @@ default='dirichlet_process'
         >>> bool(np.abs(gradient.natural.scaled_means).max() < 1e-9)  # at the optimum
         True
         """
+        rows = self._fitted_rows(X)
         posterior = self._posterior()
         sums = self._evaluate(
-            self._fitted_rows(X),
+            rows,
             Request(statistics=self.covariance_type, entropy=True),
             sample_weight=sample_weight,
         )
         assert sums.statistics is not None
-        target = posterior.prior.posterior(sums.statistics, reg_covar=0.0)
+        with self._passes_over(rows):
+            target = posterior.prior.posterior(sums.statistics, reg_covar=0.0)
         terms = _variational_terms(elbo_terms(sums), posterior)
         return terms, variational_gradient(posterior, target)
 
@@ -623,6 +633,11 @@ default='dirichlet_process'
         mixture : object
             Of the same class, fitted.
 
+        Raises
+        ------
+        ValueError
+            If no component holds half a row.
+
         Examples
         --------
         >>> import numpy as np
@@ -633,6 +648,8 @@ default='dirichlet_process'
         (2, 2)
         """
         check_is_fitted(self)
+        if self.n_active_components_ == 0:
+            raise ValueError("no component holds half a row: there would be none left")
         posterior = self._posterior()
         pruned = copy.deepcopy(self)
         pruned.n_components = self.n_active_components_

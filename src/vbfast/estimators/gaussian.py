@@ -9,10 +9,14 @@ import numpy as np
 
 from vbfast.engine.contract import CovarianceType, Float64Array, FloatArray, KernelParams, Request
 from vbfast.engine.rows import RowSource
-from vbfast.engine.weights import as_sample_weight
+from vbfast.engine.weights import as_sample_weight, of_ordinary_scale
 from vbfast.estimators.base import BaseMixture
-from vbfast.estimators.starts import GivenStart, check_given_start, check_resumed_shapes
-from vbfast.estimators.validation import translated_errors
+from vbfast.estimators.starts import (
+    GivenStart,
+    check_fitted_shapes,
+    check_given_start,
+    check_resumed_shapes,
+)
 from vbfast.families import gaussian_gradient
 from vbfast.families.coordinates import GaussianCoordinates
 from vbfast.families.gaussian import (
@@ -22,6 +26,7 @@ from vbfast.families.gaussian import (
     moments,
 )
 from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
+from vbfast.inference.em import Solution
 from vbfast.inference.initialisation import initial_statistics
 from vbfast.results import MixtureGradient
 
@@ -186,6 +191,13 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.accelerate = accelerate
         self.backend = backend
 
+    def _search(
+        self, rows: RowSource, sample_weight: Float64Array | None
+    ) -> Solution[GaussianParameters]:
+        # The likelihood's maximum does not depend on the scale of the weights, but what is added to
+        # N_k does, and when a component counts as empty.
+        return super()._search(rows, of_ordinary_scale(sample_weight))
+
     def _check_given(
         self,
         rows: RowSource,
@@ -281,6 +293,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         }
 
     def _kernel_params(self) -> KernelParams:
+        check_fitted_shapes(
+            self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
+        )
         return kernel_params(
             self.covariance_type,
             *(
@@ -332,7 +347,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         """
         rows = self._fitted_rows(X)
         weights = as_sample_weight(sample_weight, rows.n_samples)
-        with translated_errors(self, rows):
+        with self._passes_over(rows):
             return gaussian_gradient.log_evidence_and_grad(
                 rows,
                 self._kernel_params(),

@@ -131,6 +131,7 @@ default='kmeans'
 
     family: Custom
     parameters_: Float64Array
+    _n_features: int
 
     def __init__(
         self,
@@ -195,10 +196,12 @@ default='kmeans'
         n_features: int,
         given: CustomParameters,  # noqa: ARG002
     ) -> CustomParameters:
-        if (len(self.weights_), self.n_features_in_) != (self.n_components, n_features):
+        fitted = (len(self.weights_), self._n_features)
+        if fitted != (self.n_components, n_features):
             raise ValueError(
-                f"warm_start=True goes on from the last fit, of {len(self.weights_)} components; "
-                f"this fit needs {self.n_components}. Use warm_start=False or clone the estimator."
+                f"warm_start=True goes on from the last fit, of {fitted[0]} components of "
+                f"{fitted[1]} features; this fit needs {self.n_components} of {n_features}. "
+                "Use warm_start=False or clone the estimator."
             )
         return self._fitted_parameters()
 
@@ -214,14 +217,19 @@ default='kmeans'
         parameters: CustomParameters,
         dtype: np.dtype[Any],  # noqa: ARG002
     ) -> dict[str, Any]:
-        return {"weights_": parameters.weights, "parameters_": parameters.theta}
+        return {
+            "weights_": parameters.weights,
+            "parameters_": parameters.theta,
+            # n_features_in_ is already the new rows' when a warm start looks at the last fit's.
+            "_n_features": parameters.n_features,
+        }
 
     def _fitted_parameters(self) -> CustomParameters:
         weights, theta = (
             np.ascontiguousarray(values, dtype=np.float64)
             for values in (self.weights_, self.parameters_)
         )
-        return CustomParameters(self.family, self.n_features_in_, weights, theta)
+        return CustomParameters(self.family, self._n_features, weights, theta)
 
     def _kernel_params(self) -> CustomParams:
         return self._fitted_parameters().kernel_params()

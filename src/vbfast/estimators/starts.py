@@ -14,6 +14,7 @@ from vbfast.families.covariances import covariance_shape
 __all__ = [
     "GivenStart",
     "check_covariance_matrices",
+    "check_fitted_shapes",
     "check_given_start",
     "check_means",
     "check_resumed_shapes",
@@ -146,6 +147,26 @@ def check_covariance_matrices(
     elif (matrices <= 0.0).any():
         raise ValueError(f"'{covariance_type} precision' should be positive")
     return np.array(matrices, dtype=np.float64, order="C")
+
+
+def check_fitted_shapes(
+    weights: Any, means: Any, precisions_cholesky: Any, covariance_type: CovarianceType
+) -> None:
+    """Check that fitted parameters are of the covariance type, which may be set after the fit.
+
+    Raises
+    ------
+    ValueError
+        If their shapes do not go together.
+    """
+    shape = covariance_shape(covariance_type, *np.shape(means))
+    if np.shape(precisions_cholesky) != shape or np.shape(weights) != np.shape(means)[:1]:
+        raise ValueError(
+            f"covariance_type={covariance_type!r} and means_ of shape {np.shape(means)} need "
+            f"weights_ of shape {np.shape(means)[:1]} and precisions_cholesky_ of shape {shape}; "
+            f"got {np.shape(weights)} and {np.shape(precisions_cholesky)}. Fit again after a "
+            "change of parameters."
+        )
 
 
 def check_resumed_shapes(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vbfast.engine.contract import CovarianceType, Float64Array, Statistics
+from vbfast.engine.contract import CovarianceType, Float64Array, Statistics, covariance_shape
 from vbfast.families.linalg import (
     NotPositiveDefiniteError,
     gram,
@@ -27,33 +27,21 @@ __all__ = [
 ]
 
 
-def covariance_shape(
-    covariance_type: CovarianceType, n_components: int, n_features: int
-) -> tuple[int, ...]:
-    """Return the shape that covariances, precisions and their factors have."""
-    return {
-        "full": (n_components, n_features, n_features),
-        "tied": (n_features, n_features),
-        "diag": (n_components, n_features),
-        "spherical": (n_components,),
-    }[covariance_type]
-
-
 def precision_factor(covariance_type: CovarianceType, covariances: Float64Array) -> Float64Array:
     """Upper triangular ``P`` with ``P @ P.T`` the inverse covariance, or inverse deviations.
 
     Raises
     ------
     NotPositiveDefiniteError
-        If a covariance is not positive definite.
+        If a covariance is not positive definite, or not finite.
     """
     if covariance_type == "full":
         return precision_cholesky(covariances)
     if covariance_type == "tied":
         return np.asarray(precision_cholesky(covariances[np.newaxis])[0])
-    positive = covariances > 0.0
-    if not positive.all():
-        component = int(np.argwhere(~positive)[0, 0])
+    valid = (covariances > 0.0) & (covariances < np.inf)
+    if not valid.all():
+        component = int(np.argwhere(~valid)[0, 0])
         raise NotPositiveDefiniteError(component)
     return np.asarray(1.0 / np.sqrt(covariances))
 

@@ -112,9 +112,9 @@ class Custom:
         from vbfast.backends.numba import require_numba
 
         require_numba()
-        for name in ("log_density", "sufficient_statistics", "maximize"):
+        for name in ("log_density", "sufficient_statistics", "maximize", "sample"):
             function = getattr(self, name)
-            if not callable(function):
+            if not callable(function) and (name != "sample" or function is not None):
                 raise TypeError(f"{name} must be callable; got {function!r}")
         for name in ("log_density", "sufficient_statistics"):
             object.__setattr__(self, name, _compiled(getattr(self, name)))
@@ -215,11 +215,16 @@ class CustomLikelihood:
         Raises
         ------
         ValueError
-            If what ``maximize`` returns has another shape or is not finite, or if a component has
-            no rows to start from.
+            If what ``maximize`` returns has another shape or is not finite, if a component has
+            no rows to start from, or if none has rows.
         """
         weight = statistics.weight
         held = weight >= EMPTY_COMPONENT * self.eps
+        if not held.any():
+            raise ValueError(
+                "no component holds rows: log_density is -inf for all of them, or the sum of "
+                "sample_weight next to zero"
+            )
         theta = _checked_theta(
             previous.family.maximize(statistics.first[held], weight[held]), int(held.sum())
         )

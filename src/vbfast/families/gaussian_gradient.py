@@ -259,7 +259,8 @@ def pull_back(
     Returns
     -------
     MixtureGradient
-        Without the gradient in the rows.
+        Without the gradient in the rows, and without the extra passes for weights below 1e-16: the
+        gradient in those is that of the statistics, NaN at zero.
     """
     if not np.all(np.isfinite(cotangent)):
         return _filled(params, np.nan)
@@ -268,11 +269,14 @@ def pull_back(
         part = np.maximum(sign * cotangent, 0.0)
         if not part.any():
             continue
-        _, gradient = log_evidence_and_grad(source, params, weights, sample_weight=part)
+        request = Request(statistics=params.covariance_type)
+        sums = run_pass(source, params, request, sample_weight=part)
+        assert sums.statistics is not None
+        gradient = gradient_from_statistics(sums.statistics, params, weights)
         for field in fields(total):
-            sums = getattr(total, field.name)
-            if sums is not None:
-                sums += sign * getattr(gradient, field.name)
+            array = getattr(total, field.name)
+            if array is not None:
+                array += sign * getattr(gradient, field.name)
     return total
 
 

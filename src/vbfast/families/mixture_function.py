@@ -6,7 +6,7 @@ their diagonal) and checks it; :mod:`vbfast.torch` and :mod:`vbfast.jax` are thi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, get_args
 
 import numpy as np
@@ -111,9 +111,11 @@ class MixtureFunction:
             raise ValueError(
                 "precisions_cholesky must be finite, with positive numbers on its diagonal"
             )
-        odds = np.exp(logits - logits.max())
-        weights = odds / odds.sum()
-        return cls(kernel_params(covariance_type, weights, means, P), weights)
+        # Weights underflow where their logarithms, which the log-joint takes, do not.
+        log_weights = logits - logits.max()
+        log_weights -= np.log(np.exp(log_weights).sum())
+        params = kernel_params(covariance_type, np.ones_like(logits), means, P)
+        return cls(replace(params, offset=params.offset + log_weights), np.exp(log_weights))
 
     def value(self, x: FloatArray, *, wrt_x: bool) -> tuple[FloatArray, FloatArray | None]:
         """Log evidence of each row of x, and its gradient there on request.

@@ -32,6 +32,7 @@ from scipy.special import polygamma
 from vbfast.engine.contract import CovarianceType, Float64Array
 from vbfast.families.covariances import precision_factor, precisions_of
 from vbfast.families.mixing_weights import Dirichlet, MixingWeights, StickBreaking
+from vbfast.families.normal_wishart import NormalWishart
 from vbfast.families.variational import MixturePosterior
 
 __all__ = ["NaturalParameters", "VariationalGradient", "variational_gradient"]
@@ -75,12 +76,11 @@ class NaturalParameters:
             components.degrees_of_freedom,
         )
         scaled = beta[:, np.newaxis] * means
-        inverse_scale = (components.covariances.T * nu).T
         return cls(
             _concentration(posterior.weights),
             beta,
             scaled,
-            np.asarray(inverse_scale + _products(kind, scaled, means)),
+            np.asarray(_inverse_scale(components) + _products(kind, scaled, means)),
             nu,
         )
 
@@ -159,25 +159,31 @@ def variational_gradient(
     """
     coordinates = NaturalParameters.of(posterior)
     natural = NaturalParameters.of(target).moved(coordinates, -1.0)
-    return VariationalGradient(coordinates, _times_information(posterior, natural), natural)
+    return VariationalGradient(coordinates, _times_information(posterior, target), natural)
 
 
-def _times_information(
-    posterior: MixturePosterior, direction: NaturalParameters
-) -> NaturalParameters:
-    """Return how the expectations change along a direction: the Fisher information times it."""
-    components = posterior.components
+def _times_information(posterior: MixturePosterior, target: MixturePosterior) -> NaturalParameters:
+    """Return how the expectations change towards a target: the Fisher information times that.
+
+    On leaving ``eta`` for ``eta*`` means and scale matrices change at the rates
+
+        m' = beta* (m* - m) / beta,    (W^-1)' = W*^-1 - W^-1 + beta* (m* - m)(m* - m)^T,
+
+    which keep their digits far from the origin, as differences of the second moments do not.
+    """
+    components, reached = posterior.components, target.components
     kind, D, K = components.prior.covariance_type, components.n_features, len(components.means)
     beta, means, nu = components.mean_precision, components.means, components.degrees_of_freedom
     precisions = precisions_of(kind, components.precision_cholesky)  # E[Lambda_k] = nu_k W_k
-    d_beta, d_nu = direction.mean_precision, direction.degrees_of_freedom
+    d_beta, d_nu = reached.mean_precision - beta, reached.degrees_of_freedom - nu
 
-    d_means = (direction.scaled_means - d_beta[:, np.newaxis] * means) / beta[:, np.newaxis]
-    # The differential of S - (beta m)(beta m)^T / beta.
+    deviation = reached.means - means
+    pull_of_target = reached.mean_precision[:, np.newaxis] * deviation
+    d_means = pull_of_target / beta[:, np.newaxis]
     d_inverse_scale = (
-        direction.second_moments
-        - 2.0 * _products(kind, direction.scaled_means, means)
-        + _products(kind, d_beta[:, np.newaxis] * means, means)
+        _inverse_scale(reached)
+        - _inverse_scale(components)
+        + _products(kind, pull_of_target, deviation)
     )
     bend = _sandwich(kind, precisions, d_inverse_scale)
     d_precisions = np.asarray(((precisions.T * d_nu - bend.T) / nu).T)
@@ -190,7 +196,9 @@ def _times_information(
     copies = K if kind == "tied" else 1
     entries = D if kind == "spherical" else copies
     return NaturalParameters(
-        _weights_information(posterior.weights, direction.weight_concentration),
+        _weights_information(
+            posterior.weights, _concentration(target.weights) - _concentration(posterior.weights)
+        ),
         -0.5 * (d_distance - D * d_beta / beta**2),
         d_pull,
         -0.5 * entries * d_precisions,
@@ -203,6 +211,11 @@ def _weights_information(weights: MixingWeights, direction: Float64Array) -> Flo
     concentration = _concentration(weights)
     whole = polygamma(1, concentration.sum(axis=0)) * direction.sum(axis=0)
     return np.asarray(polygamma(1, concentration) * direction - whole)
+
+
+def _inverse_scale(components: NormalWishart) -> Float64Array:
+    """Return ``W_k^-1``."""
+    return np.asarray((components.covariances.T * components.degrees_of_freedom).T)
 
 
 def _concentration(weights: MixingWeights) -> Float64Array:

@@ -18,6 +18,10 @@ from vbfast.families.variational import MixturePosterior
 
 __all__ = ["MixtureDraw", "draw_mixture"]
 
+# Chi-square variates of few degrees of freedom underflow. No row notices a precision that small,
+# and its root still has a reciprocal.
+LEAST_VARIATE = 1e-200
+
 
 @dataclass(frozen=True)
 class MixtureDraw:
@@ -67,15 +71,15 @@ def draw_mixture(posterior: MixturePosterior, generator: np.random.RandomState) 
     noise = generator.standard_normal((K, D))
 
     factor = _scale_factors(components) @ bartlett
-    shift = _solve_transposed(factor, noise) / np.sqrt(components.mean_precision)[:, np.newaxis]
-    means = components.means + shift
+    whitened = noise / np.sqrt(components.mean_precision)[:, np.newaxis]
+    means = components.means + _solve_transposed(factor, whitened)
     log_weights = posterior.weights.draw_log(generator)
     # Both families are conjugate: a power of pi_k for every row that k holds.
     weights_ratio = posterior.weights.log_evidence - posterior.weights.counts @ log_weights
 
     traces = np.square(bartlett).sum(axis=(1, 2))
     distances = np.square(noise).sum(axis=1)
-    components_ratio = _log_ratio(components, means, factor, traces, distances)
+    components_ratio = _log_ratio(components, whitened, factor, traces, distances)
     return MixtureDraw(log_weights, means, factor, float(weights_ratio + components_ratio.sum()))
 
 
@@ -87,7 +91,7 @@ def _draw_bartlett(
     result = np.triu(generator.standard_normal((K, D, D)), 1)
     degrees = np.subtract.outer(degrees_of_freedom, np.arange(D)[::-1])
     each = np.arange(D)
-    result[:, each, each] = np.sqrt(generator.chisquare(degrees))
+    result[:, each, each] = np.sqrt(np.maximum(generator.chisquare(degrees), LEAST_VARIATE))
     return result
 
 
@@ -115,15 +119,16 @@ def _solve_transposed(factors: Float64Array, values: Float64Array) -> Float64Arr
 
 def _log_ratio(
     components: NormalWishart,
-    means: Float64Array,
+    whitened: Float64Array,
     factor: Float64Array,
     traces: Float64Array,
     distances: Float64Array,
 ) -> Float64Array:
     """Return ``log p(mu_k, Lambda_k) - log q(mu_k, Lambda_k)``, shape (n_components,), nats.
 
-    ``traces`` are ``tr(W_k^-1 Lambda_k)`` and ``distances``
-    ``beta_k (mu_k - m_k)^T Lambda_k (mu_k - m_k)``: sums of squares of what was drawn.
+    ``whitened`` are ``P_k^T (mu_k - m_k)``, ``traces`` ``tr(W_k^-1 Lambda_k)`` and ``distances``
+    ``beta_k (mu_k - m_k)^T Lambda_k (mu_k - m_k)``: what was drawn, and sums of its squares. A mean
+    that a small precision has thrown far away would not give them back.
     """
     prior, D = components.prior, components.n_features
     degrees = components.degrees_of_freedom
@@ -136,7 +141,8 @@ def _log_ratio(
         prior_traces = np.einsum("ij,kij->k", prior.covariance, precisions)
     else:
         prior_traces = (prior.covariance * np.square(factor).sum(axis=2)).sum(axis=1)
-    deviations = np.einsum("ki,kij->kj", means - prior.mean, factor)
+    centres = components.means - prior.mean
+    deviations = whitened + np.einsum("ki,kij->kj", centres, factor)
     prior_distances = prior.mean_precision * np.square(deviations).sum(axis=1)
     wishart = normalisers + 0.5 * (
         (prior.degrees_of_freedom - degrees) * log_det + traces - prior_traces

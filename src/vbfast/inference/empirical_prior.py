@@ -41,7 +41,7 @@ def empirical_covariance(
     Raises
     ------
     ValueError
-        If the weights sum to one or less.
+        If the weights sum to one or less, or the covariance overflows.
     NonFiniteRowError
         If a row is not finite; the first such row.
     """
@@ -56,8 +56,14 @@ def empirical_covariance(
             "covariance_prior."
         )
     first, second = statistics.first[0], statistics.second[0]
-    correction = np.multiply.outer(first, first) if kind == "full" else np.square(first)
-    covariance = (second - correction / total) / (total - 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        correction = np.multiply.outer(first, first) if kind == "full" else np.square(first)
+        covariance = (second - correction / total) / (total - 1.0)
+    if not np.isfinite(covariance).all():
+        raise ValueError(
+            "covariance_prior=None takes the covariance of X, which overflows. Scale X, use "
+            "weights on a smaller scale or give covariance_prior."
+        )
     if covariance_type == "spherical":
         return np.asarray(covariance.mean())
     return np.asarray(covariance)

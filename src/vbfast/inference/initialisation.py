@@ -113,7 +113,7 @@ def initial_statistics(
     generator: np.random.RandomState = check_random_state(random_state)
     weighting = {"sample_weight": sample_weight, "workspace": workspace}
     if callable(init_params):
-        resp = init_params(source.data, n_components, generator)
+        resp = _called(init_params, source, n_components, generator)
         return _given_statistics(source, resp, n_components, covariance_type, **weighting)
     if not isinstance(init_params, str):
         return _given_statistics(source, init_params, n_components, covariance_type, **weighting)
@@ -179,7 +179,7 @@ def initial_responsibilities(
         If ``init_params`` is another string.
     """
     if callable(init_params):
-        return init_params(source.data, n_components, random_state)
+        return _called(init_params, source, n_components, random_state)
     if not isinstance(init_params, str):
         return init_params
     if init_params == "kmeans":
@@ -247,6 +247,18 @@ class RandomResponsibilities:
 def _statistics_of(result: PassResult) -> Statistics:
     assert result.statistics is not None
     return result.statistics
+
+
+def _called(
+    init_params: Callable[[Any, int, np.random.RandomState], Any],
+    source: RowSource,
+    n_components: int,
+    random_state: np.random.RandomState,
+) -> Any:
+    resp = init_params(source.data, n_components, random_state)
+    if resp is None:
+        raise ValueError("init_params must return responsibilities; the function returned None")
+    return resp
 
 
 def _given_statistics(
