@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import operator
 from collections.abc import Iterator
@@ -25,6 +26,7 @@ class _Overrides:
 _overrides: ContextVar[_Overrides | None] = ContextVar("vbfast_config", default=None)
 
 
+@functools.cache  # array functions ask at every call
 def _thread_pool() -> ModuleType | None:
     """Return the extension module, which owns the pool; ``None`` where it is not built."""
     try:
