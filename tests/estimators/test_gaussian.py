@@ -317,7 +317,13 @@ def test_sampled_rows_follow_the_mixture(clustered, covariance_type):
     assert labels.dtype == np.int64
     shares = np.bincount(labels, minlength=3) / 40_000
     np.testing.assert_allclose(shares, mixture.weights_, atol=0.01)
-    refitted = GaussianMixture(3, covariance_type=covariance_type, means_init=mixture.means_)
+    refitted = GaussianMixture(
+        3,
+        covariance_type=covariance_type,
+        weights_init=mixture.weights_,
+        means_init=mixture.means_,
+        precisions_init=mixture.precisions_,
+    )
     np.testing.assert_allclose(refitted.fit(rows).score(rows), mixture.score(rows), atol=1e-2)
 
 
