@@ -210,7 +210,7 @@ def test_sample(clustered, diagonal_gaussian, von_mises):
     X, y = mixture.sample(5000, random_state=1)
     np.testing.assert_allclose(np.bincount(y) / 5000, mixture.weights_, atol=0.03)
     np.testing.assert_allclose(X.mean(axis=0), clustered.mean(axis=0), atol=0.1)
-    with pytest.raises(ValueError, match="n_samples must be at least 1"):
+    with pytest.raises(ValueError, match="Invalid value for 'n_samples'"):
         mixture.sample(0)
     with pytest.raises(NotFittedError):
         clone(mixture).sample()

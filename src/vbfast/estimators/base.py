@@ -433,18 +433,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         ValueError
             If ``n_samples`` is not positive.
         """
-        check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(
-                f"Invalid value for 'n_samples': {n_samples} . The sampling requires at "
-                "least one sample."
-            )
-        rng = check_random_state(self.random_state if random_state is None else random_state)
-        weights = np.asarray(self.weights_, dtype=np.float64)
-        if self.weights_.dtype == np.float32:
-            # The rounded weights may sum to more than one, which multinomial refuses.
-            weights = weights / weights.sum()
-        counts = rng.multinomial(n_samples, weights)
+        rng, counts = self._drawn_counts(n_samples, random_state)
         means = np.asarray(self.means_, dtype=np.float64)
         covariances = np.asarray(self.covariances_, dtype=np.float64)
         if self.covariance_type == "tied":
@@ -456,6 +445,23 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
             for mean, covariance, count in zip(means, covariances, counts, strict=True)
         ]
         return np.concatenate(draws), np.repeat(np.arange(len(counts)), counts)
+
+    def _drawn_counts(
+        self, n_samples: int, random_state: Any
+    ) -> tuple[np.random.RandomState, npt.NDArray[np.int64]]:
+        """Return the generator of :meth:`sample`, and the rows that it drew for each component."""
+        check_is_fitted(self)
+        if n_samples < 1:
+            raise ValueError(
+                f"Invalid value for 'n_samples': {n_samples} . The sampling requires at "
+                "least one sample."
+            )
+        rng = check_random_state(self.random_state if random_state is None else random_state)
+        weights = np.asarray(self.weights_, dtype=np.float64)
+        if self.weights_.dtype == np.float32:
+            # The rounded weights may sum to more than one, which multinomial refuses.
+            weights = weights / weights.sum()
+        return rng, rng.multinomial(n_samples, weights)
 
 
 def elbo_terms(sums: PassResult) -> ElboTerms:

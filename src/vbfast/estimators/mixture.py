@@ -7,10 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_is_fitted
 
 from vbfast.engine.contract import CustomParams, Float64Array, Request
 from vbfast.engine.engine import run_pass
@@ -258,11 +256,7 @@ default='kmeans'
         ValueError
             If ``n_samples`` is not positive.
         """
-        check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(f"n_samples must be at least 1; got {n_samples}")
-        rng = check_random_state(self.random_state if random_state is None else random_state)
-        counts = rng.multinomial(n_samples, self.weights_)
+        rng, counts = self._drawn_counts(n_samples, random_state)
         draw = self.family.sample
         assert draw is not None
         rows = [
