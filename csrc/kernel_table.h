@@ -42,6 +42,9 @@ struct Model {
     const T* precision_means;
     const T* precisions;
     const T* shared_precision;
+    // full: the matrices of kernels/gradient_listed-inl.h; null where lists never pay.
+    const T* listed_precisions;
+    std::int64_t listed_precision_stride;
     bool nearest;    // labels alone are wanted, and those of the nearest mean
     bool tied_near;  // every component of a tied model is near
     // Second moments by outer products of listed rows instead of one dense product.
@@ -97,8 +100,7 @@ struct Tile {
     std::int32_t* list;    // (capacity,)
     T* list_weight;        // (capacity,)
     T* group_scratch;      // (n_features, group rows)
-    T* gradient;           // groups of (n_features, group rows)
-    T* sorted_joint;       // (n_components, group rows)
+    T* gradient;           // groups of (n_features, group rows), or (capacity, padded_features)
     std::int32_t* active;  // (n_components,)
     T* panel;              // moment panel or outer-product rows, `panel_size` numbers
     std::int64_t panel_size;
@@ -113,6 +115,8 @@ struct KernelSet {
     int factor_columns;     // columns of a block of the factor
     int moment_components;  // block of the dense moments
     int moment_features;
+    int lanes;            // numbers of a vector
+    int product_columns;  // block of the listed precisions
     // Local step: loads the rows, evaluates log-joint and responsibilities, fills outputs and sums.
     void (*local_step)(const Model<T>&, Tile<T>&);
     // Summary step for components first to last; `dense` and `listed` are the partition's sums. The
