@@ -43,10 +43,11 @@ struct Model {
     const T* precisions;
     const T* shared_precision;
     // full: the matrices of kernels/gradient_listed-inl.h; null where lists never pay.
-    const T* listed_precisions;
-    std::int64_t listed_precision_stride;
-    bool nearest;    // labels alone are wanted, and those of the nearest mean
-    bool tied_near;  // every component of a tied model is near
+    const T* listed_matrices;
+    std::int64_t listed_matrix_stride;
+    bool keeps_whitened;  // tiles have memory for whitened rows
+    bool nearest;         // labels alone are wanted, and those of the nearest mean
+    bool tied_near;       // every component of a tied model is near
     // Second moments by outer products of listed rows instead of one dense product.
     const std::uint8_t* listed;  // (n_components,)
     std::int64_t n_moments;      // columns of the dense product
@@ -102,6 +103,7 @@ struct Tile {
     T* group_scratch;      // (n_features, group rows)
     T* gradient;           // groups of (n_features, group rows), or (capacity, padded_features)
     std::int32_t* active;  // (n_components,)
+    T* whitened;           // groups of (n_components, n_features, group rows), or null
     T* panel;              // moment panel or outer-product rows, `panel_size` numbers
     std::int64_t panel_size;
 
@@ -116,7 +118,7 @@ struct KernelSet {
     int moment_components;  // block of the dense moments
     int moment_features;
     int lanes;            // numbers of a vector
-    int product_columns;  // block of the listed precisions
+    int product_columns;  // block of the listed matrices
     // Local step: loads the rows, evaluates log-joint and responsibilities, fills outputs and sums.
     void (*local_step)(const Model<T>&, Tile<T>&);
     // Summary step for components first to last; `dense` and `listed` are the partition's sums. The

@@ -19,6 +19,11 @@ constexpr std::int64_t largest_dense_full = 24;
 // From this many on, lists of rows may beat the mixed precisions for the gradient in the rows.
 constexpr std::int64_t smallest_listed_gradient = 25;
 
+// From this many on, whitened rows are kept for it if those of a tile take at most so many bytes:
+// to write and read them costs less than to whiten a row again, also where they leave L2.
+constexpr std::int64_t smallest_kept = 128;
+constexpr std::int64_t largest_kept_bytes = 4 << 20;
+
 std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
@@ -119,16 +124,25 @@ void pack_triangle(const double* precision, std::int64_t D, std::int64_t n_compo
                 static_cast<T>((i == j ? 0.5 : 1.0) * precision[i * D + j]);
 }
 
-// All of it in blocks of columns, see kernels/gradient_listed-inl.h.
-template <class T>
-void pack_columns(const double* precision, std::int64_t D, const KernelSet<T>& kernels, T* out) {
+// Calls put(i, j) for the entries of a listed matrix in their order, see
+// kernels/gradient_listed-inl.h.
+template <class T, class Put>
+void visit_listed(std::int64_t D, const KernelSet<T>& kernels, bool triangular, Put put) {
     const std::int64_t padded = round_up(D, kernels.lanes);
     for (std::int64_t c = 0; c < padded; c += kernels.product_columns) {
         const std::int64_t end = std::min<std::int64_t>(padded, c + kernels.product_columns);
-        for (std::int64_t i = 0; i < D; ++i)
-            for (std::int64_t j = c; j < end; ++j)
-                *out++ = static_cast<T>(j < D ? precision[i * D + j] : 0.0);
+        for (std::int64_t i = triangular ? c : 0; i < D; ++i)
+            for (std::int64_t j = c; j < end; ++j) put(i, j);
     }
+}
+
+// P^T of an upper-triangular P, or else the symmetric precision, as a listed matrix.
+template <class T>
+void pack_listed(const double* matrix, std::int64_t D, const KernelSet<T>& kernels, bool triangular,
+                 T* out) {
+    visit_listed(D, kernels, triangular, [&](std::int64_t i, std::int64_t j) {
+        *out++ = static_cast<T>(j < (triangular ? i + 1 : D) ? matrix[j * D + i] : 0.0);
+    });
 }
 
 // Coefficients of the gradient in the rows, in the layout of kernels/gradient_x-inl.h.
@@ -139,6 +153,21 @@ void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kern
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     const Covariance covariance = parameters.covariance;
     const double* P = parameters.precision_cholesky;
+    const bool kept = packed.model.keeps_whitened;
+    if (covariance == Covariance::full && D >= smallest_listed_gradient) {
+        std::int64_t stride = 0;
+        visit_listed(D, kernels, kept, [&](std::int64_t, std::int64_t) { ++stride; });
+        packed.listed_matrices.resize(static_cast<std::size_t>(K * stride));
+        packed.model.listed_matrices = packed.listed_matrices.data();
+        packed.model.listed_matrix_stride = stride;
+        if (kept) {
+            parallel(K, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
+                pack_listed(P + k * D * D, D, kernels, true,
+                            packed.listed_matrices.data() + k * stride);
+            });
+            return;
+        }
+    }
     std::int64_t numbers = 1;  // of a precision, but for tied
     if (covariance == Covariance::full) numbers = D * (D + 1) / 2;
     if (covariance == Covariance::diag) numbers = D;
@@ -148,11 +177,6 @@ void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kern
         packed.shared_precision.resize(static_cast<std::size_t>(D * (D + 1) / 2));
         pack_triangle(precision_of(P, D).data(), D, 1, columns, 0, packed.shared_precision.data());
     }
-    const bool lists = covariance == Covariance::full && D >= smallest_listed_gradient;
-    const std::int64_t stride = D * round_up(D, kernels.lanes);
-    packed.listed_precisions.resize(static_cast<std::size_t>(lists ? K * stride : 0));
-    packed.model.listed_precisions = lists ? packed.listed_precisions.data() : nullptr;
-    packed.model.listed_precision_stride = stride;
     parallel(K, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
         std::vector<double> mean(static_cast<std::size_t>(D));
         for (std::int64_t d = 0; d < D; ++d)
@@ -160,9 +184,9 @@ void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kern
         if (covariance == Covariance::full) {
             const std::vector<double> precision = precision_of(P + k * D * D, D);
             pack_triangle(precision.data(), D, K, columns, k, packed.precisions.data());
-            if (lists)
-                pack_columns(precision.data(), D, kernels,
-                             packed.listed_precisions.data() + k * stride);
+            if (packed.model.listed_matrices)
+                pack_listed(precision.data(), D, kernels, false,
+                            packed.listed_matrices.data() + k * packed.model.listed_matrix_stride);
             const std::vector<double> centred = mean;
             for (std::int64_t i = 0; i < D; ++i) {
                 mean[i] = 0;
@@ -330,7 +354,10 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
     model.half_precision =
         covariance == Covariance::spherical ? packed.half_precision.data() : nullptr;
     model.half_norm = packed.half_norm.data();
-    model.listed_precisions = nullptr;
+    model.listed_matrices = nullptr;
+    model.keeps_whitened =
+        request.gradient && covariance == Covariance::full && D >= smallest_kept &&
+        request.tile_rows * K * D * static_cast<std::int64_t>(sizeof(T)) <= largest_kept_bytes;
     if (request.gradient) pack_gradient(parameters, kernels, packed, num_threads);
     model.precision_means = packed.precision_means.data();
     model.precisions = packed.precisions.data();

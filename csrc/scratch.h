@@ -45,6 +45,7 @@ std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
     take(tile.gradient, gradient ? tile_rows * padded : 0);
     take(tile.active, joint_stride / group_rows);
     take(tile.panel, tile.panel_size);
+    tile.whitened = nullptr;
     return used;
 }
 

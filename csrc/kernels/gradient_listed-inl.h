@@ -1,18 +1,21 @@
 // Gradient of the log evidence in the rows, sum_k q_nk Lambda_k (mu_k - x_n), one component at a
 // time from the list of its rows, lanes across features.
 //
-// For precisions of many features, whose posteriors are sparse: a row costs D^2 multiplications for
-// each of its components, while mixing costs D^2 / 2 for each component of its whole group and D^2
-// more. A tile takes the cheaper way. The rows u = q (mu - x) are packed as for the listed moments,
-// hence every component is centred, and meet the precision in register blocks of outer_rows rows by
-// outer_vectors vectors of columns; all rows meet a block of columns, which stays in L1, before the
-// next is fetched.
+// For precisions of many features, whose posteriors are sparse. The rows u are packed as for the
+// listed moments and meet a matrix in register blocks of outer_rows rows by outer_vectors vectors
+// of columns; all rows meet a block of columns, which stays in L1, before the next is fetched.
+//
+// Where the log-joint kept the whitened rows y = P_k^T (x - mu_k), u = -q y meets the factor:
+// D^2 / 2 multiplications for each component of a row, as the log-joint took. Without them
+// u = q (mu_k - x) meets the precision, D^2, while mixing (kernels/gradient_x-inl.h) takes D^2 / 2
+// for each component of a whole group and D^2 more: a tile goes the cheaper way.
 //
 // Rows of responsibility at most negligible_share are not listed.
 //
-// Layout of model.listed_precisions: for each component the whole symmetric matrix in blocks of
-// outer_vectors vectors of columns (the last one holds the remaining vectors), a block as
-// (n_features, columns of the block), columns beyond the last feature zero.
+// Layout of model.listed_matrices: for each component a (n_features, n_features) matrix A in blocks
+// of outer_vectors vectors of columns (the last one holds the remaining vectors), columns beyond
+// the last feature zero. Of the precision a block has all rows; of P_k^T, which is lower
+// triangular, those from its first column on.
 
 // Responsibilities up to this many (one over 2e5 epsilon) change no digit of a row's gradient,
 // unless its terms Lambda_k (mu_k - x) differ by as many orders of magnitude: it is off by at most
@@ -80,14 +83,18 @@ void last_product_columns(const T* u, std::int64_t stride, std::int64_t depth, c
 // Rows and their output have the same stride, and are as long as the matrix is wide.
 template <class T>
 void add_products(const T* u, std::int64_t stride, std::int64_t n_features, const T* matrix,
-                  const std::int32_t* list, std::int64_t n_rows, T* out) {
+                  bool triangular, const std::int32_t* list, std::int64_t n_rows, T* out) {
     constexpr int W = Lanes<T>::width, N = Blocking::outer_vectors;
-    std::int64_t c = 0;
-    for (; c + N * W <= n_features; c += N * W, matrix += N * W * n_features)
-        product_columns<T, N>(u, stride, n_features, matrix, list, n_rows, out + c);
-    if (c < n_features)
-        last_product_columns<T, N>(u, stride, n_features, matrix, (n_features - c + W - 1) / W,
-                                   list, n_rows, out + c);
+    for (std::int64_t c = 0; c < n_features; c += N * W) {
+        const std::int64_t first = triangular ? c : 0, depth = n_features - first;
+        const std::int64_t n_vectors = (n_features - c + W - 1) / W;
+        if (n_vectors >= N)
+            product_columns<T, N>(u + first, stride, depth, matrix, list, n_rows, out + c);
+        else
+            last_product_columns<T, N - 1>(u + first, stride, depth, matrix, n_vectors, list,
+                                           n_rows, out + c);
+        matrix += N * W * depth;
+    }
 }
 
 // Rows of component k that count, with their responsibilities.
@@ -101,7 +108,8 @@ template <class T>
 bool lists_gradient(const Model<T>& model, const Tile<T>& tile) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
-    if (!model.listed_precisions) return false;
+    if (tile.whitened) return true;
+    if (!model.listed_matrices) return false;
     const V limit = V::set(negligible_share<T>);
     std::int64_t pairs = 0, mixed = 0;  // multiplications over D^2, twice as many over D^2 / 2
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
@@ -118,27 +126,43 @@ bool lists_gradient(const Model<T>& model, const Tile<T>& tile) {
     return 2 * pairs < mixed;
 }
 
+// Packs n listed rows of component k into the panel, times their responsibilities.
+template <class T>
+void pack_listed(const Model<T>& model, Tile<T>& tile, std::int64_t k, std::int64_t start,
+                 std::int64_t n) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width;
+    const std::int64_t D = model.n_features, P = model.padded_features;
+    const T* mean = model.means + k * P;
+    for (std::int64_t m = 0; m < n; ++m) {
+        const std::int64_t row = tile.list[start + m];
+        const T q = tile.list_weight[start + m];
+        T* u = tile.panel + m * P;
+        if (tile.whitened) {
+            const T* y = tile.whitened + (row / G * model.n_components + k) * D * G + row % G;
+            for (std::int64_t d = 0; d < D; ++d) u[d] = -q * y[d * G];
+        } else {
+            const T* x = tile.row_major + row * P;
+            for (std::int64_t d = 0; d < P; d += W)
+                (V::set(q) * (V::load(mean + d) - V::load(x + d))).store(u + d);
+        }
+    }
+}
+
 template <class T>
 void listed_gradient(const Model<T>& model, Tile<T>& tile) {
-    using V = Lanes<T>;
-    constexpr int W = V::width;
     const std::int64_t D = model.n_features, P = model.padded_features;
     const std::int64_t chunk = tile.panel_size / P;
-    load_row_major(tile, model);
+    if (!tile.whitened) load_row_major(tile, model);
     for (std::int64_t i = 0; i < tile.n_rows * P; ++i) tile.gradient[i] = T(0);
     for (std::int64_t k = 0; k < model.n_components; ++k) {
-        const T* mean = model.means + k * P;
-        const T* precision = model.listed_precisions + k * model.listed_precision_stride;
+        const T* matrix = model.listed_matrices + k * model.listed_matrix_stride;
         const std::int64_t n_listed = list_shares(model, tile, k);
         for (std::int64_t start = 0; start < n_listed; start += chunk) {
             const std::int64_t n = n_listed - start < chunk ? n_listed - start : chunk;
-            for (std::int64_t m = 0; m < n; ++m) {
-                const V q = V::set(tile.list_weight[start + m]);
-                const T* x = tile.row_major + tile.list[start + m] * P;
-                for (std::int64_t d = 0; d < P; d += W)
-                    (q * (V::load(mean + d) - V::load(x + d))).store(tile.panel + m * P + d);
-            }
-            add_products(tile.panel, P, D, precision, tile.list + start, n, tile.gradient);
+            pack_listed(model, tile, k, start, n);
+            add_products(tile.panel, P, D, matrix, tile.whitened != nullptr, tile.list + start, n,
+                         tile.gradient);
         }
     }
     for (std::int64_t n = 0; n < tile.n_rows; ++n)
