@@ -109,6 +109,23 @@ class EStepOf final : public EStep {
         double* pooled;
     };
 
+    // Whitened rows of the tile that a worker is at, where the pass keeps them.
+    class Whitened {
+      public:
+        Whitened(const EStepOf& pass, int threads)
+            : size_(pass.packed_.model.keeps_whitened
+                        ? static_cast<std::size_t>(pass.request_.tile_rows * pass.K() * pass.D())
+                        : 0),
+              numbers_(size_ ? new T[size_ * static_cast<std::size_t>(threads)] : nullptr) {}
+        T* of(int worker) const {
+            return size_ ? numbers_.get() + size_ * static_cast<std::size_t>(worker) : nullptr;
+        }
+
+      private:
+        std::size_t size_;
+        std::unique_ptr<T[]> numbers_;
+    };
+
     Partial partial(std::int64_t partition) const {
         double* base = partials_ + partition * partial_size_;
         return {base, base + packed_.dense_size, base + packed_.dense_size + packed_.listed_size};
@@ -148,12 +165,14 @@ class EStepOf final : public EStep {
                                const Interrupt* interrupt) {
         const std::size_t bytes = tile_bytes();
         char* memory = workspace_.scratch(bytes * static_cast<std::size_t>(threads));
+        Whitened whitened(*this, threads);
         LowestRow bad;
         const RunStatus status =
             parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt,
                      [&](std::int64_t task, int worker, Region& region) {
                          const Block& block = blocks[static_cast<std::size_t>(task)];
                          Tile<T> tile = tile_in(memory + bytes * static_cast<std::size_t>(worker));
+                         tile.whitened = whitened.of(worker);
                          const Partial target = partial(block.partition);
                          for (std::int64_t n = 0; n < block.n_rows; n += request_.tile_rows) {
                              if (stop_requested(region, worker)) return;
@@ -179,6 +198,7 @@ class EStepOf final : public EStep {
         char* memory = workspace_.scratch(bytes * (n_tiles + static_cast<std::size_t>(threads)));
         std::vector<Tile<T>> tiles;
         for (std::size_t i = 0; i < n_tiles; ++i) tiles.push_back(tile_in(memory + bytes * i));
+        Whitened whitened(*this, threads);
         LowestRow bad;
         for (const Block& block : blocks) {
             const Partial target = partial(block.partition);
@@ -187,9 +207,10 @@ class EStepOf final : public EStep {
                 const std::int64_t left = block.n_rows - start;
                 const std::int64_t count =
                     std::min(wave_tiles, (left + request_.tile_rows - 1) / request_.tile_rows);
-                RunStatus status =
-                    parallel(count, threads, interrupt, [&](std::int64_t task, int, Region&) {
+                RunStatus status = parallel(
+                    count, threads, interrupt, [&](std::int64_t task, int worker, Region&) {
                         Tile<T>& tile = tiles[static_cast<std::size_t>(task)];
+                        tile.whitened = whitened.of(worker);
                         const std::int64_t first = start + task * request_.tile_rows;
                         take(tile, block, first);
                         kernels_.local_step(packed_.model, tile);

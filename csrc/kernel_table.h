@@ -42,8 +42,12 @@ struct Model {
     const T* precision_means;
     const T* precisions;
     const T* shared_precision;
-    bool nearest;    // labels alone are wanted, and those of the nearest mean
-    bool tied_near;  // every component of a tied model is near
+    // full: the matrices of kernels/gradient_listed-inl.h; null where lists never pay.
+    const T* listed_matrices;
+    std::int64_t listed_matrix_stride;
+    bool keeps_whitened;  // tiles have memory for whitened rows
+    bool nearest;         // labels alone are wanted, and those of the nearest mean
+    bool tied_near;       // every component of a tied model is near
     // Second moments by outer products of listed rows instead of one dense product.
     const std::uint8_t* listed;  // (n_components,)
     std::int64_t n_moments;      // columns of the dense product
@@ -97,9 +101,9 @@ struct Tile {
     std::int32_t* list;    // (capacity,)
     T* list_weight;        // (capacity,)
     T* group_scratch;      // (n_features, group rows)
-    T* gradient;           // groups of (n_features, group rows)
-    T* sorted_joint;       // (n_components, group rows)
+    T* gradient;           // groups of (n_features, group rows), or (capacity, padded_features)
     std::int32_t* active;  // (n_components,)
+    T* whitened;           // groups of (n_components, n_features, group rows), or null
     T* panel;              // moment panel or outer-product rows, `panel_size` numbers
     std::int64_t panel_size;
 
@@ -113,6 +117,8 @@ struct KernelSet {
     int factor_columns;     // columns of a block of the factor
     int moment_components;  // block of the dense moments
     int moment_features;
+    int lanes;            // numbers of a vector
+    int product_columns;  // block of the listed matrices
     // Local step: loads the rows, evaluates log-joint and responsibilities, fills outputs and sums.
     void (*local_step)(const Model<T>&, Tile<T>&);
     // Summary step for components first to last; `dense` and `listed` are the partition's sums. The

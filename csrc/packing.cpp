@@ -16,6 +16,14 @@ constexpr double near_limit = sizeof(T) == 8 ? 1e6 : 1024;
 // From this many features on, lists of rows beat the dense product for full second moments.
 constexpr std::int64_t largest_dense_full = 24;
 
+// From this many on, lists of rows may beat the mixed precisions for the gradient in the rows.
+constexpr std::int64_t smallest_listed_gradient = 25;
+
+// From this many on, whitened rows are kept for it if those of a tile take at most so many bytes:
+// to write and read them costs less than to whiten a row again, also where they leave L2.
+constexpr std::int64_t smallest_kept = 128;
+constexpr std::int64_t largest_kept_bytes = 4 << 20;
+
 std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
     return (n + multiple - 1) / multiple * multiple;
 }
@@ -89,31 +97,77 @@ std::int64_t run_index(std::int64_t n_components, std::int64_t n_entries, int co
     return start * n_components + k * width + e - start;
 }
 
-// The lower triangle of P P^T as runs of component k, diagonal halved.
-template <class T>
-void pack_precision(const double* P, std::int64_t D, std::int64_t n_components, int columns,
-                    std::int64_t k, T* runs) {
+// The matrix P P^T.
+std::vector<double> precision_of(const double* P, std::int64_t D) {
     std::vector<double> columns_of_P(static_cast<std::size_t>(D * D)),
-        row(static_cast<std::size_t>(D));
+        precision(static_cast<std::size_t>(D * D), 0.0);
     for (std::int64_t i = 0; i < D; ++i)
         for (std::int64_t l = i; l < D; ++l) columns_of_P[l * D + i] = P[i * D + l];
-    for (std::int64_t i = 0; i < D; runs += n_components * ++i) {
-        std::fill(row.begin(), row.end(), 0.0);
+    for (std::int64_t i = 0; i < D; ++i) {
+        double* row = precision.data() + i * D;
         for (std::int64_t l = i; l < D; ++l)
             for (std::int64_t j = 0; j <= i; ++j) row[j] += P[i * D + l] * columns_of_P[l * D + j];
-        row[i] *= 0.5;
-        for (std::int64_t j = 0; j <= i; ++j)
-            runs[run_index(n_components, i + 1, columns, k, j)] = static_cast<T>(row[j]);
+        for (std::int64_t j = 0; j < i; ++j) precision[j * D + i] = row[j];
     }
+    return precision;
+}
+
+// Its lower triangle as the run of component k, diagonal halved.
+template <class T>
+void pack_triangle(const double* precision, std::int64_t D, std::int64_t n_components, int columns,
+                   std::int64_t k, T* run) {
+    const std::int64_t numbers = D * (D + 1) / 2;
+    std::int64_t e = 0;
+    for (std::int64_t i = 0; i < D; ++i)
+        for (std::int64_t j = 0; j <= i; ++j, ++e)
+            run[run_index(n_components, numbers, columns, k, e)] =
+                static_cast<T>((i == j ? 0.5 : 1.0) * precision[i * D + j]);
+}
+
+// Calls put(i, j) for the entries of a listed matrix in their order, see
+// kernels/gradient_listed-inl.h.
+template <class T, class Put>
+void visit_listed(std::int64_t D, const KernelSet<T>& kernels, bool triangular, Put put) {
+    const std::int64_t padded = round_up(D, kernels.lanes);
+    for (std::int64_t c = 0; c < padded; c += kernels.product_columns) {
+        const std::int64_t end = std::min<std::int64_t>(padded, c + kernels.product_columns);
+        for (std::int64_t i = triangular ? c : 0; i < D; ++i)
+            for (std::int64_t j = c; j < end; ++j) put(i, j);
+    }
+}
+
+// P^T of an upper-triangular P, or else the symmetric precision, as a listed matrix.
+template <class T>
+void pack_listed(const double* matrix, std::int64_t D, const KernelSet<T>& kernels, bool triangular,
+                 T* out) {
+    visit_listed(D, kernels, triangular, [&](std::int64_t i, std::int64_t j) {
+        *out++ = static_cast<T>(j < (triangular ? i + 1 : D) ? matrix[j * D + i] : 0.0);
+    });
 }
 
 // Coefficients of the gradient in the rows, in the layout of kernels/gradient_x-inl.h.
 template <class T>
-void pack_gradient(const MixtureParameters& parameters, int columns, PackedModel<T>& packed,
-                   int num_threads) {
+void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kernels,
+                   PackedModel<T>& packed, int num_threads) {
+    const int columns = kernels.factor_columns;
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     const Covariance covariance = parameters.covariance;
     const double* P = parameters.precision_cholesky;
+    const bool kept = packed.model.keeps_whitened;
+    if (covariance == Covariance::full && D >= smallest_listed_gradient) {
+        std::int64_t stride = 0;
+        visit_listed(D, kernels, kept, [&](std::int64_t, std::int64_t) { ++stride; });
+        packed.listed_matrices.resize(static_cast<std::size_t>(K * stride));
+        packed.model.listed_matrices = packed.listed_matrices.data();
+        packed.model.listed_matrix_stride = stride;
+        if (kept) {
+            parallel(K, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
+                pack_listed(P + k * D * D, D, kernels, true,
+                            packed.listed_matrices.data() + k * stride);
+            });
+            return;
+        }
+    }
     std::int64_t numbers = 1;  // of a precision, but for tied
     if (covariance == Covariance::full) numbers = D * (D + 1) / 2;
     if (covariance == Covariance::diag) numbers = D;
@@ -121,20 +175,22 @@ void pack_gradient(const MixtureParameters& parameters, int columns, PackedModel
     packed.precisions.assign(static_cast<std::size_t>(K * numbers), T(1));
     if (covariance == Covariance::tied) {
         packed.shared_precision.resize(static_cast<std::size_t>(D * (D + 1) / 2));
-        pack_precision(P, D, 1, columns, 0, packed.shared_precision.data());
+        pack_triangle(precision_of(P, D).data(), D, 1, columns, 0, packed.shared_precision.data());
     }
     parallel(K, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
-        std::vector<double> mean(static_cast<std::size_t>(D)),
-            whitened(static_cast<std::size_t>(D));
+        std::vector<double> mean(static_cast<std::size_t>(D));
         for (std::int64_t d = 0; d < D; ++d)
             mean[d] = parameters.means[k * D + d] - static_cast<double>(packed.shift[d]);
         if (covariance == Covariance::full) {
-            const double* factor = P + k * D * D;
-            pack_precision(factor, D, K, columns, k, packed.precisions.data());
-            times_factor(mean.data(), factor, D, whitened.data());
+            const std::vector<double> precision = precision_of(P + k * D * D, D);
+            pack_triangle(precision.data(), D, K, columns, k, packed.precisions.data());
+            if (packed.model.listed_matrices)
+                pack_listed(precision.data(), D, kernels, false,
+                            packed.listed_matrices.data() + k * packed.model.listed_matrix_stride);
+            const std::vector<double> centred = mean;
             for (std::int64_t i = 0; i < D; ++i) {
                 mean[i] = 0;
-                for (std::int64_t j = i; j < D; ++j) mean[i] += factor[i * D + j] * whitened[j];
+                for (std::int64_t j = 0; j < D; ++j) mean[i] += precision[i * D + j] * centred[j];
             }
         } else if (covariance == Covariance::diag) {
             for (std::int64_t d = 0; d < D; ++d) {
@@ -298,7 +354,11 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
     model.half_precision =
         covariance == Covariance::spherical ? packed.half_precision.data() : nullptr;
     model.half_norm = packed.half_norm.data();
-    if (request.gradient) pack_gradient(parameters, kernels.factor_columns, packed, num_threads);
+    model.listed_matrices = nullptr;
+    model.keeps_whitened =
+        request.gradient && covariance == Covariance::full && D >= smallest_kept &&
+        request.tile_rows * K * D * static_cast<std::int64_t>(sizeof(T)) <= largest_kept_bytes;
+    if (request.gradient) pack_gradient(parameters, kernels, packed, num_threads);
     model.precision_means = packed.precision_means.data();
     model.precisions = packed.precisions.data();
     model.shared_precision = packed.shared_precision.data();

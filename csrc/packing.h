@@ -14,7 +14,7 @@ template <class T>
 struct PackedModel {
     Model<T> model;
     std::vector<T> shift, means, offset, factor, intercept, whitened_means, half_precision,
-        half_norm, precision_means, precisions, shared_precision;
+        half_norm, precision_means, precisions, shared_precision, listed_matrices;
     std::vector<std::uint8_t> near, listed;
     std::vector<std::int32_t> left, right;
     std::int64_t dense_size;  // doubles of a partial statistic, by kind

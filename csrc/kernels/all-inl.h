@@ -7,6 +7,7 @@
 #include "kernels/tile-inl.h"
 #include "kernels/log_joint-inl.h"
 #include "kernels/nearest-inl.h"
+#include "kernels/gradient_listed-inl.h"
 #include "kernels/gradient_x-inl.h"
 #include "kernels/responsibilities-inl.h"
 #include "kernels/dense_moments-inl.h"
@@ -19,6 +20,8 @@ constexpr KernelSet<T> kernel_set = {group_rows<T>,
                                      Blocking::factor_columns,
                                      Blocking::moment_components,
                                      Blocking::moment_features,
+                                     Lanes<T>::width,
+                                     Blocking::outer_vectors * Lanes<T>::width,
                                      local_step<T>,
                                      summary_step<T>,
                                      seeding_step<T>};

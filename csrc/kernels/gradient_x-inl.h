@@ -4,11 +4,10 @@
 // these numbers, A_ne = sum_k q_nk C_ke, a matrix product of register blocks like the dense
 // moments, and the mixed precision meets the row once. A symmetric precision has D (D + 1) / 2
 // numbers, so that a component costs half of what whitening the row again and multiplying back
-// would, and components whose responsibilities are zero in the whole group are left out.
+// would. Where posteriors are sparse, kernels/gradient_listed-inl.h takes less.
 //
-// For precisions of many features the rows of a tile are sorted by their best component first:
-// high-dimensional posteriors are sparse, and a group of rows that share a component leaves most of
-// the others out.
+// Components whose exponentials are at most negligible_share (there) in the whole group are left
+// out.
 //
 // Only linear terms are taken about the shift, hence `near` components lose no more digits here
 // than in the whitened rows of the log-joint; the others are centred, one at a time.
@@ -16,13 +15,13 @@
 // Layout of the coefficients: runs of numbers e, each run in blocks of factor_columns (the last one
 // holds the remainder), a block as (n_components, columns of the block).
 //   model.precision_means: one run, (Lambda_k mu_k)_d; tied: mu_kd.
-//   model.precisions: full: a run for each row i of the lower triangle, Lambda_k,ij for j <= i, the
-//   diagonal halved because both of its sides are added; diag: one run of Lambda_kd; spherical: a
-//   run of one number; tied: the same, all one.
-//   model.shared_precision: tied: runs as full's, of one component.
+//   model.precisions: full: one run, the lower triangle row by row, the diagonal halved because
+//   both of its sides are added; diag: one run of Lambda_kd; spherical: a run of one number; tied:
+//   the same, all one.
+//   model.shared_precision: tied: a run as full's, of one component.
 
-template <class T>
-using GroupLanes = Lanes<T>[Blocking::row_vectors];
+// Of mixed numbers, which wait in a third of L1 to meet the row.
+constexpr std::int64_t mixed_bytes = 12 << 10;
 
 // use(first + j, sum_k q_k C_kj) for the n columns of a block.
 template <class T, int n, class Use>
@@ -71,35 +70,63 @@ inline void mix_run(const T* joint, const std::int32_t* active, std::int64_t n_a
     }
 }
 
-// gradient -= A x for the rows first to last of the lower triangle of a symmetric A that runs mix,
-// and their mirror images.
+// gradient -= A x for the entries j to j + count of row i of a symmetric A's lower triangle, and
+// their mirror images.
 template <class T>
-void subtract_symmetric(const T* joint, const std::int32_t* active, std::int64_t n_active,
-                        const T* runs, std::int64_t n_components, std::int64_t first,
-                        std::int64_t last, const T* x, T* gradient) {
+inline void subtract_entries(const T* mixed, std::int64_t i, std::int64_t j, std::int64_t count,
+                             const T* x, T* gradient) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
-    for (std::int64_t i = first; i < last; ++i) {
-        const T* run = runs + n_components * (i * (i + 1) / 2);
-        const T* xi = x + i * G;
-        GroupLanes<T> sum;
-        for (V& s : sum) s = V::zero();
-        mix_run<T>(joint, active, n_active, run, n_components, i + 1, 0, i + 1,
-                   [&](std::int64_t j, const V* a) {
-                       for (int v = 0; v < RV; ++v) {
-                           T* gj = gradient + j * G + v * W;
-                           sum[v] = fma(a[v], V::load(x + j * G + v * W), sum[v]);
-                           fnma(a[v], V::load(xi + v * W), V::load(gj)).store(gj);
-                       }
-                   });
+    V xi[RV], sum[RV];
+    for (int v = 0; v < RV; ++v) {
+        xi[v] = V::load(x + i * G + v * W);
+        sum[v] = V::zero();
+    }
+    for (const T* end = mixed + count * G; mixed < end; mixed += G, ++j)
         for (int v = 0; v < RV; ++v) {
-            T* gi = gradient + i * G + v * W;
-            (V::load(gi) - sum[v]).store(gi);
+            const V a = V::load(mixed + v * W);
+            T* gj = gradient + j * G + v * W;
+            sum[v] = fma(a, V::load(x + j * G + v * W), sum[v]);
+            fnma(a, xi[v], V::load(gj)).store(gj);
+        }
+    for (int v = 0; v < RV; ++v) {
+        T* gi = gradient + i * G + v * W;
+        (V::load(gi) - sum[v]).store(gi);
+    }
+}
+
+// gradient -= A x for the entries first to last of the lower triangle of a symmetric A, which the
+// run mixes; `mixed` holds mixed_bytes.
+template <class T>
+void subtract_symmetric(const T* joint, const std::int32_t* active, std::int64_t n_active,
+                        const T* run, std::int64_t n_components, std::int64_t n_features,
+                        std::int64_t first, std::int64_t last, const T* x, T* gradient, T* mixed) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width, F = Blocking::factor_columns;
+    constexpr std::int64_t chunk = mixed_bytes / (G * static_cast<std::int64_t>(sizeof(T))) / F * F;
+    static_assert(chunk > 0, "a block must fit");
+    std::int64_t i = 0;
+    while ((i + 1) * (i + 2) / 2 <= first) ++i;
+    std::int64_t j = first - i * (i + 1) / 2;
+    for (std::int64_t e = first; e < last; e += chunk) {
+        const std::int64_t end = e + chunk < last ? e + chunk : last;
+        mix_run<T>(joint, active, n_active, run, n_components, n_features * (n_features + 1) / 2, e,
+                   end, [&](std::int64_t entry, const V* a) {
+                       for (int v = 0; v < Blocking::row_vectors; ++v)
+                           a[v].store(mixed + (entry - e) * G + v * W);
+                   });
+        for (std::int64_t entry = e; entry < end;) {
+            const std::int64_t left = end - entry, row = i + 1 - j;
+            const std::int64_t count = row < left ? row : left;
+            subtract_entries(mixed + (entry - e) * G, i, j, count, x, gradient);
+            entry += count;
+            j += count;
+            if (j > i) j = 0, ++i;
         }
     }
 }
 
-// Components with a responsibility in the group: the near ones from the front of tile.active, the
+// Components that count in the group: the near ones from the front of tile.active, the
 // others from its back.
 template <class T>
 void list_active(const Model<T>& model, Tile<T>& tile, const T* joint, std::int64_t* n_near,
@@ -111,7 +138,7 @@ void list_active(const Model<T>& model, Tile<T>& tile, const T* joint, std::int6
     for (std::int64_t k = 0; k < K; ++k) {
         unsigned some = 0;
         for (int v = 0; v < Blocking::row_vectors; ++v)
-            some |= V::bits(less(V::zero(), V::load(joint + k * G + v * W)));
+            some |= V::bits(less(V::set(negligible_share<T>), V::load(joint + k * G + v * W)));
         if (!some) continue;
         tile.active[model.near[k] ? (*n_near)++ : K - ++*n_far] = static_cast<std::int32_t>(k);
     }
@@ -136,69 +163,6 @@ void write_gradient(const Tile<T>& tile, std::int64_t n_features, std::int64_t g
             out[i * n_features + d] = gradient[d * G + i];
 }
 
-// From this many features on, rows of a full model are sorted.
-constexpr std::int64_t smallest_sorted = 25;
-
-template <class T>
-bool sorts_rows(const Model<T>& model) {
-    return model.covariance == Covariance::full && model.n_features >= smallest_sorted;
-}
-
-// Rows ordered by their best component, in tile.list, and their features so, in groups of
-// (n_features, group rows), in tile.row_major. The summary step makes both anew.
-template <class T>
-void sort_rows(const Model<T>& model, Tile<T>& tile) {
-    constexpr int G = group_rows<T>;
-    const std::int64_t D = model.n_features, K = model.n_components;
-    const std::int64_t n_rows = group_count(tile) * G;
-    std::int32_t* begin = tile.active;  // of each component's rows
-    for (std::int64_t k = 0; k < K; ++k) begin[k] = 0;
-    for (std::int64_t n = 0; n < n_rows; ++n) {
-        const T* joint = tile.joint + n / G * model.joint_stride + n % G;
-        std::int32_t best = 0;
-        for (std::int64_t k = 1; k < K; ++k)
-            if (joint[k * G] > joint[best * G]) best = static_cast<std::int32_t>(k);
-        tile.label[n] = best;
-        ++begin[best];
-    }
-    std::int32_t total = 0;
-    for (std::int64_t k = 0; k < K; ++k) {
-        const std::int32_t count = begin[k];
-        begin[k] = total;
-        total += count;
-    }
-    for (std::int64_t n = 0; n < n_rows; ++n)
-        tile.list[begin[tile.label[n]]++] = static_cast<std::int32_t>(n);
-    for (std::int64_t m = 0; m < n_rows; ++m) {
-        const std::int64_t n = tile.list[m];
-        const T* x = tile.features + n / G * (D + 2) * G + n % G;
-        T* sorted = tile.row_major + m / G * D * G + m % G;
-        for (std::int64_t d = 0; d < D; ++d) sorted[d * G] = x[d * G];
-    }
-}
-
-// Features of a group, sorted or not.
-template <class T>
-const T* group_features(const Model<T>& model, const Tile<T>& tile, std::int64_t g) {
-    constexpr int G = group_rows<T>;
-    const std::int64_t D = model.n_features;
-    return sorts_rows(model) ? tile.row_major + g * D * G : tile.features + g * (D + 2) * G;
-}
-
-// Its exponentials.
-template <class T>
-const T* group_joint(const Model<T>& model, const Tile<T>& tile, std::int64_t g) {
-    constexpr int G = group_rows<T>;
-    if (!sorts_rows(model)) return tile.joint + g * model.joint_stride;
-    for (int i = 0; i < G; ++i) {
-        const std::int64_t n = tile.list[g * G + i];
-        const T* joint = tile.joint + n / G * model.joint_stride + n % G;
-        for (std::int64_t k = 0; k < model.n_components; ++k)
-            tile.sorted_joint[k * G + i] = joint[k * G];
-    }
-    return tile.sorted_joint;
-}
-
 // subtract(joint, active, n_active, x, gradient) for each group, with its near components and rows
 // about the shift, then with each of the others and rows about its mean.
 template <class T, class Subtract>
@@ -206,8 +170,8 @@ void for_active(const Model<T>& model, Tile<T>& tile, Subtract subtract) {
     constexpr int G = group_rows<T>;
     const std::int64_t D = model.n_features, K = model.n_components;
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        const T* x = group_features(model, tile, g);
-        const T* joint = group_joint(model, tile, g);
+        const T* x = tile.features + g * (D + 2) * G;
+        const T* joint = tile.joint + g * model.joint_stride;
         T* gradient = tile.gradient + g * D * G;
         std::int64_t n_near, n_far;
         list_active(model, tile, joint, &n_near, &n_far);
@@ -229,7 +193,7 @@ void mix_means(const Model<T>& model, Tile<T>& tile, std::int64_t first, std::in
     constexpr int G = group_rows<T>, W = V::width;
     const std::int64_t D = model.n_features;
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        const T* joint = group_joint(model, tile, g);
+        const T* joint = tile.joint + g * model.joint_stride;
         T* gradient = tile.gradient + g * D * G;
         std::int64_t n_near, n_far;
         list_active(model, tile, joint, &n_near, &n_far);
@@ -243,10 +207,9 @@ void mix_means(const Model<T>& model, Tile<T>& tile, std::int64_t first, std::in
 
 // gradient -= sum_k q_k Lambda_k x; without Lambda when tied.
 template <class T>
-void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t fitting) {
+void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t step) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
-    constexpr int F = Blocking::factor_columns;
     const std::int64_t D = model.n_features, K = model.n_components;
     const auto subtract = [](std::int64_t d, const V* a, const T* x, T* gradient) {
         for (int v = 0; v < Blocking::row_vectors; ++v) {
@@ -255,19 +218,17 @@ void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t fitt
         }
     };
     if (model.covariance == Covariance::full) {
-        for (std::int64_t first = 0, last; first < D; first = last) {
-            std::int64_t numbers = 0;
-            for (last = first; last < D && (last == first || numbers + last < fitting); ++last)
-                numbers += last + 1;
+        const std::int64_t numbers = D * (D + 1) / 2;
+        for (std::int64_t first = 0; first < numbers; first += step) {
+            const std::int64_t last = first + step < numbers ? first + step : numbers;
             for_active(model, tile,
                        [&](const T* joint, const std::int32_t* active, std::int64_t n, const T* x,
                            T* gradient) {
-                           subtract_symmetric(joint, active, n, model.precisions, K, first, last, x,
-                                              gradient);
+                           subtract_symmetric(joint, active, n, model.precisions, K, D, first, last,
+                                              x, gradient, tile.panel);
                        });
         }
     } else if (model.covariance == Covariance::diag) {
-        const std::int64_t step = fitting > F ? fitting / F * F : F;
         for (std::int64_t first = 0; first < D; first += step) {
             const std::int64_t last = first + step < D ? first + step : D;
             for_active(model, tile,
@@ -288,19 +249,6 @@ void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t fitt
                                           subtract(d, a, x, gradient);
                                   });
                    });
-    }
-}
-
-// Sorted rows, divided by the sums of their exponentials, to where they belong.
-template <class T>
-void write_sorted_gradient(const Tile<T>& tile, std::int64_t n_features, std::int64_t g) {
-    constexpr int G = group_rows<T>;
-    for (int i = 0; i < G; ++i) {
-        const std::int64_t n = tile.list[g * G + i];
-        if (n >= tile.n_rows) continue;
-        const T* gradient = tile.gradient + g * n_features * G + i;
-        for (std::int64_t d = 0; d < n_features; ++d)
-            tile.out_gradient[n * n_features + d] = tile.inverse_sum[n] * gradient[d * G];
     }
 }
 
@@ -326,7 +274,8 @@ void finish_gradient(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     if (!tied) return;
     constexpr std::int32_t only = 0;
     const T* ones = tile.features + (g * (D + 2) + D) * G;
-    subtract_symmetric(ones, &only, 1, model.shared_precision, 1, 0, D, scaled, gradient);
+    subtract_symmetric(ones, &only, 1, model.shared_precision, 1, D, 0, D * (D + 1) / 2, scaled,
+                       gradient, tile.panel);
 }
 
 // Writes the gradients of a tile whose `joint` holds exp(l_nk - max_k l_nk); `inverse_sum` makes
@@ -337,18 +286,17 @@ template <class T>
 void gradient_step(const Model<T>& model, Tile<T>& tile) {
     constexpr int F = Blocking::factor_columns;
     const std::int64_t D = model.n_features;
+    if (lists_gradient(model, tile)) {
+        listed_gradient(model, tile);
+        return;
+    }
     const std::int64_t fitting =
-        (256 << 10) / (model.n_components * static_cast<std::int64_t>(sizeof(T)));
+        half_of_l2 / (model.n_components * static_cast<std::int64_t>(sizeof(T)));
     const std::int64_t step = fitting > F ? fitting / F * F : F;
-    if (sorts_rows(model)) sort_rows(model, tile);
     for (std::int64_t first = 0; first < D; first += step)
         mix_means(model, tile, first, first + step < D ? first + step : D);
-    subtract_precisions(model, tile, fitting);
+    subtract_precisions(model, tile, step);
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        if (sorts_rows(model)) {
-            write_sorted_gradient(tile, D, g);
-            continue;
-        }
         finish_gradient(model, tile, g);
         write_gradient(tile, D, g, tile.gradient + g * D * group_rows<T>);
     }

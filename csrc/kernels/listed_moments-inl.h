@@ -65,29 +65,12 @@ void outer_products(const T* u, std::int64_t stride, std::int64_t n_rows, std::i
 // Rows of component k with their weights r > 0.
 template <class T>
 std::int64_t list_rows(const Model<T>& model, Tile<T>& tile, std::int64_t k) {
-    using V = Lanes<T>;
-    constexpr int G = group_rows<T>, W = V::width;
+    if (!by_label(tile)) return list_above(tile, model.joint_stride, k, T(0), tile.row_scale);
     std::int64_t count = 0;
-    if (by_label(tile)) {
-        for (std::int64_t n = 0; n < tile.n_rows; ++n)
-            if (tile.label[n] == k && tile.row_scale[n] > T(0)) {
-                tile.list[count] = static_cast<std::int32_t>(n);
-                tile.list_weight[count++] = tile.row_scale[n];
-            }
-        return count;
-    }
-    for (std::int64_t g = 0; g < group_count(tile); ++g)
-        for (int v = 0; v < Blocking::row_vectors; ++v) {
-            const T* e = tile.joint + g * model.joint_stride + k * G + v * W;
-            unsigned some = V::bits(less(V::zero(), V::load(e)));
-            for (; some; some &= some - 1) {
-                const int i = __builtin_ctz(some);
-                const std::int64_t n = g * G + v * W + i;
-                const T r = e[i] * tile.row_scale[n];
-                if (n >= tile.n_rows || !(r > T(0))) continue;
-                tile.list[count] = static_cast<std::int32_t>(n);
-                tile.list_weight[count++] = r;
-            }
+    for (std::int64_t n = 0; n < tile.n_rows; ++n)
+        if (tile.label[n] == k && tile.row_scale[n] > T(0)) {
+            tile.list[count] = static_cast<std::int32_t>(n);
+            tile.list_weight[count++] = tile.row_scale[n];
         }
     return count;
 }

@@ -80,6 +80,18 @@ const T* centre_group(const T* x, const T* mean, std::int64_t n_features, T* out
     return out;
 }
 
+// acc[v] += |y|^2, in the order of apply_factor.
+template <class T>
+inline void add_squares(const T* y, std::int64_t n_features, Lanes<T>* acc) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width;
+    for (std::int64_t d = 0; d < n_features; ++d)
+        for (int v = 0; v < Blocking::row_vectors; ++v) {
+            const V yd = V::load(y + d * G + v * W);
+            acc[v] = fma(yd, yd, acc[v]);
+        }
+}
+
 // Stores offset_k - weight_k acc for `n` components, and raises the maxima of the rows once.
 template <class T, int n>
 inline void finish_joint(const Lanes<T> (*acc)[Blocking::row_vectors], const T* weights,
@@ -109,15 +121,19 @@ inline void factor_log_joint_block(const Model<T>& model, Tile<T>& tile, std::in
     V acc[n][Blocking::row_vectors];
     for (int i = 0; i < n; ++i) {
         const T* factor = model.factor + (k + i) * model.factor_stride;
+        const bool near = !tied && model.near[k + i];
+        const T* rows = near ? x
+                             : centre_group(x, model.means + (k + i) * model.padded_features, D,
+                                            tile.group_scratch);
+        const T* intercept = near ? model.intercept + (k + i) * D : nullptr;
         for (V& a : acc[i]) a = V::zero();
-        if (!tied && model.near[k + i])
-            apply_factor<T, first_columns, false>(x, factor, model.intercept + (k + i) * D, D,
-                                                  acc[i], nullptr);
-        else
-            apply_factor<T, first_columns, false>(
-                centre_group(x, model.means + (k + i) * model.padded_features, D,
-                             tile.group_scratch),
-                factor, nullptr, D, acc[i], nullptr);
+        if (n == 1 && tile.whitened) {
+            T* y = tile.whitened + (g * model.n_components + k) * D * G;
+            apply_factor<T, first_columns, true>(rows, factor, intercept, D, nullptr, y);
+            add_squares(y, D, acc[i]);
+        } else {
+            apply_factor<T, first_columns, false>(rows, factor, intercept, D, acc[i], nullptr);
+        }
     }
     finish_joint<T, n>(acc, nullptr, model.offset + k, tile.joint + g * model.joint_stride + k * G,
                        tile.row_max + g * G);

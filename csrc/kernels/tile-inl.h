@@ -114,3 +114,27 @@ void load_row_major(Tile<T>& tile, const Model<T>& model) {
             for (std::int64_t f = d; f < P; ++f) rows[i * P + f] = f < D ? x[f * G + i] : T(0);
     }
 }
+
+// Lists the rows whose entry for component k in tile.joint is above a limit, with the entry times
+// the row's scale where that is positive. Returns how many they are.
+template <class T>
+std::int64_t list_above(Tile<T>& tile, std::int64_t joint_stride, std::int64_t k, T limit,
+                        const T* scale) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width;
+    std::int64_t count = 0;
+    for (std::int64_t g = 0; g < group_count(tile); ++g)
+        for (int v = 0; v < Blocking::row_vectors; ++v) {
+            const T* e = tile.joint + g * joint_stride + k * G + v * W;
+            unsigned some = V::bits(less(V::set(limit), V::load(e)));
+            for (; some; some &= some - 1) {
+                const int i = __builtin_ctz(some);
+                const std::int64_t n = g * G + v * W + i;
+                const T r = e[i] * scale[n];
+                if (n >= tile.n_rows || !(r > T(0))) continue;
+                tile.list[count] = static_cast<std::int32_t>(n);
+                tile.list_weight[count++] = r;
+            }
+        }
+    return count;
+}

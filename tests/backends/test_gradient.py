@@ -69,6 +69,31 @@ def test_is_the_formula(
     )
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("spread", [0.03, 0.4, 3.0])  # of the means: all components, some, one
+@pytest.mark.parametrize("n_features", [25, 37, 128, 150])
+def test_dense_and_sparse_posteriors_of_many_features(
+    gradient, dense_oracle, random_params, sample, rng, n_features, spread, dtype
+):
+    params = random_params(rng, "full", 6, n_features, spread=spread)
+    X = sample(rng, params, 301, dtype)
+    actual, _ = gradient(X, params)
+    expected = expected_gradient(X, params, dense_oracle(X, params, Request()).resp)
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(
+        actual, expected, rtol=0, atol=scale * (1e-12 if dtype == np.float64 else 2e-5)
+    )
+
+
+def test_small_responsibilities_count_where_the_component_is_narrow(gradient):
+    X = np.zeros((40, 1))
+    params = KernelParams(
+        "spherical", np.array([0.0, -41.0]), np.array([[0.0], [2e-6]]), np.array([1.0, 1e6])
+    )
+    responsibility = np.exp(-43.0)
+    np.testing.assert_allclose(gradient(X, params)[0], 2e6 * responsibility, rtol=1e-9)
+
+
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_is_the_slope_of_the_evidence(gradient, random_params, sample, rng, covariance_type):
     params = random_params(rng, covariance_type, 4, 3)
@@ -80,11 +105,12 @@ def test_is_the_slope_of_the_evidence(gradient, random_params, sample, rng, cova
         np.testing.assert_allclose(actual[:, d], (above - below) / (2 * step), atol=1e-7)
 
 
+@pytest.mark.parametrize("n_features", [5, 30, 130])
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_components_far_from_the_others_are_centred(
-    gradient, dense_oracle, random_params, sample, rng, covariance_type
+    gradient, dense_oracle, random_params, sample, rng, covariance_type, n_features
 ):
-    params = random_params(rng, covariance_type, 6, 5)
+    params = random_params(rng, covariance_type, 6, n_features)
     params.means[2] += 1e7
     params.means[4] -= 1e9
     X = sample(rng, params, 200)
@@ -94,10 +120,13 @@ def test_components_far_from_the_others_are_centred(
     np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize("n_features", [2, 30, 130])
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-def test_a_row_without_a_component_has_none(gradient, random_params, rng, covariance_type):
-    params = random_params(rng, covariance_type, 3, 2)
-    X = rng.normal(size=(70, 2))
+def test_a_row_without_a_component_has_none(
+    gradient, random_params, rng, covariance_type, n_features
+):
+    params = random_params(rng, covariance_type, 3, n_features)
+    X = rng.normal(size=(70, n_features))
     X[::9] = 1e200
     actual, log_evidence = gradient(X, params)
     assert np.all(log_evidence[::9] == -np.inf)
@@ -123,11 +152,14 @@ def test_only_at_the_posterior(random_params, rng, backend):
         )
 
 
-@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize(
+    ("covariance_type", "n_features"),
+    [*((name, 6) for name in COVARIANCE_TYPES), ("full", 30), ("full", 130)],
+)
 def test_the_same_bits_for_any_number_of_threads_and_strides(
-    gradient, random_params, sample, rng, covariance_type
+    gradient, random_params, sample, rng, covariance_type, n_features
 ):
-    params = random_params(rng, covariance_type, 7, 6)
+    params = random_params(rng, covariance_type, 7, n_features)
     X = sample(rng, params, 3000)
     expected, _ = gradient(X, params)
     for num_threads in (1, 3):
@@ -137,10 +169,11 @@ def test_the_same_bits_for_any_number_of_threads_and_strides(
     np.testing.assert_array_equal(statistics_too, expected)
 
 
+@pytest.mark.parametrize(("n_components", "n_features"), [(300, 40), (16, 256)])
 def test_a_model_too_large_for_one_partial_statistic_a_partition(
-    gradient, dense_oracle, random_params, sample, rng
+    gradient, dense_oracle, random_params, sample, rng, n_components, n_features
 ):
-    params = random_params(rng, "full", 300, 40)
+    params = random_params(rng, "full", n_components, n_features)
     X = sample(rng, params, 700)
     actual, _ = gradient(X, params, "full")
     expected = expected_gradient(X, params, dense_oracle(X, params, Request()).resp)
