@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -14,6 +12,9 @@ from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
 from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
 from vbfast.families.variational import MixturePosterior
+
+jax = pytest.importorskip("jax", reason="JAX is not installed: pip install vbfast[jax]")
+jnp = pytest.importorskip("jax.numpy")
 
 K, D = 3, 4
 all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)

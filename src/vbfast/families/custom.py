@@ -19,6 +19,7 @@ from typing import Any, Self
 import numpy as np
 
 from vbfast.engine.contract import CustomParams, Float64Array, PassResult, Request, Statistics
+from vbfast.families.evidence import PerUnitOfWeight
 from vbfast.families.gaussian import EMPTY_COMPONENT
 
 __all__ = ["Custom", "CustomLikelihood", "CustomParameters"]
@@ -190,7 +191,7 @@ class CustomParameters:
 
 
 @dataclass(frozen=True)
-class CustomLikelihood:
+class CustomLikelihood(PerUnitOfWeight):
     """What expectation-maximisation climbs: the evidence of a mixture of one's own components.
 
     Attributes
@@ -251,11 +252,6 @@ class CustomLikelihood:
         """
         del updated
         return sums.log_evidence / sums.total_weight
-
-    def threshold(self, tol: float, total_weight: float) -> float:
-        """Return ``tol``: the bound is per unit of weight."""
-        del total_weight
-        return tol
 
 
 def _checked_theta(returned: Any, n_components: int) -> Float64Array:

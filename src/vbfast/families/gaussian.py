@@ -35,6 +35,7 @@ from vbfast.families.covariances import (
     scatter_about,
     squares,
 )
+from vbfast.families.evidence import PerUnitOfWeight
 from vbfast.families.linalg import gram, precision_cholesky, upper_cholesky
 
 __all__ = [
@@ -173,7 +174,7 @@ def kernel_params(
 
 
 @dataclass(frozen=True)
-class MaximumLikelihood:
+class MaximumLikelihood(PerUnitOfWeight):
     """What expectation-maximisation climbs: the evidence of a mixture of Gaussians.
 
     Attributes
@@ -206,11 +207,6 @@ class MaximumLikelihood:
         """
         del updated
         return sums.log_evidence / sums.total_weight
-
-    def threshold(self, tol: float, total_weight: float) -> float:
-        """Return ``tol``: the bound is per unit of weight."""
-        del total_weight
-        return tol
 
 
 def maximise(

@@ -87,7 +87,8 @@ class GaussianModel:
             self._means = means.astype(dtype)
             self._offset = params.offset.astype(dtype)
             self._near = _squared_reach(means, params) <= NEAR_LIMIT[dtype]  # not for NaN
-            self._half = dtype.type(0.5)
+            self._half_precision = np.full(self.n_components, 0.5, dtype)
+            self._scales = None
             if params.covariance_type == "diag":
                 self._scales = np.ascontiguousarray(P, dtype=dtype)
             elif params.covariance_type == "spherical":
@@ -100,7 +101,6 @@ class GaussianModel:
         if self._whitened:
             whitened = np.einsum("ki,ij->kj", means, np.triu(P))
             self._whitened_means = np.ascontiguousarray(whitened, dtype=dtype)
-            self._half_precision = np.full(self.n_components, 0.5, dtype)
 
     def _plan_moments(self, request: Request) -> None:
         D = self._n_features
@@ -170,28 +170,15 @@ class GaussianModel:
         """Evaluate the log-joint."""
         memory: _RowMemory = batch.memory
         n_groups = batch.n_groups
-        features = memory.features[:n_groups]
+        features, means = memory.features[:n_groups], self._means
+        terms = (self._half_precision, self._offset)
         out = (batch.joint, batch.row_max, first, last)
         if self._whitened:
-            log_joint.distance_log_joint(
-                memory.whitened[:n_groups],
-                self._whitened_means,
-                self._half_precision,
-                self._offset,
-                *out,
-            )
-        elif self._params.covariance_type == "spherical":
-            log_joint.distance_log_joint(
-                features, self._means, self._half_precision, self._offset, *out
-            )
-        elif self._params.covariance_type == "diag":
-            log_joint.diagonal_log_joint(
-                features, self._means, self._scales, self._offset, self._half, *out
-            )
+            features, means = memory.whitened[:n_groups], self._whitened_means
+        if self._whitened or self._params.covariance_type in ("diag", "spherical"):
+            log_joint.diagonal_log_joint(features, means, self._scales, *terms, *out)
         else:
-            log_joint.factor_log_joint(
-                features, self._means, self._factor, self._offset, self._half, memory.work, *out
-            )
+            log_joint.factor_log_joint(features, means, self._factor, *terms, memory.work, *out)
 
     def add_moments(
         self,

@@ -15,7 +15,6 @@ from vbfast.backends.numba.compiling import group_rows, kernel
 __all__ = [
     "apply_column",
     "diagonal_log_joint",
-    "distance_log_joint",
     "factor_log_joint",
     "whiten",
 ]
@@ -32,46 +31,18 @@ def _finish(joint: Any, row_max: Any, g: Any, k: Any, offset: Any, weight: Any) 
 
 
 @kernel
+def _scale(scales: Any, means: Any, k: Any, d: Any) -> Any:
+    # A constant one, by which the compiler leaves the multiplication out.
+    if scales is None:
+        return means.dtype.type(1)
+    return scales[k, d]
+
+
+@kernel
 def diagonal_log_joint(
     features: Any,
     means: Any,
     scales: Any,
-    offset: Any,
-    half: Any,
-    joint: Any,
-    row_max: Any,
-    first: Any,
-    last: Any,
-) -> None:
-    """With ``scales`` of shape (n_components, n_features); ``half`` is 1/2 in their dtype."""
-    group = group_rows(features)
-    n_features = means.shape[1]
-    whole = n_features // 4 * 4
-    for g in range(len(features)):
-        for k in range(first, last):
-            for i in range(group):
-                joint[g, k, i] = 0
-            for d in range(0, whole, 4):
-                m0, m1, m2, m3 = means[k, d], means[k, d + 1], means[k, d + 2], means[k, d + 3]
-                s0, s1, s2, s3 = scales[k, d], scales[k, d + 1], scales[k, d + 2], scales[k, d + 3]
-                for i in range(group):
-                    t0 = (features[g, d, i] - m0) * s0
-                    t1 = (features[g, d + 1, i] - m1) * s1
-                    t2 = (features[g, d + 2, i] - m2) * s2
-                    t3 = (features[g, d + 3, i] - m3) * s3
-                    joint[g, k, i] += (t0 * t0 + t1 * t1) + (t2 * t2 + t3 * t3)
-            for d in range(whole, n_features):
-                m0, s0 = means[k, d], scales[k, d]
-                for i in range(group):
-                    t0 = (features[g, d, i] - m0) * s0
-                    joint[g, k, i] += t0 * t0
-            _finish(joint, row_max, g, k, offset[k], half)
-
-
-@kernel
-def distance_log_joint(
-    features: Any,
-    means: Any,
     half_precision: Any,
     offset: Any,
     joint: Any,
@@ -79,7 +50,10 @@ def distance_log_joint(
     first: Any,
     last: Any,
 ) -> None:
-    """With half the precision of each component, the same in all directions."""
+    """With ``offset_k - half_precision_k ||(x_n - mu_k) * scales_k||^2``.
+
+    ``scales`` has the shape (n_components, n_features); without it, by None, they are one.
+    """
     group = group_rows(features)
     n_features = means.shape[1]
     whole = n_features // 4 * 4
@@ -89,16 +63,18 @@ def distance_log_joint(
                 joint[g, k, i] = 0
             for d in range(0, whole, 4):
                 m0, m1, m2, m3 = means[k, d], means[k, d + 1], means[k, d + 2], means[k, d + 3]
+                s0, s1 = _scale(scales, means, k, d), _scale(scales, means, k, d + 1)
+                s2, s3 = _scale(scales, means, k, d + 2), _scale(scales, means, k, d + 3)
                 for i in range(group):
-                    t0 = features[g, d, i] - m0
-                    t1 = features[g, d + 1, i] - m1
-                    t2 = features[g, d + 2, i] - m2
-                    t3 = features[g, d + 3, i] - m3
+                    t0 = (features[g, d, i] - m0) * s0
+                    t1 = (features[g, d + 1, i] - m1) * s1
+                    t2 = (features[g, d + 2, i] - m2) * s2
+                    t3 = (features[g, d + 3, i] - m3) * s3
                     joint[g, k, i] += (t0 * t0 + t1 * t1) + (t2 * t2 + t3 * t3)
             for d in range(whole, n_features):
-                m0 = means[k, d]
+                m0, s0 = means[k, d], _scale(scales, means, k, d)
                 for i in range(group):
-                    t0 = features[g, d, i] - m0
+                    t0 = (features[g, d, i] - m0) * s0
                     joint[g, k, i] += t0 * t0
             _finish(joint, row_max, g, k, offset[k], half_precision[k])
 
@@ -126,8 +102,8 @@ def factor_log_joint(
     features: Any,
     means: Any,
     factor: Any,
+    half_precision: Any,
     offset: Any,
-    half: Any,
     work: Any,
     joint: Any,
     row_max: Any,
@@ -155,7 +131,7 @@ def factor_log_joint(
                 apply_column(work, factor, kf, j, y)
                 for i in range(group):
                     joint[g, k, i] += y[i] * y[i]
-            _finish(joint, row_max, g, k, offset[k], half)
+            _finish(joint, row_max, g, k, offset[k], half_precision[k])
 
 
 @kernel
