@@ -8,6 +8,12 @@ import pytest
 import vbfast
 
 
+def pytest_configure(config):
+    # What SciPy's own configuration declares: tests/test_ops_scipy_suite.py runs tests of its.
+    for name in ("skip_xp_backends", "xfail_xp_backends"):
+        config.addinivalue_line("markers", f"{name}: of SciPy's tests")
+
+
 @pytest.fixture
 def rng(request):
     """A generator whose seed is the test's name, so that tests do not share a stream."""

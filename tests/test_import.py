@@ -45,17 +45,32 @@ def test_unknown_names_are_attribute_errors():
         vbfast.no_such_name  # noqa: B018
 
 
-@pytest.mark.parametrize("framework", ["jax", "torch"])
-def test_a_missing_framework_is_an_import_error_that_names_its_extra(framework):
+@pytest.mark.parametrize(
+    ("module", "framework"), [("jax", "jax"), ("torch", "torch"), ("numba_api", "numba")]
+)
+def test_a_missing_framework_is_an_import_error_that_names_its_extra(module, framework):
     code = f"""
 import sys
 sys.modules[{framework!r}] = None
 try:
-    import vbfast.{framework}
+    import vbfast.{module}
 except ImportError as error:
     print(error)
 """
     assert f"vbfast[{framework}]" in run(code)
+
+
+def test_components_of_ones_own_need_numba():
+    code = """
+import sys
+sys.modules["numba"] = None
+import vbfast
+try:
+    vbfast.families.Custom(max, max, max, n_statistics=1)
+except ImportError as error:
+    print(error)
+"""
+    assert "vbfast[numba]" in run(code)
 
 
 def test_star_import():

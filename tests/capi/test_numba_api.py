@@ -206,6 +206,11 @@ def test_errors_of_compiled_code():
     assert error.value.args[1] == 2
     with pytest.raises(ValueError, match="one number a row"):
         row_bounds(q, q, three, (q.copy(), q.copy()), 1)
+    for weight in (-1.0, NAN, INF):
+        weights = np.array([0.0, 1.0, weight, 1.0])
+        for function in (row_bounds, row_bounds.py_func):
+            with pytest.raises(ValueError, match="sample_weight must be finite and not negative"):
+                function(q, q, weights, (q.copy(), q.copy()), 1)
 
 
 @pytest.mark.parametrize(

@@ -217,6 +217,47 @@ def test_sample(clustered, diagonal_gaussian, von_mises):
     assert not hasattr(Mixture(von_mises), "sample")
 
 
+def test_samples_of_another_shape(clustered):
+    def mixture(sample):
+        family = vbfast.families.Custom(
+            spherical_log_density, spherical_statistics, spherical_means, 4, sample=sample
+        )
+        return Mixture(family, 2, random_state=0).fit(clustered)
+
+    with pytest.raises(ValueError, match=r"sample must return an array of shape .* got shape \("):
+        mixture(lambda theta, n, rng: rng.normal(size=(4, n))).sample(9)
+    fitted = mixture(lambda theta, n, rng: rng.normal(theta, size=(n, len(theta))))
+    fitted.weights_ = np.array([1.0, 0.0])  # sample is not asked for no rows
+    assert fitted.sample(9)[0].shape == (9, 4)
+
+
+def test_a_fit_tries_the_functions_first(clustered):
+    """On a row that counts: others may be impossible."""
+
+    def statistics(x, out):
+        if np.abs(x).max() > 1e3:
+            raise ValueError("such a row has none")
+        out[:] = x
+
+    def too_long(x, out):
+        for d in range(5):
+            out[d] = 0.0
+
+    def family(sufficient_statistics):
+        return vbfast.families.Custom(
+            spherical_log_density, sufficient_statistics, spherical_means, n_statistics=4
+        )
+
+    X, weight = np.vstack([np.full(4, 1e9), clustered]), np.ones(len(clustered) + 1)
+    weight[0] = 0
+    start = np.zeros(len(X), dtype=int)
+    Mixture(family(statistics), init_params=start).fit(X, sample_weight=weight)
+    with pytest.raises(ValueError, match="such a row has none"):
+        Mixture(family(statistics), init_params=start).fit(X)
+    with pytest.raises(ValueError, match="no more than n_statistics = 4 numbers"):
+        Mixture(family(too_long)).fit(clustered)
+
+
 def test_errors_leave_the_estimator_as_it_was(clustered, diagonal_gaussian):
     mixture = Mixture(diagonal_gaussian, 2, random_state=0).fit(clustered)
     before = mixture.parameters_

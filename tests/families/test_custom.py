@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
+from functools import partial
 
 import numpy as np
 import pytest
@@ -75,11 +77,19 @@ def test_a_component_without_rows_at_the_start(family):
         (np.ones((3, 1)), r"n_components = 2; got shape \(3, 1\)"),
         (np.ones((2, 0)), r"shape \(2, 0\)"),
         ([[1.0], [np.nan]], "finite parameters; component 1 of 2"),
+        ([[1.0], [1.0, 2.0]], "maximize must return an array: "),
     ],
 )
 def test_what_maximize_returns_is_checked(returned, message):
     family = Custom(log_density, sufficient_statistics, lambda s, w: returned, n_statistics=1)
     with pytest.raises(ValueError, match=message):
+        CustomLikelihood(EPS).maximise(statistics([3, 1], [[6], [5]]), previous(family))
+
+
+@pytest.mark.parametrize("returned", [None, np.ones((2, 1), complex), [["a"], ["b"]]])
+def test_maximize_that_returns_no_real_numbers(returned):
+    family = Custom(log_density, sufficient_statistics, lambda s, w: returned, n_statistics=1)
+    with pytest.raises(TypeError, match="maximize must return real numbers; got "):
         CustomLikelihood(EPS).maximise(statistics([3, 1], [[6], [5]]), previous(family))
 
 
@@ -98,10 +108,14 @@ def test_statistics_length(n_statistics, expected):
     assert family.statistics_length(5) == expected
 
 
-@pytest.mark.parametrize(("n_statistics", "error"), [(0, ValueError), (1.5, TypeError)])
+@pytest.mark.parametrize(
+    ("n_statistics", "error"), [(0, ValueError), (1.5, TypeError), (None, TypeError)]
+)
 def test_statistics_length_that_is_none(n_statistics, error):
-    family = Custom(log_density, sufficient_statistics, maximize, n_statistics)
-    with pytest.raises(error):
+    with pytest.raises(error, match=f"n_statistics must be .*; got {n_statistics}"):
+        Custom(log_density, sufficient_statistics, maximize, n_statistics)
+    family = Custom(log_density, sufficient_statistics, maximize, lambda n_features: n_statistics)
+    with pytest.raises(error, match=f"n_statistics must be .*; got {n_statistics}"):
         family.statistics_length(5)
 
 
@@ -132,6 +146,72 @@ def test_what_is_not_callable():
         Custom(log_density, sufficient_statistics, 3, n_statistics=1)
     with pytest.raises(TypeError, match="sample must be callable; got 'x'"):
         Custom(log_density, sufficient_statistics, maximize, n_statistics=1, sample="x")
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"log_density": lambda x: 0.0}, r"log_density must take the arguments \(x, theta\)"),
+        ({"log_density": math.sin}, r"log_density must take the arguments \(x, theta\)"),
+        ({"log_density": partial(log_density)}, r"log_density must be a function, or one that"),
+        ({"sufficient_statistics": numba.njit(lambda out: None)}, "must take the arguments"),
+        ({"maximize": lambda statistics: statistics}, r"the arguments \(statistics, weight\)"),
+        ({"sample": lambda theta, n: n}, r"the arguments \(theta, n_samples, random_state\)"),
+    ],
+)
+def test_functions_of_other_arguments(changed, message):
+    functions = {
+        "log_density": log_density,
+        "sufficient_statistics": sufficient_statistics,
+        "maximize": maximize,
+        "n_statistics": 1,
+    }
+    with pytest.raises(TypeError, match=message):
+        Custom(**{**functions, **changed})
+
+
+def no_number(x, theta):
+    return None
+
+
+def of_two_types(x, theta):
+    return "a" + x[0]
+
+
+def writing_density(x, theta):
+    x[0] = 0.0
+    return 0.0
+
+
+def test_a_density_is_tried(family):
+    row, theta = np.ones(1, np.float32), np.full(1, 2.0)
+    family.check_density(row, theta)
+    for function, error, message in (
+        (no_number, TypeError, "log_density must return a real number; got None"),
+        (of_two_types, TypeError, "log_density cannot be compiled for rows of float32"),
+        (writing_density, ValueError, "log_density must not write to x"),
+    ):
+        changed = Custom(function, sufficient_statistics, maximize, n_statistics=1)
+        with pytest.raises(error, match=message):
+            changed.check_density(row, theta)
+    assert row[0] == 1
+
+
+def writing_statistics(x, out):
+    x[0] = 0.0
+
+
+def test_statistics_are_tried(family):
+    family.check_statistics(np.ones(1))
+    Custom(log_density, sufficient_statistics, maximize, lambda D: D).check_statistics(np.ones(3))
+
+    def two(x, out):
+        out[0] = out[1] = x[0]
+
+    with pytest.raises(ValueError, match="no more than n_statistics = 1 numbers to out"):
+        Custom(log_density, two, maximize, n_statistics=1).check_statistics(np.ones(1))
+    with pytest.raises(ValueError, match="sufficient_statistics must not write to x"):
+        Custom(log_density, writing_statistics, maximize, 1).check_statistics(np.ones(1))
 
 
 def test_families_are_found_from_the_package():

@@ -170,6 +170,11 @@ default='kmeans'
         random_state: np.random.RandomState,
         sample_weight: Float64Array | None,
     ) -> CustomParameters:
+        counting = 0 if sample_weight is None else int(np.argmax(sample_weight > 0.0))
+        row = rows.take(np.array([counting]))[0]
+        tried = bool(np.isfinite(row).all())  # else the first pass says which row is not
+        if tried:
+            self.family.check_statistics(row)
         resp = initial_responsibilities(
             rows,
             n_components=self.n_components,
@@ -187,7 +192,11 @@ default='kmeans'
         if isinstance(resp, RandomResponsibilities):
             resp.leave_behind(random_state, rows.n_samples)
         assert sums.statistics is not None
-        return self._objective(given, rows.dtype).maximise(sums.statistics, given)
+        start = self._objective(given, rows.dtype).maximise(sums.statistics, given)
+        if tried:
+            assert start.theta is not None
+            self.family.check_density(row, start.theta[0])
+        return start
 
     def _resume(
         self,
@@ -254,13 +263,28 @@ default='kmeans'
         Raises
         ------
         ValueError
-            If ``n_samples`` is not positive.
+            If ``n_samples`` is not positive, or the family's ``sample`` returns another number of
+            rows or features.
         """
         rng, counts = self._drawn_counts(n_samples, random_state)
-        draw = self.family.sample
-        assert draw is not None
         rows = [
-            np.reshape(draw(theta, count, rng), (count, self.n_features_in_))
+            self._drawn(theta, count, rng)
             for theta, count in zip(self.parameters_, counts.tolist(), strict=True)
+            if count > 0
         ]
         return np.concatenate(rows), np.repeat(np.arange(len(counts)), counts)
+
+    def _drawn(
+        self, theta: Float64Array, n_samples: int, random_state: np.random.RandomState
+    ) -> Float64Array:
+        """Draw rows of one component."""
+        draw = self.family.sample
+        assert draw is not None
+        rows = np.asarray(draw(theta, n_samples, random_state), dtype=np.float64)
+        wanted = (n_samples, self.n_features_in_)
+        if rows.shape != wanted and (*rows.shape, 1) != wanted:
+            raise ValueError(
+                f"sample must return an array of shape (n_samples, n_features) = {wanted}; got "
+                f"shape {rows.shape}"
+            )
+        return rows.reshape(wanted)

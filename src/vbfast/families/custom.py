@@ -14,11 +14,19 @@ import inspect
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 
-from vbfast.engine.contract import CustomParams, Float64Array, PassResult, Request, Statistics
+from vbfast.engine.contract import (
+    CustomParams,
+    Float64Array,
+    FloatArray,
+    PassResult,
+    Request,
+    Statistics,
+)
 from vbfast.families.evidence import PerUnitOfWeight
 from vbfast.families.gaussian import EMPTY_COMPONENT
 
@@ -57,7 +65,12 @@ class Custom:
     ImportError
         If numba is not installed.
     TypeError
-        If what should be callable is not.
+        If a function is no function, takes other arguments, or is none that numba knows; if
+        ``n_statistics`` is no integer. A fit raises it where one cannot be compiled or returns no
+        number.
+    ValueError
+        If ``n_statistics`` is not positive. A fit raises it where a function writes to ``x`` or
+        beyond ``out``.
 
     Notes
     -----
@@ -113,12 +126,14 @@ class Custom:
         from vbfast.backends.numba import require_numba
 
         require_numba()
-        for name in ("log_density", "sufficient_statistics", "maximize", "sample"):
+        for name, arguments in _ARGUMENTS.items():
             function = getattr(self, name)
-            if not callable(function) and (name != "sample" or function is not None):
-                raise TypeError(f"{name} must be callable; got {function!r}")
+            if name != "sample" or function is not None:
+                _check_function(name, function, arguments)
+        if not callable(self.n_statistics):
+            self.statistics_length(1)
         for name in ("log_density", "sufficient_statistics"):
-            object.__setattr__(self, name, _compiled(getattr(self, name)))
+            object.__setattr__(self, name, _compiled(name, getattr(self, name)))
 
     def __repr__(self) -> str:
         functions = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -142,19 +157,113 @@ class Custom:
             If it is not an integer, or not positive.
         """
         wanted = self.n_statistics
-        length = operator.index(wanted(n_features) if callable(wanted) else wanted)
+        found = wanted(n_features) if callable(wanted) else wanted
+        try:
+            length = operator.index(found)
+        except TypeError:
+            raise TypeError(
+                "n_statistics must be an integer, or a function of n_features that returns one; "
+                f"got {found!r}"
+            ) from None
         if length < 1:
             raise ValueError(f"n_statistics must be positive; got {length}")
         return length
 
+    def check_statistics(self, x: FloatArray) -> None:
+        """Try ``sufficient_statistics`` on a row: compiled code does not look where it writes.
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    if not inspect.isfunction(function):
-        return function
-    from numba import njit
+        Parameters
+        ----------
+        x : ndarray of shape (n_features,)
 
-    compiled: Callable[..., Any] = njit(function)
-    return compiled
+        Raises
+        ------
+        TypeError
+            If it cannot be compiled for such a row.
+        ValueError
+            If it writes to ``x`` or beyond ``out``.
+        """
+        length = self.statistics_length(len(x))
+        longer = np.full(length + _BEYOND, np.nan)
+        longer[:length] = 0.0
+        self._try("sufficient_statistics", x, longer[:length])
+        if not np.isnan(longer[length:]).all():
+            raise ValueError(
+                f"sufficient_statistics must write no more than n_statistics = {length} numbers "
+                "to out; it writes beyond them"
+            )
+
+    def check_density(self, x: FloatArray, theta: Float64Array) -> None:
+        """Try ``log_density`` on a row and the parameters of a component.
+
+        Parameters
+        ----------
+        x : ndarray of shape (n_features,)
+        theta : ndarray of shape (n_parameters,)
+
+        Raises
+        ------
+        TypeError
+            If it cannot be compiled for such a row, or what it returns is no real number.
+        ValueError
+            If it writes to ``x``.
+        """
+        value = self._try("log_density", x, theta)
+        if not isinstance(value, Real):
+            raise TypeError(f"log_density must return a real number; got {value!r}")
+
+    def _try(self, name: str, x: FloatArray, other: Float64Array) -> Any:
+        from numba.core.errors import NumbaError
+
+        row = x.copy()
+        try:
+            value = getattr(self, name)(row, other)
+        except NumbaError as error:
+            raise TypeError(f"{name} cannot be compiled for rows of {x.dtype}: {error}") from error
+        if not np.array_equal(row, x):
+            raise ValueError(f"{name} must not write to x")
+        return value
+
+
+_ARGUMENTS = {
+    "log_density": ("x", "theta"),
+    "sufficient_statistics": ("x", "out"),
+    "maximize": ("statistics", "weight"),
+    "sample": ("theta", "n_samples", "random_state"),
+}
+
+_BEYOND = 64  # numbers after `out` that a mistaken function may write to
+
+
+def _check_function(name: str, function: Any, arguments: tuple[str, ...]) -> None:
+    if not callable(function):
+        raise TypeError(f"{name} must be callable; got {function!r}")
+    try:
+        signature = inspect.signature(getattr(function, "py_func", function))
+    except (TypeError, ValueError):  # some builtins tell nothing
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise TypeError(
+            f"{name} must take the arguments ({', '.join(arguments)}); got {function!r}, which "
+            f"takes {signature}"
+        ) from None
+
+
+def _compiled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    from numba import njit, typeof
+
+    if inspect.isfunction(function):
+        compiled: Callable[..., Any] = njit(function)
+        return compiled
+    try:
+        typeof(function)
+    except ValueError:
+        raise TypeError(
+            f"{name} must be a function, or one that numba.njit returned; got {function!r}"
+        ) from None
+    return function
 
 
 @dataclass(frozen=True)
@@ -215,6 +324,8 @@ class CustomLikelihood(PerUnitOfWeight):
 
         Raises
         ------
+        TypeError
+            If ``maximize`` returns no real numbers.
         ValueError
             If what ``maximize`` returns has another shape or is not finite, if a component has
             no rows to start from, or if none has rows.
@@ -255,7 +366,13 @@ class CustomLikelihood(PerUnitOfWeight):
 
 
 def _checked_theta(returned: Any, n_components: int) -> Float64Array:
-    theta = np.ascontiguousarray(returned, dtype=np.float64)
+    try:
+        found = np.asarray(returned)
+    except ValueError as error:
+        raise ValueError(f"maximize must return an array: {error}") from error
+    if found.dtype.kind not in "biuf":
+        raise TypeError(f"maximize must return real numbers; got {returned!r}")
+    theta = np.ascontiguousarray(found, dtype=np.float64)
     if theta.ndim != 2 or len(theta) != n_components or theta.shape[1] == 0:
         raise ValueError(
             "maximize must return an array of shape (n_components, n_parameters) with "

@@ -32,6 +32,11 @@ Examples
 0.143841
 """
 
+try:
+    import numba  # noqa: F401
+except ImportError as error:
+    raise ImportError("vbfast.numba_api needs numba: pip install 'vbfast[numba]'") from error
+
 from vbfast.numba_api.functions import (
     ElboTerms,
     elbo,

@@ -321,7 +321,8 @@ def elbo_rows(
     Raises
     ------
     ValueError
-        If the shapes differ or a row of q is no distribution, as for :func:`entropy_rows`.
+        If the shapes differ, a weight is negative or not finite, or a row of q is no distribution,
+        as for :func:`entropy_rows`.
     """
     with _threads(num_threads):
         return _as_tuple(ops.elbo(log_joint, q, q_logits=q_logits, sample_weight=sample_weight))
@@ -355,7 +356,8 @@ def elbo_and_grad_rows(
     Raises
     ------
     ValueError
-        If the shapes differ or a row of q is no distribution, as for :func:`entropy_rows`.
+        If the shapes differ, a weight is negative or not finite, or a row of q is no distribution,
+        as for :func:`entropy_rows`.
     """
     with _threads(num_threads):
         terms, _ = ops.elbo_and_grad(log_joint, q_logits, sample_weight=sample_weight, out=out)

@@ -160,20 +160,23 @@ def _overload_check_shape(a, like):
     return check_shape
 
 
-def _check_length(sample_weight, log_joint):
-    """Raise where there is not one weight a row."""
+def _check_weights_fit(sample_weight, log_joint):
+    """Raise where there is not one weight a row, or one that is none."""
 
 
-@overload(_check_length)
-def _overload_check_length(sample_weight, log_joint):
+@overload(_check_weights_fit)
+def _overload_check_weights_fit(sample_weight, log_joint):
     if _is_none(sample_weight):
         return lambda sample_weight, log_joint: None
 
-    def check_length(sample_weight, log_joint):
+    def check_weights_fit(sample_weight, log_joint):
         if sample_weight.size != log_joint.shape[0]:
             raise ValueError("sample_weight must have one number a row of log_joint")
+        for weight in sample_weight:
+            if not 0.0 <= weight < np.inf:
+                raise ValueError("sample_weight must be finite and not negative")
 
-    return check_length
+    return check_weights_fit
 
 
 @register_jitable
@@ -397,7 +400,7 @@ def _overload_elbo_rows(log_joint, q=None, q_logits=None, sample_weight=None, nu
     def elbo_rows(log_joint, q=None, q_logits=None, sample_weight=None, num_threads=1):
         x, y = _aligned(log_joint), _aligned(_either(q, q_logits))
         _check_shape(y, x)
-        _check_length(sample_weight, x)
+        _check_weights_fit(sample_weight, x)
         N, n = x.shape
         terms = np.empty(5)
         _check_info(
@@ -423,7 +426,7 @@ def _overload_elbo_and_grad_rows(log_joint, q_logits, out, sample_weight=None, n
     def elbo_and_grad_rows(log_joint, q_logits, out, sample_weight=None, num_threads=1):
         x, y = _aligned(log_joint), _aligned(q_logits)
         _check_shape(y, x)
-        _check_length(sample_weight, x)
+        _check_weights_fit(sample_weight, x)
         grad_q, grad = out
         _check_out(grad_q, x)
         _check_out(grad, x)

@@ -1,0 +1,48 @@
+"""The tests of these functions that SciPy's wheel ships, with ours swapped in."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+import vbfast
+
+# Earlier ones need fixtures of SciPy's configuration.
+pytest.importorskip("scipy", minversion="1.17")
+with warnings.catch_warnings():  # marks that SciPy's own configuration knows
+    warnings.simplefilter("ignore")
+    scipy_tests = pytest.importorskip(
+        "scipy.special.tests.test_logsumexp", reason="this SciPy comes without its tests"
+    )
+
+pytestmark = [
+    pytest.mark.kernels,
+    pytest.mark.filterwarnings("ignore::RuntimeWarning"),  # of what they compare with
+]
+
+TestLogSumExp = scipy_tests.TestLogSumExp
+TestSoftmax = scipy_tests.TestSoftmax
+TestLogSoftmax = scipy_tests.TestLogSoftmax
+
+
+# Methods find the functions in their own module.
+@pytest.fixture(params=["native", "numba"], autouse=True)
+def swapped(request, monkeypatch):
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    for name in ("logsumexp", "softmax", "log_softmax"):
+        monkeypatch.setattr(scipy_tests, name, getattr(vbfast, name))
+    with vbfast.config_context(backend=request.param):
+        yield
+
+
+@pytest.fixture
+def xp():
+    """The array namespace, with what the standard has and NumPy does not."""
+    return pytest.importorskip("scipy._lib.array_api_compat.numpy")
+
+
+@pytest.fixture
+def devices():
+    return ["cpu"]
