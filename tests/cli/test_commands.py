@@ -116,6 +116,29 @@ def test_options_of_a_prior_need_one(tmp_path, capsys, rows):
     fit = ["fit", str(tmp_path / "x.npy"), "-k", "2", "-q"]
     assert main([*fit, "--concentration", "1"]) == 1
     assert "--concentration is of a prior: add --bayesian" in capsys.readouterr().err
+    assert main([*fit, "--draws", "50"]) == 1
+    assert "--draws is of a posterior: add --bayesian" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("draws", [-1, 10])
+def test_too_few_draws_are_refused_before_the_fit(tmp_path, capsys, rows, draws):
+    np.save(tmp_path / "x.npy", rows)
+    fit = ["fit", str(tmp_path / "x.npy"), "-k", "2", "--bayesian", "-q", "--draws", str(draws)]
+    assert main(fit) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert f"--draws must be 0 or at least 25; got {draws}" in printed.err
+
+
+def test_the_model_is_written_before_the_draws(tmp_path, monkeypatch, rows):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(BayesianGaussianMixture, "log_marginal_likelihood", interrupted)
+    data, model = tmp_path / "x.npy", tmp_path / "m.npz"
+    np.save(data, rows)
+    assert main(["fit", str(data), "-k", "2", "--bayesian", "-q", "-o", str(model)]) != 0
+    assert load_model(model).means_.shape == (2, rows.shape[1])
 
 
 def test_a_file_of_another_class_is_no_model(tmp_path, capsys, rows):

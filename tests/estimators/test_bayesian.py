@@ -164,6 +164,15 @@ DATA = {
 }
 
 
+def bound_of_scikit_learns(arguments, rows):
+    """The bound of scikit-learn's fit, evaluated as ours."""
+    theirs = fit_quietly(ScikitLearnMixture(**arguments), rows)
+    as_ours = BayesianGaussianMixture(**arguments)
+    for name, value in vars(theirs).items():
+        setattr(as_ours, name, value)
+    return as_ours.elbo(rows).total
+
+
 @pytest.mark.parametrize("data", DATA)
 @all_types
 @both_priors
@@ -178,11 +187,45 @@ def test_default_fits_end_where_scikit_learns_do(data, covariance_type, prior_ty
         "max_iter": 200,
     }
     ours = fit_quietly(BayesianGaussianMixture(**arguments), rows)
-    theirs = fit_quietly(ScikitLearnMixture(**arguments), rows)
-    theirs_as_ours = BayesianGaussianMixture(**arguments)
-    for name, value in vars(theirs).items():
-        setattr(theirs_as_ours, name, value)
-    assert ours.elbo(rows).total > theirs_as_ours.elbo(rows).total - 1e-3 * len(rows)
+    theirs = bound_of_scikit_learns(arguments, rows)
+    assert ours.elbo(rows).total > theirs - 1e-3 * len(rows)
+
+
+@all_types
+@both_priors
+def test_default_fits_of_many_rows_end_where_scikit_learns_do(covariance_type, prior_type):
+    """Where a change may be several times what scikit-learn stops at."""
+    rng = np.random.default_rng(2)
+    rows = rng.normal(size=(6000, 2)) + 2.5 * rng.integers(3, size=(6000, 1))
+    arguments = {
+        "n_components": 4,
+        "covariance_type": covariance_type,
+        "weight_concentration_prior_type": prior_type,
+        "init_params": "random_from_data",
+        "random_state": 0,
+        "max_iter": 80,
+    }
+    ours = fit_quietly(BayesianGaussianMixture(**arguments), rows)
+    theirs = bound_of_scikit_learns(arguments, rows)
+    assert ours.elbo(rows).total > theirs - 1e-3 * len(rows)
+
+
+def test_a_plateau_is_left_as_scikit_learn_leaves_it():
+    """Random responsibilities are next to alike, and the first changes small but growing."""
+    rows = np.random.default_rng(0).normal(size=(2, 6000)).T
+    arguments = {
+        "n_components": 6,
+        "covariance_type": "diag",
+        "weight_concentration_prior_type": "dirichlet_distribution",
+        "init_params": "random",
+        "random_state": 0,
+        "max_iter": 300,
+    }
+    ours = fit_quietly(BayesianGaussianMixture(**arguments), rows)
+    theirs = bound_of_scikit_learns(arguments, rows)
+    changes = np.diff(ours.lower_bounds_)
+    assert changes[0] < 6e-3 < changes.max()
+    assert ours.elbo(rows).total > theirs - 1e-3 * len(rows)
 
 
 @all_types

@@ -142,6 +142,91 @@ def test_euclidean_gradients_are_central_differences(source, posterior, covarian
     np.testing.assert_allclose(expected, difference, rtol=1e-5, atol=1e-6)
 
 
+def jax_bound(jax, kind, rows, prior, coordinates):
+    """The bound at the best responsibilities, from the textbook's expectations and full matrices.
+
+    Bishop (2006), eq. 10.46, 10.64-10.66, 10.74 and 10.77; Blei and Jordan (2006) for the sticks.
+    """
+    jnp, special = jax.numpy, jax.scipy.special
+    concentration, beta, scaled, second, nu = coordinates
+    means = scaled / beta[:, None]
+
+    outer = jnp.einsum("ki,kj->kij", scaled, means)
+    if kind == "full":
+        inverse_scale = second - outer
+    elif kind == "tied":
+        inverse_scale = jnp.tile(second - outer.mean(axis=0), (K, 1, 1))
+    elif kind == "diag":
+        inverse_scale = (second - scaled * means)[:, :, None] * jnp.eye(D)
+    else:
+        inverse_scale = (second - (scaled * means).mean(axis=1))[:, None, None] * jnp.eye(D)
+    nu = jnp.broadcast_to(nu, K)
+    W = jnp.linalg.inv(inverse_scale)
+    halves = 0.5 * (nu[:, None] - jnp.arange(D))
+    log_det_W = -jnp.linalg.slogdet(inverse_scale)[1]
+    e_log_det = special.digamma(halves).sum(axis=1) + D * jnp.log(2.0) + log_det_W
+
+    if concentration.ndim == 1:
+        sticks, prior_sticks = concentration[None], jnp.full((1, K), prior.weight_concentration)
+        e_log_weights = special.digamma(concentration) - special.digamma(concentration.sum())
+    else:
+        sticks = concentration.T
+        prior_sticks = jnp.tile(jnp.array([1.0, prior.weight_concentration]), (K, 1))
+        e_log = special.digamma(sticks) - special.digamma(sticks.sum(axis=1, keepdims=True))
+        e_log_weights = e_log[:, 0] + jnp.cumsum(e_log[:, 1]) - e_log[:, 1]
+
+    def log_dirichlet(a):
+        return special.gammaln(a.sum(axis=1)) - special.gammaln(a).sum(axis=1)
+
+    e_log_sticks = special.digamma(sticks) - special.digamma(sticks.sum(axis=1, keepdims=True))
+    kl_weights = log_dirichlet(sticks) - log_dirichlet(prior_sticks)
+    kl_weights += ((sticks - prior_sticks) * e_log_sticks).sum(axis=1)
+
+    components = prior.components
+    covariance = jnp.asarray(components.covariance)
+    prior_inverse = covariance if covariance.ndim == 2 else covariance * jnp.eye(D)
+
+    def log_wishart(log_det_scale, degrees):
+        halves = 0.5 * (degrees[..., None] - jnp.arange(D))
+        scale = 0.5 * degrees * (log_det_scale + D * jnp.log(2.0))
+        return -scale - special.gammaln(halves).sum(axis=-1)
+
+    nu_0, beta_0 = jnp.asarray(components.degrees_of_freedom), components.mean_precision
+    shift = means - components.mean
+    kl_wishart = log_wishart(log_det_W, nu)
+    kl_wishart -= log_wishart(-jnp.linalg.slogdet(prior_inverse)[1], nu_0)
+    kl_wishart += 0.5 * (nu - nu_0) * e_log_det - 0.5 * nu * D
+    kl_wishart += 0.5 * nu * jnp.einsum("ij,kji->k", prior_inverse, W)
+    kl_normal = 0.5 * D * (beta_0 / beta - 1.0 - jnp.log(beta_0 / beta))
+    kl_normal += 0.5 * beta_0 * nu * jnp.einsum("ki,kij,kj->k", shift, W, shift)
+
+    d = rows[:, None] - means
+    square = nu * jnp.einsum("nki,kij,nkj->nk", d, W, d) + D / beta
+    log_joint = e_log_weights + 0.5 * (e_log_det - D * jnp.log(2 * jnp.pi) - square)
+    evidence = special.logsumexp(log_joint, axis=1).sum()
+    return evidence - kl_weights.sum() - (kl_wishart + kl_normal).sum()
+
+
+@all_types
+@both_priors
+def test_euclidean_gradients_agree_with_jax(jax_float64, source, posterior, covariance_type):
+    bound, target = evaluate(source, posterior)
+    gradient = variational_gradient(posterior, target)
+
+    def function(*coordinates):
+        return jax_bound(jax_float64, covariance_type, source.data, posterior.prior, coordinates)
+
+    at = [getattr(gradient.coordinates, name) for name in FIELDS]
+    value, expected = jax_float64.value_and_grad(function, argnums=range(len(FIELDS)))(*at)
+    np.testing.assert_allclose(bound, value, rtol=1e-11)
+    for name, derivative in zip(FIELDS, expected, strict=True):
+        ours = getattr(gradient.euclidean, name)
+        assert ours.shape == derivative.shape
+        np.testing.assert_allclose(
+            ours, derivative, rtol=0, atol=1e-8 * np.abs(derivative).max(), err_msg=name
+        )
+
+
 @all_types
 @both_priors
 def test_the_gradients_vanish_at_the_optimum(source, posterior):

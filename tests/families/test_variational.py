@@ -38,7 +38,7 @@ def mixture_prior(covariance_type, weights, n_features=D):
 
 
 def log_normal_wishart_evidence(rows, prior):
-    """log p(rows) of one component, mean and precision integrated out (Murphy 2012, eq. 4.234)."""
+    """log p(rows) of one component, mean and precision integrated out (Murphy 2007, eq. 266)."""
     n, d = rows.shape
     inverse_scale = prior.covariance
     if inverse_scale.ndim < 2:

@@ -124,6 +124,37 @@ class PenalisedMean:
         return tol
 
 
+class Staircase(PenalisedMean):
+    """Bounds as given, whatever the rows; ten times the tolerance is little for so many rows."""
+
+    def __init__(self, changes):
+        self.bounds = iter(np.cumsum(changes))
+
+    def lower_bound(self, sums: PassResult, updated: OneMean) -> float:
+        return next(self.bounds)
+
+    def threshold(self, tol: float, total_weight: float) -> float:
+        return 10.0 * tol
+
+
+@pytest.mark.parametrize(
+    ("changes", "n_iter"),
+    [
+        ([0.0, 50.0, 20.0, 9.0, 8.0], 4),  # below the threshold and smaller than before
+        ([0.0, 8.0, 8.5, 9.0, 9.5, 11.0, 30.0, 9.0, 8.0], 8),  # the way off a plateau
+        ([0.0, 8.0, 7.0, 6.0], 3),  # the first change has none before it
+        ([0.0, 0.5, 0.6], 2),  # below the tolerance itself: scikit-learn's rule
+        ([0.0, 50.0, 20.0, -9.0, -9.5, -8.0], 4),
+    ],
+)
+def test_changes_that_grow_are_not_convergence(source, changes, n_iter):
+    solution: Solution[OneMean] = ascend(
+        source, OneMean(np.zeros((1, 2))), Staircase(changes), Ascent(1.0, len(changes))
+    )
+    assert solution.converged
+    assert solution.n_iter == n_iter
+
+
 def test_the_loop_serves_other_objectives(source):
     solution: Solution[OneMean] = ascend(
         source, OneMean(np.zeros((1, 2))), PenalisedMean(), Ascent(1e-6, 10)

@@ -5,6 +5,7 @@ import pytest
 
 from vbfast.engine.contract import COVARIANCE_TYPES
 from vbfast.engine.rows import as_row_source
+from vbfast.families.normal_wishart import NormalWishartPrior
 from vbfast.inference.empirical_prior import empirical_covariance
 
 pytestmark = pytest.mark.kernels
@@ -34,7 +35,7 @@ def test_it_is_numpys_covariance(covariance_type, dtype, weighted):
     )
     assert actual.shape == np.shape(expected)
     assert actual.dtype == np.float64
-    np.testing.assert_allclose(actual, expected, rtol=1e-12 if dtype == np.float64 else 1e-4)
+    np.testing.assert_allclose(actual, expected, rtol=1e-12)
 
 
 def test_one_row_in_all_has_no_covariance():
@@ -49,3 +50,13 @@ def test_a_covariance_that_overflows(covariance_type):
     rows = np.array([[-1e30, 2e30], [1e30, 0.0], [3e30, 1e30]], dtype=np.float32)
     with pytest.raises(ValueError, match="which overflows"):
         empirical_covariance(as_row_source(rows), covariance_type, np.zeros(2))
+
+
+def test_float32_rows_do_not_hide_a_singular_covariance():
+    rows = np.random.default_rng(0).normal(size=(30, 30)).astype(np.float32)
+    single, double = (
+        empirical_covariance(as_row_source(X), "full", np.zeros(30))
+        for X in (rows, rows.astype(np.float64))
+    )
+    np.testing.assert_array_equal(single, double)
+    assert not NormalWishartPrior("full", 1.0, np.zeros(30), 30.0, single).proper

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
+from vbfast.engine.config import config_context
 from vbfast.engine.contract import COVARIANCE_TYPES
 from vbfast.engine.rows import as_row_source
 from vbfast.estimators import BayesianGaussianMixture
@@ -64,6 +65,19 @@ def test_a_restricted_posterior_estimates_the_evidence_of_the_model(rows, covari
     assert mixture.elbo_ < exact
     assert estimate.khat < 0.7
     assert abs(estimate.value - exact) < max(5 * estimate.standard_error, 0.05)
+
+
+def test_the_standard_error_is_that_of_repetitions(rows):
+    mixture = fit(rows, 1, "diag", "dirichlet_process")
+    exact = fit(
+        rows, 1, "full", "dirichlet_process", covariance_prior=np.diag(mixture.covariance_prior_)
+    ).elbo_
+    with config_context(num_threads=1):
+        estimates = [mixture.log_marginal_likelihood(rows, 150, random_state=s) for s in range(15)]
+    errors = np.array([(e.value - exact) / e.standard_error for e in estimates])
+    assert abs(errors.mean()) < 0.9
+    assert 0.5 < errors.std(ddof=1) < 1.8
+    assert np.median([estimate.khat for estimate in estimates]) < 0.5
 
 
 def log_evidence(rows, n_components, prior):

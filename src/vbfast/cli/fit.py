@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
     from vbfast.results import VariationalElboTerms
 
+DRAWS = 100
+# As log_marginal_likelihood has it.
+FEWEST_DRAWS = 25
+
 
 def add_parser(subparsers: Any) -> None:
     """Declare the subcommand."""
@@ -42,10 +46,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--draws",
         type=int,
-        default=100,
         metavar="NUMBER",
         help="with --bayesian: from the posterior, for the log marginal likelihood and its k-hat; "
-        "each takes a pass, 0 for none; default 100",
+        f"each takes a pass; at least {FEWEST_DRAWS}, or 0 for none; default {DRAWS}",
     )
     parser.add_argument("-o", "--output", type=Path, metavar="MODEL.npz")
     parser.add_argument("--weights", type=Path, metavar="FILE", help="one weight a row")
@@ -88,15 +91,17 @@ def run(options: argparse.Namespace) -> None:
             print(f"bound {model.elbo_:.6f} nats, {ended}")
             report_terms(model.elbo(rows, sample_weight=weights))
             print(f"active components {model.n_active_components_} of {options.components}")
-            if options.draws:
-                estimate = model.log_marginal_likelihood(rows, options.draws, sample_weight=weights)
-                print(f"log marginal likelihood {estimate.value:.6f} nats by importance sampling,")
-                print(f"  standard error {estimate.standard_error:.3g}. {estimate.advice}")
         else:
             print(f"evidence {model.lower_bound_:.6f} nats a row, {ended}")
-    if options.output is not None:
-        save_model(options.output, model)
-        print(f"wrote {options.output}")
+        # Before the draws, which may take longer than the fit and be interrupted.
+        if options.output is not None:
+            save_model(options.output, model)
+            print(f"wrote {options.output}")
+        draws = DRAWS if options.draws is None else options.draws
+        if isinstance(model, BayesianGaussianMixture) and draws:
+            estimate = model.log_marginal_likelihood(rows, draws, sample_weight=weights)
+            print(f"log marginal likelihood {estimate.value:.6f} nats by importance sampling,")
+            print(f"  standard error {estimate.standard_error:.3g}. {estimate.advice}")
 
 
 def make_model(options: argparse.Namespace) -> GaussianMixture | BayesianGaussianMixture:
@@ -105,7 +110,8 @@ def make_model(options: argparse.Namespace) -> GaussianMixture | BayesianGaussia
     Raises
     ------
     ValueError
-        If an option of the prior comes without ``--bayesian``.
+        If an option of the prior or posterior comes without ``--bayesian``, or the draws are too
+        few.
     """
     from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
 
@@ -123,14 +129,20 @@ def make_model(options: argparse.Namespace) -> GaussianMixture | BayesianGaussia
         "verbose_interval": 1,
     }
     if options.bayesian:
+        if options.draws not in (None, 0) and options.draws < FEWEST_DRAWS:
+            raise ValueError(f"--draws must be 0 or at least {FEWEST_DRAWS}; got {options.draws}")
         return BayesianGaussianMixture(
             weight_concentration_prior_type=options.weight_prior or "dirichlet_process",
             weight_concentration_prior=options.concentration,
             **common,
         )
-    for name in ("weight_prior", "concentration"):
+    for name, owner in (
+        ("weight_prior", "prior"),
+        ("concentration", "prior"),
+        ("draws", "posterior"),
+    ):
         if getattr(options, name) is not None:
-            raise ValueError(f"--{name.replace('_', '-')} is of a prior: add --bayesian")
+            raise ValueError(f"--{name.replace('_', '-')} is of a {owner}: add --bayesian")
     return GaussianMixture(**common)
 
 

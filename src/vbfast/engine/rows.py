@@ -71,9 +71,9 @@ class SlicedRows:
 
     in_memory: FloatArray | None = None
 
-    def __init__(self, data: Any) -> None:
+    def __init__(self, data: Any, dtype: np.dtype[Any] | None = None) -> None:
         self.data = data
-        self.dtype = _computation_dtype(np.dtype(data.dtype))
+        self.dtype = _computation_dtype(np.dtype(data.dtype)) if dtype is None else dtype
         self.n_samples, self.n_features = (int(length) for length in data.shape)
 
     def block(self, start: int, stop: int) -> FloatArray:

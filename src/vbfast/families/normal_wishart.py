@@ -269,7 +269,8 @@ class NormalWishart:
         For the posterior of :meth:`from_statistics`, whose terms of degrees ``nu_k`` and ``beta_k``
         cancel: ``sum_n r_nk E[log N(x_n | mu_k, Lambda_k^-1)] - KL(q || p)`` is the log-ratio of
         the normalisers of posterior and prior, and for rows that are wholly in one component the
-        logarithm of their density, ``mu`` and ``Lambda`` integrated out (Murphy 2012, eq. 4.234).
+        logarithm of their density, ``mu`` and ``Lambda`` integrated out (Murphy 2007, "Conjugate
+        Bayesian analysis of the Gaussian distribution", eq. 266).
         Evaluated so, nothing of the size of ``N_k D`` is subtracted from its like.
 
         Parameters

@@ -64,7 +64,9 @@ class Ascent:
     Attributes
     ----------
     tol : float
-        Converged once the bound changes by less than the objective's ``threshold`` for it.
+        Converged once the bound changes by less than the objective's ``threshold`` for it, and, if
+        by ``tol`` or more, by no more than the last time: changes that grow are the way off a
+        plateau, such as responsibilities that are alike for all components, and not to its end.
     max_iter : int
     """
 
@@ -150,6 +152,7 @@ def ascend(
     monitor = Monitor() if monitor is None else monitor
     bounds: list[float] = []
     bound = previous_bound
+    change = 0.0
     lowest = -np.inf
     converged = False
     n_passes = 0
@@ -181,9 +184,11 @@ def ascend(
         lowest = sums.lowest_log_evidence
         bound, before = reached, bound
         bounds.append(bound)
-        monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
-        early = bound - before > EARLY * (bound - bounds[0])
-        still = abs(bound - before) < objective.threshold(ascent.tol, sums.total_weight)
+        change, change_before = bound - before, change if np.isfinite(change) else 0.0
+        monitor.iteration_done(IterationReport(len(bounds), bound, change))
+        early = change > EARLY * (bound - bounds[0])
+        grows = abs(change) >= ascent.tol and abs(change) > abs(change_before)
+        still = abs(change) < objective.threshold(ascent.tol, sums.total_weight) and not grows
         converged = still and fallback is None
         proposal = None if accelerator is None else accelerator.propose(parameters, updated)
         if proposal is None or still or early:

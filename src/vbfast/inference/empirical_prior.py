@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from vbfast.engine.contract import CovarianceType, Float64Array, StatisticsKind
-from vbfast.engine.rows import RowSource
+from vbfast.engine.rows import RowSource, SlicedRows
 from vbfast.inference.column_moments import moments_about
 
 __all__ = ["empirical_covariance"]
@@ -45,6 +45,10 @@ def empirical_covariance(
     NonFiniteRowError
         If a row is not finite; the first such row.
     """
+    dtype = source.dtype
+    if dtype != np.float64:
+        # Rounded to float32, a singular covariance looks regular, and its determinant is noise.
+        source = SlicedRows(source.data, np.dtype(np.float64))
     kind: StatisticsKind = "full" if covariance_type in ("full", "tied") else "diag"
     statistics = moments_about(source, mean, kind, sample_weight=sample_weight, workspace=workspace)
     assert statistics.second is not None
@@ -59,7 +63,8 @@ def empirical_covariance(
     with np.errstate(over="ignore", invalid="ignore"):
         correction = np.multiply.outer(first, first) if kind == "full" else np.square(first)
         covariance = (second - correction / total) / (total - 1.0)
-    if not np.isfinite(covariance).all():
+        finite = np.isfinite(covariance.astype(dtype)).all()  # the iterations compute in that
+    if not finite:
         raise ValueError(
             "covariance_prior=None takes the covariance of X, which overflows. Scale X, use "
             "weights on a smaller scale or give covariance_prior."
