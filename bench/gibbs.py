@@ -109,8 +109,11 @@ def exact_density(rows, held_out, K, prior):
         statistics = initial_statistics(source, n_components=K, covariance_type="full",
                                         init_params=np.array(labels))  # fmt: skip
         posterior = prior.posterior(statistics, reg_covar=0.0)
-        components = posterior.components.log_evidence(statistics.weight, reg_covar=0.0)
-        weights.append(posterior.weights.log_evidence + components.sum())
+        # Of the density of the rows given their components, what depends on the assignment.
+        components = posterior.components
+        spread = 0.5 * rows.shape[1] * np.log(components.mean_precision)
+        density = -(components.log_normaliser + spread).sum()
+        weights.append(posterior.weights.log_evidence + density)
         densities.append(log_predictive_density(test, posterior))
     weights = np.array(weights) - logsumexp(weights)
     return logsumexp(np.array(densities) + weights[:, np.newaxis], axis=0).mean()

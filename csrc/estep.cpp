@@ -159,6 +159,8 @@ class EStepOf final : public EStep {
         tile.out_resp = request_.resp ? static_cast<T*>(request_.resp) + row * K() : nullptr;
         tile.out_gradient =
             request_.gradient ? static_cast<T*>(request_.gradient) + row * D() : nullptr;
+        tile.out_log_joint =
+            request_.log_joint ? static_cast<T*>(request_.log_joint) + row * K() : nullptr;
     }
 
     PassOutcome run_partitions(const std::vector<Block>& blocks, int threads,

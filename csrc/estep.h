@@ -35,6 +35,7 @@ struct PassRequest {
     void* row_entropy;
     void* expected_log_joint;
     void* gradient;
+    void* log_joint;
 };
 
 // Consecutive rows of one partition; strides in bytes.

@@ -85,7 +85,8 @@ struct Tile {
     T* out_resp;  // (n_rows, n_components)
     T* out_entropy;
     T* out_expected_log_joint;
-    T* out_gradient;  // (n_rows, n_features)
+    T* out_gradient;   // (n_rows, n_features)
+    T* out_log_joint;  // (n_rows, n_components)
 
     // Scratch, 64-byte aligned; `capacity` rows, a multiple of the group.
     std::int64_t capacity;

@@ -67,6 +67,21 @@ void factorise(void* context, std::int64_t k, int, Region&) {
     batch.log_det[k] = sum;
 }
 
+// The sum of squares of R = B^-1 A, which is upper triangular too, by back substitution over rows.
+double ratio_norm(const double* a, const double* b, std::int64_t D) {
+    std::vector<double> r(static_cast<std::size_t>(D * D));
+    double sum = 0;
+    for (std::int64_t i = D; i-- > 0;) {
+        double* row = r.data() + i * D;
+        for (std::int64_t j = i; j < D; ++j) row[j] = a[i * D + j];
+        for (std::int64_t k = i + 1; k < D; ++k)
+            if (b[i * D + k] != 0) subtract_multiple(row, r.data() + k * D, b[i * D + k], k, D);
+        for (std::int64_t j = i; j < D; ++j) row[j] /= b[i * D + i];
+        for (std::int64_t j = i; j < D; ++j) sum += row[j] * row[j];
+    }
+    return sum;
+}
+
 }  // namespace
 
 std::int64_t precision_cholesky(const double* covariances, std::int64_t n_components,
@@ -75,6 +90,14 @@ std::int64_t precision_cholesky(const double* covariances, std::int64_t n_compon
     Batch batch{covariances, n_features, factors, log_det, {-1}};
     parallel_for(n_components, num_threads, factorise, &batch, nullptr);
     return batch.failed.load();
+}
+
+void ratio_norms(const double* factors, const double* denominators, std::int64_t n_components,
+                 std::int64_t n_features, double* norms, int num_threads) {
+    parallel(n_components, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
+        const std::int64_t size = n_features * n_features;
+        norms[k] = ratio_norm(factors + k * size, denominators + k * size, n_features);
+    });
 }
 
 }  // namespace vbfast

@@ -1,4 +1,4 @@
-// Precision Cholesky factors of a batch of covariances.
+// Precision Cholesky factors of a batch of covariances, and how factors compare.
 #pragma once
 
 #include <cstdint>
@@ -13,5 +13,10 @@ namespace vbfast {
 std::int64_t precision_cholesky(const double* covariances, std::int64_t n_components,
                                 std::int64_t n_features, double* factors, double* log_det,
                                 int num_threads);
+
+// The sum of squares of B^-1 A for each pair of upper-triangular (D, D) matrices, row-major:
+// factors A and denominators B. Parallel over the components as above.
+void ratio_norms(const double* factors, const double* denominators, std::int64_t n_components,
+                 std::int64_t n_features, double* norms, int num_threads);
 
 }  // namespace vbfast

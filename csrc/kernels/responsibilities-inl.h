@@ -101,6 +101,15 @@ void softmax_group(const Model<T>& model, Tile<T>& tile, std::int64_t g, T* evid
 }
 
 template <class T>
+void write_log_joint_group(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
+    constexpr int G = group_rows<T>;
+    const std::int64_t K = model.n_components;
+    const T* joint = tile.joint + g * model.joint_stride;
+    for (std::int64_t n = g * G; n < g * G + G && n < tile.n_rows; ++n)
+        for (std::int64_t k = 0; k < K; ++k) tile.out_log_joint[n * K + k] = joint[k * G + n % G];
+}
+
+template <class T>
 void write_resp_group(const Model<T>& model, Tile<T>& tile, std::int64_t g, const T* inverse_sum) {
     constexpr int G = group_rows<T>;
     const std::int64_t K = model.n_components;
@@ -154,6 +163,7 @@ void posterior_group(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     constexpr int G = group_rows<T>;
     const bool entropy = tile.entropy || tile.out_entropy || tile.out_expected_log_joint;
     if (tile.out_labels) find_labels(model, tile, g);
+    if (tile.out_log_joint) write_log_joint_group(model, tile, g);
     T evidence[G], expected[G];
     T* inverse_sum = tile.inverse_sum + g * G;
     if (entropy)

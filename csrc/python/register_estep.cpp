@@ -109,7 +109,8 @@ class BoundEStep {
                                      output(outputs_[2]),
                                      output(outputs_[3]),
                                      output(outputs_[4]),
-                                     output(outputs_[5])};
+                                     output(outputs_[5]),
+                                     output(outputs_[6])};
         Workspace& memory = workspace_.cast<Workspace&>();
         estep_ = single ? make_estep<float>(parameters, request, memory, num_threads)
                         : make_estep<double>(parameters, request, memory, num_threads);

@@ -28,6 +28,25 @@ py::tuple bound_precision_cholesky(const Array& covariances, int num_threads) {
     return py::make_tuple(factors, log_det, failed);
 }
 
+py::array_t<double> bound_ratio_norms(const Array& factors, const Array& denominators,
+                                      int num_threads) {
+    if (factors.ndim() != 3 || denominators.ndim() != 3)
+        throw py::value_error("factors and denominators must have three dimensions");
+    const py::ssize_t K = factors.shape(0), D = factors.shape(1);
+    for (const Array& array : {factors, denominators})
+        if (array.shape(0) != K || array.shape(1) != D || array.shape(2) != D)
+            throw py::value_error("factors and denominators must have one shape (n, D, D)");
+    py::array_t<double> norms(K);
+    const double* in = factors.data();
+    const double* by = denominators.data();
+    double* out = norms.mutable_data();
+    {
+        const py::gil_scoped_release release;
+        ratio_norms(in, by, K, D, out, num_threads);
+    }
+    return norms;
+}
+
 }  // namespace
 
 void register_linalg(py::module_& module) {
@@ -35,6 +54,9 @@ void register_linalg(py::module_& module) {
                py::arg("num_threads"),
                "Upper-triangular P with P P^T the inverse of each covariance, log det P, and the "
                "first component that is not positive definite, or -1.");
+    module.def("ratio_norms", bound_ratio_norms, py::arg("factors"), py::arg("denominators"),
+               py::arg("num_threads"),
+               "The sum of squares of B^-1 A of upper-triangular factors A and denominators B.");
 }
 
 }  // namespace vbfast

@@ -137,11 +137,19 @@ def test_a_bad_row_is_named(as_custom, random_params, rng):
         run_pass(as_row_source(X), params, Request())
 
 
-def test_a_density_that_is_not_a_number(as_custom, random_params, rng):
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("bad", "name"), [(np.nan, "nan"), (np.inf, "inf")])
+def test_a_density_that_is_no_number(as_custom, random_params, rng, dtype, bad, name):
+    """The constant of one component's density is what is bad."""
     params = as_custom(random_params(rng, "diag", 3, 2))
-    params.theta[1, 0] = np.nan
-    with pytest.raises(ValueError, match="log_density returned NaN for the row x = "):
-        run_pass(as_row_source(np.ones((10, 2))), params, Request())
+    params.theta[1, -1] = bad
+    rows = np.ones((4000, 2))
+    pattern = (
+        rf"log_density \(log_density\) returned {name} for row 0, x = \[1. 1.\], under "
+        "component 1; it must return a finite number, or -inf"
+    )
+    with config_context(num_threads=1), pytest.raises(ValueError, match=pattern):
+        run_pass(as_row_source(rows.astype(dtype)), params, Request())
 
 
 def test_a_component_of_no_weight_is_not_evaluated(run, as_custom, random_params, rng):

@@ -31,7 +31,7 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
 
     const PassRequest request = {assignment, moments,         true,          split ? 1 : 2, 64,
                                  split,      evidence.data(), labels.data(), resp.data(),   nullptr,
-                                 nullptr,    gradient.data()};
+                                 nullptr,    gradient.data(), nullptr};
     const MixtureParameters parameters = {covariance,   K, D, offset.data(), means.data(),
                                           factor.data()};
     Workspace workspace;

@@ -205,5 +205,5 @@ def test_the_bound_is_the_evidence_per_unit_of_weight(rows, resp):
     centres = np.zeros((N_COMPONENTS, N_FEATURES))
     parameters = maximise(statistics_of(rows, resp, "diag", centres), reg_covar=0.0, eps=EPS)
     sums = PassResult(4.0, -10.0, np.nan, np.nan, np.nan, None)
-    assert objective.lower_bound(sums, parameters) == -2.5
+    assert objective.lower_bound(sums, parameters, parameters) == -2.5
     assert objective.request.statistics == "diag"

@@ -9,6 +9,7 @@ from vbfast.families.linalg import (
     gram,
     log_det_cholesky,
     precision_cholesky,
+    ratio_norms,
     upper_cholesky,
 )
 
@@ -45,6 +46,32 @@ def test_precision_cholesky_names_the_component_that_has_none(bad):
     with pytest.raises(NotPositiveDefiniteError) as caught:
         precision_cholesky(covariances)
     assert caught.value.component == 2
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("n_features", [1, 2, 3, 8, 31, 130])
+def test_ratio_norms(backend, n_features):
+    factors = precision_cholesky(random_covariances(5, n_features))
+    denominators = precision_cholesky(random_covariances(5, n_features, seed=1))
+    ratios = [np.linalg.inv(B) @ A for A, B in zip(factors, denominators, strict=True)]
+    expected = np.square(ratios).sum(axis=(1, 2))
+    with config_context(backend=backend):
+        np.testing.assert_allclose(ratio_norms(factors, denominators), expected, rtol=1e-8)
+        np.testing.assert_allclose(
+            ratio_norms(factors, denominators[:1])[0], expected[0], rtol=1e-8
+        )
+        np.testing.assert_allclose(ratio_norms(factors, factors), n_features, rtol=1e-12)
+
+
+@pytest.mark.kernels
+def test_ratio_norms_do_not_depend_on_the_threads():
+    factors = precision_cholesky(random_covariances(7, 150))
+    denominators = precision_cholesky(random_covariances(7, 150, seed=1))
+    with config_context(num_threads=1):
+        expected = ratio_norms(factors, denominators)
+    with config_context(num_threads=3):
+        np.testing.assert_array_equal(ratio_norms(factors, denominators), expected)
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 7, 40])

@@ -46,7 +46,8 @@ def log_density(posterior, k, rows):
     precision = np.linalg.inv(matrices(posterior)[k])
     difference = rows - posterior.means[k]
     half_distance = -0.5 * np.einsum("ni,ij,nj->n", difference, precision, difference)
-    return StudentT.from_posterior(posterior).log_density(k, half_distance)
+    of_all = np.repeat(half_distance[:, np.newaxis], K, axis=1)
+    return StudentT.from_posterior(posterior).log_density(of_all)[:, k]
 
 
 @all_types

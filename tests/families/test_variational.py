@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.special import betaln, logsumexp, multigammaln
 
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.engine.contract import COVARIANCE_TYPES, Request
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import as_row_source
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
@@ -150,7 +150,8 @@ def test_the_bound_is_the_sum_of_its_terms(covariance_type, weights, reg_covar):
     resp = np.exp(log_resp)
     expected = (resp * (log_joint(after) - log_resp)).sum()
     expected -= after.weights.kl + after.components.kl.sum()
-    np.testing.assert_allclose(objective.lower_bound(sums, after), expected, rtol=1e-12)
+    bound = objective.lower_bound(sums, before, after)
+    np.testing.assert_allclose(bound, expected, rtol=1e-12)
 
 
 @all_types
@@ -163,11 +164,27 @@ def test_the_bound_never_falls(covariance_type, weights):
     sums = run_pass(
         as_row_source(rows),
         solution.parameters.kernel_params(),
-        VariationalBayes(prior, 0.0).request,
+        Request(entropy=True),
     )
     terms = abs(sums.expected_log_joint) + sums.entropy + solution.parameters.weights.kl
     terms += solution.parameters.components.kl.sum()
     assert np.diff(solution.lower_bounds).min() >= -1e-12 * terms
+
+
+@pytest.mark.parametrize("location", [0.0, 1e3])
+def test_the_bound_never_falls_where_covariances_are_next_to_singular(location):
+    """Condition number 1e8: the log-determinants of the covariances are known to 1e-10."""
+    rng = np.random.default_rng(1)
+    rotation = np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    rows = rng.normal(size=(1000, 4)) + 2 * rng.normal(size=(3, 4))[rng.integers(3, size=1000)]
+    rows = rows * np.logspace(0, -4, 4) @ rotation.T + location
+    components = NormalWishartPrior("full", 1.0, rows.mean(axis=0), 4.0, np.cov(rows.T))
+    prior = MixturePrior(Dirichlet, 0.3, components)
+    solution = climb(rows, 3, prior, tol=0.0, max_iter=150)
+    sums = run_pass(as_row_source(rows), solution.parameters.kernel_params(), Request(entropy=True))
+    terms = abs(sums.expected_log_joint) + sums.entropy + solution.parameters.weights.kl
+    terms += solution.parameters.components.kl.sum()
+    assert np.diff(solution.lower_bounds).min() >= -1e-13 * terms
 
 
 def test_threshold_is_scikit_learns_up_to_a_thousand_rows():

@@ -117,7 +117,7 @@ class PenalisedMean:
         total = statistics.first + weight * statistics.centres
         return OneMean(total / (weight + 1.0))
 
-    def lower_bound(self, sums: PassResult, updated: OneMean) -> float:
+    def lower_bound(self, sums: PassResult, previous: OneMean, updated: OneMean) -> float:
         return sums.log_evidence - 0.5 * float(np.square(updated.mean).sum())
 
     def threshold(self, tol: float, total_weight: float) -> float:

@@ -54,6 +54,16 @@ def test_one_component_is_exact(rows, covariance_type, prior):
     assert estimate.log_symmetry == 0.0
 
 
+@pytest.mark.parametrize("location", [0.0, 1e3])
+def test_one_component_is_exact_to_single_precision(rng, location):
+    """Rounding alone tells the weights apart, and is no tail."""
+    rows = (rng.normal(size=(1000, 2)) + location).astype(np.float32)
+    mixture = fit(rows, 1, "full", "dirichlet_distribution")
+    estimate = mixture.log_marginal_likelihood(rows, n_draws=100)
+    assert estimate.khat == -math.inf
+    np.testing.assert_allclose(estimate.value, mixture.elbo_, rtol=1e-5)
+
+
 @both_priors
 @pytest.mark.parametrize("covariance_type", ["diag", "spherical"])
 def test_a_restricted_posterior_estimates_the_evidence_of_the_model(rows, covariance_type, prior):
@@ -90,8 +100,13 @@ def log_evidence(rows, n_components, prior):
             source, n_components=n_components, covariance_type=kind, init_params=labels
         )
         posterior = prior.posterior(statistics, reg_covar=0.0)
-        components = posterior.components.log_evidence(statistics.weight, reg_covar=0.0)
-        terms.append(posterior.weights.log_evidence + components.sum())
+        components, before = posterior.components, prior.components
+        ratio = before.mean_precision / components.mean_precision
+        n, d = rows.shape
+        value = posterior.weights.log_evidence - 0.5 * n * d * math.log(2 * math.pi)
+        # Ratios of the normalisers of posteriors and prior (Murphy 2012, eq. 4.234).
+        value += (before.log_normaliser - components.log_normaliser).sum()
+        terms.append(value + 0.5 * d * np.log(ratio).sum())
     return logsumexp(terms)
 
 

@@ -132,6 +132,13 @@ def test_too_few_draws_to_tell():
     np.testing.assert_array_equal(smoothed.log_weights, np.arange(20.0))
 
 
+def test_what_rounding_may_do_depends_on_the_dtype(rng):
+    log_weights = -1e4 + 2e-3 * rng.normal(size=1000)
+    assert smooth(log_weights, computed_in=np.float32).khat == -math.inf
+    assert smooth(log_weights).khat > -1.0
+    assert smooth(10.0 * log_weights + 9e4, computed_in=np.float32).khat > -1.0
+
+
 @pytest.mark.parametrize("bad", [[0.0, np.nan], [0.0, np.inf], [1.0], [[1.0, 2.0]]])
 def test_bad_weights(bad):
     with pytest.raises(ValueError, match="log_weights"):

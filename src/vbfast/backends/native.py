@@ -56,6 +56,7 @@ class _NativePass:
                 outputs.entropy,
                 outputs.expected_log_joint,
                 outputs.gradient,
+                outputs.log_joint,
             ),
             workspace,
             current_num_threads(),

@@ -171,6 +171,7 @@ class _ReferencePass:
             (self._outputs.resp, q),
             (self._outputs.entropy, entropy),
             (self._outputs.expected_log_joint, expected),
+            (self._outputs.log_joint, log_joints),
         ):
             if array is not None:
                 with np.errstate(over="ignore"):  # beyond single precision

@@ -180,6 +180,9 @@ class RowOutputs:
     gradient : ndarray of shape (n_samples, n_features), dtype of the computation, C order, optional
         ``d log p(x_n) / d x_n = sum_k q_nk P_k P_k^T (mu_k - x_n)``, whatever the row's weight;
         zero where the evidence is ``-inf``. 'posterior' passes only.
+    log_joint : ndarray of shape (n_samples, n_components), dtype of the computation, C order, \
+optional
+        ``l_nk``. 'posterior' passes only.
     """
 
     log_evidence: FloatArray | None = None
@@ -188,6 +191,7 @@ class RowOutputs:
     entropy: FloatArray | None = None
     expected_log_joint: FloatArray | None = None
     gradient: FloatArray | None = None
+    log_joint: FloatArray | None = None
 
 
 @dataclass(frozen=True)

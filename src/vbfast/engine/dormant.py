@@ -7,6 +7,15 @@ costs nothing. Mixtures fitted with more components than the data needs have man
 
 The evidence of a pass is known after it. So a pass goes by the lowest evidence of the one before
 it, with a margin, and is repeated with every component should its own evidence not bear that out.
+
+Not every component that has lost its rows is dormant. The offset of an empty component of a
+variational mixture is that of its prior, whose density is broad, and what the weight takes off
+decides: about 1 / concentration nats under a Dirichlet prior, as much again for every stick after
+the last occupied one of a Dirichlet process, but only about log N for an empty stick before an
+occupied one. To such sticks rows in the tails do give responsibilities that no sum can do without:
+up to 1e-5, altogether 1e-5 rows a stick, with 40 'full' sticks for 20,000 rows of five clusters in
+eight dimensions (1e-6 with 'diag'), where rounding is of the order of 1e-16. No sharper criterion
+may leave them out, and an order that has them last is another posterior than scikit-learn's.
 """
 
 from __future__ import annotations

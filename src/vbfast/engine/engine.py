@@ -75,7 +75,7 @@ def run_pass(
         If a row is not finite; the first such row.
     ValueError
         If the number of features differs, or ``resp`` is missing, superfluous or no distribution,
-        or the gradient in the rows is asked of a pass that is no 'posterior' one.
+        or the log-joint or the gradient in the rows is asked of a pass that is no 'posterior' one.
     NotImplementedError
         If an output is asked for that the backend in use does not compute.
     KeyboardInterrupt
@@ -99,8 +99,10 @@ def run_pass(
         )
     if (resp is not None) != (request.assignment == "given"):
         raise ValueError(f"resp does not go with assignment {request.assignment!r}")
-    if outputs is not None and outputs.gradient is not None and request.assignment != "posterior":
-        raise ValueError(f"a gradient does not go with assignment {request.assignment!r}")
+    if outputs is not None and request.assignment != "posterior":
+        for name in ("gradient", "log_joint"):
+            if getattr(outputs, name) is not None:
+                raise ValueError(f"{name} does not go with assignment {request.assignment!r}")
     resp_source = None
     if resp is not None:
         resp_source = as_resp_source(resp, source.n_samples, params.n_components, source.dtype)

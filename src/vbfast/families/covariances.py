@@ -14,6 +14,7 @@ from vbfast.families.linalg import (
     gram,
     log_det_cholesky,
     precision_cholesky,
+    ratio_norms,
 )
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "log_det_factor",
     "precision_factor",
     "precisions_of",
+    "relative_trace",
     "scatter_about",
     "squares",
 ]
@@ -53,6 +55,33 @@ def precisions_of(covariance_type: CovarianceType, factor: Float64Array) -> Floa
     return np.asarray(np.square(factor))
 
 
+def relative_trace(
+    covariance_type: CovarianceType,
+    factor: Float64Array,
+    reference: Float64Array,
+    n_features: int,
+) -> Float64Array:
+    """Return ``tr((Q Q^T)^-1 P P^T)``: shape (K,), for 'tied' ().
+
+    Parameters
+    ----------
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    factor : ndarray
+        Precision factors ``P`` of that type.
+    reference : ndarray
+        Precision factors ``Q``, of the same shape or, for all components, with one axis less.
+    n_features : int
+    """
+    if covariance_type in ("full", "tied"):
+        shape = (-1, n_features, n_features)
+        norms = ratio_norms(factor.reshape(shape), reference.reshape(shape))
+        return norms if covariance_type == "full" else np.asarray(norms[0])
+    squared = np.square(factor / reference)
+    if covariance_type == "diag":
+        return np.asarray(squared.sum(axis=1))
+    return np.asarray(n_features * squared)
+
+
 def log_det_factor(
     covariance_type: CovarianceType, factor: Float64Array, n_features: int
 ) -> Float64Array:
@@ -60,7 +89,7 @@ def log_det_factor(
     if covariance_type in ("full", "tied"):
         return log_det_cholesky(factor)
     if covariance_type == "diag":
-        return np.asarray(np.log(factor).sum(axis=1))
+        return np.asarray(np.log(factor).sum(axis=-1))
     return np.asarray(n_features * np.log(factor))
 
 

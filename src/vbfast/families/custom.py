@@ -356,12 +356,14 @@ class CustomLikelihood(PerUnitOfWeight):
             theta = kept
         return replace(previous, weights=weight / weight.sum(), theta=theta)
 
-    def lower_bound(self, sums: PassResult, updated: CustomParameters) -> float:
+    def lower_bound(
+        self, sums: PassResult, previous: CustomParameters, updated: CustomParameters
+    ) -> float:
         """Return the evidence per unit of weight under the parameters that the pass was run with.
 
         As for the Gaussian families, the updated parameters do not enter.
         """
-        del updated
+        del previous, updated
         return sums.log_evidence / sums.total_weight
 
 

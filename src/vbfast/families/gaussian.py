@@ -199,13 +199,15 @@ class MaximumLikelihood(PerUnitOfWeight):
         """Take the global step, see :func:`maximise`."""
         return maximise(statistics, reg_covar=self.reg_covar, eps=self.eps, previous=previous)
 
-    def lower_bound(self, sums: PassResult, updated: GaussianParameters) -> float:
+    def lower_bound(
+        self, sums: PassResult, previous: GaussianParameters, updated: GaussianParameters
+    ) -> float:
         """Return the evidence per unit of weight under the parameters that the pass was run with.
 
         The bound at exact responsibilities is the evidence, so the updated parameters do not
         enter: they are there for the families whose bound has a prior term.
         """
-        del updated
+        del previous, updated
         return sums.log_evidence / sums.total_weight
 
 

@@ -17,6 +17,7 @@ __all__ = [
     "gram",
     "log_det_cholesky",
     "precision_cholesky",
+    "ratio_norms",
     "upper_cholesky",
 ]
 
@@ -79,6 +80,40 @@ def _reference_precision_cholesky(covariances: Float64Array) -> Float64Array:
             raise NotPositiveDefiniteError(k) from error
         factors[k] = solve_triangular(lower, identity, lower=True).T
     return factors
+
+
+def ratio_norms(factors: Float64Array, denominators: Float64Array) -> Float64Array:
+    """Squared Frobenius norms ``||B^-1 A||^2`` of upper triangular factors.
+
+    With ``A`` and ``B`` precision factors that is ``tr((B B^T)^-1 A A^T)``, computed without either
+    product, which would square the condition number.
+
+    Parameters
+    ----------
+    factors : ndarray of shape (n_components, n_features, n_features), float64
+        ``A``.
+    denominators : ndarray of the same shape, or of shape (1, n_features, n_features), float64
+        ``B``.
+
+    Returns
+    -------
+    ndarray of shape (n_components,), float64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.families.linalg import ratio_norms
+    >>> ratio_norms(np.array([[[4.0, 6.0], [0.0, 9.0]]]), np.diag([2.0, 3.0])[np.newaxis])
+    array([22.])
+    """
+    denominators = np.broadcast_to(denominators, factors.shape)
+    if current_backend() == "reference":
+        return np.asarray(np.square(np.linalg.solve(denominators, factors)).sum(axis=(1, 2)))
+    from vbfast import _vbfast
+
+    return _vbfast.ratio_norms(
+        np.ascontiguousarray(factors), np.ascontiguousarray(denominators), current_num_threads()
+    )
 
 
 def upper_cholesky(matrices: Float64Array) -> Float64Array:

@@ -42,6 +42,7 @@ from vbfast.families.covariances import (
     log_det_factor,
     precision_factor,
     precisions_of,
+    relative_trace,
     scatter_about,
     squares,
 )
@@ -94,8 +95,16 @@ class NormalWishartPrior:
         return float(log_wishart_normaliser(log_det, degrees_of_freedom, len(self.mean)))
 
     @functools.cached_property
+    def precision_cholesky(self) -> Float64Array | None:
+        """Factor of ``W_0`` as a component has of its precision; None if ``W_0^-1`` is singular."""
+        return _factor(self.covariance_type, self.covariance)
+
+    @functools.cached_property
     def _support(self) -> tuple[float, int]:
-        return _log_det_of_support(self.covariance_type, self.covariance, len(self.mean))
+        D, factor = len(self.mean), self.precision_cholesky
+        if factor is not None:
+            return float(-2.0 * log_det_factor(self.covariance_type, factor, D)), D
+        return _log_det_of_support(self.covariance_type, self.covariance, D)
 
 
 @dataclass(frozen=True)
@@ -191,14 +200,14 @@ class NormalWishart:
         """D."""
         return int(self.means.shape[1])
 
-    @property
+    @functools.cached_property
     def log_det_scale(self) -> Float64Array:
         """``log det W_k``, shaped as the degrees of freedom."""
         D = self.n_features
         log_det_factors = log_det_factor(self.prior.covariance_type, self.precision_cholesky, D)
         return np.asarray(2.0 * log_det_factors - D * np.log(self.degrees_of_freedom))
 
-    @property
+    @functools.cached_property
     def expected_log_det(self) -> Float64Array:
         """``E[log det Lambda_k]`` (Bishop 2006, eq. 10.65), shaped as the degrees of freedom."""
         D = self.n_features
@@ -215,83 +224,94 @@ class NormalWishart:
         spread = D / self.mean_precision  # of the mean
         return np.asarray(0.5 * (self.expected_log_det - D * math.log(2.0 * math.pi) - spread))
 
-    @property
+    @functools.cached_property
+    def log_normaliser(self) -> Float64Array:
+        """``log B(W_k, nu_k)``, see :func:`log_wishart_normaliser`, shaped as the degrees."""
+        return log_wishart_normaliser(self.log_det_scale, self.degrees_of_freedom, self.n_features)
+
+    @functools.cached_property
     def kl(self) -> Float64Array:
         """``KL(q(mu_k, Lambda_k) || p(mu_k, Lambda_k))``, shape (n_components,), nats.
 
         Bishop 2006, eq. 10.74 and 10.77.
         """
-        prior, D = self.prior, self.n_features
-        nu, beta_ratio = self.degrees_of_freedom, prior.mean_precision / self.mean_precision
-        trace, distance = self._prior_trace(), self._distance_of_means()
+        prior = self.prior
+        kl = self._divergence(
+            prior.mean_precision,
+            prior.mean,
+            np.asarray(prior.degrees_of_freedom),
+            np.asarray(prior.log_normaliser),
+            self._prior_trace(),
+        )
+        # An improper prior leaves the divergence without a lower limit.
+        return np.maximum(kl, 0.0) if prior.proper else kl
+
+    def kl_to(self, other: NormalWishart) -> Float64Array:
+        """Return ``KL(q || other)`` of each component, shape (n_components,), nats.
+
+        Of the same covariance type. Neither scale matrix is inverted: what rounding does to the
+        one's factor does not grow by the condition number of the other's.
+        """
+        kind, D = self.prior.covariance_type, self.n_features
+        trace = relative_trace(kind, self.precision_cholesky, other.precision_cholesky, D)
+        kl = self._divergence(
+            other.mean_precision,
+            other.means,
+            other.degrees_of_freedom,
+            other.log_normaliser,
+            other.degrees_of_freedom * trace,
+        )
+        return np.maximum(kl, 0.0)
+
+    def _divergence(
+        self,
+        mean_precision: float | Float64Array,
+        means: Float64Array,
+        degrees_of_freedom: Float64Array,
+        log_normaliser: Float64Array,
+        trace: Float64Array,
+    ) -> Float64Array:
+        """Return the divergence from normal-Wisharts, ``trace`` being ``tr(W^-1 nu_k W_k)``."""
+        D, nu = self.n_features, self.degrees_of_freedom
+        ratio = mean_precision / self.mean_precision
         wishart = (
-            log_wishart_normaliser(self.log_det_scale, nu, D)
-            - prior.log_normaliser
-            + 0.5 * (nu - prior.degrees_of_freedom) * self.expected_log_det
+            self.log_normaliser
+            - log_normaliser
+            + 0.5 * (nu - degrees_of_freedom) * self.expected_log_det
             + 0.5 * (trace - nu * D)
         )
-        normal = 0.5 * (
-            D * (beta_ratio - 1.0 - np.log(beta_ratio)) + prior.mean_precision * distance
-        )
-        kl = wishart + normal
-        # An improper prior leaves the divergence without a lower limit.
-        return np.maximum(kl, 0.0) if prior.proper else np.asarray(kl)
+        distance = self._distance_to(means)
+        normal = 0.5 * (D * (ratio - 1.0 - np.log(ratio)) + mean_precision * distance)
+        return np.asarray(wishart + normal)
 
     def _prior_trace(self) -> Float64Array:
         """Return ``tr(W_0^-1 nu_k W_k)``, shaped as the degrees of freedom."""
-        kind = self.prior.covariance_type
+        kind, factor = self.prior.covariance_type, self.prior.precision_cholesky
+        if factor is not None:
+            return relative_trace(kind, self.precision_cholesky, factor, self.n_features)
         weighted = self.prior.covariance * precisions_of(kind, self.precision_cholesky)
         if kind == "spherical":
             return self.n_features * weighted
         return np.asarray(weighted.sum(axis=-1) if kind == "diag" else weighted.sum(axis=(-2, -1)))
 
-    def _distance_of_means(self) -> Float64Array:
-        """Return ``(m_k - m_0)^T nu_k W_k (m_k - m_0)``, shape (n_components,)."""
-        deviation = self.means - self.prior.mean
+    def _distance_to(self, points: Float64Array) -> Float64Array:
+        """Return ``(m_k - x)^T nu_k W_k (m_k - x)`` for each component's point or the only one."""
+        deviation = self.means - points
         if self.prior.covariance_type in ("full", "tied"):
             whitened = (deviation[:, np.newaxis] @ self.precision_cholesky)[:, 0]
         else:
             whitened = (deviation.T * self.precision_cholesky.T).T
         return np.asarray(np.square(whitened).sum(axis=1))
 
-    def _trace(self) -> Float64Array:
-        """Return ``tr(nu_k W_k)``, shaped as the degrees of freedom."""
+    @property
+    def expected_trace(self) -> Float64Array:
+        """``E[tr Lambda_k] = tr(nu_k W_k)``, shaped as the degrees of freedom."""
         squared = np.square(self.precision_cholesky)
         if self.prior.covariance_type == "spherical":
             return self.n_features * squared
         n_components = np.size(self.degrees_of_freedom)
         trace = squared.reshape(n_components, -1).sum(axis=1)
         return np.asarray(trace.reshape(np.shape(self.degrees_of_freedom)))
-
-    def log_evidence(self, counts: Float64Array, *, reg_covar: float) -> Float64Array:
-        """Return each component's share of the bound, nats, shape (n_components,).
-
-        For the posterior of :meth:`from_statistics`, whose terms of degrees ``nu_k`` and ``beta_k``
-        cancel: ``sum_n r_nk E[log N(x_n | mu_k, Lambda_k^-1)] - KL(q || p)`` is the log-ratio of
-        the normalisers of posterior and prior, and for rows that are wholly in one component the
-        logarithm of their density, ``mu`` and ``Lambda`` integrated out (Murphy 2007, "Conjugate
-        Bayesian analysis of the Gaussian distribution", eq. 266).
-        Evaluated so, nothing of the size of ``N_k D`` is subtracted from its like.
-
-        Parameters
-        ----------
-        counts : ndarray of shape (n_components,)
-            ``N_k`` of the statistics.
-        reg_covar : float
-            What :meth:`from_statistics` was given: it is in the posterior's scale matrix, and not
-            in the rows that the bound is about.
-        """
-        D, prior = self.n_features, self.prior
-        posterior_normaliser = log_wishart_normaliser(
-            self.log_det_scale, self.degrees_of_freedom, D
-        )
-        added = reg_covar * (counts + LEAST_COUNT) * self._trace()
-        return np.asarray(
-            prior.log_normaliser
-            - posterior_normaliser
-            + 0.5 * D * np.log(prior.mean_precision / self.mean_precision)
-            + 0.5 * (added - counts * D * math.log(2.0 * math.pi))
-        )
 
 
 def log_wishart_normaliser(
@@ -323,25 +343,34 @@ def _half_degrees(degrees_of_freedom: Float64Array, n_features: int) -> Float64A
     return np.asarray(0.5 * np.subtract.outer(-np.arange(n_features), -degrees_of_freedom))
 
 
+def _factor(covariance_type: CovarianceType, covariance: Float64Array) -> Float64Array | None:
+    """Return the precision factor of ``W_0^-1``, or None if that is singular to rounding."""
+    if covariance_type in ("diag", "spherical"):
+        positive = bool(np.all(covariance > 0.0))
+        return np.asarray(1.0 / np.sqrt(covariance)) if positive else None
+    # The factor's bits depend on nothing; the eigenvalues' may, on the threads of LAPACK.
+    try:
+        factor = precision_factor("tied", covariance)
+    except NotPositiveDefiniteError:
+        return None
+    kept = np.diagonal(factor) ** -2.0 > _tolerance(len(covariance)) * np.diagonal(covariance)
+    return factor if np.all(kept) else None
+
+
+def _tolerance(n_features: int) -> float:
+    return 10.0 * n_features * float(np.finfo(np.float64).eps)
+
+
 def _log_det_of_support(
     covariance_type: CovarianceType, covariance: Float64Array, n_features: int
 ) -> tuple[float, int]:
-    """Return the log-determinant of ``W_0^-1`` where it is not singular, and its rank."""
+    """Return the log-determinant of a singular ``W_0^-1`` where it is not, and its rank."""
     if covariance_type == "spherical":
         values = np.full(n_features, float(covariance))
     elif covariance_type == "diag":
         values = covariance
     else:
-        # The factor's bits depend on nothing; the eigenvalues' may, on the threads of LAPACK.
-        diagonal = np.diagonal(covariance)
-        try:
-            factor = precision_factor("tied", covariance)
-        except NotPositiveDefiniteError:
-            factor = None
-        tolerance = 10.0 * n_features * np.finfo(np.float64).eps
-        if factor is not None and np.all(np.diagonal(factor) ** -2.0 > tolerance * diagonal):
-            return float(-2.0 * log_det_factor("tied", factor, n_features)), n_features
         values = np.linalg.eigvalsh(covariance)
-        values = np.where(values > tolerance * values.max(), values, 0.0)
+        values = np.where(values > _tolerance(n_features) * values.max(), values, 0.0)
     positive = values[values > 0.0]
     return float(np.log(positive).sum()), len(positive)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import gammaln
 
-from vbfast.engine.contract import Float64Array
+from vbfast.engine.contract import Float64Array, FloatArray
 from vbfast.families.normal_wishart import NormalWishart
 
 __all__ = ["StudentT"]
@@ -48,8 +48,17 @@ class StudentT:
         )
         return cls(offset, 0.5 * (nu + 1.0), shrinkage / nu)
 
-    def log_density(self, component: int, half_distance: Float64Array) -> Float64Array:
-        """Return ``log p_k`` where ``-1/2 ||(x - m_k) P_k||^2`` is ``half_distance``, nats."""
-        k = component
-        falloff = np.log1p(-2.0 * self.scale[k] * half_distance)
-        return np.asarray(self.offset[k] - self.exponent[k] * falloff)
+    def log_density(self, log_kernel: FloatArray) -> Float64Array:
+        """Return ``log p_k(x_n)`` of shape (n_rows, n_components), nats.
+
+        Parameters
+        ----------
+        log_kernel : ndarray of shape (n_rows, n_components)
+            ``-1/2 ||(x_n - m_k) P_k||^2``.
+        """
+        # One array throughout: new memory for every step would cost as much as the step.
+        result: Float64Array = log_kernel * (-2.0 * self.scale)
+        np.log1p(result, out=result)
+        result *= -self.exponent
+        result += self.offset
+        return result

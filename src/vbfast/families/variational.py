@@ -5,8 +5,7 @@ The bound of ``q(z) q(pi) prod_k q(mu_k, Lambda_k)`` is (Bishop 2006, eq. 10.70)
     L = sum_n w_n (E_q[l_nk] + H[q_n]) - KL(q(pi) || p(pi)) - sum_k KL(q(mu_k, Lambda_k) || p),
 
 where ``l_nk = E[log pi_k] + E[log N(x_n | mu_k, Lambda_k^-1)]`` is a log-joint like any other, so
-that the passes are those of expectation-maximisation. After the global step the terms that do not
-come from ``H`` collapse into ratios of normalisers; see the families' ``log_evidence``.
+that the passes are those of expectation-maximisation.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import numpy.typing as npt
 
 from vbfast.engine.contract import KernelParams, PassResult, Request, Statistics
 from vbfast.families.mixing_weights import MixingWeights
-from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
+from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishart, NormalWishartPrior
 
 __all__ = ["MixturePosterior", "MixturePrior", "VariationalBayes"]
 
@@ -114,21 +113,34 @@ class VariationalBayes:
 
     @property
     def request(self) -> Request:
-        """A posterior pass with the statistics of the covariance type, and the entropy."""
-        return Request(statistics=self.prior.components.covariance_type, entropy=True)
+        """A posterior pass with the statistics of the covariance type."""
+        return Request(statistics=self.prior.components.covariance_type)
 
     def maximise(self, statistics: Statistics, previous: MixturePosterior) -> MixturePosterior:
         """Take the global step: the posterior does not depend on the previous one."""
         del previous
         return self.prior.posterior(statistics, reg_covar=self.reg_covar)
 
-    def lower_bound(self, sums: PassResult, updated: MixturePosterior) -> float:
-        """Return the bound of the pass's responsibilities and the posterior they led to, nats."""
+    def lower_bound(
+        self, sums: PassResult, previous: MixturePosterior, updated: MixturePosterior
+    ) -> float:
+        """Return the bound of the pass's responsibilities and the posterior they led to, nats.
+
+        At the previous posterior the bound is the evidence less the divergence from the prior. By
+        how much the global step raises it is the divergence of the previous posterior from the
+        updated one, which is where it is largest: at fixed responsibilities the bound is a constant
+        less the divergence from there. Nothing cancels in it but what has settled.
+        """
         assert sums.statistics is not None
-        components = updated.components.log_evidence(
-            sums.statistics.weight, reg_covar=self.reg_covar
-        )
-        return sums.entropy + updated.weights.log_evidence + float(components.sum())
+        counts = sums.statistics.weight
+        before, after = previous.components, updated.components
+        components = before.kl_to(after) - before.kl
+        # The scale matrices have `reg_covar` in them, which the bound knows nothing of.
+        added = self.reg_covar * (counts + LEAST_COUNT)
+        components += 0.5 * added * (after.expected_trace - before.expected_trace)
+        held = counts > 0.0
+        weights = updated.weights.log_evidence - counts[held] @ previous.weights.expected_log[held]
+        return float(sums.log_evidence + weights + components.sum())
 
     def threshold(self, tol: float, total_weight: float) -> float:
         """Return the change of the bound below which the ascent has converged."""

@@ -50,8 +50,8 @@ class Objective(Protocol[P]):
     def maximise(self, statistics: Statistics, previous: P) -> P:
         """Take the global step: maximise the bound at fixed responsibilities."""
 
-    def lower_bound(self, sums: PassResult, updated: P) -> float:
-        """Return the bound, from a pass's sums and what its statistics led to."""
+    def lower_bound(self, sums: PassResult, previous: P, updated: P) -> float:
+        """Return the bound, from a pass's sums, what it was run with and what it led to."""
 
     def threshold(self, tol: float, total_weight: float) -> float:
         """Return the change of the bound below which the ascent has converged."""
@@ -202,4 +202,4 @@ def _global_step(objective: Objective[P], sums: PassResult, parameters: P) -> tu
     """Return the updated parameters and the bound."""
     assert sums.statistics is not None
     updated = objective.maximise(sums.statistics, parameters)
-    return updated, objective.lower_bound(sums, updated)
+    return updated, objective.lower_bound(sums, parameters, updated)

@@ -59,4 +59,4 @@ def importance_weights(
             workspace=workspace,
         )
         log_weights[s] = sums.log_evidence + draw.log_ratio
-    return smooth(log_weights)
+    return smooth(log_weights, computed_in=source.dtype)

@@ -12,6 +12,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.engine.contract import Float64Array
 
@@ -19,8 +20,10 @@ __all__ = ["SmoothedWeights", "fit_generalised_pareto", "smooth"]
 
 # Fewer weights than these say nothing of a tail.
 SHORTEST_TAIL = 5
-# Tails are flat where their logarithms agree to this part of the largest one.
-FLAT = 1e-10
+# Tails are flat where their logarithms agree to this part of the largest one. Sums over rows that
+# are computed in float32, under parameters that are float32, are certain of no more: equal weights
+# spread by 1e-8 of it, far from the origin by 6e-7.
+FLAT = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-6}
 
 
 @dataclass(frozen=True)
@@ -60,7 +63,9 @@ class SmoothedWeights:
         return float(largest + math.log(mean)), float(error)
 
 
-def smooth(log_weights: Float64Array) -> SmoothedWeights:
+def smooth(
+    log_weights: Float64Array, *, computed_in: npt.DTypeLike = np.float64
+) -> SmoothedWeights:
     """Replace the largest weights by quantiles of a generalised Pareto distribution fitted to them.
 
     The tail is the ``M = ceil(min(0.2 S, 3 sqrt(S)))`` largest of S weights, its threshold the
@@ -71,6 +76,8 @@ def smooth(log_weights: Float64Array) -> SmoothedWeights:
     ----------
     log_weights : ndarray of shape (n_draws,), float64
         ``log p(x, theta_s) - log q(theta_s)``; ``-inf`` for a weight of zero.
+    computed_in : float32 or float64
+        The dtype that the densities were computed in: what differs by its rounding is equal.
 
     Returns
     -------
@@ -100,8 +107,9 @@ def smooth(log_weights: Float64Array) -> SmoothedWeights:
         return SmoothedWeights(raw, math.inf)
     order = np.argsort(raw, kind="stable")
     tail = order[-n_tail:]
+    flat = FLAT[np.dtype(computed_in)]
     threshold, largest = raw[order[-n_tail - 1]], raw[tail[-1]]
-    if largest == -np.inf or largest - threshold <= FLAT * max(1.0, abs(largest)):
+    if largest == -np.inf or largest - threshold <= flat * max(1.0, abs(largest)):
         return SmoothedWeights(raw, -math.inf)
     # In units of the largest weight, which cannot overflow.
     cutoff = math.exp(threshold - largest)

@@ -23,6 +23,8 @@ class Batch:
     ----------
     capacity : int
         Groups that there is room for, of :func:`group_size` rows each.
+    start : int
+        Index of the first row in the whole data.
     n_rows, n_groups : int
         Rows, and groups of rows, the last of which may not be full.
     tile_rows : int
@@ -61,10 +63,11 @@ class Batch:
         self._row_max = np.empty((n_groups, self._group), dtype)
         self._scale = np.empty((n_groups, self._group), dtype)
         self._label = np.empty(n_groups * self._group, np.int64)
-        self.take(capacity)
+        self.take(0, capacity)
 
-    def take(self, n_rows: int) -> None:
-        """Cut the arrays to so many rows."""
+    def take(self, start: int, n_rows: int) -> None:
+        """Cut the arrays to so many rows, from row ``start`` of the whole data."""
+        self.start = start
         self.n_rows = n_rows
         self.n_groups = -(-n_rows // self._group)
         self.joint: FloatArray = self._joint[: self.n_groups]

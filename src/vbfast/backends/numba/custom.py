@@ -25,8 +25,11 @@ FUNCTION_COST = 50.0
 
 
 @functools.lru_cache(maxsize=64)
-def _log_joint_kernel(log_density: Callable[..., Any]) -> Callable[..., int]:
-    """Return the loop that fills some components; it returns the first row of a NaN, or -1."""
+def _log_joint_kernel(log_density: Callable[..., Any]) -> Callable[..., tuple[int, int]]:
+    """Return the loop that fills some components.
+
+    It returns the first row whose log-joint is NaN or +inf, and the component, or -1 for both.
+    """
 
     @compiled
     def fill(
@@ -40,7 +43,7 @@ def _log_joint_kernel(log_density: Callable[..., Any]) -> Callable[..., int]:
         last: Any,
     ) -> Any:
         group = group_rows(joint)
-        bad = -1
+        bad, component = -1, -1
         for g in range(len(joint)):
             for k in range(first, last):
                 possible = offset[k] > -np.inf
@@ -48,11 +51,11 @@ def _log_joint_kernel(log_density: Callable[..., Any]) -> Callable[..., int]:
                     value = offset[k]
                     if possible and len(theta) > 0:
                         value += log_density(rows[g * group + i], theta[k])
-                    if np.isnan(value) and (bad < 0 or g * group + i < bad):
-                        bad = min(g * group + i, n_rows - 1)
                     joint[g, k, i] = value
+                    if not joint[g, k, i] < np.inf and (bad < 0 or g * group + i < bad):
+                        bad, component = min(g * group + i, n_rows - 1), k
                     row_max[g, i] = max(row_max[g, i], joint[g, k, i])
-        return bad
+        return bad, component
 
     return fill
 
@@ -133,9 +136,9 @@ class CustomModel:
         Raises
         ------
         ValueError
-            If the density of a row is NaN.
+            If the density of a row is NaN or infinite.
         """
-        row = self._fill_joint(
+        row, component = self._fill_joint(
             batch.memory,
             self._theta,
             self._params.offset,
@@ -146,9 +149,12 @@ class CustomModel:
             last,
         )
         if row >= 0:
+            name = getattr(self._params.log_density, "__name__", "log_density")
+            value = self._params.log_density(batch.memory[row], self._theta[component])
             raise ValueError(
-                f"log_density returned NaN for the row x = {batch.memory[row]}; it must return "
-                "a number, or -inf where x is impossible"
+                f"the family's log_density ({name}) returned {value} for row "
+                f"{batch.start + row}, x = {batch.memory[row]}, under component {component}; it "
+                "must return a finite number, or -inf where x is impossible"
             )
 
     def add_moments(

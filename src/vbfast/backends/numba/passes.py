@@ -183,7 +183,7 @@ class NumbaPass:
         self, batch: Batch, block: RowBlock, start: int, terms: Float64Array
     ) -> Generator[None, None, int]:
         """Fill a batch from row ``start`` of a block; returns a row that is not finite, or -1."""
-        batch.take(min(self._batch_rows, len(block.rows) - start))
+        batch.take(block.start + start, min(self._batch_rows, len(block.rows) - start))
         rows = slice(start, start + batch.n_rows)
         row = self._model.load(batch, block.rows[rows])
         if row >= 0:
@@ -215,6 +215,9 @@ class NumbaPass:
             find_labels(batch.joint, batch.row_max, batch.n_rows, batch.label)
             if outputs.labels is not None:
                 outputs.labels[at] = batch.label
+        if outputs.log_joint is not None:
+            by_row = batch.joint.swapaxes(1, 2).reshape(-1, batch.joint.shape[1])
+            outputs.log_joint[at] = by_row[: batch.n_rows]
         if request.assignment == "posterior":
             smallest = SMALLEST_EXPONENT[dtype]
             posterior_rows(

@@ -1,0 +1,344 @@
+"""What a mixture with a posterior over its parameters says about rows, in scikit-learn's words."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils import check_random_state, check_scalar
+
+from vbfast.engine.contract import Float64Array, FloatArray, KernelParams, Request
+from vbfast.engine.weights import as_sample_weight
+from vbfast.estimators.base import BaseMixture, elbo_terms
+from vbfast.estimators.starts import check_fitted_shapes
+from vbfast.families.covariances import precisions_of
+from vbfast.families.mixing_weights import Dirichlet, StickBreaking
+from vbfast.families.natural import VariationalGradient, variational_gradient
+from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
+from vbfast.families.variational import MixturePosterior
+from vbfast.inference.marginal_likelihood import importance_weights
+from vbfast.inference.predictive import log_predictive_density
+from vbfast.results import ElboTerms, EvidenceEstimate, VariationalElboTerms
+
+__all__ = ["PosteriorMixture"]
+
+
+class PosteriorMixture(BaseMixture):
+    """Base class of the variational Bayesian mixture: its posterior, and what follows from it.
+
+    The posterior lives in the fitted attributes, whose names and types are scikit-learn's. The
+    subclass has the constructor and the fit.
+    """
+
+    _bound_per_row: ClassVar[bool] = False
+
+    precisions_: FloatArray
+    precisions_cholesky_: FloatArray
+    weight_concentration_: Any
+    mean_precision_: FloatArray
+    degrees_of_freedom_: Any
+    weight_concentration_prior_: float
+    mean_precision_prior_: float
+    mean_prior_: Float64Array
+    degrees_of_freedom_prior_: float
+    covariance_prior_: Any
+    n_active_components_: int
+
+    def _fitted_attributes(
+        self, parameters: MixturePosterior, dtype: np.dtype[Any]
+    ) -> dict[str, Any]:
+        weights, components = parameters.weights, parameters.components
+        prior = components.prior
+        concentration: Any
+        if isinstance(weights, StickBreaking):
+            concentration = (weights.taken.astype(dtype), weights.left.astype(dtype))
+        else:
+            assert isinstance(weights, Dirichlet)
+            concentration = weights.concentration.astype(dtype)
+        precisions = precisions_of(prior.covariance_type, components.precision_cholesky)
+        return {
+            "weights_": weights.mean.astype(dtype),
+            "means_": components.means.astype(dtype),
+            "covariances_": components.covariances.astype(dtype),
+            "precisions_": precisions.astype(dtype),
+            "precisions_cholesky_": components.precision_cholesky.astype(dtype),
+            "weight_concentration_": concentration,
+            "mean_precision_": components.mean_precision.astype(dtype),
+            # [()] makes numbers of arrays without dimensions.
+            "degrees_of_freedom_": components.degrees_of_freedom.astype(dtype)[()],
+            "weight_concentration_prior_": weights.prior_concentration,
+            "mean_precision_prior_": prior.mean_precision,
+            "mean_prior_": prior.mean,
+            "degrees_of_freedom_prior_": prior.degrees_of_freedom,
+            "covariance_prior_": prior.covariance[()],
+            "n_active_components_": int(parameters.active.sum()),
+        }
+
+    def _posterior(self) -> MixturePosterior:
+        """Return the posterior that the fitted attributes hold."""
+        check_fitted_shapes(
+            self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
+        )
+        prior = NormalWishartPrior(
+            self.covariance_type,
+            self.mean_precision_prior_,
+            self.mean_prior_,
+            self.degrees_of_freedom_prior_,
+            np.asarray(self.covariance_prior_),
+        )
+        components = NormalWishart(
+            prior,
+            *(
+                np.array(values, dtype=np.float64, order="C")
+                for values in (
+                    self.mean_precision_,
+                    self.means_,
+                    self.degrees_of_freedom_,
+                    self.covariances_,
+                    self.precisions_cholesky_,
+                )
+            ),
+        )
+        concentration = np.asarray(self.weight_concentration_, dtype=np.float64)
+        if concentration.ndim == 2:
+            weights = StickBreaking(self.weight_concentration_prior_, *concentration)
+            return MixturePosterior(weights, components)
+        return MixturePosterior(
+            Dirichlet(self.weight_concentration_prior_, concentration), components
+        )
+
+    def _kernel_params(self) -> KernelParams:
+        return self._posterior().kernel_params()
+
+    @property
+    def elbo_(self) -> float:
+        """The bound of the kept fit, the last of ``lower_bounds_``, in nats."""
+        return self.lower_bound_
+
+    def score_samples(self, X: Any) -> FloatArray:
+        """Compute scikit-learn's score of each row, in nats.
+
+        That is ``log sum_k exp E[log p(x, z=k | theta)]``, with the expectation under the posterior
+        of the parameters: what the responsibilities are normalised by. It is not a log-density: by
+        Jensen's inequality its exponential integrates to less than one. For a density see
+        :meth:`log_predictive_density`.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_prob : ndarray of shape (n_samples,)
+            float32 for float32 rows, else float64.
+        """
+        return super().score_samples(X)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Compute the average of :meth:`score_samples` over the rows, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        y : Ignored
+            Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        log_likelihood : float
+            The weighted average.
+        """
+        return super().score(X, y, sample_weight)
+
+    def log_predictive_density(self, X: Any) -> FloatArray:
+        """Evaluate the posterior predictive density of each row, in nats.
+
+        The density of a new row given those of the fit, with the parameters integrated out: a
+        mixture of multivariate Student-t densities with weights ``weights_`` (Bishop 2006, eq.
+        10.81).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_density : ndarray of shape (n_samples,)
+            float32 for float32 rows, else float64. Its exponential integrates to one.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import vbfast
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(50, 1))
+        >>> mixture = vbfast.BayesianGaussianMixture(2, random_state=0).fit(X)
+        >>> grid = np.linspace(-2000.0, 2000.0, 400_001)[:, np.newaxis]
+        >>> density = np.exp(mixture.log_predictive_density(grid))
+        >>> bool(abs(density.sum() * 0.01 - 1.0) < 1e-4)
+        True
+        """
+        rows = self._fitted_rows(X)
+        with self._passes_over(rows):
+            return log_predictive_density(rows, self._posterior())
+
+    def log_marginal_likelihood(
+        self, X: Any, n_draws: int = 1000, random_state: Any = None, sample_weight: Any = None
+    ) -> EvidenceEstimate:
+        """Estimate the log marginal likelihood of X by importance sampling.
+
+        Parameters are drawn from the fitted posterior and weighed by the joint density over the
+        posterior's, with the assignments summed out; the largest weights are Pareto-smoothed
+        (Vehtari, Simpson, Gelman, Yao and Gabry 2024). Their tail says how good the posterior is
+        as a proposal, hence as an approximation (Yao, Vehtari, Simpson and Gelman 2018).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            The rows of the fit: the posterior is no proposal for the evidence of others.
+        n_draws : int, default=1000
+            At least 25. Each takes a pass over the rows with full covariances, whatever the
+            covariance type: the type restricts the posterior and not the model.
+        random_state : int, RandomState instance or None, default=None
+            ``None`` takes the estimator's own.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        EvidenceEstimate
+            With the gap to the bound, ``elbo(X).total``, and a sentence on whether to trust it.
+
+        Raises
+        ------
+        ValueError
+            If ``n_draws`` is less than 25.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import vbfast
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> mixture = vbfast.BayesianGaussianMixture(1, reg_covar=0.0).fit(X)
+        >>> estimate = mixture.log_marginal_likelihood(X, n_draws=100, random_state=0)
+        >>> bool(np.isclose(estimate.value, mixture.elbo_))  # one component: q is exact
+        True
+        >>> estimate.advice
+        'The weights are equal: q is the exact posterior, and the value exact.'
+        """
+        check_scalar(n_draws, "n_draws", Integral, min_val=25)
+        rows = self._fitted_rows(X)
+        posterior = self._posterior()
+        with self._passes_over(rows):
+            weights = importance_weights(
+                rows,
+                posterior,
+                n_draws,
+                check_random_state(self.random_state if random_state is None else random_state),
+                sample_weight=as_sample_weight(sample_weight, rows.n_samples),
+            )
+        value, standard_error = weights.log_mean()
+        return EvidenceEstimate(
+            value=value,
+            standard_error=standard_error,
+            khat=weights.khat,
+            kl_gap=value - self.elbo(X, sample_weight=sample_weight).total,
+            log_symmetry=posterior.weights.log_symmetry,
+            n_draws=n_draws,
+        )
+
+    def elbo(self, X: Any, resp: Any = None, sample_weight: Any = None) -> VariationalElboTerms:
+        """Evaluate the evidence lower bound of the fitted posterior on X, term by term.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        resp : array-like of shape (n_samples, n_components), optional
+            ``q(z)``, each row a distribution over the components; by default the best for the
+            posterior of the parameters.
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        VariationalElboTerms
+            In nats. On the rows of the fit ``total`` is never below ``elbo_``, and equal to it at
+            convergence.
+
+        Raises
+        ------
+        ValueError
+            If a row of ``resp`` is no distribution.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import vbfast
+        >>> X = np.array([[-1.0], [0.0], [1.0], [9.0], [10.0], [11.0]])
+        >>> mixture = vbfast.BayesianGaussianMixture(2, tol=1e-9, random_state=0).fit(X)
+        >>> terms = mixture.elbo(X)
+        >>> bool(np.isclose(terms.total, mixture.elbo_))
+        True
+        """
+        return _variational_terms(self._elbo_terms(X, resp, sample_weight), self._posterior())
+
+    def elbo_and_grad(
+        self, X: Any, sample_weight: Any = None
+    ) -> tuple[VariationalElboTerms, VariationalGradient]:
+        """Evaluate the bound of the fitted posterior on X, and its gradients in the posterior.
+
+        The responsibilities are the best for the posterior, so that the bound, ``total``, is a
+        function of the posterior alone. Its coordinates are the natural parameters, see
+        :class:`~vbfast.families.natural.NaturalParameters`. Without ``reg_covar``, which the bound
+        knows nothing of, a step of length one along the natural gradient is one iteration of
+        ``fit``; a fraction of one from a part of the rows, with weights that make up for the
+        others, is one of stochastic variational inference (Hoffman, Blei, Wang and Paisley 2013).
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
+
+        Returns
+        -------
+        terms : VariationalElboTerms
+            As :meth:`elbo`, nats.
+        gradient : VariationalGradient
+            ``coordinates``, ``euclidean`` and ``natural``.
+
+        Raises
+        ------
+        ValueError
+            If a component's rows and the prior leave the posterior singular, as without
+            ``reg_covar`` a singular ``covariance_prior_`` may.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import vbfast
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> mixture = vbfast.BayesianGaussianMixture(1, reg_covar=0.0).fit(X)
+        >>> terms, gradient = mixture.elbo_and_grad(X)
+        >>> bool(np.abs(gradient.natural.scaled_means).max() < 1e-9)  # at the optimum
+        True
+        """
+        rows = self._fitted_rows(X)
+        posterior = self._posterior()
+        sums = self._evaluate(
+            rows,
+            Request(statistics=self.covariance_type, entropy=True),
+            sample_weight=sample_weight,
+        )
+        assert sums.statistics is not None
+        with self._passes_over(rows):
+            target = posterior.prior.posterior(sums.statistics, reg_covar=0.0)
+        terms = _variational_terms(elbo_terms(sums), posterior)
+        return terms, variational_gradient(posterior, target)
+
+
+def _variational_terms(terms: ElboTerms, posterior: MixturePosterior) -> VariationalElboTerms:
+    return VariationalElboTerms(
+        **vars(terms),
+        kl_weights=posterior.weights.kl,
+        kl_components=posterior.components.kl,
+    )
