@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,10 @@ def load_model(path: Path) -> GaussianMixture | BayesianGaussianMixture:
     ValueError
         If the file is no archive, lacks one of the keys, or names a class that is none of these.
     """
-    archive = np.load(path, allow_pickle=False)
+    try:
+        archive = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is no model file: NumPy did not write it") from error
     if not isinstance(archive, np.lib.npyio.NpzFile):
         raise ValueError(f"{path} is no model file: it holds a single array")
     with archive:
