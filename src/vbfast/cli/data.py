@@ -82,7 +82,7 @@ def _load(path: Path, key: str | None) -> npt.NDArray[Any]:
             array = _load_parquet(path)
         else:
             array = _load_numpy(path, key)
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: {error}") from error
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{path} has an array of dtype {array.dtype}; expected real numbers")
@@ -92,19 +92,20 @@ def _load(path: Path, key: str | None) -> npt.NDArray[Any]:
 def _load_numpy(path: Path, key: str | None) -> npt.NDArray[Any]:
     # Whatever it does not know NumPy takes for a pickle, and advises to load it all the same.
     with path.open("rb") as file:
-        begins = file.read(6)
-    if not begins.startswith(b"PK\x03\x04" if path.suffix.lower() == ".npz" else b"\x93NUMPY"):
+        archive = path.suffix.lower() == ".npz"
+        known = zipfile.is_zipfile(file) if archive else file.read(6) == b"\x93NUMPY"
+    if not known:
         raise ValueError("not what NumPy writes into such a file")
-    if path.suffix.lower() == ".npy":
-        return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-    with np.load(path, allow_pickle=False) as archive:
-        names = list(archive)
-        if key is None and len(names) != 1:
-            raise ValueError(f"holds {', '.join(names)}; choose one with --key")
-        name = names[0] if key is None else key
-        if name not in names:
-            raise ValueError(f"has no array {name!r}, only {', '.join(names)}")
-        return np.asarray(archive[name])
+    if archive:
+        with np.load(path, allow_pickle=False) as arrays:
+            names = list(arrays)
+            if key is None and len(names) != 1:
+                raise ValueError(f"holds {', '.join(names)}; choose one with --key")
+            name = names[0] if key is None else key
+            if name not in names:
+                raise ValueError(f"has no array {name!r}, only {', '.join(names)}")
+            return np.asarray(arrays[name])
+    return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 def _load_csv(path: Path) -> npt.NDArray[np.float64]:
