@@ -40,6 +40,16 @@ P = TypeVar("P", bound=Parameters)
 EARLY = 0.1
 
 
+class NoResponsibilityError(ValueError):
+    """No component is responsible for any row."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "every row has log-density -inf under all components, which leaves nothing to "
+            "estimate them from: start from means nearer to the rows"
+        )
+
+
 class Objective(Protocol[P]):
     """The bound to climb, and how the global step climbs it."""
 
@@ -144,6 +154,8 @@ def ascend(
         If a row is not finite.
     NotPositiveDefiniteError
         If a global step met a covariance that is not positive definite.
+    ValueError
+        If every row of positive weight has log-density ``-inf`` under all components.
     KeyboardInterrupt
         If the user interrupts.
     """
@@ -168,7 +180,7 @@ def ascend(
         n_passes += 1
         try:
             updated, reached = _global_step(objective, sums, parameters)
-        except NotPositiveDefiniteError:
+        except (NotPositiveDefiniteError, NoResponsibilityError):
             if fallback is None:
                 raise
             reached = -np.inf
@@ -196,5 +208,7 @@ def ascend(
 def _global_step(objective: Objective[P], sums: PassResult, parameters: P) -> tuple[P, float]:
     """Return the updated parameters and the bound."""
     assert sums.statistics is not None
+    if not sums.statistics.weight.any():
+        raise NoResponsibilityError
     updated = objective.maximise(sums.statistics, parameters)
     return updated, objective.lower_bound(sums, updated)
