@@ -229,7 +229,7 @@ ILL_DEFINED = "Fitting the mixture model failed because some components have ill
 @all_types
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_a_singular_covariance_is_an_error(covariance_type, dtype):
-    rows = np.repeat(np.eye(2, 3, dtype=dtype), 10, axis=0)
+    rows = np.repeat(np.eye(2, 3, dtype=dtype), 30, axis=0)
     mixture = GaussianMixture(2, covariance_type=covariance_type, reg_covar=0.0, random_state=0)
     with pytest.raises(ValueError, match=ILL_DEFINED) as caught:
         mixture.fit(rows)
@@ -266,8 +266,9 @@ def test_rows_whose_squares_overflow_are_an_error_and_no_warning(
     mixture = GaussianMixture(
         2, covariance_type=covariance_type, init_params=init_params, random_state=0
     )
-    with pytest.raises(ValueError, match=ILL_DEFINED):
-        mixture.fit(scale * clustered)
+    for reg_covar in (1e-6, 0.0):
+        with pytest.raises(ValueError, match=ILL_DEFINED):
+            mixture.set_params(reg_covar=reg_covar).fit(scale * clustered)
 
 
 @all_types

@@ -11,17 +11,25 @@ tells the bound there, and a lower one sends the loop back to the global step, w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from vbfast.engine.contract import Float64Array, PassParams, PassResult, Request, Statistics
+from vbfast.engine.contract import (
+    Float64Array,
+    KernelParams,
+    PassParams,
+    PassResult,
+    Request,
+    Statistics,
+)
 from vbfast.engine.dormant import run_pass_of_awake
 from vbfast.engine.rows import RowSource
 from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.inference.acceleration import Accelerator
 from vbfast.inference.monitor import IterationReport, Monitor
+from vbfast.inference.recentring import recentre
 
 __all__ = ["Ascent", "Objective", "Parameters", "Solution", "ascend"]
 
@@ -76,10 +84,13 @@ class Ascent:
     tol : float
         Converged once the bound changes by less than the objective's ``threshold`` for it.
     max_iter : int
+    reg_covar : float
+        What the global step adds to every variance: smaller errors in them do not matter.
     """
 
     tol: float
     max_iter: int
+    reg_covar: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,8 @@ class Solution(Generic[P]):
         The bound of every iteration, nats.
     converged : bool
     n_passes : int
-        The number of passes over the rows: that of iterations and of refused proposals.
+        The number of passes over the rows: that of iterations, of refused proposals, and of
+        iterations whose statistics were taken again (:mod:`vbfast.inference.recentring`).
     """
 
     parameters: P
@@ -169,15 +181,28 @@ def ascend(
     updated = parameters
     monitor.ascent_begins()
     while not converged and len(bounds) < ascent.max_iter:
+        params = parameters.kernel_params()
         sums = run_pass_of_awake(
             source,
-            parameters.kernel_params(),
+            params,
             objective.request,
             lowest_log_evidence=lowest,
             sample_weight=sample_weight,
             workspace=workspace,
         )
         n_passes += 1
+        if isinstance(params, KernelParams) and sums.statistics is not None:
+            centred = recentre(
+                source,
+                params,
+                sums.statistics,
+                reg_covar=ascent.reg_covar,
+                sample_weight=sample_weight,
+                workspace=workspace,
+            )
+            if centred is not None:
+                n_passes += 1
+                sums = replace(sums, statistics=centred)
         try:
             updated, reached = _global_step(objective, sums, parameters)
         except (NotPositiveDefiniteError, NoResponsibilityError):
