@@ -8,6 +8,7 @@ import pytest
 
 from vbfast import BayesianGaussianMixture, GaussianMixture
 from vbfast.cli import main
+from vbfast.cli.data import load_rows, load_weights
 from vbfast.cli.model_file import load_model
 
 
@@ -147,7 +148,7 @@ def test_a_file_of_another_class_is_no_model(tmp_path, capsys, rows):
     assert main(["score", str(tmp_path / "m.npz"), str(tmp_path / "x.npy")]) == 1
     assert "it names the class 'KMeans'" in capsys.readouterr().err
     assert main(["score", str(tmp_path / "x.npy"), str(tmp_path / "x.npy")]) == 1
-    assert "it holds a single array" in capsys.readouterr().err
+    assert "no .npz archive" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -166,6 +167,118 @@ def test_errors_are_one_line(tmp_path, capsys, name, content, message):
     error = capsys.readouterr().err
     assert error.startswith("vbfast fit: ")
     assert message in error
+
+
+@pytest.mark.parametrize(
+    ("content", "n_rows"),
+    [
+        (b"1,2\n3,4\n5,7\n", 3),
+        (b"\xef\xbb\xbf1,2\n3,4\n5,7\n", 3),  # a byte order mark is no name
+        (b"\xef\xbb\xbfa,b\r\n1,2\r\n3,4\r\n", 2),
+        (b"\n\na,b\n\n1,2\n3,4\n", 2),
+        (b'"a","b"\n1,2\n', 1),
+    ],
+)
+def test_csv_files_lose_no_row(tmp_path, content, n_rows):
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content)
+    rows = load_rows(path)
+    assert rows.shape == (n_rows, 2)
+    np.testing.assert_array_equal(rows[0], [1, 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("rows.csv", b"", "no rows"),
+        ("rows.csv", b"a,b\n", "no rows"),
+        ("rows.csv", b"1,\n2,3\n", "could not convert"),  # not a line of names
+        ("rows.csv", b"1;2\n3;4\n", "could not convert"),
+        ("rows.npy", b"", "not what NumPy writes"),
+        ("rows.npy", b"hello", "not what NumPy writes"),
+        ("rows.npz", b"hello", "not what NumPy writes"),
+        ("rows.npz", b"PK\x03\x04", "not what NumPy writes"),
+        ("rows.parquet", b"hello", "Parquet"),
+    ],
+)
+def test_files_that_hold_no_table(tmp_path, name, content, message):
+    if name.endswith(".parquet"):
+        pytest.importorskip("pyarrow")
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{name}: .*({message})"):
+        load_rows(path)
+
+
+@pytest.mark.parametrize("value", [1j, "a"])
+def test_arrays_that_are_no_real_numbers(tmp_path, value):
+    np.save(tmp_path / "rows.npy", np.full((3, 2), value))
+    with pytest.raises(ValueError, match="expected real numbers"):
+        load_rows(tmp_path / "rows.npy")
+
+
+def test_a_column_of_dates_is_named(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "day": pandas.to_datetime(["2020", "2021"])})
+    frame.to_parquet(tmp_path / "rows.parquet")
+    with pytest.raises(ValueError, match="column day is of type timestamp"):
+        load_rows(tmp_path / "rows.parquet")
+
+
+def test_weights_are_one_column_of_any_file(tmp_path):
+    expected = np.arange(6.0)
+    np.save(tmp_path / "line.npy", expected)
+    np.save(tmp_path / "column.npy", expected[:, np.newaxis])
+    np.savez(tmp_path / "line.npz", expected)
+    np.savetxt(tmp_path / "column.csv", expected)
+    for name in ("line.npy", "column.npy", "line.npz", "column.csv"):
+        np.testing.assert_array_equal(load_weights(tmp_path / name), expected)
+    np.save(tmp_path / "table.npy", expected.reshape(3, 2))
+    with pytest.raises(ValueError, match=r"shape \(3, 2\); expected one column"):
+        load_weights(tmp_path / "table.npy")
+
+
+def test_where_nothing_can_be_written_nothing_is_fitted(tmp_path, capsys, rows):
+    data, model = tmp_path / "x.npy", tmp_path / "m.npz"
+    np.save(data, rows)
+    nowhere = str(tmp_path / "nowhere" / "file.npz")
+    assert main(["fit", str(data), "-k", "2", "-q", "-o", nowhere]) == 1
+    assert main(["fit", str(data), "-k", "2", "-q", "-o", str(model)]) == 0
+    capsys.readouterr()
+    for option in ("-o", "--labels"):
+        assert main(["score", str(model), str(data), option, nowhere]) == 1
+    assert main(["demo", "--output", nowhere]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("there is no folder") == 3
+
+
+def test_a_fit_that_does_not_converge_says_so_in_its_line(tmp_path, capsys, rows):
+    np.save(tmp_path / "x.npy", (10 * rows).astype(np.int32))
+    assert main(["fit", str(tmp_path / "x.npy"), "-k", "2", "-q", "--max-iter", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert "not converged" in printed
+    assert "dtype float64" in printed  # that of the computation
+
+
+def test_a_file_that_numpy_did_not_write_is_no_model(tmp_path, capsys, rows):
+    np.save(tmp_path / "x.npy", rows)
+    for content in (b"", b"hello", b"PK"):
+        (tmp_path / "m.npz").write_bytes(content)
+        assert main(["score", str(tmp_path / "m.npz"), str(tmp_path / "x.npy")]) == 1
+        assert "is no model file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["fit", "score", "bench", "demo"])
+def test_every_option_has_a_help_text(capsys, command):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    lines = capsys.readouterr().out.split("options:\n")[1].splitlines()
+    for line, after in zip(lines, [*lines[1:], "  -"], strict=True):
+        if line.startswith("  -"):
+            described = "  " in line.strip() or not after.startswith("  -")
+            assert described, line
 
 
 def test_info(capsys):

@@ -72,6 +72,7 @@ def test_asynchronous_tasks_do_not_see_each_other_s_block():
     ("number", "error", "message"),
     [
         (-1, ValueError, "num_threads must be at least 0; got -1"),
+        (10**12, ValueError, "num_threads must be at most 65536; got 1000000000000"),
         (1.0, TypeError, "num_threads must be an integer; got 1.0 of type float"),
         ("2", TypeError, "must be an integer; got '2' of type str"),
         (None, TypeError, "must be an integer; got None"),

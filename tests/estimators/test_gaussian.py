@@ -229,12 +229,7 @@ ILL_DEFINED = "Fitting the mixture model failed because some components have ill
 @all_types
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_a_singular_covariance_is_an_error(covariance_type, dtype):
-    rows = np.repeat(np.eye(2, 3, dtype=dtype), 10, axis=0)
-    if covariance_type == "spherical":
-        # The 10 eps in the weight leaves 10 eps |mu|^2 of variance: positive, unless mu = 0.
-        with pytest.raises(ValueError, match=ILL_DEFINED):
-            GaussianMixture(1, covariance_type="spherical", reg_covar=0.0).fit(0.0 * rows)
-        return
+    rows = np.repeat(np.eye(2, 3, dtype=dtype), 30, axis=0)
     mixture = GaussianMixture(2, covariance_type=covariance_type, reg_covar=0.0, random_state=0)
     with pytest.raises(ValueError, match=ILL_DEFINED) as caught:
         mixture.fit(rows)
@@ -242,6 +237,51 @@ def test_a_singular_covariance_is_an_error(covariance_type, dtype):
     assert not hasattr(mixture, "means_")
     mixture.set_params(reg_covar=1e-6).fit(rows)
     np.testing.assert_allclose(np.sort(mixture.means_[:, 0]), [0.0, 1.0], atol=1e-6)
+
+
+@all_types
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("value", [7.0, 7.1, -1e-8, 123456.789])
+@pytest.mark.parametrize("init_params", ["kmeans", "random"])
+def test_rounding_does_not_make_a_constant_feature_vary(
+    clustered, covariance_type, dtype, value, init_params
+):
+    rows = clustered.astype(dtype)
+    rows[:, :] = rows[0] if covariance_type == "spherical" else rows
+    rows[:, 1] = value
+    arguments = {"covariance_type": covariance_type, "init_params": init_params, "random_state": 0}
+    with pytest.raises(ValueError, match=ILL_DEFINED):
+        GaussianMixture(2, reg_covar=0.0, **arguments).fit(rows)
+    ridge = 1e-3 * max(value**2, 1e-9)
+    fitted = fit_quietly(GaussianMixture(2, reg_covar=ridge, **arguments), rows)
+    np.testing.assert_allclose(fitted.means_[:, 1], value, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e160, 1e200, 1e300])
+@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data"])
+@all_types
+def test_rows_whose_squares_overflow_are_an_error_and_no_warning(
+    clustered, covariance_type, init_params, scale
+):
+    mixture = GaussianMixture(
+        2, covariance_type=covariance_type, init_params=init_params, random_state=0
+    )
+    for reg_covar in (1e-6, 0.0):
+        with pytest.raises(ValueError, match=ILL_DEFINED):
+            mixture.set_params(reg_covar=reg_covar).fit(scale * clustered)
+
+
+@all_types
+@pytest.mark.parametrize("accelerate", [None, "squarem"])
+def test_a_start_that_no_row_is_near_to_is_an_error(
+    clustered, given_start, covariance_type, accelerate
+):
+    start = given_start(covariance_type) | {"means_init": np.full((4, 4), 1e200)}
+    with pytest.raises(ValueError, match="log-density -inf under all components"):
+        GaussianMixture(**start, accelerate=accelerate).fit(clustered)
+    labels = np.full(len(clustered), -1)
+    with pytest.raises(ValueError, match="log-density -inf under all components"):
+        GaussianMixture(2, covariance_type=covariance_type, init_params=labels).fit(clustered)
 
 
 def test_n_init_keeps_the_best(clustered):

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from vbfast.cli.data import check_writable
+
 
 def add_parser(subparsers: Any) -> None:
     """Declare the subcommand."""
@@ -13,12 +15,18 @@ def add_parser(subparsers: Any) -> None:
         "demo", help="fit 200 components to photograph patches, then denoise with them"
     )
     parser.add_argument("--full", action="store_true", help="all 531,720 patches")
-    parser.add_argument("--patches", type=int, default=100_000, help="size of the subset")
-    parser.add_argument("--components", type=int, default=200)
-    parser.add_argument("--max-iter", type=int, default=30)
-    parser.add_argument("--dtype", choices=("float32", "float64"), default="float32")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=Path("vbfast-demo.png"))
+    parser.add_argument(
+        "--patches", type=int, default=100_000, help="size of the subset; default 100000"
+    )
+    parser.add_argument("--components", type=int, default=200, help="default 200")
+    parser.add_argument("--max-iter", type=int, default=30, help="iterations; default 30")
+    parser.add_argument(
+        "--dtype", choices=("float32", "float64"), default="float32", help="default float32"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="default 0")
+    parser.add_argument(
+        "--output", type=Path, default=Path("vbfast-demo.png"), help="default vbfast-demo.png"
+    )
     parser.set_defaults(run=run)
 
 
@@ -26,6 +34,7 @@ def run(options: argparse.Namespace) -> None:
     """Run the demonstration."""
     from vbfast.demo.demo import run_demo
 
+    check_writable(options.output)
     run_demo(
         n_patches=None if options.full else options.patches,
         n_components=options.components,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from vbfast.cli.data import load_rows, load_weights
+from vbfast.cli.data import check_writable, load_rows, load_weights
 from vbfast.engine.config import config_context
 from vbfast.engine.contract import COVARIANCE_TYPES
 
@@ -25,8 +24,10 @@ def add_parser(subparsers: Any) -> None:
     """Declare the subcommand."""
     parser = subparsers.add_parser("fit", help="fit a Gaussian mixture to a file of rows")
     parser.add_argument("data", type=Path, metavar="DATA", help=".npy, .npz, .csv or .parquet")
-    parser.add_argument("-k", "--components", type=int, required=True)
-    parser.add_argument("--covariance", choices=COVARIANCE_TYPES, default="full")
+    parser.add_argument("-k", "--components", type=int, required=True, help="how many")
+    parser.add_argument(
+        "--covariance", choices=COVARIANCE_TYPES, default="full", help="default full"
+    )
     parser.add_argument(
         "--bayesian",
         action="store_true",
@@ -50,7 +51,9 @@ def add_parser(subparsers: Any) -> None:
         help="with --bayesian: from the posterior, for the log marginal likelihood and its k-hat; "
         f"each takes a pass; at least {FEWEST_DRAWS}, or 0 for none; default {DRAWS}",
     )
-    parser.add_argument("-o", "--output", type=Path, metavar="MODEL.npz")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="MODEL.npz", help="write the fitted mixture"
+    )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="one weight a row")
     parser.add_argument("--key", help="array of an .npz file")
     parser.add_argument("--dtype", choices=("float32", "float64"), help="of the computation")
@@ -58,33 +61,52 @@ def add_parser(subparsers: Any) -> None:
         "--init",
         choices=("kmeans", "k-means++", "random", "random_from_data"),
         default="kmeans",
+        help="how the first responsibilities are made; default kmeans",
     )
-    parser.add_argument("--max-iter", type=int, default=100)
-    parser.add_argument("--tol", type=float, default=1e-3)
-    parser.add_argument("--reg-covar", type=float, default=1e-6)
-    parser.add_argument("--n-init", type=int, default=1)
+    parser.add_argument("--max-iter", type=int, default=100, help="iterations; default 100")
+    parser.add_argument(
+        "--tol",
+        type=float,
+        default=1e-3,
+        help="change of the bound per row below which the fit has converged; default 1e-3",
+    )
+    parser.add_argument(
+        "--reg-covar",
+        type=float,
+        default=1e-6,
+        help="added to the diagonal of every covariance; default 1e-6",
+    )
+    parser.add_argument(
+        "--n-init", type=int, default=1, help="starts, of which the best is kept; default 1"
+    )
     parser.add_argument(
         "--accelerate", choices=("squarem", "anderson"), help="go beyond what iterations lead to"
     )
-    parser.add_argument("--seed", type=int)
-    parser.add_argument("--threads", type=int)
+    parser.add_argument("--seed", type=int, help="of the starts")
+    parser.add_argument("--threads", type=int, help="default: as vbfast info says")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Fit, print the bound, and write the model."""
+    from sklearn.exceptions import ConvergenceWarning
+
     from vbfast.cli.model_file import save_model
     from vbfast.estimators import BayesianGaussianMixture
 
+    check_writable(options.output)
     rows = load_rows(options.data, options.key)
     if options.dtype is not None and rows.dtype != options.dtype:
         rows = rows.astype(options.dtype)
     weights = None if options.weights is None else load_weights(options.weights)
     model = make_model(options)
     with config_context(num_threads=options.threads):
-        model.fit(rows, sample_weight=weights)
-        print(f"rows {rows.shape[0]}, features {rows.shape[1]}, dtype {np.dtype(rows.dtype)}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # said in words below
+            model.fit(rows, sample_weight=weights)
+        # The dtype of the computation, which that of the file need not be.
+        print(f"rows {rows.shape[0]}, features {rows.shape[1]}, dtype {model.means_.dtype}")
         state = "converged" if model.converged_ else "not converged"
         ended = f"{model.n_iter_} iterations, {model.n_passes_} passes, {state}"
         if isinstance(model, BayesianGaussianMixture):

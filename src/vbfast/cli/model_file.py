@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -67,10 +68,10 @@ def load_model(path: Path) -> GaussianMixture | BayesianGaussianMixture:
     ValueError
         If the file is no archive, lacks one of the keys, or names a class that is none of these.
     """
-    archive = np.load(path, allow_pickle=False)
-    if not isinstance(archive, np.lib.npyio.NpzFile):
-        raise ValueError(f"{path} is no model file: it holds a single array")
-    with archive:
+    with path.open("rb") as file:
+        if not zipfile.is_zipfile(file):
+            raise ValueError(f"{path} is no model file: no .npz archive")
+    with np.load(path, allow_pickle=False) as archive:
         name = str(archive["model"]) if "model" in archive else ""
         if name not in _CLASSES:
             raise ValueError(f"{path} is no model file: it names the class {name!r}")

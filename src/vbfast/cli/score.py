@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.cli.data import load_rows
+from vbfast.cli.data import check_writable, load_rows
 
 
 def add_parser(subparsers: Any) -> None:
     """Declare the subcommand."""
     parser = subparsers.add_parser("score", help="log-density of rows under a fitted mixture")
-    parser.add_argument("model", type=Path, metavar="MODEL.npz")
+    parser.add_argument("model", type=Path, metavar="MODEL.npz", help="from vbfast fit -o")
     parser.add_argument("data", type=Path, metavar="DATA", help=".npy, .npz, .csv or .parquet")
     parser.add_argument("--key", help="array of an .npz file")
     parser.add_argument("-o", "--output", type=Path, metavar="FILE.npy", help="evidence by row")
@@ -27,6 +27,8 @@ def run(options: argparse.Namespace) -> None:
     from vbfast.cli.model_file import load_model
     from vbfast.estimators import BayesianGaussianMixture
 
+    check_writable(options.output)
+    check_writable(options.labels)
     model = load_model(options.model)
     rows = load_rows(options.data, options.key)
     if isinstance(model, BayesianGaussianMixture):

@@ -16,6 +16,9 @@ from vbfast.engine.threadpool import register_pool
 
 register_pool()
 
+# More would be a mistake, and the pool counts in ints.
+MOST_THREADS = 1 << 16
+
 
 @dataclass(frozen=True)
 class _Overrides:
@@ -45,6 +48,8 @@ def _check_num_threads(num_threads: int, *, lowest: int) -> int:
         ) from None
     if number < lowest:
         raise ValueError(f"num_threads must be at least {lowest}; got {number}")
+    if number > MOST_THREADS:
+        raise ValueError(f"num_threads must be at most {MOST_THREADS}; got {number}")
     return number
 
 

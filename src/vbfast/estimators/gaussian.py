@@ -106,8 +106,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     n_iter_ : int
         Its number of iterations.
     n_passes_ : int
-        Its number of passes over the rows: ``n_iter_``, and those of refused steps where
-        ``accelerate`` is set, at most one an iteration.
+        Its number of passes over the rows: ``n_iter_``, those of refused steps where
+        ``accelerate`` is set, at most one an iteration, and one for an iteration that takes a
+        component so far that its moments are taken again about the new mean.
     lower_bound_ : float
         Its last bound: the average log-evidence per row (of weight one), in nats, of the
         parameters that the last iteration began with.

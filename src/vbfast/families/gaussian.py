@@ -36,7 +36,12 @@ from vbfast.families.covariances import (
     squares,
 )
 from vbfast.families.evidence import PerUnitOfWeight
-from vbfast.families.linalg import gram, precision_cholesky, upper_cholesky
+from vbfast.families.linalg import (
+    NotPositiveDefiniteError,
+    gram,
+    precision_cholesky,
+    upper_cholesky,
+)
 
 __all__ = [
     "GaussianParameters",
@@ -241,7 +246,8 @@ def maximise(
     Raises
     ------
     NotPositiveDefiniteError
-        If a covariance is not positive definite.
+        If a covariance is not positive definite; with ``reg_covar=0`` also if a variance is no
+        larger than what rounding the rows to ``eps`` makes of zero.
 
     Examples
     --------
@@ -262,11 +268,42 @@ def maximise(
     weights, means, covariances = moments(
         statistics, reg_covar=reg_covar, eps=eps, previous=previous
     )
-    weights /= weights.sum()
     assert statistics.kind != "means"
+    if reg_covar == 0.0:
+        _check_spread(statistics, means, eps)
+    weights /= weights.sum()
     return GaussianParameters.from_covariances(statistics.kind, weights, means, covariances)
 
 
+@np.errstate(over="ignore", invalid="ignore")
+def _check_spread(statistics: Statistics, means: Float64Array, eps: float) -> None:
+    """Raise where features are constant but for rounding, whose square may well be positive."""
+    assert statistics.second is not None
+    weight = statistics.weight[:, np.newaxis]
+    spread = scatter_about(statistics, statistics.second, means - statistics.centres)
+    if statistics.kind in ("full", "tied"):
+        spread = np.diagonal(spread, axis1=-2, axis2=-1)
+    # In all types but 'full' scikit-learn fits on where the 10 eps in N_k leave more of a mean than
+    # its rounding is, which they do in components of a few rows.
+    least = EMPTY_COMPONENT * eps if statistics.kind == "full" else WEIGHT_FLOOR
+    occupied = statistics.weight > least
+    if not occupied.any():
+        return
+    # A mean is off by the rounding of the rows, and by what is added to N_k.
+    relative = eps * (1.0 + WEIGHT_FLOOR / np.where(occupied, statistics.weight, 1.0))
+    noise = np.where(
+        occupied[:, np.newaxis], weight * np.square(relative[:, np.newaxis] * means), -np.inf
+    )
+    if statistics.kind == "tied":
+        noise = np.maximum(noise, 0.0).sum(axis=0)[np.newaxis]
+    elif statistics.kind == "spherical":
+        noise = noise.mean(axis=1)
+    constant = np.reshape(spread <= noise, (len(noise), -1)).any(axis=1)
+    if constant.any():
+        raise NotPositiveDefiniteError(int(np.argmax(constant)))
+
+
+@np.errstate(over="ignore", invalid="ignore")  # no finite covariance is an error of its own
 def moments(
     statistics: Statistics,
     *,

@@ -40,6 +40,7 @@ def moments_about(
     return result.statistics
 
 
+@np.errstate(over="ignore", invalid="ignore")  # a variance may be too large for a float64
 def column_moments(
     source: RowSource, *, sample_weight: Float64Array | None = None, workspace: Any = None
 ) -> tuple[Float64Array, Float64Array]:

@@ -11,17 +11,25 @@ tells the bound there, and a lower one sends the loop back to the global step, w
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from vbfast.engine.contract import Float64Array, PassParams, PassResult, Request, Statistics
+from vbfast.engine.contract import (
+    Float64Array,
+    KernelParams,
+    PassParams,
+    PassResult,
+    Request,
+    Statistics,
+)
 from vbfast.engine.dormant import run_pass_of_awake
 from vbfast.engine.rows import RowSource
 from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.inference.acceleration import Accelerator
 from vbfast.inference.monitor import IterationReport, Monitor
+from vbfast.inference.recentring import recentre
 
 __all__ = ["Ascent", "Objective", "Parameters", "Solution", "ascend"]
 
@@ -38,6 +46,16 @@ P = TypeVar("P", bound=Parameters)
 # Proposals wait for an iteration that raises the bound by less than this part of the rise so far:
 # before, the map is far from linear, and it is luck whether an extrapolation leads to a good place.
 EARLY = 0.1
+
+
+class NoResponsibilityError(ValueError):
+    """No component is responsible for any row."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "every row has log-density -inf under all components, which leaves nothing to "
+            "estimate them from: start from means nearer to the rows"
+        )
 
 
 class Objective(Protocol[P]):
@@ -68,10 +86,13 @@ class Ascent:
         by ``tol`` or more, by no more than the last time: changes that grow are the way off a
         plateau, such as responsibilities that are alike for all components, and not to its end.
     max_iter : int
+    reg_covar : float
+        What the global step adds to every variance: smaller errors in them do not matter.
     """
 
     tol: float
     max_iter: int
+    reg_covar: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -85,7 +106,8 @@ class Solution(Generic[P]):
         The bound of every iteration, nats.
     converged : bool
     n_passes : int
-        The number of passes over the rows: that of iterations and of refused proposals.
+        The number of passes over the rows: that of iterations, of refused proposals, and of
+        iterations whose statistics were taken again (:mod:`vbfast.inference.recentring`).
     """
 
     parameters: P
@@ -146,6 +168,8 @@ def ascend(
         If a row is not finite.
     NotPositiveDefiniteError
         If a global step met a covariance that is not positive definite.
+    ValueError
+        If every row of positive weight has log-density ``-inf`` under all components.
     KeyboardInterrupt
         If the user interrupts.
     """
@@ -160,18 +184,31 @@ def ascend(
     updated = parameters
     monitor.ascent_begins()
     while not converged and len(bounds) < ascent.max_iter:
+        params = parameters.kernel_params()
         sums = run_pass_of_awake(
             source,
-            parameters.kernel_params(),
+            params,
             objective.request,
             lowest_log_evidence=lowest,
             sample_weight=sample_weight,
             workspace=workspace,
         )
         n_passes += 1
+        if isinstance(params, KernelParams) and sums.statistics is not None:
+            centred = recentre(
+                source,
+                params,
+                sums.statistics,
+                reg_covar=ascent.reg_covar,
+                sample_weight=sample_weight,
+                workspace=workspace,
+            )
+            if centred is not None:
+                n_passes += 1
+                sums = replace(sums, statistics=centred)
         try:
             updated, reached = _global_step(objective, sums, parameters)
-        except NotPositiveDefiniteError:
+        except (NotPositiveDefiniteError, NoResponsibilityError):
             if fallback is None:
                 raise
             reached = -np.inf
@@ -201,5 +238,7 @@ def ascend(
 def _global_step(objective: Objective[P], sums: PassResult, parameters: P) -> tuple[P, float]:
     """Return the updated parameters and the bound."""
     assert sums.statistics is not None
+    if not sums.statistics.weight.any():
+        raise NoResponsibilityError
     updated = objective.maximise(sums.statistics, parameters)
     return updated, objective.lower_bound(sums, parameters, updated)

@@ -302,6 +302,7 @@ def _random_rows(
     return np.flatnonzero(sample_weight)[drawn]
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def _one_row_statistics(
     source: RowSource,
     rows: npt.NDArray[np.intp],

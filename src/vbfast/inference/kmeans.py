@@ -208,6 +208,7 @@ def _reached(cumulative: Float64Array, targets: Any) -> Any:
     return np.minimum(np.searchsorted(cumulative, targets, side="right"), last)
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def lloyd(
     source: RowSource,
     centres: Float64Array,
@@ -260,7 +261,8 @@ def lloyd(
             far = _farthest_rows(source, centres, len(empty), sample_weight, workspace)
             shift[empty[: len(far)]] = far - centres[empty[: len(far)]]
         centres = centres + shift
-        if float(np.square(shift).sum()) <= tolerance:
+        # NaN, where squared distances overflow, does not converge to anything.
+        if not float(np.square(shift).sum()) > tolerance:
             break
     return centres
 

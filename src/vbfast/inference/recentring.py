@@ -1,0 +1,122 @@
+"""Second moments about the new means, for components that move far in one iteration.
+
+A pass takes moments about the means that it is given. Where a component then moves by many of its
+standard deviations, as from a start far from the rows, moving its second moments along subtracts
+``N s s^T`` from a number hardly larger, and what rounding left of it is no covariance. One more
+pass with the same responsibilities, about the means that the first one led to, has nothing to
+subtract.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vbfast.engine.contract import (
+    Float64Array,
+    FloatArray,
+    KernelParams,
+    Request,
+    RowOutputs,
+    Statistics,
+)
+from vbfast.engine.engine import run_pass
+from vbfast.engine.rows import RowSource, as_row_source
+from vbfast.families.covariances import scatter_about
+from vbfast.inference.kmeans import distance_params
+
+__all__ = ["PosteriorResponsibilities", "recentre"]
+
+# The part of a variance that cancellation may cost.
+LOSS = 0.01
+# A mean that moves by a smaller part of itself does so for the 10 eps that are added to N_k.
+FAR = 1e-4
+
+
+class PosteriorResponsibilities:
+    """The responsibilities of given parameters, made block by block."""
+
+    in_memory = False
+
+    def __init__(self, source: RowSource, params: KernelParams) -> None:
+        self._source = source
+        self._params = params
+
+    def block(self, start: int, stop: int) -> FloatArray:
+        """Return the responsibilities of the rows ``start`` to ``stop``, C order."""
+        rows = as_row_source(self._source.block(start, stop))
+        resp = np.empty((stop - start, self._params.n_components), dtype=rows.dtype)
+        run_pass(rows, self._params, Request(), outputs=RowOutputs(resp=resp))
+        return resp
+
+
+def recentre(
+    source: RowSource,
+    params: KernelParams,
+    statistics: Statistics,
+    *,
+    reg_covar: float,
+    sample_weight: Float64Array | None = None,
+    workspace: Any = None,
+) -> Statistics | None:
+    """Take the statistics of a 'posterior' pass again where their second moments have cancelled.
+
+    Parameters
+    ----------
+    source : RowSource
+    params : KernelParams
+        What the pass was run with.
+    statistics : Statistics
+        What it returned.
+    reg_covar : float
+        What will be added to every variance, so that smaller errors do not matter.
+    sample_weight : ndarray of shape (n_samples,), float64, optional
+    workspace : object, optional
+        From :func:`vbfast.engine.engine.new_workspace`.
+
+    Returns
+    -------
+    Statistics or None
+        About the new means; ``None`` where the given ones are good.
+    """
+    if statistics.second is None:
+        return None
+    weight = statistics.weight[:, np.newaxis]
+    step = np.divide(
+        statistics.first, weight, out=np.zeros_like(statistics.first), where=weight > 0
+    )
+    means = statistics.centres + step
+    if not _cancelled(statistics, step, means, float(np.finfo(source.dtype).eps), reg_covar):
+        return None
+    return run_pass(
+        source,
+        distance_params(means),
+        Request("given", statistics.kind),
+        sample_weight=sample_weight,
+        resp=PosteriorResponsibilities(source, params),
+        workspace=workspace,
+    ).statistics
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _cancelled(
+    statistics: Statistics, step: Float64Array, means: Float64Array, eps: float, reg_covar: float
+) -> bool:
+    assert statistics.second is not None
+    weight = statistics.weight[:, np.newaxis]
+    moved = weight * np.square(step)
+    far = np.abs(step) > FAR * np.abs(means)
+    if not (eps * moved > LOSS * reg_covar * weight)[far].any():
+        return False
+    kept = scatter_about(statistics, statistics.second, step)
+    if statistics.kind in ("full", "tied"):
+        kept = np.diagonal(kept, axis1=-2, axis2=-1)
+    elif statistics.kind == "spherical":
+        kept = kept[:, np.newaxis]
+        moved = moved.mean(axis=1, keepdims=True)
+        far = np.logical_or.reduce(far, axis=1, keepdims=True)
+    if statistics.kind == "tied":
+        moved, far = moved.sum(axis=0), np.logical_or.reduce(far, axis=0)
+        weight = weight.sum(axis=0)
+    return bool((far & (eps * moved > LOSS * (kept + reg_covar * weight))).any())
