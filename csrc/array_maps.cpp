@@ -100,8 +100,9 @@ void Maps<T>::fused(Block block, Scratch<T>& scratch) const {
             at[k] = plan_.present(k) ? reinterpret_cast<T*>(plan_.operand(k).data +
                                                             position.offset(plan_.operand(k).outer))
                                      : nullptr;
-        mapper_.fused(at[place_x], at[place_y], plan_.n_elements, plan_.weight_of(position),
-                      at[place_out0], at[place_out1], plan_.stream, scratch.state + i, plan_.plane);
+        mapper_.fused(at[place_x], at[place_y], plan_.n_elements, plan_.ahead,
+                      plan_.weight_of(position), at[place_out0], at[place_out1], plan_.stream,
+                      scratch.state + i, plan_.plane);
     }
 }
 

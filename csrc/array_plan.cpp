@@ -21,6 +21,24 @@ bool in_place(const Plan& plan) {
     return false;
 }
 
+// How far on the next chunk of a slice lies, or the next slice, if all inputs agree.
+std::int64_t find_ahead(const Plan& plan, std::int64_t size) {
+    const Layout& layout = plan.layout;
+    const auto bytes = [&](int place) -> std::int64_t {
+        const Operand& a = plan.operand(place);
+        if (!plan.direct[place]) return 0;
+        if (plan.columns)
+            return layout.n_reduced == 1 && plan.n_elements > column_chunk
+                       ? column_chunk * a.reduced[0]
+                       : 0;
+        if (plan.n_elements > row_chunk) return row_chunk * size;
+        return layout.n_outer > 0 ? a.outer[layout.n_outer - 1] : 0;
+    };
+    const std::int64_t ahead = bytes(place_x);
+    const bool agree = !plan.present(place_y) || bytes(place_y) == ahead;
+    return agree && ahead % size == 0 ? ahead / size : 0;
+}
+
 }  // namespace
 
 Plan::Plan(const ArrayCall& call, const Layout& layout_, std::int64_t size, bool fuses)
@@ -42,6 +60,7 @@ Plan::Plan(const ArrayCall& call, const Layout& layout_, std::int64_t size, bool
         all_direct = all_direct && direct[i];
         if (i >= place_out0) outputs_direct = outputs_direct && direct[i];
     }
+    ahead = find_ahead(*this, size);
     run = adjacent ? layout.outer[last] : n_slices;
     width = max_width;
     if (!columns)

@@ -39,6 +39,7 @@ struct Plan {
     bool columns = false;        // neighbouring slices in lanes, else the elements of one
     bool fused = false;          // reduction and map in one call of the kernel
     bool stream = false;         // outputs are written past the caches
+    std::int64_t ahead = 0;      // of the kernels, see array_table.h
     bool direct[n_sliced] = {};  // kernels read or write the operand where it lies
     std::int64_t width, plane;   // slices of a block, and room for them in planes of states
     std::int64_t run;            // blocks keep within runs of so many slices

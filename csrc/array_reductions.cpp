@@ -25,7 +25,7 @@ void Reductions<T>::reduce_rows(Block block, std::int64_t first, std::int64_t la
             const T* in[2] = {nullptr, nullptr};
             for (int k = 0; k < reducer_.inputs; ++k)
                 in[k] = fetch_row(plan_, k, base[k], begin, n, scratch.values[k]);
-            reducer_.row(in[0], in[1], n, state, plane);
+            reducer_.row(in[0], in[1], n, plan_.ahead, state, plane);
         };
         double* state = scratch.state + i;
         if (last - first <= row_chunk) {
@@ -52,7 +52,7 @@ void Reductions<T>::reduce_columns(Block block, std::int64_t first, std::int64_t
         const std::int64_t n = std::min(column_chunk, last - begin);
         for (int k = 0; k < reducer_.inputs; ++k) fetch_columns(plan_, k, block, begin, n, scratch);
         reducer_.columns(scratch.pointers[place_x], scratch.pointers[place_y], n, block.width,
-                         scratch.state, plan_.plane);
+                         plan_.ahead, scratch.state, plan_.plane);
     }
 }
 

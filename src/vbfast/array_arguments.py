@@ -11,7 +11,16 @@ from vbfast import _vbfast
 from vbfast.backends import DEFAULT_BACKEND, get_array_functions
 from vbfast.engine.config import current_settings
 
-__all__ = ["Array", "Axis", "apart", "as_real", "executor", "is_unusual", "same_kind"]
+__all__ = [
+    "Array",
+    "Axis",
+    "apart",
+    "as_real",
+    "executor",
+    "is_unusual",
+    "same_kind",
+    "same_precision",
+]
 
 Axis = int | tuple[int, ...] | None
 Array = npt.NDArray[Any]
@@ -41,10 +50,16 @@ def as_real(a: npt.ArrayLike, name: str) -> Array:
         raise TypeError(f"{name} must be numeric; got dtype {array.dtype}") from error
 
 
+def same_precision(a: Array, b: Array) -> tuple[Array, Array]:
+    """Give two arrays one type, the wider."""
+    if a.dtype == b.dtype:
+        return a, b
+    return a.astype(np.float64, copy=False), b.astype(np.float64, copy=False)
+
+
 def same_kind(a: Array, b: Array) -> tuple[Array, Array]:
     """Give two arrays one precision and one shape."""
-    if a.dtype != b.dtype:
-        a, b = a.astype(np.float64, copy=False), b.astype(np.float64, copy=False)
+    a, b = same_precision(a, b)
     if a.shape != b.shape:
         a, b = np.broadcast_arrays(a, b)
     return a, b

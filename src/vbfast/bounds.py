@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast import _vbfast
-from vbfast.array_arguments import Array, as_real, executor, same_kind
+from vbfast.array_arguments import Array, as_real, executor, same_precision
 from vbfast.results import ElboTerms
 
 __all__ = ["ElboGradient", "elbo", "elbo_and_grad"]
@@ -57,7 +57,7 @@ def _paired(joint: Array, q: npt.ArrayLike, name: str) -> tuple[Array, Array]:
         raise ValueError(
             f"{name} must have the shape of log_joint, {joint.shape}; got {array.shape}"
         )
-    return same_kind(array, joint)
+    return same_precision(array, joint)
 
 
 def _weights(sample_weight: npt.ArrayLike | None, joint: Array) -> Array | None:
@@ -210,12 +210,14 @@ def elbo_and_grad(
     weights = _weights(sample_weight, joint)
     if q_logits is not None:
         given, joint = _paired(joint, q_logits, "q_logits")
+    shape, dtype = joint.shape, joint.dtype
     if out is None:
-        out = (np.empty(joint.shape, joint.dtype), np.empty(joint.shape, joint.dtype))
+        out = (np.empty(shape, dtype), np.empty(shape, dtype))
     else:
-        for target, name in zip(out, ("out[0]", "out[1]"), strict=True):
-            _vbfast.check_out(target, joint.shape, joint.dtype, name)
-        if _vbfast.overlaps(out[0], out[1:], False):
+        in_logits, in_joint = out
+        _vbfast.check_out(in_logits, shape, dtype, "out[0]")
+        _vbfast.check_out(in_joint, shape, dtype, "out[1]")
+        if _vbfast.overlaps(in_logits, (in_joint,), False):
             raise ValueError("the two arrays of out must not overlap")
         # Not even in place: rows with +inf are looked at again when the gradients are there.
         if _vbfast.overlaps(joint, out, False):
