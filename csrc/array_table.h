@@ -52,6 +52,8 @@ constexpr std::int64_t row_chunk = 2048;    // the longest row of one call, in e
 constexpr std::int64_t column_width = 256;  // the most slices of one call, a multiple of 16
 constexpr std::int64_t column_chunk = 64;   // the most elements of each, summed in their own type
 
+// `ahead`: so many elements after those of a call, in each input, lies what is probably read next,
+// and is asked for while they are summed, when memory would rest otherwise. 0 asks for nothing new.
 template <class T>
 struct Reducer {
     int inputs;
@@ -59,11 +61,12 @@ struct Reducer {
     int sums;
     bool logits[2];  // kind of each input
     // Writes the state of one contiguous slice of n <= row_chunk elements.
-    void (*row)(const T* x, const T* y, std::int64_t n, double* state, std::int64_t plane);
+    void (*row)(const T* x, const T* y, std::int64_t n, std::int64_t ahead, double* state,
+                std::int64_t plane);
     // Adds n_rows <= column_chunk elements of width <= column_width slices side by side: x[r]
     // points at element r of all of them.
     void (*columns)(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
-                    double* state, std::int64_t plane);
+                    std::int64_t ahead, double* state, std::int64_t plane);
     // Adds other states, of other elements of the same slices.
     void (*merge)(double* state, const double* other, std::int64_t plane, std::int64_t width);
     void (*finish)(const double* state, std::int64_t plane, std::int64_t width, double* results);
@@ -81,8 +84,8 @@ struct Mapper {
                     bool stream);
     // Reduces and maps a slice of n <= row_chunk elements with one exponential an element; null
     // where that saves none.
-    void (*fused)(const T* x, const T* y, std::int64_t n, double weight, T* out0, T* out1,
-                  bool stream, double* state, std::int64_t plane);
+    void (*fused)(const T* x, const T* y, std::int64_t n, std::int64_t ahead, double weight,
+                  T* out0, T* out1, bool stream, double* state, std::int64_t plane);
 };
 
 template <class T>

@@ -324,6 +324,31 @@ def test_outputs_given_strided_and_in_place(shape, dtype):
     assert_array_equal(outputs[1], fresh.log_joint)
 
 
+def test_gradients_may_be_written_over_the_inputs():
+    rng = np.random.default_rng(9)
+    joint, logits = rng.normal(size=(2, 30, 11))
+    joint[3, 4] = INF
+    expected_terms, expected = vbfast.elbo_and_grad(joint, logits)
+    memory = np.stack([joint, logits])
+    for out in ((memory[0], memory[1]), (memory[1, ::-1], memory[0])):
+        memory[0], memory[1] = joint, logits
+        terms, gradient = vbfast.elbo_and_grad(memory[0], memory[1], out=out)
+        assert terms.log_evidence == expected_terms.log_evidence == INF
+        assert_array_equal(gradient.q_logits, expected.q_logits)
+        assert_array_equal(gradient.log_joint, expected.log_joint)
+
+
+def test_new_outputs_take_after_the_input():
+    a = np.random.default_rng(10).normal(size=(6, 5))
+    assert vbfast.softmax(np.asfortranarray(a), axis=1).flags.fnc
+    repeated = np.broadcast_to(a[0], (6, 5))
+    for view in (a, a[::2, ::-1], repeated):
+        own = vbfast.log_softmax(view, axis=1)
+        assert own.flags.c_contiguous
+        assert own.flags.writeable
+        assert_array_equal(own, vbfast.log_softmax(view.copy(), axis=1))
+
+
 @given(
     shape=st.lists(st.integers(1, 40), min_size=1, max_size=4),
     axis=st.integers(-4, 3),
@@ -365,6 +390,15 @@ def test_results_do_not_depend_on_threads():
                 assert_array_equal(ours, reference)
 
 
+THREE = np.zeros(3)
+
+
+def read_only(n):
+    array = np.zeros(n)
+    array.flags.writeable = False
+    return array
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -387,6 +421,13 @@ def test_results_do_not_depend_on_threads():
         (lambda: vbfast.logsumexp([1.0], axis=1), np.exceptions.AxisError, "axis 1 is out of"),
         (lambda: vbfast.logsumexp([[1.0]], axis=(0, 0)), ValueError, "duplicate value"),
         (lambda: vbfast.softmax([1.0], out=np.empty(1, "f4")), ValueError, "out must have shape"),
+        (lambda: vbfast.softmax([1.0], out=np.empty(1, ">f8")), ValueError, "got shape .* >f8"),
+        (lambda: vbfast.softmax([1.0], out=[0.0]), TypeError, "must be a NumPy array; got list"),
+        (lambda: vbfast.softmax([1.0], out=read_only(1)), ValueError, "out must be writeable and"),
+        (lambda: vbfast.elbo_and_grad([[1.0]], out=(np.empty((1, 1)), np.empty(1))), ValueError,
+         r"out\[1\] must have shape \(1, 1\) and dtype float64; got shape \(1,\) and"),
+        (lambda: vbfast.elbo_and_grad([1.0, 2.0], out=(THREE[:2], THREE[1:])), ValueError,
+         "must not overlap"),
     ],
 )  # fmt: skip
 def test_bad_input(call, error, message):

@@ -68,13 +68,13 @@ class SliceSums {
     }
 
     bool reduce(const T* x, const T* y, std::int64_t n) {
-        reducer_.row(x, y, n, state, slice_plane);
+        reducer_.row(x, y, n, 0, state, slice_plane);
         return finish();
     }
 
     bool map(Mapping mapping, const T* x, const T* y, std::int64_t n, T* out0, T* out1) {
-        array_kernels<T>().mappers[static_cast<int>(mapping)].fused(x, y, n, 1, out0, out1, false,
-                                                                    state, slice_plane);
+        array_kernels<T>().mappers[static_cast<int>(mapping)].fused(x, y, n, 0, 1, out0, out1,
+                                                                    false, state, slice_plane);
         return finish();
     }
 

@@ -55,52 +55,64 @@ void store_first(Lanes<T> a, T* out, std::int64_t count) {
     for (std::int64_t j = 0; j < count; ++j) out[j] = each[j];
 }
 
-// Calls f(i, count) so that all but the first and last few elements are whole aligned vectors.
-template <class T, class F>
-void for_each_aligned(const T* out, std::int64_t n, F f) {
-    constexpr std::int64_t W = Lanes<T>::width;
-    const std::int64_t past =
-        static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(out) / sizeof(T)) % W;
-    std::int64_t i = past ? W - past : 0;
-    if (i > n) i = n;
-    if (i) f(0, i);
-    for (; i + W <= n; i += W) f(i, W);
-    if (i < n) f(i, n - i);
-}
+// How a vector is stored.
+struct Cached {
+    static constexpr bool streams = false;
+};
+struct Streamed {
+    static constexpr bool streams = true;
+};
 
-template <bool stream, class T>
-void put(Lanes<T> a, T* out, std::int64_t count) {
-    if (stream && count == Lanes<T>::width)
+template <class Store, class T>
+void put(Store, Lanes<T> a, T* out, std::int64_t count) {
+    if constexpr (Store::streams)
         stream_store(out, a);
     else
         store_first(a, out, count);
 }
 
-// Maps elements that lie side by side; parameters(k, i, count) are those of elements i and after.
-template <class Map, bool stream, class T, class Parameters>
-void map_run(const T* x, const T* y, std::int64_t n, Parameters parameters, T* out0, T* out1) {
-    using V = Lanes<T>;
-    const auto one = [&](std::int64_t i, std::int64_t count) {
-        V p[max_parameters], out[Map::outputs], b = V::zero();
-        for (int k = 0; k < Map::parameters; ++k) p[k] = parameters(k, i, count);
-        if constexpr (Map::inputs > 1) b = load_first(y + i, count);
-        Map::apply(load_first(x + i, count), b, p, out);
-        put<stream>(out[0], out0 + i, count);
-        if constexpr (Map::outputs > 1) put<stream>(out[1], out1 + i, count);
+// Calls f(i, count, store) for all elements, with stores past the caches for whole lines of `out`
+// only: a line that is written both ways goes to memory several times.
+template <class T, class F>
+void for_each_line(const T* out, std::int64_t n, F f) {
+    constexpr std::int64_t W = Lanes<T>::width, line = 64 / sizeof(T);
+    const std::int64_t past =
+        static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(out) / sizeof(T)) % line;
+    const std::int64_t before = past ? line - past : 0, first = before < n ? before : n;
+    const std::int64_t last = first + (n - first) / line * line;
+    const auto rest = [&](std::int64_t i, std::int64_t end) {
+        for (; i < end; i += W) f(i, end - i < W ? end - i : W, Cached());
     };
-    if constexpr (stream)
-        for_each_aligned(out0, n, one);
-    else
-        for_each_vector_of<T>(n, one);
+    rest(0, first);
+    for (std::int64_t i = first; i < last; i += W) f(i, W, Streamed());
+    rest(last, n);
 }
 
-// Whether two outputs, if there are two, start at the same offset of a vector.
-template <class Map, class T>
-bool aligned_alike(const T* out0, const T* out1) {
-    return Map::outputs == 1 ||
-           (reinterpret_cast<std::uintptr_t>(out0) - reinterpret_cast<std::uintptr_t>(out1)) %
-                   (sizeof(T) * Lanes<T>::width) ==
-               0;
+template <class T, class F>
+void for_each_stored(const T* out, std::int64_t n, bool stream, F f) {
+    if (stream)
+        for_each_line(out, n, f);
+    else
+        for_each_vector_of<T>(n,
+                              [&](std::int64_t i, std::int64_t count) { f(i, count, Cached()); });
+}
+
+// Maps elements that lie side by side; parameters(k, i, count) are those of elements i and after.
+// Two outputs are not streamed: they would have to take turns, in which stores past the caches are
+// slower than others.
+template <class Map, class T, class Parameters>
+void map_run(const T* x, const T* y, std::int64_t n, Parameters parameters, T* out0, T* out1,
+             bool stream) {
+    using V = Lanes<T>;
+    for_each_stored(out0, n, stream && Map::outputs == 1,
+                    [&](std::int64_t i, std::int64_t count, auto store) {
+                        V p[max_parameters], out[Map::outputs], b = V::zero();
+                        for (int k = 0; k < Map::parameters; ++k) p[k] = parameters(k, i, count);
+                        if constexpr (Map::inputs > 1) b = load_first(y + i, count);
+                        Map::apply(load_first(x + i, count), b, p, out);
+                        put(store, out[0], out0 + i, count);
+                        if constexpr (Map::outputs > 1) store_first(out[1], out1 + i, count);
+                    });
 }
 
 template <class Map, class T>
@@ -110,10 +122,7 @@ void map_row(const T* x, const T* y, std::int64_t n, const T* parameters, T* out
     V own[max_parameters];
     for (int k = 0; k < Map::parameters; ++k) own[k] = V::set(parameters[k]);
     const auto of = [&](int k, std::int64_t, std::int64_t) { return own[k]; };
-    if (stream && aligned_alike<Map>(out0, out1))
-        map_run<Map, true>(x, y, n, of, out0, out1);
-    else
-        map_run<Map, false>(x, y, n, of, out0, out1);
+    map_run<Map>(x, y, n, of, out0, out1, stream);
 }
 
 // One element of all slices after the other: what is written lies side by side, so that lines are
@@ -128,10 +137,7 @@ void map_columns(const T* const* x, const T* const* y, std::int64_t n_rows, std:
     for (std::int64_t r = 0; r < n_rows; ++r) {
         const T* b = Map::inputs > 1 ? y[r] : nullptr;
         T* second = Map::outputs > 1 ? out1[r] : nullptr;
-        if (stream && aligned_alike<Map>(out0[r], second))
-            map_run<Map, true>(x[r], b, width, of, out0[r], second);
-        else
-            map_run<Map, false>(x[r], b, width, of, out0[r], second);
+        map_run<Map>(x[r], b, width, of, out0[r], second, stream);
     }
 }
 
@@ -141,17 +147,9 @@ struct Kept {
     alignas(64) T e[row_chunk + Lanes<T>::width];
 };
 
-template <class T, bool stream>
-void write_softmax(const T* e, T inverse, std::int64_t n, T* out) {
-    const Lanes<T> scale = Lanes<T>::set(inverse);
-    for_each_aligned(out, n, [&](std::int64_t i, std::int64_t count) {
-        put<stream>(Lanes<T>::load(e + i) * scale, out + i, count);
-    });
-}
-
 template <class T>
-void fused_softmax(const T* x, const T*, std::int64_t n, double, T* out, T*, bool stream,
-                   double* state, std::int64_t plane) {
+void fused_softmax(const T* x, const T*, std::int64_t n, std::int64_t ahead, double, T* out, T*,
+                   bool stream, double* state, std::int64_t plane) {
     using V = Lanes<T>;
     Kept<T> kept;
     T reference;
@@ -160,6 +158,7 @@ void fused_softmax(const T* x, const T*, std::int64_t n, double, T* out, T*, boo
     const V base = or_zero_if_infinite(V::set(reference));
     const T fill[2] = {-infinity<T>, T(0)};
     for_each_vector<1, 4>(x, x, n, fill, [&](V a, V, int u, std::int64_t i) {
+        fetch_ahead(x + i + ahead);
         const V e = exp_or_zero<T>(a - base);
         sum[u] = sum[u] + e;
         e.store(kept.e + i);
@@ -172,67 +171,59 @@ void fused_softmax(const T* x, const T*, std::int64_t n, double, T* out, T*, boo
     state[0] = static_cast<double>(reference);
     state[plane] = total;
     state[2 * plane] = 0;
-    if (stream)
-        write_softmax<T, true>(kept.e, inverse, n, out);
-    else
-        write_softmax<T, false>(kept.e, inverse, n, out);
-}
-
-template <class T>
-void fused_posterior_gradient(const T* x, const T*, std::int64_t n, double weight, T* out0, T* out1,
-                              bool stream, double* state, std::int64_t plane) {
-    using V = Lanes<T>;
-    Kept<T> kept;
-    T reference;
-    row_references<LogitsEntropy<T>>(x, x, n, &reference);
-    row_sums<LogitsEntropy<T>, true>(x, x, n, &reference, state, plane,
-                                     [&](V e, std::int64_t i) { e.store(kept.e + i); });
-    T parameters[max_parameters];
-    posterior_gradient_parameters<T>(state, plane, weight, parameters, 1);
-    V p[2] = {V::set(parameters[0]), V::set(parameters[1])};
-    const auto write = [&](std::int64_t i, std::int64_t count) {
-        V out[2];
-        PosteriorGradientMap<T>::finish(V::load(kept.e + i), p, out);
-        if (stream)
-            put<true>(out[1], out1 + i, count);
-        else
-            put<false>(out[1], out1 + i, count);
-    };
-    for_each_aligned(out1, n, write);
-    for_each_aligned(out0, n, [&](std::int64_t i, std::int64_t count) {
-        if (stream)
-            put<true>(V::zero(), out0 + i, count);
-        else
-            put<false>(V::zero(), out0 + i, count);
+    const V scale = V::set(inverse);
+    for_each_stored(out, n, stream, [&](std::int64_t i, std::int64_t count, auto store) {
+        put(store, V::load(kept.e + i) * scale, out + i, count);
     });
 }
 
 template <class T>
-void fused_gradient(const T* x, const T* y, std::int64_t n, double weight, T* out0, T* out1,
-                    bool stream, double* state, std::int64_t plane) {
+void fused_posterior_gradient(const T* x, const T*, std::int64_t n, std::int64_t ahead,
+                              double weight, T* out0, T* out1, bool stream, double* state,
+                              std::int64_t plane) {
+    using V = Lanes<T>;
+    Kept<T> kept;
+    T reference;
+    row_references<LogitsEntropy<T>>(x, x, n, &reference);
+    row_sums<LogitsEntropy<T>, true>(x, x, n, ahead, &reference, state, plane,
+                                     [&](V e, std::int64_t i) { e.store(kept.e + i); });
+    T parameters[max_parameters];
+    posterior_gradient_parameters<T>(state, plane, weight, parameters, 1);
+    V p[2] = {V::set(parameters[0]), V::set(parameters[1])};
+    for_each_stored(out1, n, stream, [&](std::int64_t i, std::int64_t count, auto store) {
+        V out[2];
+        PosteriorGradientMap<T>::finish(V::load(kept.e + i), p, out);
+        put(store, out[1], out1 + i, count);
+    });
+    for_each_stored(out0, n, stream, [&](std::int64_t i, std::int64_t count, auto store) {
+        put(store, V::zero(), out0 + i, count);
+    });
+}
+
+template <class T>
+void fused_gradient(const T* x, const T* y, std::int64_t n, std::int64_t ahead, double weight,
+                    T* out0, T* out1, bool stream, double* state, std::int64_t plane) {
     using V = Lanes<T>;
     using Op = Pair<T, true, true>;
     Kept<T> kept;
     T reference[2];
     row_references<Op>(x, y, n, reference);
-    row_sums<Op, true>(x, y, n, reference, state, plane,
+    row_sums<Op, true>(x, y, n, ahead, reference, state, plane,
                        [&](V e, std::int64_t i) { e.store(kept.e + i); });
     T parameters[max_parameters];
     gradient_parameters<T>(state, plane, weight, parameters, 1);
     V p[max_parameters];
     for (int k = 0; k < max_parameters; ++k) p[k] = V::set(parameters[k]);
-    const bool together = stream && aligned_alike<GradientMap<T>>(out0, out1);
-    for_each_aligned(out0, n, [&](std::int64_t i, std::int64_t count) {
+    // One output after the other: as in map_run.
+    for_each_stored(out1, n, stream, [&](std::int64_t i, std::int64_t count, auto store) {
         V out[2];
         GradientMap<T>::finish(V::load(kept.e + i), load_first(x + i, count),
                                load_first(y + i, count), p, out);
-        if (together) {
-            put<true>(out[0], out0 + i, count);
-            put<true>(out[1], out1 + i, count);
-        } else {
-            put<false>(out[0], out0 + i, count);
-            put<false>(out[1], out1 + i, count);
-        }
+        put(store, out[1], out1 + i, count);
+        store_first(out[0], kept.e + i, count);
+    });
+    for_each_stored(out0, n, stream, [&](std::int64_t i, std::int64_t count, auto store) {
+        put(store, V::load(kept.e + i), out0 + i, count);
     });
 }
 

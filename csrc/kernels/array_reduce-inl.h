@@ -66,8 +66,8 @@ void row_references(const T* x, const T* y, std::int64_t n, T* reference) {
 
 // Sums of a row about its references; `keep(e, i)` sees what the operation returns, if anything.
 template <class Op, bool keeps, class T, class Keep>
-void row_sums(const T* x, const T* y, std::int64_t n, const T* reference, double* state,
-              std::int64_t plane, Keep keep) {
+void row_sums(const T* x, const T* y, std::int64_t n, std::int64_t ahead, const T* reference,
+              double* state, std::int64_t plane, Keep keep) {
     using V = Lanes<T>;
     constexpr int U = Op::unroll;
     V base[Op::references], sum[U][Op::sums];
@@ -77,6 +77,8 @@ void row_sums(const T* x, const T* y, std::int64_t n, const T* reference, double
         for (int k = 0; k < Op::sums; ++k) sum[u][k] = V::zero();
     const T fill[2] = {neutral<T, Op>(0), neutral<T, Op>(1)};
     for_each_vector<Op::inputs, U>(x, y, n, fill, [&](V a, V b, int u, std::int64_t i) {
+        fetch_ahead(x + i + ahead);
+        if constexpr (Op::inputs > 1) fetch_ahead(y + i + ahead);
         if constexpr (keeps)
             keep(Op::add(a, b, base, sum[u]), i);
         else
@@ -94,10 +96,11 @@ void row_sums(const T* x, const T* y, std::int64_t n, const T* reference, double
 }
 
 template <class Op, class T>
-void reduce_row(const T* x, const T* y, std::int64_t n, double* state, std::int64_t plane) {
+void reduce_row(const T* x, const T* y, std::int64_t n, std::int64_t ahead, double* state,
+                std::int64_t plane) {
     T reference[Op::references];
     row_references<Op>(x, y, n, reference);
-    row_sums<Op, false>(x, y, n, reference, state, plane, [](Lanes<T>, std::int64_t) {});
+    row_sums<Op, false>(x, y, n, ahead, reference, state, plane, [](Lanes<T>, std::int64_t) {});
 }
 
 // Moves the sums of W slices to new references.
@@ -158,7 +161,7 @@ void observe_rows(const T* const* x, const T* const* y, std::int64_t width,
 }
 
 template <class Op, class T, int n_rows>
-void add_rows(const T* const* x, const T* const* y, std::int64_t width,
+void add_rows(const T* const* x, const T* const* y, std::int64_t width, std::int64_t ahead,
               const T (*reference)[column_width], T (*sums)[column_width]) {
     using V = Lanes<T>;
     for_each_vector_of<T>(width, [&](std::int64_t c, std::int64_t count) {
@@ -166,9 +169,12 @@ void add_rows(const T* const* x, const T* const* y, std::int64_t width,
         for (int k = 0; k < Op::references; ++k) base[k] = V::load(reference[k] + c);
         base_of<V, Op>(base, base);
         for (int k = 0; k < Op::sums; ++k) own[k] = V::load(sums[k] + c);
-        for (int r = 0; r < n_rows; ++r)
+        for (int r = 0; r < n_rows; ++r) {
+            fetch_ahead(x[r] + c + ahead);
+            if constexpr (Op::inputs > 1) fetch_ahead(y[r] + c + ahead);
             Op::add(load_first(x[r] + c, count),
                     Op::inputs > 1 ? load_first(y[r] + c, count) : V::zero(), base, own);
+        }
         for (int k = 0; k < Op::sums; ++k) own[k].store(sums[k] + c);
     });
 }
@@ -184,7 +190,7 @@ void by_fours(std::int64_t n, Four four, One one) {
 // The rows, few, stay in the cache between the references and the sums.
 template <class Op, class T>
 void reduce_columns(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
-                    double* state, std::int64_t plane) {
+                    std::int64_t ahead, double* state, std::int64_t plane) {
     using V = Lanes<T>;
     constexpr int W = V::width;
     alignas(64) T reference[Op::references][column_width], sums[Op::sums][column_width];
@@ -210,8 +216,12 @@ void reduce_columns(const T* const* x, const T* const* y, std::int64_t n_rows, s
     }
     by_fours(
         n_rows,
-        [&](std::int64_t r) { add_rows<Op, T, 4>(x + r, second(r), width, reference, sums); },
-        [&](std::int64_t r) { add_rows<Op, T, 1>(x + r, second(r), width, reference, sums); });
+        [&](std::int64_t r) {
+            add_rows<Op, T, 4>(x + r, second(r), width, ahead, reference, sums);
+        },
+        [&](std::int64_t r) {
+            add_rows<Op, T, 1>(x + r, second(r), width, ahead, reference, sums);
+        });
     for (int k = 0; k < Op::sums; ++k)
         for (std::int64_t c = 0; c < width; c += W)
             V::load(sums[k] + c).add_to(state + (Op::references + k) * plane + c);

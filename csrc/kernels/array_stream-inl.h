@@ -1,3 +1,9 @@
+// What is read soon, asked for early. Any address will do.
+template <class T>
+void fetch_ahead(const T* p) {
+    __builtin_prefetch(p);
+}
+
 // Stores that go past the caches, for aligned vectors of large outputs: the line that is written
 // need not be read first.
 

@@ -1,9 +1,12 @@
 // The array functions on NumPy arrays: axes, outputs, layouts. Arrays come as float32 or float64.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <algorithm>
+#include <bitset>
+#include <optional>
 #include <string>
-#include <vector>
 
 #include "array_functions.h"
 #include "interrupt.h"
@@ -20,11 +23,13 @@ namespace {
     throw py::error_already_set();
 }
 
+using Dimensions = std::bitset<max_dimensions>;
+
 // Which dimensions of `a` are reduced: None is all. As in NumPy, 0-d arrays take axis 0 and -1.
-std::vector<bool> reduced_dimensions(const py::array& a, const py::object& axis) {
+Dimensions reduced_dimensions(const py::array& a, const py::object& axis) {
     const py::ssize_t n = a.ndim();
-    std::vector<bool> reduced(n, axis.is_none());
-    if (axis.is_none()) return reduced;
+    Dimensions reduced;
+    if (axis.is_none()) return reduced.set();
     const auto mark = [&](const py::handle& item) {
         const Py_ssize_t given = PyNumber_AsSsize_t(item.ptr(), PyExc_OverflowError);
         if (given == -1 && PyErr_Occurred()) throw py::error_already_set();
@@ -41,20 +46,100 @@ std::vector<bool> reduced_dimensions(const py::array& a, const py::object& axis)
     return reduced;
 }
 
-bool is_aligned(const py::array& a) {
-    return (a.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_) != 0;
+bool has_flag(const py::array& a, int flag) {
+    return (a.flags() & flag) != 0;
+}
+
+py::array aligned(const py::array& a) {
+    return has_flag(a, py::detail::npy_api::NPY_ARRAY_ALIGNED_)
+               ? a
+               : a.attr("copy")().cast<py::array>();
+}
+
+bool is_float64(const py::array& a) {
+    return a.itemsize() == sizeof(double);
+}
+
+// A new array, of the rows-first or the columns-first order. What py::array does besides, the
+// vectors of shapes and strides, takes as long as a reduction of a few elements.
+py::array new_array(int n_dimensions, const py::ssize_t* shape, bool is_double,
+                    bool columns_first = false) {
+    const auto& api = py::detail::npy_api::get();
+    PyObject* type = api.PyArray_DescrFromType_(is_double ? py::detail::npy_api::NPY_DOUBLE_
+                                                          : py::detail::npy_api::NPY_FLOAT_);
+    PyObject* made = api.PyArray_NewFromDescr_(
+        api.PyArray_Type_, type, n_dimensions, shape, nullptr, nullptr,
+        columns_first ? py::detail::npy_api::NPY_ARRAY_F_CONTIGUOUS_ : 0, nullptr);
+    if (made == nullptr) throw py::error_already_set();
+    return py::reinterpret_steal<py::array>(made);
+}
+
+py::array new_like(const py::array& a) {
+    using Api = py::detail::npy_api;
+    const bool columns_first =
+        has_flag(a, Api::NPY_ARRAY_F_CONTIGUOUS_) && !has_flag(a, Api::NPY_ARRAY_C_CONTIGUOUS_);
+    return new_array(static_cast<int>(a.ndim()), a.shape(), is_float64(a), columns_first);
+}
+
+// Raises unless `out` is an array of that shape and type that can be written to.
+void check_out(const py::object& out, const py::tuple& shape, const py::dtype& dtype,
+               const char* name) {
+    if (!py::isinstance<py::array>(out))
+        throw py::type_error(std::string(name) + " must be a NumPy array; got " +
+                             Py_TYPE(out.ptr())->tp_name);
+    const auto array = py::reinterpret_borrow<py::array>(out);
+    bool fits =
+        array.dtype().equal(dtype) && array.ndim() == static_cast<py::ssize_t>(shape.size());
+    for (py::ssize_t d = 0; fits && d < array.ndim(); ++d)
+        fits = array.shape(d) == shape[d].cast<py::ssize_t>();
+    if (!fits)
+        throw py::value_error(
+            py::str("{} must have shape {} and dtype {}; got shape {} and dtype {}")
+                .format(name, shape, dtype, out.attr("shape"), array.dtype()));
+    if (!array.writeable() || !has_flag(array, py::detail::npy_api::NPY_ARRAY_ALIGNED_))
+        throw py::value_error(std::string(name) + " must be writeable and aligned");
+}
+
+// The bytes from the first to the last element.
+struct Extent {
+    explicit Extent(const py::array& a)
+        : first(static_cast<const char*>(a.data())), last(first + (a.size() ? a.itemsize() : 0)) {
+        for (py::ssize_t d = 0; a.size() && d < a.ndim(); ++d) {
+            const py::ssize_t reach = (a.shape(d) - 1) * a.strides(d);
+            (reach < 0 ? first : last) += reach;
+        }
+    }
+    bool meets(const Extent& other) const { return first < other.last && other.first < last; }
+
+    const char *first, *last;
+};
+
+bool same_elements(const py::array& a, const py::array& b) {
+    return a.data() == b.data() && a.ndim() == b.ndim() &&
+           std::equal(a.strides(), a.strides() + a.ndim(), b.strides());
+}
+
+// Whether the memory of an array may overlap that of others, those that are it left aside if so
+// wanted.
+bool overlaps(const py::array& a, const py::tuple& others, bool unless_same) {
+    const Extent own(a);
+    for (const py::handle item : others) {
+        const auto other = item.cast<py::array>();
+        if (own.meets(Extent(other)) && !(unless_same && same_elements(a, other))) return true;
+    }
+    return false;
 }
 
 // Builds the layout of operands of the shape of x.
 class Builder {
   public:
-    Builder(const py::array& x, std::vector<bool> reduced) : reduced_(std::move(reduced)) {
-        const py::ssize_t n = x.ndim();
-        for (py::ssize_t d = 0; d < n; ++d) {
+    Builder(const py::array& x, Dimensions reduced)
+        : n_(static_cast<int>(x.ndim())), shape_(x.shape()), reduced_(reduced) {
+        for (int d = 0; d < n_; ++d) {
             if (reduced_[d])
-                layout.reduced[layout.n_reduced++] = x.shape(d);
+                layout.reduced[layout.n_reduced++] = shape_[d];
             else
-                layout.outer[layout.n_outer++] = x.shape(d);
+                layout.outer[layout.n_outer++] = shape_[d];
         }
         std::int64_t stride = 1;
         for (int d = layout.n_outer - 1; d >= 0; --d) {
@@ -66,70 +151,57 @@ class Builder {
     void sliced(Place place, const py::array& a) {
         Operand& operand = layout.operands[place];
         operand.data = static_cast<char*>(const_cast<void*>(a.data()));
+        const py::ssize_t* strides = a.strides();
         int outer = 0, inner = 0;
-        for (py::ssize_t d = 0; d < a.ndim(); ++d)
-            (reduced_[d] ? operand.reduced[inner++] : operand.outer[outer++]) = a.strides(d);
+        for (int d = 0; d < n_; ++d)
+            (reduced_[d] ? operand.reduced[inner++] : operand.outer[outer++]) = strides[d];
     }
 
     // An array of one number a slice, with or without the reduced dimensions.
     void a_slice(int place, const py::array& a) {
         Operand& operand = layout.operands[place];
         operand.data = static_cast<char*>(const_cast<void*>(a.data()));
-        const bool kept = a.ndim() == static_cast<py::ssize_t>(reduced_.size());
+        const bool kept = a.ndim() == n_;
+        const py::ssize_t* strides = a.strides();
         int outer = 0;
-        for (std::size_t d = 0; d < reduced_.size(); ++d)
+        for (int d = 0; d < n_; ++d)
             if (!reduced_[d]) {
-                operand.outer[outer] = a.strides(kept ? static_cast<int>(d) : outer);
+                operand.outer[outer] = strides[kept ? d : outer];
                 ++outer;
             }
     }
 
-    std::vector<py::ssize_t> result_shape(bool keepdims) const {
-        std::vector<py::ssize_t> shape;
-        int outer = 0;
-        for (const bool reduced : reduced_) {
-            if (!reduced) shape.push_back(layout.outer[outer++]);
-            if (reduced && keepdims) shape.push_back(1);
+    py::array new_result(bool keepdims, bool is_double) const {
+        py::ssize_t shape[max_dimensions];
+        int n = 0;
+        for (int d = 0; d < n_; ++d)
+            if (!reduced_[d] || keepdims) shape[n++] = reduced_[d] ? 1 : shape_[d];
+        return new_array(n, shape, is_double);
+    }
+
+    // A slice's place among its fellows, as an index.
+    std::string slice_name(std::int64_t number) const {
+        std::string name;
+        for (int d = n_ - 1; d >= 0; --d) {
+            if (reduced_[d]) continue;
+            name = std::to_string(number % shape_[d]) + (name.empty() ? "" : ", ") + name;
+            number /= shape_[d];
         }
-        return shape;
+        return name;
     }
 
     Layout layout;
 
   private:
-    std::vector<bool> reduced_;
+    int n_;
+    const py::ssize_t* shape_;
+    Dimensions reduced_;
 };
 
-// A slice's place among its fellows, as an index.
-std::string slice_name(const Layout& unsorted, std::int64_t number) {
-    std::string name;
-    for (int d = unsorted.n_outer - 1; d >= 0; --d) {
-        name = std::to_string(number % unsorted.outer[d]) + (name.empty() ? "" : ", ") + name;
-        number /= unsorted.outer[d];
-    }
-    return name;
-}
-
-ArrayOutcome run(const ArrayCall& call, Layout layout, bool is_double) {
-    ArrayOutcome outcome;
-    const std::int64_t large = layout.n_slices() * layout.n_elements();
-    if (large < 4096) {  // too short to let go of the interpreter
-        outcome =
-            is_double ? run_array_call<double>(call, layout) : run_array_call<float>(call, layout);
-    } else {
-        const py::gil_scoped_release release;
-        outcome =
-            is_double ? run_array_call<double>(call, layout) : run_array_call<float>(call, layout);
-    }
-    if (outcome.status == RunStatus::interrupted) throw py::error_already_set();
-    return outcome;
-}
-
-void raise_if_bad(const ArrayCall& call, const ArrayOutcome& outcome, const Layout& unsorted,
-                  const py::tuple& names) {
-    if (outcome.bad_slice < 0) return;
+[[noreturn]] void raise_bad_slice(const ArrayCall& call, const ArrayOutcome& outcome,
+                                  const Builder& builder, const py::tuple& names) {
     const std::string name = names[outcome.bad_input].cast<std::string>();
-    const std::string where = slice_name(unsorted, outcome.bad_slice);
+    const std::string where = builder.slice_name(outcome.bad_slice);
     std::string message = name + (where.empty() ? "" : " at row " + where);
     if (call.demands[outcome.bad_input] == Demand::proper)
         message += outcome.bad_sum == 0 ? " has no logit above -inf" : " has a logit of +inf";
@@ -140,59 +212,65 @@ void raise_if_bad(const ArrayCall& call, const ArrayOutcome& outcome, const Layo
     throw py::value_error(message + "; a distribution is needed");
 }
 
-py::array aligned(const py::array& a) {
-    return is_aligned(a) ? a : a.attr("copy")().cast<py::array>();
-}
-
-bool is_float64(const py::array& a) {
-    return a.itemsize() == sizeof(double);
-}
-
-py::array new_result(const std::vector<py::ssize_t>& shape, bool is_double) {
-    return is_double ? py::array(py::array_t<double>(shape)) : py::array(py::array_t<float>(shape));
+ArrayOutcome run(const ArrayCall& call, Builder& builder, bool is_double, const py::tuple& names) {
+    Layout& layout = builder.layout;
+    const auto go = [&] {
+        return is_double ? run_array_call<double>(call, layout)
+                         : run_array_call<float>(call, layout);
+    };
+    ArrayOutcome outcome;
+    if (layout.n_slices() * layout.n_elements() < 4096) {  // too short to let go of the interpreter
+        outcome = go();
+    } else {
+        const py::gil_scoped_release release;
+        outcome = go();
+    }
+    if (outcome.status == RunStatus::interrupted) throw py::error_already_set();
+    if (outcome.bad_slice >= 0) raise_bad_slice(call, outcome, builder, names);
+    return outcome;
 }
 
 // Reductions whose results have one number a slice. `names` are those of the inputs in errors,
 // empty for inputs of which nothing is demanded.
-py::object reduce_array(int reduction, py::array x, const py::object& y, const py::object& axis,
-                        bool keepdims, const py::tuple& which, const py::tuple& names,
-                        const py::object& out, int num_threads) {
+py::object reduce_array(int reduction, py::array x, std::optional<py::array> y,
+                        const py::object& axis, bool keepdims, const py::tuple& which,
+                        const py::tuple& names, const std::optional<py::array>& out,
+                        int num_threads) {
     x = aligned(x);
-    py::array other;
     ArrayCall call;
     call.reduction = static_cast<Reduction>(reduction);
     call.num_threads = num_threads;
     call.interrupt = &python_interrupt;
     Builder builder(x, reduced_dimensions(x, axis));
     builder.sliced(place_x, x);
-    if (!y.is_none()) {
-        other = aligned(y.cast<py::array>());
-        builder.sliced(place_y, other);
+    if (y) {
+        y = aligned(*y);
+        builder.sliced(place_y, *y);
     }
     for (std::size_t k = 0; k < names.size(); ++k)
-        if (!names[k].cast<std::string>().empty()) call.demands[k] = Demand::distribution;
+        if (py::len(names[k]) > 0) call.demands[k] = Demand::distribution;
     call.allow_negative = call.reduction != Reduction::scaled_sum_exp || which.size() > 1;
     const bool is_double = is_float64(x);
-    const auto shape = builder.result_shape(keepdims);
-    std::vector<py::array> results;
+    py::tuple results(which.size());
     for (const py::handle item : which) {
-        results.push_back(out.is_none() ? new_result(shape, is_double) : out.cast<py::array>());
+        const py::array result = out ? *out : builder.new_result(keepdims, is_double);
         call.results[call.n_results] = item.cast<int>();
-        builder.a_slice(place_result + call.n_results++, results.back());
+        builder.a_slice(place_result + call.n_results, result);
+        results[call.n_results++] = result;
     }
-    raise_if_bad(call, run(call, builder.layout, is_double), builder.layout, names);
-    const bool scalars = out.is_none() && shape.empty();
-    py::tuple returned(results.size());
-    for (std::size_t k = 0; k < results.size(); ++k)
-        returned[k] = scalars ? py::object(results[k].attr("__getitem__")(py::tuple()))
-                              : py::object(results[k]);
-    return returned.size() == 1 ? py::object(returned[0]) : returned;
+    run(call, builder, is_double, names);
+    if (!out)  // as NumPy does, numbers instead of arrays without dimensions
+        for (std::size_t k = 0; k < results.size(); ++k)
+            if (py::reinterpret_borrow<py::array>(results[k]).ndim() == 0)
+                results[k] = results[k][py::tuple()];
+    return results.size() == 1 ? py::object(results[0]) : results;
 }
 
-// exp and log of the slices themselves.
-py::array map_array(int mapping, py::array x, const py::object& axis, py::array out,
-                    int num_threads) {
+// softmax or log-softmax, into `out` or a new array that takes after x.
+py::array map_array(int mapping, py::array x, const py::object& axis,
+                    const std::optional<py::array>& out, int num_threads) {
     x = aligned(x);
+    const bool is_double = is_float64(x);
     ArrayCall call;
     call.maps = true;
     call.mapping = static_cast<Mapping>(mapping);
@@ -201,64 +279,60 @@ py::array map_array(int mapping, py::array x, const py::object& axis, py::array 
     call.interrupt = &python_interrupt;
     Builder builder(x, reduced_dimensions(x, axis));
     builder.sliced(place_x, x);
-    builder.sliced(place_out0, out);
-    run(call, builder.layout, is_float64(x));
-    return out;
+    const py::array target = out ? *out : new_like(x);
+    builder.sliced(place_out0, target);
+    run(call, builder, is_double, py::tuple());
+    return target;
 }
 
 // The terms of the bound over the last axis, and the gradients where outputs are given: sums, or
 // rows as float64. `x` is q (or the log-joint alone, for the posterior), `y` the log-joint.
-py::tuple bound_terms(int reduction, py::array x, const py::object& y, const py::object& weight,
-                      bool per_sample, const py::tuple& names, const py::object& gradients,
+py::tuple bound_terms(int reduction, py::array x, std::optional<py::array> y,
+                      const std::optional<py::array>& weight, bool per_sample,
+                      const py::tuple& names, const std::optional<py::tuple>& gradients,
                       int num_threads) {
     x = aligned(x);
     ArrayCall call;
     call.reduction = static_cast<Reduction>(reduction);
     call.num_threads = num_threads;
     call.interrupt = &python_interrupt;
-    std::vector<bool> reduced(x.ndim(), false);
-    reduced.back() = true;
-    Builder builder(x, std::move(reduced));
+    Builder builder(x, Dimensions().set(x.ndim() - 1));
     builder.sliced(place_x, x);
-    py::array other, weights;
-    if (!y.is_none()) {
-        other = aligned(y.cast<py::array>());
-        builder.sliced(place_y, other);
+    if (y) {
+        y = aligned(*y);
+        builder.sliced(place_y, *y);
         call.demands[0] =
             call.reduction == Reduction::logits_logits ? Demand::proper : Demand::distribution;
     }
-    if (!weight.is_none()) {
-        weights = weight.cast<py::array>();
-        builder.a_slice(place_weight, weights);
-    }
-    if (!gradients.is_none()) {
-        const auto outputs = gradients.cast<py::tuple>();
+    if (weight) builder.a_slice(place_weight, *weight);
+    if (gradients) {
         call.maps = true;
-        call.mapping = y.is_none() ? Mapping::posterior_gradient : Mapping::gradient;
-        builder.sliced(place_out0, outputs[0].cast<py::array>());
-        builder.sliced(place_out1, outputs[1].cast<py::array>());
+        call.mapping = y ? Mapping::gradient : Mapping::posterior_gradient;
+        builder.sliced(place_out0, (*gradients)[0].cast<py::array>());
+        builder.sliced(place_out1, (*gradients)[1].cast<py::array>());
     }
-    std::vector<py::array> rows;
+    py::tuple terms(static_cast<py::ssize_t>(result_count));
     call.wants_sums = !per_sample;
     call.wide_results = true;
     if (per_sample)
         for (int k = 0; k < result_count; ++k) {
-            rows.push_back(new_result(builder.result_shape(false), true));
+            const py::array rows = builder.new_result(false, true);
             call.results[k] = k;
-            builder.a_slice(place_result + k, rows.back());
+            builder.a_slice(place_result + k, rows);
             call.n_results = k + 1;
+            terms[k] = rows;
         }
-    const ArrayOutcome outcome = run(call, builder.layout, is_float64(x));
-    raise_if_bad(call, outcome, builder.layout, names);
-    py::tuple terms(static_cast<py::ssize_t>(result_count));
-    for (int k = 0; k < result_count; ++k)
-        terms[k] = per_sample ? py::object(rows[k]) : py::object(py::float_(outcome.sums[k]));
+    const ArrayOutcome outcome = run(call, builder, is_float64(x), names);
+    if (!per_sample)
+        for (int k = 0; k < result_count; ++k) terms[k] = py::float_(outcome.sums[k]);
     return terms;
 }
 
 }  // namespace
 
 void register_arrays(py::module_& module) {
+    module.def("check_out", &check_out, "Raise unless an output has a shape and type.");
+    module.def("overlaps", &overlaps, "Whether an array may share memory with outputs.");
     module.def("reduce_array", &reduce_array, "A reduction of an array over some of its axes.");
     module.def("map_array", &map_array, "softmax or log_softmax of an array over some axes.");
     module.def("bound_terms", &bound_terms, "Terms of the evidence lower bound, and gradients.");

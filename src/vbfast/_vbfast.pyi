@@ -24,6 +24,10 @@ REDUCTIONS: dict[str, int]
 MAPPINGS: dict[str, int]
 RESULTS: dict[str, int]
 
+def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None: ...
+def overlaps(
+    a: npt.NDArray[Any], others: tuple[npt.NDArray[Any], ...], unless_same: bool
+) -> bool: ...
 def reduce_array(
     reduction: int,
     x: npt.NDArray[Any],
@@ -39,7 +43,7 @@ def map_array(
     mapping: int,
     x: npt.NDArray[Any],
     axis: int | tuple[int, ...] | None,
-    out: npt.NDArray[Any],
+    out: npt.NDArray[Any] | None,
     num_threads: int,
 ) -> npt.NDArray[Any]: ...
 def bound_terms(

@@ -7,16 +7,14 @@ The kernels are those of the backend in force, see :func:`vbfast.config_context`
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from vbfast import _vbfast
-from vbfast.backends import DEFAULT_BACKEND, get_array_functions
-from vbfast.engine.config import current_backend, current_num_threads
-from vbfast.results import ElboTerms
+from vbfast.array_arguments import Array, Axis, apart, as_real, executor, is_unusual, same_kind
+from vbfast.bounds import ElboGradient, elbo, elbo_and_grad
 
 __all__ = [
     "ElboGradient",
@@ -29,88 +27,14 @@ __all__ = [
     "softmax",
 ]
 
-Axis = int | tuple[int, ...] | None
-Array = npt.NDArray[Any]
 Kind = Literal["logits", "probs"]
 
-_FAST = (np.dtype(np.float64), np.dtype(np.float32))
-_LOG_EVIDENCE, _SIGN = _vbfast.RESULTS["log_evidence"], _vbfast.RESULTS["sign"]
-
-
-@dataclass(frozen=True)
-class ElboGradient:
-    r"""Gradients of the summed bound, as :func:`elbo_and_grad` returns them.
-
-    Attributes
-    ----------
-    q_logits : ndarray of the shape of the log-joint
-        :math:`\partial L / \partial \eta_{nk} = w_n q_{nk} (\ell_{nk} - \log q_{nk} - L_n)` with
-        :math:`q = \mathrm{softmax}(\eta)`.
-    log_joint : ndarray of the shape of the log-joint
-        :math:`\partial L / \partial \ell_{nk} = w_n q_{nk}`.
-    """
-
-    q_logits: Array
-    log_joint: Array
-
-
-def _executor() -> Any:
-    """Return what executes reductions and maps, by the backend in force."""
-    name = current_backend()
-    return _vbfast if name == DEFAULT_BACKEND else get_array_functions(name)
-
-
-def _real(a: npt.ArrayLike, name: str) -> Array:
-    """Return a float32 or float64 array, without a copy of one."""
-    array = np.asarray(a)
-    if array.dtype in _FAST:
-        return array
-    if array.dtype.kind == "c":
-        raise TypeError(f"{name} must be real; got dtype {array.dtype}")
-    try:
-        return array.astype(np.float32 if array.dtype == np.float16 else np.float64)
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{name} must be numeric; got dtype {array.dtype}") from error
-
-
-def _same_kind(a: Array, b: Array) -> tuple[Array, Array]:
-    """Give two arrays one precision and one shape."""
-    if a.dtype != b.dtype:
-        a, b = a.astype(np.float64, copy=False), b.astype(np.float64, copy=False)
-    if a.shape != b.shape:
-        a, b = np.broadcast_arrays(a, b)
-    return a, b
-
-
-def _is_unusual(array: Array) -> bool:
-    """Tell the types that SciPy computes in themselves, and the kernels do not have."""
-    return array.dtype.kind == "c" or array.dtype.char in "eg"
-
-
-def _check_out(out: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str = "out") -> None:
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"{name} must be a NumPy array; got {type(out).__name__}")
-    if out.shape != shape or out.dtype != dtype:
-        raise ValueError(
-            f"{name} must have shape {shape} and dtype {dtype}; got shape {out.shape} and "
-            f"dtype {out.dtype}"
-        )
-    if not out.flags.writeable or not out.flags.aligned:
-        raise ValueError(f"{name} must be writeable and aligned")
-
-
-def _apart(array: Array, *outputs: Array) -> Array:
-    """Return the array, or a copy if an output overlaps it without being it."""
-    for out in outputs:
-        if not np.may_share_memory(array, out):
-            continue
-        same = (
-            out.__array_interface__["data"] == array.__array_interface__["data"]
-            and out.strides == array.strides
-        )
-        if not same:
-            return array.copy()
-    return array
+_SUM_EXP = _vbfast.REDUCTIONS["sum_exp"]
+_SCALED_SUM_EXP = _vbfast.REDUCTIONS["scaled_sum_exp"]
+_SOFTMAX, _LOG_SOFTMAX = _vbfast.MAPPINGS["softmax"], _vbfast.MAPPINGS["log_softmax"]
+_LOG_EVIDENCE = (_vbfast.RESULTS["log_evidence"],)
+_LOG_EVIDENCE_AND_SIGN = (*_LOG_EVIDENCE, _vbfast.RESULTS["sign"])
+_ENTROPY, _KL = (_vbfast.RESULTS["entropy"],), (_vbfast.RESULTS["kl"],)
 
 
 def logsumexp(
@@ -164,18 +88,19 @@ def logsumexp(
     1000.693147
     """
     array = np.asarray(a)
-    if _is_unusual(array) or (b is not None and _is_unusual(np.asarray(b))):
+    if is_unusual(array) or (b is not None and is_unusual(np.asarray(b))):
         from scipy.special import logsumexp as of_scipy
 
         return of_scipy(a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
-    array = _real(array, "a")
-    reduction, factors = _vbfast.REDUCTIONS["sum_exp"], None
+    array = as_real(array, "a")
+    reduction, factors = _SUM_EXP, None
     if b is not None:
-        array, factors = _same_kind(array, _real(b, "b"))
-        reduction = _vbfast.REDUCTIONS["scaled_sum_exp"]
-    which = (_LOG_EVIDENCE, _SIGN) if return_sign else (_LOG_EVIDENCE,)
-    return _executor().reduce_array(
-        reduction, array, factors, axis, keepdims, which, (), None, current_num_threads()
+        array, factors = same_kind(array, as_real(b, "b"))
+        reduction = _SCALED_SUM_EXP
+    which = _LOG_EVIDENCE_AND_SIGN if return_sign else _LOG_EVIDENCE
+    functions, num_threads = executor()
+    return functions.reduce_array(
+        reduction, array, factors, axis, keepdims, which, (), None, num_threads
     )
 
 
@@ -210,7 +135,7 @@ def softmax(a: npt.ArrayLike, axis: Axis = None, *, out: Array | None = None) ->
     [[0.5 0.5]
      [0.5 0.5]]
     """
-    return _map("softmax", a, axis, out)
+    return _map(_SOFTMAX, a, axis, out)
 
 
 def log_softmax(a: npt.ArrayLike, axis: Axis = None, *, out: Array | None = None) -> Any:
@@ -241,30 +166,28 @@ def log_softmax(a: npt.ArrayLike, axis: Axis = None, *, out: Array | None = None
     >>> print(vbfast.log_softmax([1000.0, 0.0]))
     [    0. -1000.]
     """
-    return _map("log_softmax", a, axis, out)
+    return _map(_LOG_SOFTMAX, a, axis, out)
 
 
-def _map(name: str, a: npt.ArrayLike, axis: Axis, out: Array | None) -> Any:
+def _map(mapping: int, a: npt.ArrayLike, axis: Axis, out: Array | None) -> Any:
     array = np.asarray(a)
-    if _is_unusual(array):
+    if is_unusual(array):
         import scipy.special
 
-        result = getattr(scipy.special, name)(array, axis=axis)
+        of_scipy = scipy.special.softmax if mapping == _SOFTMAX else scipy.special.log_softmax
+        result = of_scipy(array, axis=axis)
         if out is None:
             return result
-        _check_out(out, result.shape, result.dtype)
+        _vbfast.check_out(out, result.shape, result.dtype, "out")
         out[...] = result
         return out
-    array = _real(array, "a")
-    if out is None:
-        # Not empty_like: broadcast input would give it overlapping strides on some versions.
-        target = np.empty(array.shape, array.dtype, order="F" if array.flags.fnc else "C")
-    else:
-        _check_out(out, array.shape, array.dtype)
-        target = out
-        array = _apart(array, target)
-    _executor().map_array(_vbfast.MAPPINGS[name], array, axis, target, current_num_threads())
-    return target if out is not None or target.ndim else target[()]
+    array = as_real(array, "a")
+    if out is not None:
+        _vbfast.check_out(out, array.shape, array.dtype, "out")
+        array = apart(array, out)
+    functions, num_threads = executor()
+    result = functions.map_array(mapping, array, axis, out, num_threads)
+    return result if out is not None or result.ndim else result[()]
 
 
 def entropy(
@@ -318,14 +241,14 @@ def entropy(
     if (probs is None) == (logits is None):
         raise ValueError("exactly one of probs and logits must be given")
     kind: Kind = "logits" if probs is None else "probs"
-    array = _real(logits if probs is None else probs, kind)  # type: ignore[arg-type]
-    names = ("probs",) if kind == "probs" else ()
+    array = as_real(logits if probs is None else probs, kind)  # type: ignore[arg-type]
     if out is not None:
-        _check_out(out, _reduced_shape(array, axis, keepdims), array.dtype)
-        array = _apart(array, out)
-    return _executor().reduce_array(
-        _vbfast.REDUCTIONS[f"{kind}_entropy"], array, None, axis, keepdims,
-        (_vbfast.RESULTS["entropy"],), names, out, current_num_threads(),
+        _vbfast.check_out(out, _reduced_shape(array, axis, keepdims), array.dtype, "out")
+        array = apart(array, out)
+    functions, num_threads = executor()
+    return functions.reduce_array(
+        _vbfast.REDUCTIONS[f"{kind}_entropy"], array, None, axis, keepdims, _ENTROPY,
+        ("probs",) if kind == "probs" else (), out, num_threads,
     )  # fmt: skip
 
 
@@ -393,203 +316,14 @@ def kl_divergence(
         raise ValueError("exactly one of p_probs and p_logits must be given")
     q_kind: Kind = "logits" if q_probs is None else "probs"
     p_kind: Kind = "logits" if p_probs is None else "probs"
-    q = _real(q_logits if q_probs is None else q_probs, f"q_{q_kind}")  # type: ignore[arg-type]
-    p = _real(p_logits if p_probs is None else p_probs, f"p_{p_kind}")  # type: ignore[arg-type]
-    q, p = _same_kind(q, p)
-    names = tuple(
-        f"{name}_probs" if kind == "probs" else "" for name, kind in (("q", q_kind), ("p", p_kind))
-    )
+    q = as_real(q_logits if q_probs is None else q_probs, f"q_{q_kind}")  # type: ignore[arg-type]
+    p = as_real(p_logits if p_probs is None else p_probs, f"p_{p_kind}")  # type: ignore[arg-type]
+    q, p = same_kind(q, p)
+    names = ("q_probs" if q_kind == "probs" else "", "p_probs" if p_kind == "probs" else "")
     if out is not None:
-        _check_out(out, _reduced_shape(q, axis, keepdims), q.dtype)
-        q, p = _apart(q, out), _apart(p, out)
-    return _executor().reduce_array(
-        _vbfast.REDUCTIONS[f"{q_kind}_{p_kind}"], q, p, axis, keepdims, (_vbfast.RESULTS["kl"],),
-        names, out, current_num_threads(),
-    )  # fmt: skip
-
-
-def _joint(log_joint: npt.ArrayLike) -> Array:
-    array = _real(log_joint, "log_joint")
-    if array.ndim == 0 or array.shape[-1] == 0:
-        raise ValueError(
-            "log_joint must have shape (..., n_components) with at least one component; got "
-            f"shape {array.shape}"
-        )
-    return array
-
-
-def _weights(sample_weight: npt.ArrayLike | None, shape: tuple[int, ...]) -> Array | None:
-    if sample_weight is None:
-        return None
-    weights = np.asarray(sample_weight, dtype=np.float64)
-    if weights.shape != shape:
-        raise ValueError(f"sample_weight must have shape {shape}; got {weights.shape}")
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ValueError("sample_weight must be finite and not negative")
-    return weights
-
-
-def _terms(values: tuple[Any, ...]) -> ElboTerms:
-    log_evidence, entropy_, expected, kl, bound = values
-    return ElboTerms(
-        elbo=bound, expected_log_joint=expected, entropy=entropy_, log_evidence=log_evidence, kl=kl
+        _vbfast.check_out(out, _reduced_shape(q, axis, keepdims), q.dtype, "out")
+        q, p = apart(q, out), apart(p, out)
+    functions, num_threads = executor()
+    return functions.reduce_array(
+        _vbfast.REDUCTIONS[f"{q_kind}_{p_kind}"], q, p, axis, keepdims, _KL, names, out, num_threads
     )
-
-
-def _paired(joint: Array, q: npt.ArrayLike, name: str) -> tuple[Array, Array]:
-    array = _real(q, name)
-    if array.shape != joint.shape:
-        raise ValueError(
-            f"{name} must have the shape of log_joint, {joint.shape}; got {array.shape}"
-        )
-    return _same_kind(array, joint)
-
-
-def elbo(
-    log_joint: npt.ArrayLike,
-    q: npt.ArrayLike | None = None,
-    *,
-    q_logits: npt.ArrayLike | None = None,
-    sample_weight: npt.ArrayLike | None = None,
-    per_sample: bool = False,
-) -> ElboTerms:
-    r"""Evidence lower bound of q and its terms, in nats.
-
-    .. math::
-
-        \mathcal L(q) = \sum_n w_n \Big(\sum_k q_{nk} \ell_{nk} - \sum_k q_{nk} \log q_{nk}\Big)
-                      = \sum_n w_n \Big(\log \sum_k e^{\ell_{nk}}
-                        - \mathrm{KL}(q_n \,\|\, \mathrm{softmax}(\ell_n))\Big)
-
-    (Blei, Kucukelbir and McAuliffe 2017, eq. 13-14). The divergence is summed directly.
-
-    Parameters
-    ----------
-    log_joint : array_like of shape (..., n_components)
-        :math:`\ell_{nk} = \log p(x_n, z_n = k)`; its last axis is summed over.
-    q : array_like of the same shape, optional
-        Probabilities. By default q is the posterior, softmax of the log-joint, and ``kl`` is zero.
-    q_logits : array_like of the same shape, optional
-        Unnormalised logarithms of q instead.
-    sample_weight : array_like of shape (...), optional
-        Weights of the rows; a row of weight zero is skipped, whatever it holds.
-    per_sample : bool, default=False
-        Return arrays of one (weighted) number a row, as float64, instead of their sums.
-
-    Returns
-    -------
-    ElboTerms
-        Where q has mass on a log-joint of -inf, ``elbo`` is -inf and ``kl`` +inf. A row of
-        nothing but -inf has ``log_evidence`` and ``elbo`` -inf, ``entropy`` and ``kl`` zero. A row
-        with +inf has ``log_evidence`` +inf and NaN in the terms that it leaves undefined.
-
-    Raises
-    ------
-    ValueError
-        If both of `q` and `q_logits` are given; if q is no distribution: a negative entry, a row
-        that does not sum to one within 1e-8 (float64) or 1e-3 (float32), logits with +inf or all
-        -inf; the message names the row.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import vbfast
-    >>> terms = vbfast.elbo(np.log([[0.1, 0.3], [0.2, 0.2]]), q=[[0.5, 0.5], [0.5, 0.5]])
-    >>> bool(np.isclose(terms.log_evidence, terms.elbo + terms.kl))
-    True
-    """
-    if q is not None and q_logits is not None:
-        raise ValueError("at most one of q and q_logits may be given")
-    joint = _joint(log_joint)
-    weights = _weights(sample_weight, joint.shape[:-1])
-    if q is None and q_logits is None:
-        return _terms(
-            _executor().bound_terms(
-                _vbfast.REDUCTIONS["logits_entropy"], joint, None, weights, per_sample, (), None,
-                current_num_threads(),
-            )
-        )  # fmt: skip
-    kind, name = ("probs", "q") if q_logits is None else ("logits", "q_logits")
-    given, joint = _paired(joint, q if q_logits is None else q_logits, name)  # type: ignore[arg-type]
-    return _terms(
-        _executor().bound_terms(
-            _vbfast.REDUCTIONS[f"{kind}_logits"], given, joint, weights, per_sample, (name, ""),
-            None, current_num_threads(),
-        )
-    )  # fmt: skip
-
-
-def elbo_and_grad(
-    log_joint: npt.ArrayLike,
-    q_logits: npt.ArrayLike | None = None,
-    *,
-    sample_weight: npt.ArrayLike | None = None,
-    out: tuple[Array, Array] | None = None,
-) -> tuple[ElboTerms, ElboGradient]:
-    r"""Evidence lower bound and its gradients in the logits of q and in the log-joint.
-
-    With :math:`q = \mathrm{softmax}(\eta)` and the bound :math:`L = \sum_n w_n L_n` of
-    :func:`elbo`,
-
-    .. math::
-
-        \partial L / \partial \eta_{nk} = w_n q_{nk} (\ell_{nk} - \log q_{nk} - L_n), \qquad
-        \partial L / \partial \ell_{nk} = w_n q_{nk}.
-
-    Parameters
-    ----------
-    log_joint : array_like of shape (..., n_components)
-        :math:`\ell`; its last axis is summed over.
-    q_logits : array_like of the same shape, optional
-        :math:`\eta`; by default that of the posterior, :math:`\eta = \ell`, where the first
-        gradient is zero.
-    sample_weight : array_like of shape (...), optional
-        Weights of the rows; a row of weight zero has gradient zero, whatever it holds.
-    out : tuple of two ndarrays, optional
-        Where to write the gradients, in `q_logits` and in `log_joint`.
-
-    Returns
-    -------
-    ElboTerms
-        The summed bound and its terms.
-    ElboGradient
-        The gradients, of the type of the input. Zero in a row of nothing but -inf, NaN in other
-        rows whose bound is infinite.
-
-    Raises
-    ------
-    ValueError
-        If `q_logits` is no distribution, or `out` does not fit.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import vbfast
-    >>> terms, gradient = vbfast.elbo_and_grad(np.log([[0.1, 0.3]]), [[0.0, 0.0]])
-    >>> print(gradient.log_joint, gradient.q_logits.round(6))
-    [[0.5 0.5]] [[-0.274653  0.274653]]
-    """
-    joint = _joint(log_joint)
-    weights = _weights(sample_weight, joint.shape[:-1])
-    given = None
-    if q_logits is not None:
-        given, joint = _paired(joint, q_logits, "q_logits")
-    if out is None:
-        gradients = (np.empty(joint.shape, joint.dtype), np.empty(joint.shape, joint.dtype))
-    else:
-        gradients = out
-        for target, name in zip(gradients, ("out[0]", "out[1]"), strict=True):
-            _check_out(target, joint.shape, joint.dtype, name)
-        if np.may_share_memory(*gradients):
-            raise ValueError("the two arrays of out must not overlap")
-        joint = joint.copy() if any(np.may_share_memory(joint, g) for g in gradients) else joint
-        if given is not None and any(np.may_share_memory(given, g) for g in gradients):
-            given = given.copy()
-    first, second, reduction = (
-        (joint, None, "logits_entropy") if given is None else (given, joint, "logits_logits")
-    )
-    values = _executor().bound_terms(
-        _vbfast.REDUCTIONS[reduction], first, second, weights, False, ("q_logits", ""), gradients,
-        current_num_threads(),
-    )  # fmt: skip
-    return _terms(values), ElboGradient(q_logits=gradients[0], log_joint=gradients[1])

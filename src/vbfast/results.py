@@ -61,6 +61,19 @@ class ElboTerms:
     log_evidence: Term
     kl: Term
 
+    def __init__(
+        self, elbo: Term, expected_log_joint: Term, entropy: Term, log_evidence: Term, kl: Term
+    ) -> None:
+        # The generated one of a frozen class sets each field through object.__setattr__, which
+        # takes as long as the bound of a short row.
+        self.__dict__.update(
+            elbo=elbo,
+            expected_log_joint=expected_log_joint,
+            entropy=entropy,
+            log_evidence=log_evidence,
+            kl=kl,
+        )
+
     @property
     def loss(self) -> Term:
         """The negative bound, ``-elbo == kl - log_evidence``: what a minimiser is given."""

@@ -85,7 +85,8 @@ def get_array_functions(name: str) -> ModuleType:
     Returns
     -------
     module
-        With ``reduce_array``, ``map_array`` and ``bound_terms``.
+        With ``reduce_array``, ``map_array`` and ``bound_terms``, for which 0 threads means as
+        many as are in force.
 
     Raises
     ------

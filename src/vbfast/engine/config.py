@@ -122,6 +122,17 @@ def current_backend() -> str:
     return DEFAULT_BACKEND
 
 
+def current_settings() -> tuple[str, int]:
+    """Return the backend's name and the number of threads in one look, for short calls.
+
+    The number is 0 where no :func:`config_context` says one: the pool's own then holds.
+    """
+    overrides = _overrides.get()
+    if overrides is None:
+        return DEFAULT_BACKEND, 0
+    return overrides.backend or DEFAULT_BACKEND, overrides.num_threads or 0
+
+
 @contextlib.contextmanager
 def config_context(*, num_threads: int | None = None, backend: str | None = None) -> Iterator[None]:
     """Use another number of threads or another backend within a ``with`` block.

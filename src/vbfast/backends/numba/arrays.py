@@ -46,6 +46,7 @@ from vbfast.backends.numba.array_results import (
     finish_slices,
 )
 from vbfast.backends.numba.threads import Task, run_tasks
+from vbfast.engine.config import current_num_threads
 from vbfast.engine.contract import Float64Array
 
 __all__ = ["bound_terms", "map_array", "reduce_array"]
@@ -83,7 +84,7 @@ class _Call:
     operation: Operation
     inputs: tuple[Array, ...]
     axes: tuple[int, ...]
-    num_threads: int
+    num_threads: int  # 0 for the number in force
     mapping: int = -1
     outputs: tuple[Array, ...] = ()
     weights: Float64Array | None = None
@@ -182,7 +183,7 @@ class _Call:
 
     def _on_threads(self, tasks: list[Task]) -> None:
         small = self.inputs[0].size < PARALLEL_ELEMENTS
-        run_tasks(tasks, 1 if small else self.num_threads)
+        run_tasks(tasks, 1 if small else self.num_threads or current_num_threads())
 
     def _width(self, b: int) -> int:
         return min(self.width, self.layout.n_slices - self.firsts[b])
@@ -314,9 +315,12 @@ def _result_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool)
 
 
 def map_array(
-    mapping: int, x: Array, axis: int | tuple[int, ...] | None, out: Array, num_threads: int
+    mapping: int, x: Array, axis: int | tuple[int, ...] | None, out: Array | None, num_threads: int
 ) -> Array:
-    """Write the softmax or log-softmax of an array over some axes."""
+    """Write the softmax or log-softmax over some axes, to a new array where none is given."""
+    if out is None:
+        # Not empty_like: broadcast input would give it overlapping strides on some versions.
+        out = np.empty(x.shape, x.dtype, order="F" if x.flags.fnc else "C")
     is_softmax = mapping == _vbfast.MAPPINGS["softmax"]
     _Call(
         Operation(SINGLE if is_softmax else SUM_EXP, True, False),

@@ -1,0 +1,112 @@
+#include "array_maps.h"
+
+#include <limits>
+
+namespace vbfast {
+
+namespace {
+
+#include "kernels/array_parameters-inl.h"
+
+}  // namespace
+
+template <class T>
+void Maps<T>::find_parameters(Block block, const double* states, const double* results,
+                              T* parameters) const {
+    const std::int64_t plane = plan_.plane;
+    Position position = plan_.slice(block.first);
+    for (std::int64_t i = 0; i < block.width; ++i, position.advance()) {
+        const double* state = states + i;
+        T* own = parameters + i;
+        const double reference = state[0];
+        const bool finite = reference * 0 == 0;
+        switch (call_.mapping) {
+            case Mapping::softmax:
+                // SciPy's answer for a slice without a finite maximum is NaN.
+                own[0] = static_cast<T>(finite ? reference : 0);
+                own[plane] = static_cast<T>(finite ? 1 / state[plane]
+                                                   : std::numeric_limits<double>::quiet_NaN());
+                break;
+            case Mapping::log_softmax:
+                own[0] = static_cast<T>(finite ? reference : 0);
+                own[plane] = static_cast<T>(results[result_log_sum * plane + i]);
+                break;
+            case Mapping::posterior_gradient:
+                posterior_gradient_parameters<T>(state, plane, plan_.weight_of(position), own,
+                                                 plane);
+                break;
+            default:
+                gradient_parameters<T>(state, plane, plan_.weight_of(position), own, plane);
+        }
+    }
+}
+
+template <class T>
+void Maps<T>::map_rows(Block block, std::int64_t first, std::int64_t last, const T* parameters,
+                       Scratch<T>& scratch) const {
+    Position position = plan_.slice(block.first);
+    for (std::int64_t i = 0; i < block.width; ++i, position.advance()) {
+        T own[max_parameters];
+        for (int k = 0; k < max_parameters; ++k) own[k] = parameters[k * plan_.plane + i];
+        char* base[n_sliced];
+        for (int k = 0; k < n_sliced; ++k)
+            base[k] = plan_.present(k)
+                          ? plan_.operand(k).data + position.offset(plan_.operand(k).outer)
+                          : nullptr;
+        for (std::int64_t begin = first; begin < last; begin += row_chunk) {
+            const std::int64_t n = std::min(row_chunk, last - begin);
+            T* at[n_sliced] = {nullptr, nullptr, nullptr, nullptr};
+            for (int k = 0; k < n_sliced; ++k) {
+                if (!plan_.present(k)) continue;
+                T* values = scratch.values[k];
+                at[k] = k < place_out0    ? fetch_row(plan_, k, base[k], begin, n, values)
+                        : plan_.direct[k] ? reinterpret_cast<T*>(base[k]) + begin
+                                          : values;
+            }
+            mapper_.row(at[place_x], at[place_y], n, own, at[place_out0], at[place_out1],
+                        plan_.stream);
+            for (int k = place_out0; k < n_sliced; ++k)
+                if (plan_.present(k)) scatter_row(plan_, k, base[k], begin, n, at[k]);
+        }
+    }
+}
+
+template <class T>
+void Maps<T>::map_columns(Block block, std::int64_t first, std::int64_t last, const T* parameters,
+                          Scratch<T>& scratch) const {
+    for (std::int64_t begin = first; begin < last; begin += column_chunk) {
+        const std::int64_t n = std::min(column_chunk, last - begin);
+        for (int k = 0; k < n_sliced; ++k) {
+            if (!plan_.present(k)) continue;
+            if (k < place_out0)
+                fetch_columns(plan_, k, block, begin, n, scratch);
+            else
+                point_to_rows(plan_, k, block, begin, n, scratch);
+        }
+        T* const* const* at = scratch.pointers;
+        mapper_.columns(at[place_x], at[place_y], n, block.width, parameters, plan_.plane,
+                        at[place_out0], at[place_out1], plan_.stream);
+        for (int k = place_out0; k < n_sliced; ++k)
+            if (plan_.present(k)) scatter_columns(plan_, k, block, begin, n, scratch);
+    }
+}
+
+template <class T>
+void Maps<T>::fused(Block block, Scratch<T>& scratch) const {
+    Position position = plan_.slice(block.first);
+    for (std::int64_t i = 0; i < block.width; ++i, position.advance()) {
+        T* at[n_sliced];
+        for (int k = 0; k < n_sliced; ++k)
+            at[k] = plan_.present(k) ? reinterpret_cast<T*>(plan_.operand(k).data +
+                                                            position.offset(plan_.operand(k).outer))
+                                     : nullptr;
+        mapper_.fused(at[place_x], at[place_y], plan_.n_elements, plan_.ahead,
+                      plan_.weight_of(position), at[place_out0], at[place_out1], plan_.stream,
+                      scratch.state + i, plan_.plane);
+    }
+}
+
+template class Maps<float>;
+template class Maps<double>;
+
+}  // namespace vbfast

@@ -1,0 +1,44 @@
+// The maps of the array functions: outputs of the shape of the input.
+#pragma once
+
+#include "array_slices.h"
+
+namespace vbfast {
+
+template <class T>
+class Maps {
+  public:
+    Maps(const ArrayCall& call, const Plan& plan, const Mapper<T>& mapper)
+        : call_(call), plan_(plan), mapper_(mapper) {}
+
+    // Parameters of the slices of a block, in planes, from their states and finished results.
+    void find_parameters(Block block, const double* state, const double* results,
+                         T* parameters) const;
+
+    // Writes elements first to last - 1.
+    void map(Block block, std::int64_t first, std::int64_t last, const T* parameters,
+             Scratch<T>& scratch) const {
+        if (plan_.columns)
+            map_columns(block, first, last, parameters, scratch);
+        else
+            map_rows(block, first, last, parameters, scratch);
+    }
+
+    // Reduces and maps whole slices; writes scratch.state.
+    void fused(Block block, Scratch<T>& scratch) const;
+
+  private:
+    void map_rows(Block block, std::int64_t first, std::int64_t last, const T* parameters,
+                  Scratch<T>& scratch) const;
+    void map_columns(Block block, std::int64_t first, std::int64_t last, const T* parameters,
+                     Scratch<T>& scratch) const;
+
+    const ArrayCall& call_;
+    const Plan& plan_;
+    const Mapper<T>& mapper_;
+};
+
+extern template class Maps<float>;
+extern template class Maps<double>;
+
+}  // namespace vbfast

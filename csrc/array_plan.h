@@ -1,0 +1,50 @@
+// How a call is cut up: slices into blocks, and long slices of few into ranges of elements, at
+// places that follow from the shape alone.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "array_functions.h"
+#include "array_layout.h"
+
+namespace vbfast {
+
+// Slices first to first + width - 1.
+struct Block {
+    std::int64_t first, width;
+};
+
+struct Plan {
+    // Of a simplified layout of elements of `size` bytes. `fuses`: the mapper reduces and maps a
+    // slice in one call.
+    Plan(const ArrayCall& call, const Layout& layout, std::int64_t size, bool fuses);
+
+    const Operand& operand(int place) const { return layout.operands[place]; }
+    bool present(int place) const { return operand(place).data != nullptr; }
+    Position slice(std::int64_t index) const { return {index, layout.outer, layout.n_outer}; }
+    Position element(std::int64_t index) const { return {index, layout.reduced, layout.n_reduced}; }
+    double weight_of(const Position& slice) const;
+
+    Block block(std::int64_t index) const {
+        const std::int64_t first = index % blocks_a_run * width;
+        return {index / blocks_a_run * run + first, std::min(width, run - first)};
+    }
+    std::int64_t range_end(std::int64_t index) const {
+        return std::min(n_elements, (index + 1) * range);
+    }
+
+    const Layout& layout;
+    std::int64_t n_slices, n_elements;
+    bool columns = false;        // neighbouring slices in lanes, else the elements of one
+    bool fused = false;          // reduction and map in one call of the kernel
+    bool stream = false;         // outputs are written past the caches
+    std::int64_t ahead = 0;      // of the kernels, see array_table.h
+    bool direct[n_sliced] = {};  // kernels read or write the operand where it lies
+    std::int64_t width, plane;   // slices of a block, and room for them in planes of states
+    std::int64_t run;            // blocks keep within runs of so many slices
+    std::int64_t blocks_a_run, n_blocks;
+    std::int64_t range, n_ranges;  // elements of a range
+};
+
+}  // namespace vbfast

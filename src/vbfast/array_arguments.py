@@ -1,0 +1,75 @@
+"""What the array functions do with their arguments, and where they find their kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vbfast import _vbfast
+from vbfast.backends import DEFAULT_BACKEND, get_array_functions
+from vbfast.engine.config import current_settings
+
+__all__ = [
+    "Array",
+    "Axis",
+    "apart",
+    "as_real",
+    "executor",
+    "is_unusual",
+    "same_kind",
+    "same_precision",
+]
+
+Axis = int | tuple[int, ...] | None
+Array = npt.NDArray[Any]
+
+_FAST = (np.dtype(np.float64), np.dtype(np.float32))
+
+
+def executor() -> tuple[Any, int]:
+    """Return what executes reductions and maps, by the backend in force, and on how many threads.
+
+    The number of threads is 0 for the pool's own.
+    """
+    backend, num_threads = current_settings()
+    return _vbfast if backend == DEFAULT_BACKEND else get_array_functions(backend), num_threads
+
+
+def as_real(a: npt.ArrayLike, name: str) -> Array:
+    """Return a float32 or float64 array, without a copy of one."""
+    array = np.asarray(a)
+    if array.dtype in _FAST:
+        return array
+    if array.dtype.kind == "c":
+        raise TypeError(f"{name} must be real; got dtype {array.dtype}")
+    try:
+        return array.astype(np.float32 if array.dtype == np.float16 else np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be numeric; got dtype {array.dtype}") from error
+
+
+def same_precision(a: Array, b: Array) -> tuple[Array, Array]:
+    """Give two arrays one type, the wider."""
+    if a.dtype == b.dtype:
+        return a, b
+    return a.astype(np.float64, copy=False), b.astype(np.float64, copy=False)
+
+
+def same_kind(a: Array, b: Array) -> tuple[Array, Array]:
+    """Give two arrays one precision and one shape."""
+    a, b = same_precision(a, b)
+    if a.shape != b.shape:
+        a, b = np.broadcast_arrays(a, b)
+    return a, b
+
+
+def is_unusual(array: Array) -> bool:
+    """Tell the types that SciPy computes in themselves, and the kernels do not have."""
+    return array.dtype not in _FAST and (array.dtype.kind == "c" or array.dtype.char in "eg")
+
+
+def apart(array: Array, out: Array) -> Array:
+    """Return the array, or a copy if the output overlaps it without being it."""
+    return array.copy() if _vbfast.overlaps(array, (out,), True) else array

@@ -1,0 +1,231 @@
+"""The evidence lower bound of arrays, and its gradients.
+
+Public through :mod:`vbfast.ops`, whose rules on types, strides and NaN hold here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vbfast import _vbfast
+from vbfast.array_arguments import Array, as_real, executor, same_precision
+from vbfast.results import ElboTerms
+
+__all__ = ["ElboGradient", "elbo", "elbo_and_grad"]
+
+_OF_POSTERIOR = _vbfast.REDUCTIONS["logits_entropy"]
+_FROM_LOGITS = _vbfast.REDUCTIONS["logits_logits"]
+_FROM_PROBS = _vbfast.REDUCTIONS["probs_logits"]
+
+
+@dataclass(frozen=True)
+class ElboGradient:
+    r"""Gradients of the summed bound, as :func:`elbo_and_grad` returns them.
+
+    Attributes
+    ----------
+    q_logits : ndarray of the shape of the log-joint
+        :math:`\partial L / \partial \eta_{nk} = w_n q_{nk} (\ell_{nk} - \log q_{nk} - L_n)` with
+        :math:`q = \mathrm{softmax}(\eta)`.
+    log_joint : ndarray of the shape of the log-joint
+        :math:`\partial L / \partial \ell_{nk} = w_n q_{nk}`.
+    """
+
+    q_logits: Array
+    log_joint: Array
+
+    def __init__(self, q_logits: Array, log_joint: Array) -> None:
+        self.__dict__.update(q_logits=q_logits, log_joint=log_joint)  # as ElboTerms
+
+
+def _joint(log_joint: npt.ArrayLike) -> Array:
+    array = as_real(log_joint, "log_joint")
+    if array.ndim == 0 or array.shape[-1] == 0:
+        raise ValueError(
+            "log_joint must have shape (..., n_components) with at least one component; got "
+            f"shape {array.shape}"
+        )
+    return array
+
+
+def _paired(joint: Array, q: npt.ArrayLike, name: str) -> tuple[Array, Array]:
+    array = as_real(q, name)
+    if array.shape != joint.shape:
+        raise ValueError(
+            f"{name} must have the shape of log_joint, {joint.shape}; got {array.shape}"
+        )
+    return same_precision(array, joint)
+
+
+def _weights(sample_weight: npt.ArrayLike | None, joint: Array) -> Array | None:
+    if sample_weight is None:
+        return None
+    weights, shape = np.asarray(sample_weight, dtype=np.float64), joint.shape[:-1]
+    if weights.shape != shape:
+        raise ValueError(f"sample_weight must have shape {shape}; got {weights.shape}")
+    if not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise ValueError("sample_weight must be finite and not negative")
+    return weights
+
+
+def _terms(
+    reduction: int,
+    x: Array,
+    y: Array | None,
+    weights: Array | None,
+    *,
+    names: tuple[str, ...],
+    per_sample: bool = False,
+    gradients: tuple[Array, Array] | None = None,
+) -> ElboTerms:
+    functions, num_threads = executor()
+    log_evidence, entropy, expected, kl, bound = functions.bound_terms(
+        reduction, x, y, weights, per_sample, names, gradients, num_threads
+    )
+    return ElboTerms(bound, expected, entropy, log_evidence, kl)
+
+
+def elbo(
+    log_joint: npt.ArrayLike,
+    q: npt.ArrayLike | None = None,
+    *,
+    q_logits: npt.ArrayLike | None = None,
+    sample_weight: npt.ArrayLike | None = None,
+    per_sample: bool = False,
+) -> ElboTerms:
+    r"""Evidence lower bound of q and its terms, in nats.
+
+    .. math::
+
+        \mathcal L(q) = \sum_n w_n \Big(\sum_k q_{nk} \ell_{nk} - \sum_k q_{nk} \log q_{nk}\Big)
+                      = \sum_n w_n \Big(\log \sum_k e^{\ell_{nk}}
+                        - \mathrm{KL}(q_n \,\|\, \mathrm{softmax}(\ell_n))\Big)
+
+    (Blei, Kucukelbir and McAuliffe 2017, eq. 13-14). The divergence is summed directly.
+
+    Parameters
+    ----------
+    log_joint : array_like of shape (..., n_components)
+        :math:`\ell_{nk} = \log p(x_n, z_n = k)`; its last axis is summed over.
+    q : array_like of the same shape, optional
+        Probabilities. By default q is the posterior, softmax of the log-joint, and ``kl`` is zero.
+    q_logits : array_like of the same shape, optional
+        Unnormalised logarithms of q instead.
+    sample_weight : array_like of shape (...), optional
+        Weights of the rows; a row of weight zero is skipped, whatever it holds.
+    per_sample : bool, default=False
+        Return arrays of one (weighted) number a row, as float64, instead of their sums.
+
+    Returns
+    -------
+    ElboTerms
+        Where q has mass on a log-joint of -inf, ``elbo`` is -inf and ``kl`` +inf. A row of
+        nothing but -inf has ``log_evidence`` and ``elbo`` -inf, ``entropy`` and ``kl`` zero. A row
+        with +inf has ``log_evidence`` +inf and NaN in the terms that it leaves undefined.
+
+    Raises
+    ------
+    ValueError
+        If both of `q` and `q_logits` are given; if q is no distribution: a negative entry, a row
+        that does not sum to one within 1e-8 (float64) or 1e-3 (float32), logits with +inf or all
+        -inf; the message names the row.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import vbfast
+    >>> terms = vbfast.elbo(np.log([[0.1, 0.3], [0.2, 0.2]]), q=[[0.5, 0.5], [0.5, 0.5]])
+    >>> bool(np.isclose(terms.log_evidence, terms.elbo + terms.kl))
+    True
+    """
+    if q is not None and q_logits is not None:
+        raise ValueError("at most one of q and q_logits may be given")
+    joint = _joint(log_joint)
+    weights = _weights(sample_weight, joint)
+    if q is not None:
+        given, joint = _paired(joint, q, "q")
+        return _terms(_FROM_PROBS, given, joint, weights, names=("q", ""), per_sample=per_sample)
+    if q_logits is not None:
+        given, joint = _paired(joint, q_logits, "q_logits")
+        return _terms(
+            _FROM_LOGITS, given, joint, weights, names=("q_logits", ""), per_sample=per_sample
+        )
+    return _terms(_OF_POSTERIOR, joint, None, weights, names=(), per_sample=per_sample)
+
+
+def elbo_and_grad(
+    log_joint: npt.ArrayLike,
+    q_logits: npt.ArrayLike | None = None,
+    *,
+    sample_weight: npt.ArrayLike | None = None,
+    out: tuple[Array, Array] | None = None,
+) -> tuple[ElboTerms, ElboGradient]:
+    r"""Evidence lower bound and its gradients in the logits of q and in the log-joint.
+
+    With :math:`q = \mathrm{softmax}(\eta)` and the bound :math:`L = \sum_n w_n L_n` of
+    :func:`elbo`,
+
+    .. math::
+
+        \partial L / \partial \eta_{nk} = w_n q_{nk} (\ell_{nk} - \log q_{nk} - L_n), \qquad
+        \partial L / \partial \ell_{nk} = w_n q_{nk}.
+
+    Parameters
+    ----------
+    log_joint : array_like of shape (..., n_components)
+        :math:`\ell`; its last axis is summed over.
+    q_logits : array_like of the same shape, optional
+        :math:`\eta`; by default that of the posterior, :math:`\eta = \ell`, where the first
+        gradient is zero.
+    sample_weight : array_like of shape (...), optional
+        Weights of the rows; a row of weight zero has gradient zero, whatever it holds.
+    out : tuple of two ndarrays, optional
+        Where to write the gradients, in `q_logits` and in `log_joint`.
+
+    Returns
+    -------
+    ElboTerms
+        The summed bound and its terms.
+    ElboGradient
+        The gradients, of the type of the input. Zero in a row of nothing but -inf, NaN in other
+        rows whose bound is infinite.
+
+    Raises
+    ------
+    ValueError
+        If `q_logits` is no distribution, or `out` does not fit.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import vbfast
+    >>> terms, gradient = vbfast.elbo_and_grad(np.log([[0.1, 0.3]]), [[0.0, 0.0]])
+    >>> print(gradient.log_joint, gradient.q_logits.round(6))
+    [[0.5 0.5]] [[-0.274653  0.274653]]
+    """
+    joint, given = _joint(log_joint), None
+    weights = _weights(sample_weight, joint)
+    if q_logits is not None:
+        given, joint = _paired(joint, q_logits, "q_logits")
+    shape, dtype = joint.shape, joint.dtype
+    if out is None:
+        out = (np.empty(shape, dtype), np.empty(shape, dtype))
+    else:
+        in_logits, in_joint = out
+        _vbfast.check_out(in_logits, shape, dtype, "out[0]")
+        _vbfast.check_out(in_joint, shape, dtype, "out[1]")
+        if _vbfast.overlaps(in_logits, (in_joint,), False):
+            raise ValueError("the two arrays of out must not overlap")
+        # Not even in place: rows with +inf are looked at again when the gradients are there.
+        if _vbfast.overlaps(joint, out, False):
+            joint = joint.copy()
+        if given is not None and _vbfast.overlaps(given, out, False):
+            given = given.copy()
+    gradient = ElboGradient(*out)
+    if given is None:
+        return _terms(_OF_POSTERIOR, joint, None, weights, names=(), gradients=out), gradient
+    terms = _terms(_FROM_LOGITS, given, joint, weights, names=("q_logits", ""), gradients=out)
+    return terms, gradient
