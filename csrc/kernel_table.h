@@ -103,7 +103,7 @@ struct Tile {
     T* list_weight;        // (capacity,)
     T* group_scratch;      // (n_features, group rows)
     T* gradient;           // groups of (n_features, group rows), or (capacity, padded_features)
-    std::int32_t* active;  // (n_components,)
+    std::int32_t* active;  // (max(n_components, n_features),)
     T* whitened;           // groups of (n_components, n_features, group rows), or null
     T* panel;              // moment panel or outer-product rows, `panel_size` numbers
     std::int64_t panel_size;

@@ -174,8 +174,12 @@ void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kern
     packed.precision_means.resize(static_cast<std::size_t>(K * D));
     packed.precisions.assign(static_cast<std::size_t>(K * numbers), T(1));
     if (covariance == Covariance::tied) {
-        packed.shared_precision.resize(static_cast<std::size_t>(D * (D + 1) / 2));
-        pack_triangle(precision_of(P, D).data(), D, 1, columns, 0, packed.shared_precision.data());
+        const std::vector<double> precision = precision_of(P, D);
+        packed.shared_precision.resize(precision.size());
+        for (std::int64_t i = 0; i < D; ++i)
+            for (std::int64_t j = 0; j < D; ++j)
+                packed.shared_precision[run_index(D, D, columns, i, j)] =
+                    static_cast<T>(precision[i * D + j]);
     }
     parallel(K, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
         std::vector<double> mean(static_cast<std::size_t>(D));

@@ -43,7 +43,7 @@ std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
     take(tile.list_weight, tile_rows);
     take(tile.group_scratch, std::max(D * group_rows, padded));
     take(tile.gradient, gradient ? tile_rows * padded : 0);
-    take(tile.active, joint_stride / group_rows);
+    take(tile.active, std::max(joint_stride / group_rows, D));
     take(tile.panel, tile.panel_size);
     tile.whitened = nullptr;
     return used;

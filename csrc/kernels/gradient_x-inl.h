@@ -18,7 +18,7 @@
 //   model.precisions: full: one run, the lower triangle row by row, the diagonal halved because
 //   both of its sides are added; diag: one run of Lambda_kd; spherical: a run of one number; tied:
 //   the same, all one.
-//   model.shared_precision: tied: a run as full's, of one component.
+//   model.shared_precision: tied: one run, Lambda_kd, of n_features instead of n_components.
 
 // Of mixed numbers, which wait in a third of L1 to meet the row.
 constexpr std::int64_t mixed_bytes = 12 << 10;
@@ -252,7 +252,8 @@ void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t step
     }
 }
 
-// Divides a group by the sums of its exponentials, and multiplies it by the precision when tied.
+// Divides a group by the sums of its exponentials, and multiplies it by the precision when tied:
+// that mixes the precision's rows, with the features in the place of responsibilities.
 template <class T>
 void finish_gradient(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
@@ -260,22 +261,17 @@ void finish_gradient(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     const std::int64_t D = model.n_features;
     const bool tied = model.covariance == Covariance::tied;
     T* gradient = tile.gradient + g * D * G;
-    // Tied: -sum_k q_k (mu_k - x), because its product with the precision is subtracted.
     T* scaled = tied ? tile.group_scratch : gradient;
     for (int v = 0; v < RV; ++v) {
         const V inverse = V::load(tile.inverse_sum + g * G + v * W);
-        const V q = tied ? V::zero() - inverse : inverse;
-        for (std::int64_t d = 0; d < D; ++d) {
-            T* gd = gradient + d * G + v * W;
-            (q * V::load(gd)).store(scaled + d * G + v * W);
-            if (tied) V::zero().store(gd);
-        }
+        for (std::int64_t d = 0; d < D; ++d)
+            (inverse * V::load(gradient + d * G + v * W)).store(scaled + d * G + v * W);
     }
     if (!tied) return;
-    constexpr std::int32_t only = 0;
-    const T* ones = tile.features + (g * (D + 2) + D) * G;
-    subtract_symmetric(ones, &only, 1, model.shared_precision, 1, D, 0, D * (D + 1) / 2, scaled,
-                       gradient, tile.panel);
+    mix_run<T>(scaled, tile.active, D, model.shared_precision, D, D, 0, D,
+               [&](std::int64_t d, const V* a) {
+                   for (int v = 0; v < RV; ++v) a[v].store(gradient + d * G + v * W);
+               });
 }
 
 // Writes the gradients of a tile whose `joint` holds exp(l_nk - max_k l_nk); `inverse_sum` makes
@@ -296,6 +292,8 @@ void gradient_step(const Model<T>& model, Tile<T>& tile) {
     for (std::int64_t first = 0; first < D; first += step)
         mix_means(model, tile, first, first + step < D ? first + step : D);
     subtract_precisions(model, tile, step);
+    if (model.covariance == Covariance::tied)  // every row of the precision counts
+        for (std::int64_t d = 0; d < D; ++d) tile.active[d] = static_cast<std::int32_t>(d);
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
         finish_gradient(model, tile, g);
         write_gradient(tile, D, g, tile.gradient + g * D * group_rows<T>);
