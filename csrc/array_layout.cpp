@@ -30,6 +30,12 @@ struct Dimensions {
             if (present(i)) std::swap(stride(i, a), stride(i, b));
     }
     void simplify() {
+        for (int d = 0; d < *n; ++d)
+            if (shape[d] == 0) {  // nothing to step through
+                shape[0] = 0;
+                *n = 1;
+                return;
+            }
         int kept = 0;
         for (int d = 0; d < *n; ++d)
             if (shape[d] != 1) move(d, kept++);

@@ -38,11 +38,9 @@ std::vector<Level> levels() {
     all.push_back({&avx2::table, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")});
 #endif
 #if VBFAST_HAVE_AVX512
-    all.push_back(
-        {&avx512::table, VBFAST_EMULATE_AVX512 || __builtin_cpu_supports("avx512f") &&
-                                                      __builtin_cpu_supports("avx512dq") &&
-                                                      __builtin_cpu_supports("avx512vl") &&
-                                                      __builtin_cpu_supports("avx512bw")});
+    const bool native = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
+                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
+    all.push_back({&avx512::table, native || VBFAST_EMULATE_AVX512});
 #endif
 #if VBFAST_HAVE_NEON
     all.push_back({&neon::table, true});  // part of every 64-bit Arm processor

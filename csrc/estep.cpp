@@ -56,6 +56,12 @@ PassOutcome outcome(RunStatus status, const LowestRow& bad) {
 }
 
 // Points a tile at rows [first, first + n) of a block.
+std::int64_t count_rows(const std::vector<Block>& blocks) {
+    std::int64_t n = 0;
+    for (const Block& block : blocks) n += block.n_rows;
+    return n;
+}
+
 template <class T>
 void point_at(Tile<T>& tile, const Block& block, std::int64_t first, std::int64_t n,
               std::int64_t K) {
@@ -89,7 +95,8 @@ class EStepOf final : public EStep {
 
     PassOutcome run(const std::vector<Block>& blocks, int num_threads,
                     const Interrupt* interrupt) override {
-        const int threads = num_threads > 0 ? num_threads : get_num_threads();
+        const int wanted = num_threads > 0 ? num_threads : get_num_threads();
+        const int threads = threads_for(count_rows(blocks) * operations_per_row(), wanted);
         return request_.split_components ? run_split(blocks, threads, interrupt)
                                          : run_partitions(blocks, threads, interrupt);
     }
@@ -260,6 +267,12 @@ class EStepOf final : public EStep {
 
     std::int64_t K() const { return packed_.model.n_components; }
     std::int64_t D() const { return packed_.model.n_features; }
+    // Of the order of: an exponential a component, and a product with each number of its precision.
+    std::int64_t operations_per_row() const {
+        const std::int64_t features =
+            packed_.model.covariance == Covariance::full ? D() * D() : D();
+        return packed_.model.n_components * (8 + features);
+    }
 
     void merge_partials(int num_threads);
 
@@ -276,7 +289,8 @@ class EStepOf final : public EStep {
 template <class T>
 void EStepOf<T>::merge_partials(int num_threads) {
     constexpr std::int64_t chunk = 4096;
-    parallel((partial_size_ + chunk - 1) / chunk, num_threads, nullptr,
+    const int threads = threads_for(partial_size_ * request_.n_partitions, num_threads);
+    parallel((partial_size_ + chunk - 1) / chunk, threads, nullptr,
              [&](std::int64_t task, int, Region&) {
                  const std::int64_t last = std::min(partial_size_, (task + 1) * chunk);
                  for (std::int64_t p = 1; p < request_.n_partitions; ++p)
@@ -301,7 +315,8 @@ void EStepOf<T>::statistics(double* weight, double* first, double* second, int n
         return 32 * b * (b + 1) + (i - 8 * b) * 8 * (b + 1) + j;
     };
     std::vector<double> delta(static_cast<std::size_t>(K * D));
-    parallel(K, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
+    const int threads = threads_for(partial_size_, num_threads);
+    parallel(K, threads, nullptr, [&](std::int64_t k, int, Region&) {
         const bool listed = model.listed[k];
         const double* dense = sums.dense + k / B * model.dense_stride + k % B * F;
         const double* list = sums.listed + k * model.listed_stride;
@@ -340,7 +355,7 @@ void EStepOf<T>::statistics(double* weight, double* first, double* second, int n
         }
     });
     if (kind != Moments::tied) return;
-    parallel(D, num_threads, nullptr, [&](std::int64_t i, int, Region&) {
+    parallel(D, threads_for(D * D * K, num_threads), nullptr, [&](std::int64_t i, int, Region&) {
         for (std::int64_t j = 0; j <= i; ++j) {
             double sum = sums.pooled[triangle_at(i, j)];
             for (std::int64_t k = 0; k < K; ++k) {
@@ -375,7 +390,8 @@ class SeedingOf final : public Seeding {
 
     PassOutcome run(const std::vector<Block>& blocks, int num_threads,
                     const Interrupt* interrupt) override {
-        const int threads = num_threads > 0 ? num_threads : get_num_threads();
+        const int wanted = num_threads > 0 ? num_threads : get_num_threads();
+        const int threads = threads_for(count_rows(blocks) * n_candidates_ * n_features_, wanted);
         Tile<T> sized;
         const std::size_t bytes = lay_out(sized, tile_rows_, kernels_.group_rows,
                                           kernels_.group_rows, n_features_, false, nullptr);

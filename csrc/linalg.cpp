@@ -88,13 +88,16 @@ std::int64_t precision_cholesky(const double* covariances, std::int64_t n_compon
                                 std::int64_t n_features, double* factors, double* log_det,
                                 int num_threads) {
     Batch batch{covariances, n_features, factors, log_det, {-1}};
-    parallel_for(n_components, num_threads, factorise, &batch, nullptr);
+    const std::int64_t operations = n_components * n_features * n_features * n_features;
+    parallel_for(n_components, threads_for(operations, num_threads), factorise, &batch, nullptr);
     return batch.failed.load();
 }
 
 void ratio_norms(const double* factors, const double* denominators, std::int64_t n_components,
                  std::int64_t n_features, double* norms, int num_threads) {
-    parallel(n_components, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
+    const std::int64_t operations = n_components * n_features * n_features * n_features;
+    const int threads = threads_for(operations, num_threads);
+    parallel(n_components, threads, nullptr, [&](std::int64_t k, int, Region&) {
         const std::int64_t size = n_features * n_features;
         norms[k] = ratio_norm(factors + k * size, denominators + k * size, n_features);
     });

@@ -259,6 +259,8 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
     const std::int64_t padded = round_up(D, 16);
     const Covariance covariance = parameters.covariance;
     const double* P = parameters.precision_cholesky;
+    const std::int64_t row = covariance == Covariance::full ? D * D : D;  // of the precisions
+    num_threads = threads_for(K * row, num_threads);
     const std::size_t KD = static_cast<std::size_t>(K * D);
 
     std::vector<bool> used(static_cast<std::size_t>(K));

@@ -39,6 +39,13 @@ RunStatus parallel(std::int64_t n_tasks, int num_threads, const Interrupt* inter
         &f, interrupt);
 }
 
+// The threads for so many elementary operations, of a nanosecond or less: one where the work takes
+// no longer than waking another.
+inline int threads_for(std::int64_t operations, int num_threads) {
+    constexpr std::int64_t worth_waking = 1 << 16;
+    return operations < worth_waking ? 1 : num_threads;
+}
+
 // True once the region was interrupted: long tasks ask between tiles and return early.
 bool stop_requested(Region& region, int worker);
 

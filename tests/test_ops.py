@@ -146,6 +146,34 @@ def test_scipy_documented_cases():
     assert_allclose(vbfast.logsumexp([1 + 2j, 3]), scipy.special.logsumexp([1 + 2j, 3]))
 
 
+def test_nothing_to_sum_over():
+    """Broadcast, so that dimensions do not join."""
+    nothing = np.zeros((2, 0, 3))
+    assert vbfast.logsumexp(np.zeros(0), b=np.ones((2, 1))) == -INF
+    assert vbfast.logsumexp(nothing, b=np.ones((4, 1, 1, 1))) == -INF
+    assert vbfast.kl_divergence(q_logits=np.zeros(0), p_logits=np.zeros((3, 1)), axis=None) == 0
+    kl = vbfast.kl_divergence(q_logits=nothing, p_logits=np.zeros((4, 1, 1, 1)), axis=(0, 2))
+    assert_array_equal(kl, np.zeros((2, 3)))
+    out = np.zeros((3, 0, 2)).T
+    assert vbfast.softmax(nothing[::-1], out=out) is out
+
+
+def test_types_of_results():
+    a = np.arange(3, dtype=np.float32)
+    for factor in (2, 2.0, True):  # as in NumPy, Python's own numbers do not widen
+        ours, theirs = (f(a, b=factor) for f in (vbfast.logsumexp, scipy.special.logsumexp))
+        assert ours.dtype == theirs.dtype == np.float32
+        assert_allclose(ours, theirs, rtol=1e-6)
+    assert vbfast.logsumexp(a, b=np.float64(2.0)).dtype == np.float64
+    assert vbfast.softmax(a.astype(a.dtype.newbyteorder())).dtype == np.float32
+
+
+def test_logits_of_nothing_in_a_divergence():
+    nothing = [-INF, -INF]
+    assert np.isnan(vbfast.kl_divergence(q_logits=nothing, p_logits=[0.0, 0.0]))
+    assert vbfast.kl_divergence(q_logits=[0.0, 0.0], p_logits=nothing) == 0
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_scaled_sums(dtype):
     rng = np.random.default_rng(1)
@@ -418,6 +446,11 @@ def read_only(n):
         (lambda: vbfast.elbo([[0.0]], sample_weight=[[1.0]]), ValueError, "must have shape"),
         (lambda: vbfast.elbo([[1j]]), TypeError, "log_joint must be real"),
         (lambda: vbfast.softmax(["a"]), TypeError, "a must be numeric"),
+        (lambda: vbfast.softmax(["1"]), TypeError, "a must be numeric"),
+        (lambda: vbfast.logsumexp(None), TypeError, "a must be numeric"),
+        (lambda: vbfast.elbo([[0.0]], sample_weight=["a"]), TypeError, "sample_weight must be num"),
+        (lambda: vbfast.elbo([[0.0]], sample_weight=[1j]), TypeError, "sample_weight must be real"),
+        (lambda: vbfast.elbo_and_grad([[0.0]], out=(np.empty((1, 1)),)), TypeError, "tuple of two"),
         (lambda: vbfast.logsumexp([1.0], axis=1), np.exceptions.AxisError, "axis 1 is out of"),
         (lambda: vbfast.logsumexp([[1.0]], axis=(0, 0)), ValueError, "duplicate value"),
         (lambda: vbfast.softmax([1.0], out=np.empty(1, "f4")), ValueError, "out must have shape"),

@@ -67,6 +67,16 @@ def test_logsumexp_of_transposed_and_single_precision_tensors(rng):
     torch.testing.assert_close(values.grad, torch.softmax(values.detach(), -1))
 
 
+def test_logsumexp_of_numbers_and_negated_views():
+    number = torch.tensor(3.0, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(bridge.logsumexp, (number,))
+    negated = torch.tensor([1 + 2j, 3 - 1j]).conj().imag
+    assert negated.is_neg()
+    torch.testing.assert_close(bridge.logsumexp(negated), torch.logsumexp(negated, -1))
+    with pytest.raises(TypeError, match="cannot be interpreted as an integer"):
+        bridge.logsumexp(torch.zeros(2, 2), dim=(0, 1))
+
+
 def test_a_row_of_nothing_has_gradient_zero():
     values = torch.tensor([[-torch.inf, -torch.inf], [0.0, -torch.inf]], requires_grad=True)
     result = bridge.logsumexp(values)

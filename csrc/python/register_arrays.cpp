@@ -206,7 +206,8 @@ class Builder {
     if (call.demands[outcome.bad_input] == Demand::proper)
         message += outcome.bad_sum == 0 ? " has no logit above -inf" : " has a logit of +inf";
     else if (outcome.bad_minimum < 0)
-        message += " has a negative entry, " + std::to_string(outcome.bad_minimum);
+        message +=
+            " has a negative entry, " + std::string(py::str(py::float_(outcome.bad_minimum)));
     else
         message += " sums to " + std::string(py::str(py::float_(outcome.bad_sum))) + ", not one";
     throw py::value_error(message + "; a distribution is needed");

@@ -44,6 +44,10 @@ def as_real(a: npt.ArrayLike, name: str) -> Array:
         return array
     if array.dtype.kind == "c":
         raise TypeError(f"{name} must be real; got dtype {array.dtype}")
+    if array.dtype.kind not in "biufO" or (array.dtype == object and array.ndim == 0):
+        raise TypeError(f"{name} must be numeric; got dtype {array.dtype}")
+    if array.dtype == np.dtype(np.float32).newbyteorder():
+        return array.astype(np.float32)
     try:
         return array.astype(np.float32 if array.dtype == np.float16 else np.float64)
     except (TypeError, ValueError) as error:

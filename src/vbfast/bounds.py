@@ -63,11 +63,13 @@ def _paired(joint: Array, q: npt.ArrayLike, name: str) -> tuple[Array, Array]:
 def _weights(sample_weight: npt.ArrayLike | None, joint: Array) -> Array | None:
     if sample_weight is None:
         return None
-    weights, shape = np.asarray(sample_weight, dtype=np.float64), joint.shape[:-1]
+    weights = as_real(sample_weight, "sample_weight").astype(np.float64, copy=False)
+    shape = joint.shape[:-1]
     if weights.shape != shape:
         raise ValueError(f"sample_weight must have shape {shape}; got {weights.shape}")
-    if not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise ValueError("sample_weight must be finite and not negative")
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        raise ValueError(f"sample_weight must be finite and not negative; got {weights[bad][0]}")
     return weights
 
 
@@ -213,6 +215,11 @@ def elbo_and_grad(
     shape, dtype = joint.shape, joint.dtype
     if out is None:
         out = (np.empty(shape, dtype), np.empty(shape, dtype))
+    elif not isinstance(out, tuple | list) or len(out) != 2:
+        raise TypeError(
+            "out must be a tuple of two arrays, of the gradients in q_logits and in log_joint; "
+            f"got {out!r}"
+        )
     else:
         in_logits, in_joint = out
         _vbfast.check_out(in_logits, shape, dtype, "out[0]")

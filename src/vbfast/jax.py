@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -133,9 +134,10 @@ def logsumexp(log_joint: Any, axis: int = -1, keepdims: bool = False) -> Any:
     Raises
     ------
     TypeError
-        If the log-joint is not float32 or float64.
+        If the log-joint is not float32 or float64, or `axis` no integer.
     """
     (joint,) = _real(log_joint=log_joint)
+    axis = operator.index(axis)
     result = _logsumexp(jnp.moveaxis(joint, axis, -1))
     return jnp.expand_dims(result, axis) if keepdims else result
 

@@ -95,7 +95,9 @@ def logsumexp(
     array = as_real(array, "a")
     reduction, factors = _SUM_EXP, None
     if b is not None:
-        array, factors = same_kind(array, as_real(b, "b"))
+        # As in NumPy, a number of Python's does not widen the array.
+        weak = type(b) in (bool, int, float) and array.ndim > 0
+        array, factors = same_kind(array, np.asarray(b, array.dtype) if weak else as_real(b, "b"))
         reduction = _SCALED_SUM_EXP
     which = _LOG_EVIDENCE_AND_SIGN if return_sign else _LOG_EVIDENCE
     functions, num_threads = executor()
@@ -255,7 +257,7 @@ def entropy(
 def _reduced_shape(array: Array, axis: Axis, keepdims: bool) -> tuple[int, ...]:
     shape = array.shape
     n = max(1, len(shape))
-    axes = range(n) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = range(n) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
     reduced = {a % n for a in axes}
     if keepdims:
         return tuple(1 if d in reduced else s for d, s in enumerate(shape))
@@ -295,7 +297,8 @@ def kl_divergence(
     Returns
     -------
     ndarray or scalar
-        Never negative; +inf where q has mass and p has none.
+        Never negative; +inf where q has mass and p has none. Logits of nothing but -inf are no
+        distribution: NaN for q, and zero for p, as in :func:`elbo`.
 
     Raises
     ------

@@ -24,6 +24,7 @@ array([[0.274, 0.274]], dtype=float32)
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -71,7 +72,7 @@ def _checked(**tensors: Any) -> None:
 
 def _array(tensor: Any) -> Any:
     """Return the memory of a tensor as an array, without a copy."""
-    return tensor.detach().numpy()
+    return tensor.detach().resolve_neg().numpy()
 
 
 class _NoSecondDerivative(torch.autograd.Function):  # type: ignore[misc]
@@ -188,7 +189,9 @@ def logsumexp(log_joint: Any, dim: int = -1, keepdim: bool = False) -> Any:
         If it lies on another device.
     """
     _checked(log_joint=log_joint)
-    result = _LogSumExp.apply(log_joint, dim)
+    if log_joint.dim() == 0:
+        return log_joint.clone()
+    result = _LogSumExp.apply(log_joint, operator.index(dim))
     return result.unsqueeze(dim) if keepdim else result
 
 

@@ -79,6 +79,8 @@ def _finish_pair(reference: Any, sums: Any, p_logits: Any, result: Any) -> None:
         expected = base + s2 / s0
         kl = max(0.0, (s1 - s2) / s0 - log_q + log_p)
         bound = expected + entropy
+        if s0 == 0:  # q of nothing but -inf is no distribution
+            kl = np.nan
     result[LOG_EVIDENCE] = evidence + any_nan
     result[ENTROPY] = entropy + nan
     result[EXPECTED] = expected + any_nan
