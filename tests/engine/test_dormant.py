@@ -7,11 +7,14 @@ import pytest
 
 from vbfast.engine import dormant
 from vbfast.engine.config import config_context
-from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request
+from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request, RowOutputs
 from vbfast.engine.dormant import dormant_components, run_pass_of_awake
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import as_row_source
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
+from vbfast.families.mixing_weights import StickBreaking
+from vbfast.families.normal_wishart import NormalWishartPrior
+from vbfast.families.variational import MixturePrior
 
 pytestmark = pytest.mark.kernels
 
@@ -158,3 +161,26 @@ def test_a_fit_by_maximum_likelihood_leaves_out_what_has_no_weight(rows, visited
         mixture.fit(rows)
     assert visited == [3, 2, 2, 2]
     assert mixture.weights_[2] == 0.0
+
+
+def test_an_empty_stick_before_an_occupied_one_is_awake():
+    """Its weight is small, but its density broad: rows in the tails give it more than rounding."""
+    rows = np.random.default_rng(2).standard_t(4, size=(3000, 2))
+    counts = np.array([0.0, 3000.0, 0.0, 0.0, 0.0])
+    prior = NormalWishartPrior("full", 1.0, np.zeros(2), 2.0, np.cov(rows.T))
+    labels = np.ones(3000, dtype=np.int64)
+    statistics = run_pass(
+        as_row_source(rows),
+        KernelParams("full", np.zeros(5), np.zeros((5, 2)), np.tile(np.eye(2), (5, 1, 1))),
+        Request("given", "full"),
+        resp=labels,
+    ).statistics
+    np.testing.assert_array_equal(statistics.weight, counts)
+    params = MixturePrior(StickBreaking, 0.01, prior).posterior(statistics, reg_covar=0.0)
+    resp = np.empty((3000, 5))
+    outputs = RowOutputs(resp=resp)
+    sums = run_pass(as_row_source(rows), params.kernel_params(), Request(), outputs=outputs)
+    dormant = dormant_components(params.kernel_params().offset, sums.lowest_log_evidence)
+    np.testing.assert_array_equal(dormant, [0, 0, 1, 1, 1])
+    assert resp[:, 0].max() > 1e-6
+    assert resp[:, 2:].max() < 1e-30

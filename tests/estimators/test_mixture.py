@@ -288,3 +288,27 @@ def test_pickle(clustered):
     mixture = Mixture(family, 2, random_state=0).fit(clustered)
     again = pickle.loads(pickle.dumps(mixture))
     np.testing.assert_array_equal(again.predict_proba(clustered), mixture.predict_proba(clustered))
+
+
+@pytest.mark.parametrize("bad", [math.inf, math.nan])
+def test_a_density_that_is_no_number_is_named_by_fit_and_score(bad):
+    """A density that has no value at rows below zero."""
+
+    def log_density(x, theta):
+        return -0.5 * (x[0] - theta[0]) ** 2 if x[0] >= 0.0 else bad
+
+    family = vbfast.families.Custom(
+        log_density=log_density,
+        sufficient_statistics=spherical_statistics,
+        maximize=spherical_means,
+        n_statistics=1,
+    )
+    rows = np.linspace(0.0, 9.0, 50)[:, np.newaxis]
+    start = np.arange(50) // 25
+    mixture = Mixture(family, 2, init_params=start, max_iter=3).fit(rows)
+    rows[13] = -1.0
+    pattern = rf"log_density .* returned {bad} for row 13, x = .* under component 0"
+    with pytest.raises(ValueError, match=pattern):
+        mixture.score(rows)
+    with pytest.raises(ValueError, match=pattern):
+        Mixture(family, 2, init_params=start, max_iter=3).fit(rows)

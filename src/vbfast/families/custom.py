@@ -46,7 +46,7 @@ class Custom:
     log_density : callable ``(x, theta) -> float``
         Log density, in nats, of a row ``x`` of shape (n_features,) under parameters ``theta`` of
         shape (n_parameters,), float64. ``x`` has the dtype of the rows, float32 or float64, and
-        must not be written to. ``-inf`` for an impossible row; NaN is an error.
+        must not be written to. ``-inf`` for an impossible row; ``+inf`` and NaN are errors.
     sufficient_statistics : callable ``(x, out) -> None``
         Fills ``out`` of shape (n_statistics,), float64, zero before.
     maximize : callable ``(statistics, weight) -> theta``
