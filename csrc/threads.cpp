@@ -5,6 +5,7 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -77,10 +78,7 @@ class Pool {
     void run(Region& region, int n_workers) {
         {
             const std::lock_guard<std::mutex> lock(mutex_);
-            while (static_cast<int>(workers_.size()) < n_workers) {
-                const int number = static_cast<int>(workers_.size()) + 1;
-                workers_.emplace_back([this, number] { serve(number); });
-            }
+            n_workers = hire(n_workers);
             region_ = &region;
             wanted_ = n_workers;
             running_ = n_workers;
@@ -112,6 +110,19 @@ class Pool {
     }
 
   private:
+    // Starts workers until there are n, or as many as the system allows, and returns their number.
+    int hire(int n) {
+        while (static_cast<int>(workers_.size()) < n) {
+            const int number = static_cast<int>(workers_.size()) + 1;
+            try {
+                workers_.emplace_back([this, number] { serve(number); });
+            } catch (const std::system_error&) {  // a limit on threads or memory
+                return number - 1;
+            }
+        }
+        return n;
+    }
+
     void serve(int number) {
         inside_region = true;
         std::uint64_t seen = 0;

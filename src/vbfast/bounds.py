@@ -215,7 +215,7 @@ def elbo_and_grad(
     shape, dtype = joint.shape, joint.dtype
     if out is None:
         out = (np.empty(shape, dtype), np.empty(shape, dtype))
-    elif not isinstance(out, tuple | list) or len(out) != 2:
+    elif len(out) != 2:
         raise TypeError(
             "out must be a tuple of two arrays, of the gradients in q_logits and in log_joint; "
             f"got {out!r}"
