@@ -130,7 +130,7 @@ class Staircase(PenalisedMean):
     def __init__(self, changes):
         self.bounds = iter(np.cumsum(changes))
 
-    def lower_bound(self, sums: PassResult, updated: OneMean) -> float:
+    def lower_bound(self, sums: PassResult, previous: OneMean, updated: OneMean) -> float:
         return next(self.bounds)
 
     def threshold(self, tol: float, total_weight: float) -> float:
