@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast import GaussianMixture, config_context
+from vbfast import BayesianGaussianMixture, GaussianMixture, config_context
 from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import SlicedRows, as_row_source
@@ -76,6 +76,21 @@ def test_ordinary_fits_take_no_more_passes(rows, covariance_type, dtype, init_pa
     assert mixture.n_passes_ == mixture.n_iter_
 
 
+@pytest.mark.parametrize("covariance_type", ["full", "diag", "spherical"])
+def test_components_that_lose_their_rows_to_a_prior_take_no_more_passes(rows, covariance_type):
+    """They have no variance of their own to lose digits of; the prior's covariance is theirs."""
+    mixture = BayesianGaussianMixture(
+        64,
+        covariance_type=covariance_type,
+        init_params=np.arange(len(rows)) % 64,
+        max_iter=40,
+        tol=0.0,
+    )
+    mixture.fit(rows.astype(np.float32))
+    assert mixture.n_active_components_ < 64
+    assert mixture.n_passes_ == mixture.n_iter_
+
+
 def test_neither_threads_nor_storage_change_the_bits(rows, tmp_path):
     arguments = start("full", [[-1e4, 0.0], [0.0, -1e4]])
     single = rows.astype(np.float32)
@@ -111,7 +126,7 @@ def test_statistics_are_those_of_the_same_responsibilities(rows, covariance_type
     first = run_pass(
         source, params, Request(statistics=covariance_type), sample_weight=weight
     ).statistics
-    again = recentre(source, params, first, reg_covar=0.0, sample_weight=weight)
+    again = recentre(source, params, first, floor=np.zeros((1, 1)), sample_weight=weight)
     np.testing.assert_allclose(again.weight, first.weight, rtol=1e-12)
     resp = PosteriorResponsibilities(SlicedRows(rows), params).block(0, 3000)
     r = resp * weight[:, np.newaxis]
@@ -128,4 +143,4 @@ def test_statistics_are_those_of_the_same_responsibilities(rows, covariance_type
         "spherical": np.trace(scatter, axis1=1, axis2=2) / 2,
     }[covariance_type]
     np.testing.assert_allclose(again.second, expected, rtol=1e-10, atol=1e-6)
-    assert recentre(source, params, again, reg_covar=0.0) is None
+    assert recentre(source, params, again, floor=np.zeros((1, 1))) is None

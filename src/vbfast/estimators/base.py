@@ -247,7 +247,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
                     rows,
                     start,
                     self._objective(given, rows.dtype),
-                    Ascent(self.tol, self.max_iter, getattr(self, "reg_covar", 0.0)),
+                    Ascent(self.tol, self.max_iter),
                     sample_weight=sample_weight,
                     previous_bound=self.lower_bound_ if resumed else -np.inf,
                     accelerator=self._accelerator(),

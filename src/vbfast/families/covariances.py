@@ -25,6 +25,7 @@ __all__ = [
     "precisions_of",
     "relative_trace",
     "scatter_about",
+    "scatter_floor",
     "squares",
 ]
 
@@ -121,6 +122,25 @@ def scatter_about(statistics: Statistics, second: Float64Array, step: Float64Arr
         product = np.einsum("ki,kj->ij", half, step)
         return np.asarray(second - (product + product.T))
     return np.asarray(second - _per_component(statistics.kind, 2.0 * half * step))
+
+
+def scatter_floor(
+    kind: str, counts: Float64Array, reg_covar: float, covariance: Float64Array | float = 0.0
+) -> Float64Array:
+    """Return what a global step adds to the sums of squares of every feature.
+
+    That is ``reg_covar`` for every row, of which a component has ``counts``, and a covariance,
+    given by its diagonal or whole, for every component.
+
+    Returns
+    -------
+    ndarray
+        Broadcasts against (n_components, n_features); for 'tied' against (1, n_features), the sum
+        over the components.
+    """
+    variances = np.diagonal(covariance) if np.ndim(covariance) == 2 else np.asarray(covariance)
+    floor = reg_covar * counts[:, np.newaxis] + variances
+    return np.asarray(floor.sum(axis=0, keepdims=True) if kind == "tied" else floor)
 
 
 def squares(kind: str, deviations: Float64Array) -> Float64Array:

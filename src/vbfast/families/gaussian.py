@@ -33,6 +33,7 @@ from vbfast.families.covariances import (
     precision_factor,
     precisions_of,
     scatter_about,
+    scatter_floor,
     squares,
 )
 from vbfast.families.evidence import PerUnitOfWeight
@@ -203,6 +204,10 @@ class MaximumLikelihood(PerUnitOfWeight):
     def maximise(self, statistics: Statistics, previous: GaussianParameters) -> GaussianParameters:
         """Take the global step, see :func:`maximise`."""
         return maximise(statistics, reg_covar=self.reg_covar, eps=self.eps, previous=previous)
+
+    def scatter_floor(self, counts: Float64Array) -> Float64Array:
+        """Return what the global step adds to sums of squares."""
+        return scatter_floor(self.covariance_type, counts, self.reg_covar)
 
     def lower_bound(
         self, sums: PassResult, previous: GaussianParameters, updated: GaussianParameters

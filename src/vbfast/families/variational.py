@@ -15,7 +15,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.engine.contract import KernelParams, PassResult, Request, Statistics
+from vbfast.engine.contract import (
+    Float64Array,
+    KernelParams,
+    PassResult,
+    Request,
+    Statistics,
+)
+from vbfast.families.covariances import scatter_floor
 from vbfast.families.mixing_weights import MixingWeights
 from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishart, NormalWishartPrior
 
@@ -120,6 +127,11 @@ class VariationalBayes:
         """Take the global step: the posterior does not depend on the previous one."""
         del previous
         return self.prior.posterior(statistics, reg_covar=self.reg_covar)
+
+    def scatter_floor(self, counts: Float64Array) -> Float64Array:
+        """Return what the global step adds to sums of squares."""
+        prior = self.prior.components
+        return scatter_floor(prior.covariance_type, counts, self.reg_covar, prior.covariance)
 
     def lower_bound(
         self, sums: PassResult, previous: MixturePosterior, updated: MixturePosterior

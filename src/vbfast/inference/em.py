@@ -29,7 +29,7 @@ from vbfast.engine.rows import RowSource
 from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.inference.acceleration import Accelerator
 from vbfast.inference.monitor import IterationReport, Monitor
-from vbfast.inference.recentring import recentre
+from vbfast.inference.recentring import CentredObjective, recentre
 
 __all__ = ["Ascent", "Objective", "Parameters", "Solution", "ascend"]
 
@@ -86,13 +86,10 @@ class Ascent:
         by ``tol`` or more, by no more than the last time: changes that grow are the way off a
         plateau, such as responsibilities that are alike for all components, and not to its end.
     max_iter : int
-    reg_covar : float
-        What the global step adds to every variance: smaller errors in them do not matter.
     """
 
     tol: float
     max_iter: int
-    reg_covar: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -194,12 +191,13 @@ def ascend(
             workspace=workspace,
         )
         n_passes += 1
-        if isinstance(params, KernelParams) and sums.statistics is not None:
+        assert sums.statistics is not None
+        if isinstance(objective, CentredObjective) and isinstance(params, KernelParams):
             centred = recentre(
                 source,
                 params,
                 sums.statistics,
-                reg_covar=ascent.reg_covar,
+                floor=objective.scatter_floor(sums.statistics.weight),
                 sample_weight=sample_weight,
                 workspace=workspace,
             )

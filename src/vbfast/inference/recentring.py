@@ -9,7 +9,7 @@ subtract.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -26,12 +26,23 @@ from vbfast.engine.rows import RowSource, as_row_source
 from vbfast.families.covariances import scatter_about
 from vbfast.inference.kmeans import distance_params
 
-__all__ = ["PosteriorResponsibilities", "recentre"]
+__all__ = ["CentredObjective", "PosteriorResponsibilities", "recentre"]
 
 # The part of a variance that cancellation may cost.
 LOSS = 0.01
 # A mean that moves by a smaller part of itself does so for the 10 eps that are added to N_k.
 FAR = 1e-4
+
+
+@runtime_checkable
+class CentredObjective(Protocol):
+    """An objective of Gaussian components, whose second moments are about their means."""
+
+    def scatter_floor(self, counts: Float64Array) -> Float64Array:
+        """Return what the global step adds to sums of squares: smaller errors do not matter.
+
+        See :func:`vbfast.families.covariances.scatter_floor`; ``counts`` are the ``N_k``.
+        """
 
 
 class PosteriorResponsibilities:
@@ -56,7 +67,7 @@ def recentre(
     params: KernelParams,
     statistics: Statistics,
     *,
-    reg_covar: float,
+    floor: Float64Array,
     sample_weight: Float64Array | None = None,
     workspace: Any = None,
 ) -> Statistics | None:
@@ -69,8 +80,9 @@ def recentre(
         What the pass was run with.
     statistics : Statistics
         What it returned.
-    reg_covar : float
-        What will be added to every variance, so that smaller errors do not matter.
+    floor : ndarray
+        What will be added to the sums of squares, so that smaller errors do not matter: see
+        :func:`vbfast.families.covariances.scatter_floor`.
     sample_weight : ndarray of shape (n_samples,), float64, optional
     workspace : object, optional
         From :func:`vbfast.engine.engine.new_workspace`.
@@ -87,7 +99,7 @@ def recentre(
         statistics.first, weight, out=np.zeros_like(statistics.first), where=weight > 0
     )
     means = statistics.centres + step
-    if not _cancelled(statistics, step, means, float(np.finfo(source.dtype).eps), reg_covar):
+    if not _cancelled(statistics, step, means, float(np.finfo(source.dtype).eps), floor):
         return None
     return run_pass(
         source,
@@ -101,22 +113,21 @@ def recentre(
 
 @np.errstate(over="ignore", invalid="ignore")
 def _cancelled(
-    statistics: Statistics, step: Float64Array, means: Float64Array, eps: float, reg_covar: float
+    statistics: Statistics, step: Float64Array, means: Float64Array, eps: float, floor: Float64Array
 ) -> bool:
     assert statistics.second is not None
-    weight = statistics.weight[:, np.newaxis]
-    moved = weight * np.square(step)
+    moved = statistics.weight[:, np.newaxis] * np.square(step)
     far = np.abs(step) > FAR * np.abs(means)
-    if not (eps * moved > LOSS * reg_covar * weight)[far].any():
+    shared = {"spherical": 1, "tied": 0}.get(statistics.kind)  # the axis of one variance for all
+    if shared is not None:
+        moved = (moved.mean if shared else moved.sum)(axis=shared, keepdims=True)
+        far = np.logical_or.reduce(far, axis=shared, keepdims=True)
+    far &= eps * moved > LOSS * floor
+    if not far.any():
         return False
     kept = scatter_about(statistics, statistics.second, step)
     if statistics.kind in ("full", "tied"):
         kept = np.diagonal(kept, axis1=-2, axis2=-1)
     elif statistics.kind == "spherical":
         kept = kept[:, np.newaxis]
-        moved = moved.mean(axis=1, keepdims=True)
-        far = np.logical_or.reduce(far, axis=1, keepdims=True)
-    if statistics.kind == "tied":
-        moved, far = moved.sum(axis=0), np.logical_or.reduce(far, axis=0)
-        weight = weight.sum(axis=0)
-    return bool((far & (eps * moved > LOSS * (kept + reg_covar * weight))).any())
+    return bool((far & (eps * moved > LOSS * (kept + floor))).any())
