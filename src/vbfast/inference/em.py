@@ -179,6 +179,7 @@ def ascend(
     n_passes = 0
     fallback: P | None = None  # the global step that the parameters were proposed instead of
     updated = parameters
+    centred_objective = objective if isinstance(objective, CentredObjective) else None
     monitor.ascent_begins()
     while not converged and len(bounds) < ascent.max_iter:
         params = parameters.kernel_params()
@@ -192,12 +193,12 @@ def ascend(
         )
         n_passes += 1
         assert sums.statistics is not None
-        if isinstance(objective, CentredObjective) and isinstance(params, KernelParams):
+        if centred_objective is not None and isinstance(params, KernelParams):
             centred = recentre(
                 source,
                 params,
                 sums.statistics,
-                floor=objective.scatter_floor(sums.statistics.weight),
+                floor=centred_objective.scatter_floor(sums.statistics.weight),
                 sample_weight=sample_weight,
                 workspace=workspace,
             )
