@@ -44,12 +44,11 @@ AS_GOOD = 0.01
 class Gibbs:
     """The chain: ``sweep`` moves it, ``posterior`` is that of its current assignments."""
 
-    def __init__(self, rows, labels, prior, seed):
+    def __init__(self, rows, labels, K, prior, seed):
         self.source, self.prior = as_row_source(rows), prior
         self.generator = np.random.RandomState(seed)
         self.workspace = new_workspace()
         self.labels = labels.copy()
-        K = int(labels.max()) + 1
         statistics = initial_statistics(
             self.source, n_components=K, covariance_type="full", init_params=labels
         )
@@ -76,9 +75,9 @@ class Gibbs:
             self.labels[start : start + len(block)] = (cumulative < uniform).sum(axis=1)
 
 
-def gibbs_curve(rows, held_out, labels, prior, sweeps):
+def gibbs_curve(rows, held_out, labels, K, prior, sweeps):
     """Seconds and held-out density of the average over the second half, after each sweep."""
-    chain = Gibbs(rows, labels, prior, seed=0)
+    chain = Gibbs(rows, labels, K, prior, seed=0)
     test = as_row_source(held_out)
     elapsed, densities, curve = 0.0, [], []
     for n in range(1, sweeps + 1):
@@ -183,7 +182,7 @@ def table(*, output=str(DRAWING), sweeps=300, components=20, quick=False):
         vb = vb_curve(rows, held_out, mixture, 30 if quick else 300)
         prior = mixture._posterior().prior
         exact = exact_density(rows, held_out, K, prior) if name == "small" else float("nan")
-        chain = gibbs_curve(rows, held_out, labels, prior, sweeps)
+        chain = gibbs_curve(rows, held_out, labels, K, prior, sweeps)
         goal = min(vb[-1, 1], chain[-1, 1])
         (vb_time, iterations), (gibbs_time, n) = first(vb, goal), first(chain, goal)
         lines.append([name, f"{len(rows):,} x {D}", f"{K}", f"{exact:.3f}", f"{vb[-1, 1]:.3f}",
