@@ -123,9 +123,9 @@ def select(
 
     The bounds have all their constants, so that they are comparable across the grid: each is a
     lower bound on the log marginal likelihood of X under its model. Fits come one after another, as
-    each uses all threads. From the second number of components on there is one more start than
-    ``n_init``: the last number's mixture with its widest components cut in two. The start that ends
-    with the highest bound is kept.
+    each shares its passes among all threads unless they are too short for it. From the second
+    number of components on there is one more start than ``n_init``: the last number's mixture with
+    its widest components cut in two. The start that ends with the highest bound is kept.
 
     Parameters
     ----------
