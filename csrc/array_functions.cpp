@@ -64,7 +64,8 @@ void Run<T>::whole_block(std::int64_t task, Scratch<T>& scratch) {
     else
         reductions_.reduce(block, 0, plan_.n_elements, scratch);
     reductions_.finish(block, scratch.state, scratch);
-    if (!call_.maps || plan_.fused) return;
+    // Outputs without elements may be null, which is absent.
+    if (!call_.maps || plan_.fused || plan_.n_elements == 0) return;
     maps_.find_parameters(block, scratch.state, scratch.results, scratch.parameters);
     maps_.map(block, 0, plan_.n_elements, scratch.parameters, scratch);
 }
