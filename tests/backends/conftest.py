@@ -1,13 +1,11 @@
 """What the shared suite is made of: the backends, random models, and two oracles.
 
 The dense oracle writes the contract's formulae down once more, on whole arrays in float64. The
-exact
-one does so for the evidence in 60-digit arithmetic.
+exact one does so for the evidence in 60-digit arithmetic.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 
 import mpmath
@@ -20,13 +18,9 @@ from vbfast.engine.contract import KernelParams, RowOutputs
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import as_row_source
 
-NATIVE_IS_BUILT = importlib.util.find_spec("vbfast._vbfast") is not None
-
 
 def in_use(name):
     """Context of a backend; skips the test where the backend is not there."""
-    if name == "native" and not NATIVE_IS_BUILT:
-        pytest.skip("the extension module is not built")
     if name == "numba":
         pytest.importorskip("numba")
     return config_context(backend=name)
