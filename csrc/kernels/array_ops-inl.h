@@ -18,7 +18,9 @@ V or_zero_if_infinite(V a) {
 
 template <class T>
 Lanes<T> exp_or_zero(Lanes<T> x) {
-    return exp_nonpositive(x, Lanes<T>::set(ExpConstants<T>::smallest));
+    Lanes<T> e;
+    exp_nonpositive<T, false, 1>(&x, &e);
+    return e;
 }
 
 // log(p) for p >= 0; a finite number, not -inf, at zero and about right for subnormal p.

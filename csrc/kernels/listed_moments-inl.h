@@ -62,10 +62,11 @@ void outer_products(const T* u, std::int64_t stride, std::int64_t n_rows, std::i
     }
 }
 
-// Rows of component k with their weights r > 0.
+// Rows of component k with their weights r > 0; of a posterior, those that can change a sum.
 template <class T>
 std::int64_t list_rows(const Model<T>& model, Tile<T>& tile, std::int64_t k) {
-    if (!by_label(tile)) return list_above(tile, model.joint_stride, k, T(0), tile.row_scale);
+    const T limit = tile.assignment == Assignment::posterior ? T(1e-30) : T(0);
+    if (!by_label(tile)) return list_above(tile, model.joint_stride, k, limit, tile.row_scale);
     std::int64_t count = 0;
     for (std::int64_t n = 0; n < tile.n_rows; ++n)
         if (tile.label[n] == k && tile.row_scale[n] > T(0)) {

@@ -98,8 +98,10 @@ inline void finish_joint(const Lanes<T> (*acc)[Blocking::row_vectors], const T* 
                          const T* offsets, T* joint, T* row_max) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
+#pragma GCC unroll 8
     for (int v = 0; v < Blocking::row_vectors; ++v) {
         V largest = V::load(row_max + v * W);
+#pragma GCC unroll 8
         for (int i = 0; i < n; ++i) {
             const V weight = V::set(weights ? weights[i] : T(0.5));
             const V l = fnma(weight, acc[i][v], V::set(offsets[i]));
@@ -139,15 +141,56 @@ inline void factor_log_joint_block(const Model<T>& model, Tile<T>& tile, std::in
                        tile.row_max + g * G);
 }
 
+// `n` components near the shift that have one block of columns, D of them: all offsets are known to
+// the compiler, which counts where a component takes no more than some ten operations.
+template <class T, int D, int n>
+inline void few_columns_block(const Model<T>& model, Tile<T>& tile, std::int64_t g,
+                              std::int64_t k) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+    const T* x = tile.features + g * (D + 2) * G;
+    const T* factor = model.factor + k * (D * (D + 1) / 2);
+    const T* intercept = model.intercept + k * D;
+    V acc[n][RV];
+    for (int c = 0; c < n; ++c)
+        for (int j = 0; j < D; ++j) {
+            V y[RV];
+            for (V& a : y) a = V::set(intercept[c * D + j]);
+            for (int i = 0; i <= j; ++i) {
+                const V p = V::set(factor[c * (D * (D + 1) / 2) + i * D - i * (i - 1) / 2 + j - i]);
+                for (int v = 0; v < RV; ++v) y[v] = fma(V::load(x + i * G + v * W), p, y[v]);
+            }
+            for (int v = 0; v < RV; ++v)
+                acc[c][v] = j > 0 ? fma(y[v], y[v], acc[c][v]) : y[v] * y[v];
+        }
+    finish_joint<T, n>(acc, nullptr, model.offset + k, tile.joint + g * model.joint_stride + k * G,
+                       tile.row_max + g * G);
+}
+
+// One block of columns: the maxima of the rows, which go through memory, would be the longest chain
+// if it were one component at a time. Returns how far it got.
+template <class T, int first_columns>
+std::int64_t few_columns_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g,
+                                   std::int64_t first, std::int64_t last) {
+    constexpr int n = Blocking::factor_components, J = Blocking::factor_columns;
+    std::int64_t k = first;
+    for (; k + n <= last; k += n) {
+        bool near = true;
+        for (int i = 0; i < n; ++i) near = near && model.near[k + i];
+        if (near)
+            few_columns_block<T, first_columns ? first_columns : J, n>(model, tile, g, k);
+        else
+            factor_log_joint_block<T, first_columns, n>(model, tile, g, k);
+    }
+    return k;
+}
+
 template <class T, int first_columns>
 void factor_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::int64_t first,
                       std::int64_t last) {
-    // Few columns: the maxima of the rows, which go through memory, would be the longest chain.
-    constexpr int n = Blocking::factor_components;
     std::int64_t k = first;
-    if (model.n_features <= Blocking::factor_columns)
-        for (; k + n <= last; k += n)
-            factor_log_joint_block<T, first_columns, n>(model, tile, g, k);
+    if (model.n_features <= Blocking::factor_columns && model.covariance == Covariance::full)
+        k = few_columns_log_joint<T, first_columns>(model, tile, g, first, last);
     for (; k < last; ++k) factor_log_joint_block<T, first_columns, 1>(model, tile, g, k);
 }
 
@@ -157,7 +200,9 @@ inline void diag_block(const T* x, const T* pairs, std::int64_t n_features,
                        Lanes<T> (*acc)[Blocking::row_vectors]) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+#pragma GCC unroll 8
     for (int k = 0; k < n; ++k)
+#pragma GCC unroll 8
         for (int v = 0; v < RV; ++v) acc[k][v] = V::zero();
     for (std::int64_t d = 0; d < n_features; ++d) {
         V xd[RV];
@@ -179,13 +224,18 @@ inline void distance_block(const T* x, const T* means, std::int64_t stride, std:
                            Lanes<T> (*acc)[Blocking::row_vectors]) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+#pragma GCC unroll 8
     for (int k = 0; k < n; ++k)
+#pragma GCC unroll 8
         for (int v = 0; v < RV; ++v) acc[k][v] = V::zero();
     for (std::int64_t d = 0; d < n_features; ++d) {
         V xd[RV];
+#pragma GCC unroll 8
         for (int v = 0; v < RV; ++v) xd[v] = V::load(x + d * G + v * W);
+#pragma GCC unroll 8
         for (int k = 0; k < n; ++k) {
             const V m = V::set(means[k * stride + d]);
+#pragma GCC unroll 8
             for (int v = 0; v < RV; ++v) {
                 const V t = xd[v] - m;
                 acc[k][v] = fma(t, t, acc[k][v]);

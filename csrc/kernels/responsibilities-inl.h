@@ -4,11 +4,10 @@
 // tile.joint is overwritten by exp(l_nk - max_k l_nk); what is missing to a weighted
 // responsibility, w_n / sum_k, stays in row_scale: the summary step multiplies rows by it once, not
 // N K times.
-
-// Exponentials below exp(-69) = 1e-30 become zero unless responsibilities are an output: they
-// cannot change a sum, and products of them with features would be subnormal, which is slow.
-template <class T>
-constexpr T negligible_log = T(-69);
+//
+// A group is left with its sums alone once its components are through. What is made of those, by
+// division and logarithm, is made for all rows of the tile in one loop afterwards, where one
+// vector's chain of dependent operations hides behind the next one's.
 
 constexpr TileSums no_sums{0, 0, 0, 0, 0, __builtin_inf()};
 
@@ -44,59 +43,48 @@ void settle_infinite_row(const Model<T>& model, T* joint) {
         joint[k * G] = joint[k * G] == inf ? T(0) : -inf;
 }
 
-// exp(l - m) of n components in place, added to s, and times l - m to u.
-template <class T, bool entropy, int n>
-inline void softmax_block(T* joint, const Lanes<T>* m, Lanes<T> cutoff, Lanes<T>* s, Lanes<T>* u) {
+// exp(l - m) of one component for R vectors of rows in place, added to s, and times l - m to u.
+template <class T, bool entropy, int R>
+inline void softmax_block(T* joint, const Lanes<T>* m, Lanes<T>* s, Lanes<T>* u) {
     using V = Lanes<T>;
-    constexpr int W = V::width, RV = Blocking::row_vectors;
-    V d[n * RV], e[n * RV];
-#pragma GCC unroll 8
-    for (int i = 0; i < n * RV; ++i) d[i] = V::load(joint + i * W) - m[i % RV];
-    exp_nonpositive<T, n * RV>(d, cutoff, e);
-#pragma GCC unroll 8
-    for (int i = 0; i < n * RV; ++i) {
-        s[i % RV] = s[i % RV] + e[i];
-        if constexpr (entropy) u[i % RV] = fma(e[i], max(cutoff, d[i]), u[i % RV]);
-        e[i].store(joint + i * W);
+    constexpr int W = V::width;
+    V d[R], e[R];
+    for (int v = 0; v < R; ++v) d[v] = V::load(joint + v * W) - m[v];
+    exp_nonpositive<T, true, R>(d, e);
+    for (int v = 0; v < R; ++v) {
+        s[v] = s[v] + e[v];
+        if constexpr (entropy) u[v] = fma(e[v], max(V::set(ExpConstants<T>::lowest), d[v]), u[v]);
+        e[v].store(joint + v * W);
     }
 }
 
+// One group: sum_k exp(l - m) in inverse_sum, and with entropy sum_k exp(l - m) (l - m) in
+// row_scale, until finish_posterior.
 template <class T, bool entropy>
-void softmax_group(const Model<T>& model, Tile<T>& tile, std::int64_t g, T* evidence, T* expected,
-                   T* inverse_sum) {
+void softmax_group(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
-    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
-    T* joint = tile.joint + g * model.joint_stride;
-    const T* row_max = tile.row_max + g * G;
-    const V cutoff = V::set(tile.out_resp ? ExpConstants<T>::smallest : negligible_log<T>);
-    V m[RV], s[RV], u[RV];
-    for (int v = 0; v < RV; ++v) {
-        const V largest = V::load(row_max + v * W);
-        const auto finite = equal(largest * V::zero(), V::zero());
-        m[v] = V::select(finite, largest, V::zero());
-        s[v] = u[v] = V::zero();
-        constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;
-        if (V::bits(finite) != all)
-            for (int i = 0; i < W; ++i)
-                if (row_max[v * W + i] > T(0) && !(V::bits(finite) >> i & 1))
-                    settle_infinite_row(model, joint + v * W + i);
-    }
-    constexpr int C = Blocking::softmax_components;
-    std::int64_t k = 0;
-    for (; k + C <= model.n_components; k += C)
-        softmax_block<T, entropy, C>(joint + k * G, m, cutoff, s, u);
-    for (; k < model.n_components; ++k)
-        softmax_block<T, entropy, 1>(joint + k * G, m, cutoff, s, u);
-    for (int v = 0; v < RV; ++v) {
-        const auto some = less(V::zero(), s[v]);
-        const V sum = V::select(some, s[v], V::set(T(1)));
-        const V log_sum = log_positive(sum);
-        const V inverse = V::select(some, V::set(T(1)) / sum, V::zero());
-        const V largest = V::load(row_max + v * W);
-        (largest + log_sum).store(evidence + v * W);
-        if constexpr (entropy) fma(u[v], inverse, largest).store(expected + v * W);
-        inverse.store(inverse_sum + v * W);
-        (inverse * V::load(tile.row_weight + g * G + v * W)).store(tile.row_scale + g * G + v * W);
+    constexpr int G = group_rows<T>, W = V::width, R = Blocking::softmax_rows;
+    for (int first = 0; first < G; first += R * W) {
+        T* joint = tile.joint + g * model.joint_stride + first;
+        const T* row_max = tile.row_max + g * G + first;
+        V m[R], s[R], u[R];
+        for (int v = 0; v < R; ++v) {
+            const V largest = V::load(row_max + v * W);
+            const auto finite = equal(largest * V::zero(), V::zero());
+            m[v] = V::select(finite, largest, V::zero());
+            s[v] = u[v] = V::zero();
+            constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;
+            if (V::bits(finite) != all)
+                for (int i = 0; i < W; ++i)
+                    if (row_max[v * W + i] > T(0) && !(V::bits(finite) >> i & 1))
+                        settle_infinite_row(model, joint + v * W + i);
+        }
+        for (std::int64_t k = 0; k < model.n_components; ++k)
+            softmax_block<T, entropy, R>(joint + k * G, m, s, u);
+        for (int v = 0; v < R; ++v) {
+            s[v].store(tile.inverse_sum + g * G + first + v * W);
+            if constexpr (entropy) u[v].store(tile.row_scale + g * G + first + v * W);
+        }
     }
 }
 
@@ -110,68 +98,114 @@ void write_log_joint_group(const Model<T>& model, Tile<T>& tile, std::int64_t g)
 }
 
 template <class T>
-void write_resp_group(const Model<T>& model, Tile<T>& tile, std::int64_t g, const T* inverse_sum) {
+void write_resp(const Model<T>& model, Tile<T>& tile) {
     constexpr int G = group_rows<T>;
     const std::int64_t K = model.n_components;
-    const T* joint = tile.joint + g * model.joint_stride;
-    for (std::int64_t n = g * G; n < g * G + G && n < tile.n_rows; ++n)
+    for (std::int64_t n = 0; n < tile.n_rows; ++n) {
+        const T* joint = tile.joint + n / G * model.joint_stride + n % G;
         for (std::int64_t k = 0; k < K; ++k)
-            tile.out_resp[n * K + k] = joint[k * G + n % G] * inverse_sum[n % G];
-}
-
-// Writes the terms of the rows of a group and adds them to the tile's sums.
-template <class T>
-void add_posterior_terms(Tile<T>& tile, std::int64_t g, bool entropy, const T* evidence,
-                         const T* expected, const T* inverse_sum) {
-    constexpr int G = group_rows<T>;
-    const T inf = static_cast<T>(__builtin_inf());
-    TileSums sums = no_sums;  // in registers: through memory each addition waits for the last
-    for (int i = 0; i < G && g * G + i < tile.n_rows; ++i) {
-        const std::int64_t n = g * G + i;
-        const double w = row_weight(tile, n);
-        if (tile.out_log_evidence) tile.out_log_evidence[n] = evidence[i];
-        sums.weight += w;
-        if (w != 0) {
-            const double e = static_cast<double>(evidence[i]);
-            sums.log_evidence += w * e;
-            if (e < sums.lowest_log_evidence) sums.lowest_log_evidence = e;
-        }
-        if (!entropy) continue;
-        const bool finite = evidence[i] > -inf && evidence[i] < inf;
-        T h = finite ? evidence[i] - expected[i] : T(0);
-        if (evidence[i] == inf) h = -static_cast<T>(log(static_cast<double>(inverse_sum[i])));
-        if (h < T(0)) h = T(0);
-        // The sum that must hold to the last bits is evidence = expected + entropy.
-        const double e = finite ? static_cast<double>(evidence[i]) - static_cast<double>(h)
-                                : static_cast<double>(evidence[i]);
-        if (tile.out_entropy) tile.out_entropy[n] = h;
-        if (tile.out_expected_log_joint) tile.out_expected_log_joint[n] = static_cast<T>(e);
-        if (w == 0) continue;
-        sums.entropy += w * static_cast<double>(h);
-        sums.expected_log_joint += w * e;
+            tile.out_resp[n * K + k] = joint[k * G] * tile.inverse_sum[n];
     }
-    tile.sums.weight += sums.weight;
-    tile.sums.log_evidence += sums.log_evidence;
-    if (sums.lowest_log_evidence < tile.sums.lowest_log_evidence)
-        tile.sums.lowest_log_evidence = sums.lowest_log_evidence;
-    tile.sums.entropy += sums.entropy;
-    tile.sums.expected_log_joint += sums.expected_log_joint;
+}
+
+// Writes a vector of rows from row n on, as far as the tile has them.
+template <class T>
+void write_rows(const Tile<T>& tile, Lanes<T> a, std::int64_t n, T* out) {
+    constexpr int W = Lanes<T>::width;
+    if (!out) return;
+    if (n + W <= tile.n_rows) {
+        a.store(out + n);
+        return;
+    }
+    T lanes[W];
+    a.store(lanes);
+    for (int i = 0; n + i < tile.n_rows; ++i) out[n + i] = lanes[i];
+}
+
+// Sums over rows, a lane each, in float64: with weights one row after the other, since the product
+// with one may need float64.
+template <class T>
+struct RowSums {
+    static constexpr int W = Lanes<T>::width;
+    double lanes[W] = {};
+
+    // Adds w a for the rows from n on; those beyond the last, or of zero weight, count for nothing,
+    // whatever they hold.
+    void add(const Tile<T>& tile, std::int64_t n, Lanes<T> a) {
+        if (!tile.weights && n + W <= tile.n_rows) {
+            a.add_to(lanes);
+            return;
+        }
+        T values[W];
+        a.store(values);
+        for (int i = 0; i < W && n + i < tile.n_rows; ++i) {
+            const double w = row_weight(tile, n + i);
+            if (w != 0) lanes[i] += w * static_cast<double>(values[i]);
+        }
+    }
+    double total() const {
+        double sum = 0;
+        for (const double a : lanes) sum += a;
+        return sum;
+    }
+};
+
+// From the sums of all rows to inverse_sum and row_scale, the per-row outputs, and the tile's sums.
+template <class T, bool entropy>
+void finish_posterior(Tile<T>& tile) {
+    using V = Lanes<T>;
+    constexpr int W = V::width;
+    RowSums<T> evidence_sum, entropy_sum;
+    const V infinity = V::set(static_cast<T>(__builtin_inf()));
+    V lowest = infinity;
+    for (std::int64_t n = 0; n < group_count(tile) * group_rows<T>; n += W) {
+        const V s = V::load(tile.inverse_sum + n), weight = V::load(tile.row_weight + n);
+        const auto some = less(V::zero(), s);
+        const V log_sum = V::select(some, log_positive(s), V::zero());
+        const V inverse = V::select(some, V::set(T(1)) / s, V::zero());
+        const V evidence = V::load(tile.row_max + n) + log_sum;
+        if constexpr (entropy) {
+            // log S - sum e (l - m) / S; not negative, and zero where it is NaN.
+            const V h = max(fnma(V::load(tile.row_scale + n), inverse, log_sum), V::zero());
+            entropy_sum.add(tile, n, h);
+            write_rows(tile, h, n, tile.out_entropy);
+            write_rows(tile, evidence - h, n, tile.out_expected_log_joint);
+        }
+        inverse.store(tile.inverse_sum + n);
+        (inverse * weight).store(tile.row_scale + n);
+        write_rows(tile, evidence, n, tile.out_log_evidence);
+        evidence_sum.add(tile, n, evidence);
+        lowest = min(V::select(less(V::zero(), weight), evidence, infinity), lowest);
+    }
+    for (std::int64_t n = 0; n < tile.n_rows; ++n) tile.sums.weight += row_weight(tile, n);
+    tile.sums.log_evidence = evidence_sum.total();
+    // The sum that must hold to the last bits is evidence = expected + entropy.
+    tile.sums.entropy = entropy_sum.total();
+    tile.sums.expected_log_joint = tile.sums.log_evidence - tile.sums.entropy;
+    T lanes[W];
+    lowest.store(lanes);
+    for (const T a : lanes)
+        if (static_cast<double>(a) < tile.sums.lowest_log_evidence)
+            tile.sums.lowest_log_evidence = static_cast<double>(a);
 }
 
 template <class T>
-void posterior_group(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
-    constexpr int G = group_rows<T>;
+void posterior_step(const Model<T>& model, Tile<T>& tile) {
     const bool entropy = tile.entropy || tile.out_entropy || tile.out_expected_log_joint;
-    if (tile.out_labels) find_labels(model, tile, g);
-    if (tile.out_log_joint) write_log_joint_group(model, tile, g);
-    T evidence[G], expected[G];
-    T* inverse_sum = tile.inverse_sum + g * G;
+    log_joint(model, tile, [&model, &tile, entropy](std::int64_t g) {
+        if (tile.out_labels) find_labels(model, tile, g);
+        if (tile.out_log_joint) write_log_joint_group(model, tile, g);
+        if (entropy)
+            softmax_group<T, true>(model, tile, g);
+        else
+            softmax_group<T, false>(model, tile, g);
+    });
     if (entropy)
-        softmax_group<T, true>(model, tile, g, evidence, expected, inverse_sum);
+        finish_posterior<T, true>(tile);
     else
-        softmax_group<T, false>(model, tile, g, evidence, expected, inverse_sum);
-    if (tile.out_resp) write_resp_group(model, tile, g, inverse_sum);
-    add_posterior_terms(tile, g, entropy, evidence, expected, inverse_sum);
+        finish_posterior<T, false>(tile);
+    if (tile.out_resp) write_resp(model, tile);
+    if (tile.out_gradient) gradient_step(model, tile);
 }
 
 // A row's terms for a q that need not be the posterior, one row at a time: such passes start a fit
@@ -278,15 +312,13 @@ void local_step(const Model<T>& model, Tile<T>& tile) {
         nearest_step(model, tile);
         return;
     }
-    const bool posterior = tile.assignment == Assignment::posterior;
-    log_joint(model, tile, [&model, &tile, posterior](std::int64_t g) {
-        if (posterior) posterior_group(model, tile, g);
-    });
-    if (posterior) {
-        if (tile.out_gradient) gradient_step(model, tile);
-    } else if (by_label(tile)) {
-        label_step(model, tile);
-    } else {
-        given_step(model, tile);
+    if (tile.assignment == Assignment::posterior) {
+        posterior_step(model, tile);
+        return;
     }
+    log_joint(model, tile, [](std::int64_t) {});
+    if (by_label(tile))
+        label_step(model, tile);
+    else
+        given_step(model, tile);
 }

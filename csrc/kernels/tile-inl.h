@@ -28,18 +28,23 @@ T load_unaligned(const char* p) {
 
 // Transposes rows [row, row + group) into `out`; rows beyond the last repeat the last one, with
 // zero weight elsewhere, so that no lane is ever uninitialised.
+//
+// The last vector of features may reach beyond the row, into rows that follow, and beyond the
+// group, whose successor is loaded later.
 template <class T>
 void load_group(const Tile<T>& tile, std::int64_t n_features, std::int64_t row, T* out) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
+    constexpr std::int64_t size = sizeof(T);
     const bool whole = row + G <= tile.n_rows;
-    const bool aligned = reinterpret_cast<std::uintptr_t>(tile.rows) % sizeof(T) == 0 &&
-                         tile.row_stride % static_cast<std::int64_t>(sizeof(T)) == 0;
+    const bool followed = row + G + W <= tile.n_rows && tile.row_stride > 0;
+    const bool aligned =
+        reinterpret_cast<std::uintptr_t>(tile.rows) % sizeof(T) == 0 && tile.row_stride % size == 0;
     std::int64_t d = 0;
-    if (whole && aligned && tile.feature_stride == static_cast<std::int64_t>(sizeof(T))) {
+    if (whole && aligned && tile.feature_stride == size) {
         const T* rows = reinterpret_cast<const T*>(tile.rows + row * tile.row_stride);
-        const long stride = static_cast<long>(tile.row_stride / static_cast<long>(sizeof(T)));
-        for (; d + W <= n_features; d += W)
+        const long stride = static_cast<long>(tile.row_stride / size);
+        for (; d + (followed ? 1 : W) <= n_features; d += W)
             for (int v = 0; v < Blocking::row_vectors; ++v)
                 V::transpose(rows + v * W * stride + d, stride, out + d * G + v * W, G);
         for (; d < n_features; ++d)
@@ -54,46 +59,54 @@ void load_group(const Tile<T>& tile, std::int64_t n_features, std::int64_t row, 
     }
 }
 
-// Loads all rows. Returns false, with tile.bad_row set, when one is not finite.
+// Subtracts the shift from a loaded group. Returns its first lane that is not finite, or -1.
 template <class T>
-bool load_features(Tile<T>& tile, std::int64_t n_features, const T* shift, bool squared_norm) {
+int centre_loaded(std::int64_t n_features, const T* shift, bool squared_norm, T* x) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
-    tile.bad_row = -1;
-    for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        T* x = tile.features + g * (n_features + 2) * G;
-        load_group(tile, n_features, g * G, x);
-        V check[RV], norm[RV];
-        for (int v = 0; v < RV; ++v) check[v] = norm[v] = V::zero();
-        for (std::int64_t d = 0; d < n_features; ++d) {
-            const V c = V::set(shift[d]);
-            for (int v = 0; v < RV; ++v) {
-                T* p = x + d * G + v * W;
-                const V raw = V::load(p);
-                check[v] = fma(raw, V::zero(), check[v]);  // NaN once a value is not finite
-                const V centred = raw - c;
-                norm[v] = fma(centred, centred, norm[v]);
-                centred.store(p);
-            }
-        }
+    V check[RV], norm[RV];
+    for (int v = 0; v < RV; ++v) check[v] = norm[v] = V::zero();
+    for (std::int64_t d = 0; d < n_features; ++d) {
+        const V c = V::set(shift[d]);
         for (int v = 0; v < RV; ++v) {
-            V::set(T(1)).store(x + n_features * G + v * W);
-            if (squared_norm) norm[v].store(x + (n_features + 1) * G + v * W);
-            constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;
-            const unsigned finite = V::bits(equal(check[v], V::zero()));
-            if (finite == all || tile.bad_row >= 0) continue;
-            int lane = 0;
-            while (finite >> lane & 1) ++lane;
-            const std::int64_t n = g * G + v * W + lane;
-            tile.bad_row = n < tile.n_rows ? n : tile.n_rows - 1;
+            T* p = x + d * G + v * W;
+            const V raw = V::load(p);
+            check[v] = fma(raw, V::zero(), check[v]);  // NaN once a value is not finite
+            const V centred = raw - c;
+            norm[v] = fma(centred, centred, norm[v]);
+            centred.store(p);
         }
-        if (tile.bad_row >= 0) return false;
     }
-    for (std::int64_t n = 0; n < group_count(tile) * G; ++n) {
-        const bool inside = n < tile.n_rows;
-        tile.row_weight[n] =
-            inside ? (tile.weights ? static_cast<T>(tile.weights[n]) : T(1)) : T(0);
+    int bad = -1;
+    for (int v = RV - 1; v >= 0; --v) {
+        V::set(T(1)).store(x + n_features * G + v * W);
+        if (squared_norm) norm[v].store(x + (n_features + 1) * G + v * W);
+        constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;
+        const unsigned finite = V::bits(equal(check[v], V::zero()));
+        if (finite != all) bad = v * W + __builtin_ctz(~finite);
     }
+    return bad;
+}
+
+// Loads all rows. Returns false, with tile.bad_row set, when one is not finite. A group is read
+// ahead of the one that is centred, so that loads do not wait for their stores.
+template <class T>
+bool load_features(Tile<T>& tile, std::int64_t n_features, const T* shift, bool squared_norm) {
+    constexpr int G = group_rows<T>;
+    const std::int64_t n_groups = group_count(tile);
+    const auto features = [&](std::int64_t g) { return tile.features + g * (n_features + 2) * G; };
+    tile.bad_row = -1;
+    if (n_groups > 0) load_group(tile, n_features, 0, features(0));
+    for (std::int64_t g = 0; g < n_groups; ++g) {
+        if (g + 1 < n_groups) load_group(tile, n_features, (g + 1) * G, features(g + 1));
+        const int bad = centre_loaded(n_features, shift, squared_norm, features(g));
+        if (bad < 0) continue;
+        const std::int64_t n = g * G + bad;
+        tile.bad_row = n < tile.n_rows ? n : tile.n_rows - 1;
+        return false;
+    }
+    for (std::int64_t n = 0; n < n_groups * G; ++n)
+        tile.row_weight[n] = n < tile.n_rows ? static_cast<T>(row_weight(tile, n)) : T(0);
     return true;
 }
 

@@ -13,9 +13,11 @@ struct ExpConstants;
 
 template <>
 struct ExpConstants<double> {
+    static constexpr double ln2 = 0x1.62e42fefa39efp-1;
     static constexpr double ln2_high = 0x1.62e42fee00000p-1;
     static constexpr double ln2_low = 0x1.a39ef35793c76p-33;
     static constexpr double smallest = -707.0;  // 2^n stays normal
+    static constexpr double lowest = -1023 * ln2;
     static constexpr int degree = 9;
     static constexpr double q[degree + 1] = {0.50000000000000010221,     0.16666666666666667453,
                                              0.041666666666624127873,    0.0083333333333300618325,
@@ -47,9 +49,11 @@ struct ExpConstants<double> {
 
 template <>
 struct ExpConstants<float> {
+    static constexpr float ln2 = 0x1.62e430p-1f;
     static constexpr float ln2_high = 0x1.62e400p-1f;
     static constexpr float ln2_low = 0x1.7f7d1cp-20f;
     static constexpr float smallest = -86.0f;
+    static constexpr float lowest = -127 * ln2;
     static constexpr int degree = 4;
     static constexpr float q[degree + 1] = {0.5f, 0.166665769897f, 0.0416665546172f,
                                             0.00836317905272f, 0.00139261835877f};
@@ -62,49 +66,61 @@ struct ExpConstants<float> {
     static constexpr float table_q[table_degree + 1] = {1.0f, 0.5000146654f, 0.1666695997f};
 };
 
-// e_i = exp(x_i) for x_i <= 0; zero below `cutoff`, which is at least ExpConstants::smallest. NaN
-// stays NaN. Without a table the chain of dependent operations is what limits: even and odd powers
-// go side by side, and n vectors are worked on at once.
-template <class T, int n>
-inline void exp_nonpositive(const Lanes<T>* x, Lanes<T> cutoff, Lanes<T>* e) {
+// e_i = exp(x_i) for x_i <= 0, zero below the smallest normal number or a little above. NaN stays
+// NaN. `rounded`: x is the rounded difference of larger numbers, so that what ln(2) in one piece
+// costs, a third of that rounding, may be added; else ln(2) comes in two (Cody & Waite 1980).
+//
+// Constants are fetched once for n vectors, whose chains of dependent operations overlap.
+template <class T, bool rounded, int n>
+inline void exp_nonpositive(const Lanes<T>* x, Lanes<T>* e) {
     using V = Lanes<T>;
     using C = ExpConstants<T>;
     const V log2_e = V::set(T(1.4426950408889634074));
+    const auto reduced = [](V a, V k) {
+        if constexpr (rounded)
+            return fnma(k, V::set(C::ln2), a);
+        else
+            return fnma(k, V::set(C::ln2_low), fnma(k, V::set(C::ln2_high), a));
+    };
+    if constexpr (V::has_lookup) {
 #pragma GCC unroll 8
-    for (int i = 0; i < n; ++i) {
-        const auto kept = not_less(x[i], cutoff);  // NaN is kept
-        if constexpr (V::has_lookup) {
+        for (int i = 0; i < n; ++i) {
+            const auto kept = not_less(x[i], V::set(C::smallest));  // NaN is kept
             const V shifted = fma(x[i], log2_e, V::set(C::sixteenths));
             const V k = shifted - V::set(C::sixteenths);
-            const V r = fnma(k, V::set(C::ln2_low), fnma(k, V::set(C::ln2_high), x[i]));
+            const V r = reduced(x[i], k);
             const V entry = V::lookup(C::table, shifted);
             V q = V::set(C::table_q[C::table_degree]);
             for (int j = C::table_degree - 1; j >= 0; --j) q = fma(q, r, V::set(C::table_q[j]));
             e[i] = scale_floor_where(kept, fma(entry * r, q, entry), k);
-        } else {
-            const V shifted = fma(x[i], log2_e, V::set(V::integers));
-            const V k = shifted - V::set(V::integers);
-            const V power = V::power_of_two(shifted);
-            const V r = fnma(k, V::set(C::ln2_low), fnma(k, V::set(C::ln2_high), x[i]));
-            const V square = r * r;
-            V q[2] = {V::set(C::q[C::degree - 1]), V::set(C::q[C::degree])};
+        }
+    } else {
+        V r[n], power[n], square[n], q[2][n];
+#pragma GCC unroll 8
+        for (int i = 0; i < n; ++i) {
+            // The power of two is zero at C::lowest. In this order of arguments NaN is kept.
+            const V kept = max(V::set(C::lowest), x[i]);
+            const V shifted = fma(kept, log2_e, V::set(V::integers));
+            r[i] = reduced(kept, shifted - V::set(V::integers));
+            power[i] = V::power_of_two(shifted);
+            square[i] = r[i] * r[i];
+            q[0][i] = V::set(C::q[C::degree - 1]);
+            q[1][i] = V::set(C::q[C::degree]);
+        }
 #pragma GCC unroll 16
-            for (int j = C::degree - 2; j >= 0; --j) {
-                V& half = q[(C::degree - j) % 2 == 0];
-                half = fma(half, square, V::set(C::q[j]));
-            }
-            constexpr int even = C::degree % 2 == 0;  // q[1] has the powers of the degree's parity
-            const V p = fma(fma(q[!even], r, q[even]), square, r);
-            e[i] = where(kept, fma(p, power, power));
+        for (int j = C::degree - 2; j >= 0; --j) {
+            constexpr int parity = C::degree % 2;
+            V* half = q[j % 2 == parity];  // q[1] has the powers of the degree's parity
+#pragma GCC unroll 8
+            for (int i = 0; i < n; ++i) half[i] = fma(half[i], square[i], V::set(C::q[j]));
+        }
+        constexpr int even = C::degree % 2 == 0;
+#pragma GCC unroll 8
+        for (int i = 0; i < n; ++i) {
+            const V p = fma(fma(q[!even][i], r[i], q[even][i]), square[i], r[i]);
+            e[i] = fma(p, power[i], power[i]);
         }
     }
-}
-
-template <class T>
-inline Lanes<T> exp_nonpositive(Lanes<T> x, Lanes<T> cutoff) {
-    Lanes<T> e;
-    exp_nonpositive<T, 1>(&x, cutoff, &e);
-    return e;
 }
 
 // log(x) for normal positive finite x, after the classical scheme: with x = 2^e m, f = m - 1 and

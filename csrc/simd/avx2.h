@@ -163,7 +163,7 @@ struct Lanes<float> {
 // 16 registers: blocks of 12 accumulators leave room for the operands.
 struct Blocking {
     static constexpr int row_vectors = 2;
-    static constexpr int softmax_components = 2;
+    static constexpr int softmax_rows = 1;
     static constexpr int factor_columns = 6;
     static constexpr int factor_components = 4;
     static constexpr int diag_components = 4;

@@ -193,11 +193,11 @@ struct Lanes<float> {
 
 // 32 registers: blocks of 24 accumulators leave room for the operands.
 struct Blocking {
-    static constexpr int row_vectors = 4;         // vectors of rows that a group has
-    static constexpr int softmax_components = 1;  // components at a time, responsibilities
-    static constexpr int factor_columns = 6;      // columns of a precision factor at a time
-    static constexpr int factor_components = 4;   // components of few features at a time
-    static constexpr int diag_components = 4;     // components at a time, diagonal log-joint
+    static constexpr int row_vectors = 4;        // vectors of rows that a group has
+    static constexpr int softmax_rows = 4;       // of them at a time, in the softmax
+    static constexpr int factor_columns = 6;     // columns of a precision factor at a time
+    static constexpr int factor_components = 4;  // components of few features at a time
+    static constexpr int diag_components = 4;    // components at a time, diagonal log-joint
     static constexpr int distance_components = 6;
     static constexpr int moment_components = 4;  // block of the dense moments
     static constexpr int moment_features = 6;

@@ -150,7 +150,7 @@ struct Lanes<float> {
 // 32 registers of two or four lanes.
 struct Blocking {
     static constexpr int row_vectors = 4;
-    static constexpr int softmax_components = 1;
+    static constexpr int softmax_rows = 4;
     static constexpr int factor_columns = 6;
     static constexpr int factor_components = 4;
     static constexpr int diag_components = 4;

@@ -35,10 +35,11 @@ struct Lanes {
     static Lanes select(Mask m, Lanes a, Lanes b) { return m ? a : b; }
     static unsigned bits(Mask m) { return m ? 1u : 0u; }
 
-    // Added to |a| < 2^51 (2^22) it rounds a to an integer.
+    // Added to |a| < 2^51 (2^22) it rounds a to an integer n; 2^n is zero where it is not normal.
     static constexpr T integers = T(sizeof(T) == 8 ? 0x1.8p52 : 0x1.8p23);
     static Lanes power_of_two(Lanes shifted) {
-        return {static_cast<T>(::ldexp(1.0, static_cast<int>(shifted.v - integers)))};
+        const int n = static_cast<int>(shifted.v - integers);
+        return {n > (sizeof(T) == 8 ? -1023 : -127) ? static_cast<T>(::ldexp(1.0, n)) : T(0)};
     }
     static Lanes mantissa(Lanes a) {
         int e;
@@ -57,7 +58,7 @@ struct Lanes {
 
 struct Blocking {
     static constexpr int row_vectors = 4;
-    static constexpr int softmax_components = 1;
+    static constexpr int softmax_rows = 4;
     static constexpr int factor_columns = 2;
     static constexpr int factor_components = 2;
     static constexpr int diag_components = 2;
