@@ -20,7 +20,7 @@ const ArrayKernels<double>& array_kernels<double>() {
 
 namespace {
 
-constexpr std::int64_t parallel_elements = 1 << 14;  // below, waking threads costs more
+constexpr std::int64_t operations_per_element = 4;  // an exponential in lanes, at the least
 
 // The tasks of a call: one a block, or, where slices are cut into ranges, three rounds of them.
 template <class T>
@@ -40,7 +40,7 @@ class Run {
     using Task = void (Run::*)(std::int64_t, Scratch<T>&);
 
     RunStatus each(std::int64_t n_tasks, Task task);
-    RunStatus each_on_threads(std::int64_t n_tasks, Task task);
+    RunStatus each_on_threads(std::int64_t n_tasks, int threads, Task task);
     void whole_block(std::int64_t task, Scratch<T>& scratch);
     void range_states(std::int64_t task, Scratch<T>& scratch);
     void merge_ranges(std::int64_t task, Scratch<T>& scratch);
@@ -102,8 +102,9 @@ void Run<T>::map_range(std::int64_t task, Scratch<T>& scratch) {
 
 template <class T>
 RunStatus Run<T>::each(std::int64_t n_tasks, Task task) {
-    if (n_tasks > 1 && plan_.n_slices * plan_.n_elements >= parallel_elements)
-        return each_on_threads(n_tasks, task);
+    const int threads =
+        threads_for(plan_.n_slices * plan_.n_elements * operations_per_element, call_.num_threads);
+    if (n_tasks > 1 && threads > 1) return each_on_threads(n_tasks, threads, task);
     Scratch<T> scratch(plan_, reductions_.n_states());
     for (std::int64_t index = 0; index < n_tasks; ++index) {
         std::fill_n(scratch.sums, result_count, 0.0);
@@ -114,11 +115,10 @@ RunStatus Run<T>::each(std::int64_t n_tasks, Task task) {
 }
 
 template <class T>
-RunStatus Run<T>::each_on_threads(std::int64_t n_tasks, Task task) {
+RunStatus Run<T>::each_on_threads(std::int64_t n_tasks, int threads, Task task) {
     // Sums belong to tasks: which thread ran one must not matter.
     std::vector<double> sums(call_.wants_sums ? n_tasks * result_count : 0);
-    const int threads = call_.num_threads > 0 ? call_.num_threads : get_num_threads();
-    std::vector<std::unique_ptr<Scratch<T>>> all(threads);
+    std::vector<std::unique_ptr<Scratch<T>>> all(static_cast<std::size_t>(threads));
     const RunStatus status =
         parallel(n_tasks, threads, call_.interrupt, [&](std::int64_t index, int worker, Region&) {
             if (!all[worker])

@@ -1,10 +1,8 @@
 #include "estep.h"
 
 #include <algorithm>
-#include <atomic>
 #include <limits>
 
-#include "dispatch.h"
 #include "packing.h"
 #include "scratch.h"
 
@@ -15,17 +13,6 @@ namespace {
 constexpr TileSums no_sums{0, 0, 0, 0, 0, std::numeric_limits<double>::infinity()};
 constexpr std::int64_t wave_tiles = 16;  // tiles whose local step runs before a split summary step
 
-template <class T>
-const KernelSet<T>& kernel_set();
-template <>
-const KernelSet<float>& kernel_set<float>() {
-    return kernels().f32;
-}
-template <>
-const KernelSet<double>& kernel_set<double>() {
-    return kernels().f64;
-}
-
 void add(TileSums& total, const TileSums& part) {
     total.weight += part.weight;
     total.log_evidence += part.log_evidence;
@@ -33,46 +20,6 @@ void add(TileSums& total, const TileSums& part) {
     total.entropy += part.entropy;
     total.kl += part.kl;
     total.lowest_log_evidence = std::min(total.lowest_log_evidence, part.lowest_log_evidence);
-}
-
-// The lowest row index that several threads have seen.
-class LowestRow {
-  public:
-    void offer(std::int64_t row) {
-        std::int64_t current = row_.load();
-        while ((current < 0 || row < current) && !row_.compare_exchange_weak(current, row)) {
-        }
-    }
-    std::int64_t row() const { return row_.load(); }
-
-  private:
-    std::atomic<std::int64_t> row_{-1};
-};
-
-PassOutcome outcome(RunStatus status, const LowestRow& bad) {
-    if (status == RunStatus::interrupted) return {PassStatus::interrupted, -1};
-    if (bad.row() >= 0) return {PassStatus::not_finite, bad.row()};
-    return {PassStatus::finished, -1};
-}
-
-// Points a tile at rows [first, first + n) of a block.
-std::int64_t count_rows(const std::vector<Block>& blocks) {
-    std::int64_t n = 0;
-    for (const Block& block : blocks) n += block.n_rows;
-    return n;
-}
-
-template <class T>
-void point_at(Tile<T>& tile, const Block& block, std::int64_t first, std::int64_t n,
-              std::int64_t K) {
-    tile.rows = static_cast<const char*>(block.rows) + first * block.row_stride;
-    tile.row_stride = block.row_stride;
-    tile.feature_stride = block.feature_stride;
-    tile.n_rows = n;
-    tile.weights = block.weights ? block.weights + first : nullptr;
-    tile.given = block.given ? static_cast<const T*>(block.given) + first * K : nullptr;
-    tile.given_label = block.given_label ? block.given_label + first : nullptr;
-    tile.bad_row = -1;
 }
 
 template <class T>
@@ -95,8 +42,7 @@ class EStepOf final : public EStep {
 
     PassOutcome run(const std::vector<Block>& blocks, int num_threads,
                     const Interrupt* interrupt) override {
-        const int wanted = num_threads > 0 ? num_threads : get_num_threads();
-        const int threads = threads_for(count_rows(blocks) * operations_per_row(), wanted);
+        const int threads = threads_for(count_rows(blocks) * operations_per_row(), num_threads);
         return request_.split_components ? run_split(blocks, threads, interrupt)
                                          : run_partitions(blocks, threads, interrupt);
     }
@@ -116,23 +62,6 @@ class EStepOf final : public EStep {
         double* pooled;
     };
 
-    // Whitened rows of the tile that a worker is at, where the pass keeps them.
-    class Whitened {
-      public:
-        Whitened(const EStepOf& pass, int threads)
-            : size_(pass.packed_.model.keeps_whitened
-                        ? static_cast<std::size_t>(pass.request_.tile_rows * pass.K() * pass.D())
-                        : 0),
-              numbers_(size_ ? new T[size_ * static_cast<std::size_t>(threads)] : nullptr) {}
-        T* of(int worker) const {
-            return size_ ? numbers_.get() + size_ * static_cast<std::size_t>(worker) : nullptr;
-        }
-
-      private:
-        std::size_t size_;
-        std::unique_ptr<T[]> numbers_;
-    };
-
     Partial partial(std::int64_t partition) const {
         double* base = partials_ + partition * partial_size_;
         return {base, base + packed_.dense_size, base + packed_.dense_size + packed_.listed_size};
@@ -142,6 +71,18 @@ class EStepOf final : public EStep {
         Tile<T> tile;
         return lay_out(tile, request_.tile_rows, kernels_.group_rows, packed_.model.joint_stride,
                        D(), request_.gradient != nullptr, nullptr);
+    }
+
+    // Whitened rows of the tile that a worker is at, where the pass keeps them; else none.
+    std::size_t whitened_bytes() const {
+        if (!packed_.model.keeps_whitened) return 0;
+        return aligned_size(static_cast<std::size_t>(request_.tile_rows * K() * D()) * sizeof(T));
+    }
+
+    T* whitened_in(char* memory, int worker) const {
+        const std::size_t bytes = whitened_bytes();
+        return bytes ? reinterpret_cast<T*>(memory + bytes * static_cast<std::size_t>(worker))
+                     : nullptr;
     }
 
     Tile<T> tile_in(char* memory) const {
@@ -173,15 +114,16 @@ class EStepOf final : public EStep {
     PassOutcome run_partitions(const std::vector<Block>& blocks, int threads,
                                const Interrupt* interrupt) {
         const std::size_t bytes = tile_bytes();
-        char* memory = workspace_.scratch(bytes * static_cast<std::size_t>(threads));
-        Whitened whitened(*this, threads);
+        const std::size_t workers = static_cast<std::size_t>(threads);
+        char* memory = workspace_.scratch((bytes + whitened_bytes()) * workers);
+        char* whitened = memory + bytes * workers;
         LowestRow bad;
         const RunStatus status =
             parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt,
                      [&](std::int64_t task, int worker, Region& region) {
                          const Block& block = blocks[static_cast<std::size_t>(task)];
                          Tile<T> tile = tile_in(memory + bytes * static_cast<std::size_t>(worker));
-                         tile.whitened = whitened.of(worker);
+                         tile.whitened = whitened_in(whitened, worker);
                          const Partial target = partial(block.partition);
                          for (std::int64_t n = 0; n < block.n_rows; n += request_.tile_rows) {
                              if (stop_requested(region, worker)) return;
@@ -204,10 +146,11 @@ class EStepOf final : public EStep {
                           const Interrupt* interrupt) {
         const std::size_t bytes = tile_bytes();
         const std::size_t n_tiles = static_cast<std::size_t>(wave_tiles);
-        char* memory = workspace_.scratch(bytes * (n_tiles + static_cast<std::size_t>(threads)));
+        const std::size_t workers = static_cast<std::size_t>(threads);
+        char* memory = workspace_.scratch(bytes * (n_tiles + workers) + whitened_bytes() * workers);
+        char* whitened = memory + bytes * (n_tiles + workers);
         std::vector<Tile<T>> tiles;
         for (std::size_t i = 0; i < n_tiles; ++i) tiles.push_back(tile_in(memory + bytes * i));
-        Whitened whitened(*this, threads);
         LowestRow bad;
         for (const Block& block : blocks) {
             const Partial target = partial(block.partition);
@@ -219,7 +162,7 @@ class EStepOf final : public EStep {
                 RunStatus status = parallel(
                     count, threads, interrupt, [&](std::int64_t task, int worker, Region&) {
                         Tile<T>& tile = tiles[static_cast<std::size_t>(task)];
-                        tile.whitened = whitened.of(worker);
+                        tile.whitened = whitened_in(whitened, worker);
                         const std::int64_t first = start + task * request_.tile_rows;
                         take(tile, block, first);
                         kernels_.local_step(packed_.model, tile);
@@ -368,74 +311,6 @@ void EStepOf<T>::statistics(double* weight, double* first, double* second, int n
     });
 }
 
-template <class T>
-class SeedingOf final : public Seeding {
-  public:
-    SeedingOf(const double* candidates, std::int64_t n_candidates, std::int64_t n_features,
-              std::int64_t n_partitions, std::int64_t tile_rows)
-        : kernels_(kernel_set<T>()),
-          n_candidates_(n_candidates),
-          n_features_(n_features),
-          tile_rows_(tile_rows),
-          sums_(static_cast<std::size_t>(n_partitions * n_candidates), 0.0) {
-        const std::vector<bool> used(static_cast<std::size_t>(n_candidates), true);
-        const std::vector<double> medians =
-            coordinate_medians(candidates, n_candidates, n_features, used, 1);
-        shift_.assign(medians.begin(), medians.end());
-        for (std::int64_t c = 0; c < n_candidates; ++c)
-            for (std::int64_t d = 0; d < n_features; ++d)
-                candidates_.push_back(static_cast<T>(candidates[c * n_features + d] -
-                                                     static_cast<double>(shift_[d])));
-    }
-
-    PassOutcome run(const std::vector<Block>& blocks, int num_threads,
-                    const Interrupt* interrupt) override {
-        const int wanted = num_threads > 0 ? num_threads : get_num_threads();
-        const int threads = threads_for(count_rows(blocks) * n_candidates_ * n_features_, wanted);
-        Tile<T> sized;
-        const std::size_t bytes = lay_out(sized, tile_rows_, kernels_.group_rows,
-                                          kernels_.group_rows, n_features_, false, nullptr);
-        Workspace workspace;
-        char* memory = workspace.scratch(bytes * static_cast<std::size_t>(threads));
-        LowestRow bad;
-        const RunStatus status = parallel(
-            static_cast<std::int64_t>(blocks.size()), threads, interrupt,
-            [&](std::int64_t task, int worker, Region& region) {
-                const Block& block = blocks[static_cast<std::size_t>(task)];
-                Tile<T> tile;
-                lay_out(tile, tile_rows_, kernels_.group_rows, kernels_.group_rows, n_features_,
-                        false, memory + bytes * static_cast<std::size_t>(worker));
-                for (std::int64_t n = 0; n < block.n_rows; n += tile_rows_) {
-                    if (stop_requested(region, worker)) return;
-                    point_at(tile, block, n, std::min(tile_rows_, block.n_rows - n), 1);
-                    kernels_.seeding_step(
-                        tile, n_features_, shift_.data(), candidates_.data(), n_candidates_,
-                        static_cast<const T*>(block.closest) + n,
-                        block.lowered ? static_cast<T*>(block.lowered) + n : nullptr,
-                        block.lowered_stride, sums_.data() + block.partition * n_candidates_);
-                    if (tile.bad_row >= 0) return bad.offer(block.start + n + tile.bad_row);
-                }
-            });
-        return outcome(status, bad);
-    }
-
-    std::vector<double> potentials() const override {
-        std::vector<double> total(static_cast<std::size_t>(n_candidates_), 0.0);
-        for (std::size_t i = 0; i < sums_.size(); ++i)
-            total[i % static_cast<std::size_t>(n_candidates_)] += sums_[i];
-        return total;
-    }
-
-  private:
-    const KernelSet<T>& kernels_;
-    const std::int64_t n_candidates_;
-    const std::int64_t n_features_;
-    const std::int64_t tile_rows_;
-    std::vector<T> shift_;
-    std::vector<T> candidates_;
-    std::vector<double> sums_;
-};
-
 }  // namespace
 
 template <class T>
@@ -444,21 +319,8 @@ std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const Pas
     return std::make_unique<EStepOf<T>>(parameters, request, workspace, num_threads);
 }
 
-template <class T>
-std::unique_ptr<Seeding> make_seeding(const double* candidates, std::int64_t n_candidates,
-                                      std::int64_t n_features, std::int64_t n_partitions,
-                                      std::int64_t tile_rows) {
-    return std::make_unique<SeedingOf<T>>(candidates, n_candidates, n_features, n_partitions,
-                                          tile_rows);
-}
-
 template std::unique_ptr<EStep> make_estep<float>(const MixtureParameters&, const PassRequest&,
                                                   Workspace&, int);
 template std::unique_ptr<EStep> make_estep<double>(const MixtureParameters&, const PassRequest&,
                                                    Workspace&, int);
-template std::unique_ptr<Seeding> make_seeding<float>(const double*, std::int64_t, std::int64_t,
-                                                      std::int64_t, std::int64_t);
-template std::unique_ptr<Seeding> make_seeding<double>(const double*, std::int64_t, std::int64_t,
-                                                       std::int64_t, std::int64_t);
-
 }  // namespace vbfast

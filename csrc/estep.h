@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernel_table.h"
+#include "pass.h"
 #include "threads.h"
 #include "workspace.h"
 
@@ -38,29 +39,6 @@ struct PassRequest {
     void* log_joint;
 };
 
-// Consecutive rows of one partition; strides in bytes.
-struct Block {
-    std::int64_t partition;
-    std::int64_t start;
-    const void* rows;
-    std::int64_t row_stride;
-    std::int64_t feature_stride;
-    std::int64_t n_rows;
-    const double* weights;
-    const void* given;
-    const std::int64_t* given_label;
-    const void* closest;  // seeding only, in the precision of the pass
-    void* lowered;        // or null
-    std::int64_t lowered_stride;
-};
-
-enum class PassStatus { finished, interrupted, not_finite };
-
-struct PassOutcome {
-    PassStatus status;
-    std::int64_t row;  // the first row that is not finite
-};
-
 class EStep {
   public:
     virtual ~EStep() = default;
@@ -77,19 +55,5 @@ class EStep {
 template <class T>
 std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const PassRequest& request,
                                   Workspace& workspace, int num_threads);
-
-// k-means++ seeding: potentials of the candidates (n_candidates, n_features), one row a partition.
-class Seeding {
-  public:
-    virtual ~Seeding() = default;
-    virtual PassOutcome run(const std::vector<Block>& blocks, int num_threads,
-                            const Interrupt* interrupt) = 0;
-    virtual std::vector<double> potentials() const = 0;
-};
-
-template <class T>
-std::unique_ptr<Seeding> make_seeding(const double* candidates, std::int64_t n_candidates,
-                                      std::int64_t n_features, std::int64_t n_partitions,
-                                      std::int64_t tile_rows);
 
 }  // namespace vbfast

@@ -154,6 +154,9 @@ void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kern
     const Covariance covariance = parameters.covariance;
     const double* P = parameters.precision_cholesky;
     const bool kept = packed.model.keeps_whitened;
+    // A precision is the product of its factor with itself.
+    const std::int64_t row = covariance == Covariance::full ? (kept ? D : D * D) * D : D;
+    num_threads = threads_for(K * row, num_threads);
     if (covariance == Covariance::full && D >= smallest_listed_gradient) {
         std::int64_t stride = 0;
         visit_listed(D, kernels, kept, [&](std::int64_t, std::int64_t) { ++stride; });
@@ -260,13 +263,12 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
     const Covariance covariance = parameters.covariance;
     const double* P = parameters.precision_cholesky;
     const std::int64_t row = covariance == Covariance::full ? D * D : D;  // of the precisions
-    num_threads = threads_for(K * row, num_threads);
+    const int threads = threads_for(K * row, num_threads);
     const std::size_t KD = static_cast<std::size_t>(K * D);
 
     std::vector<bool> used(static_cast<std::size_t>(K));
     for (std::int64_t k = 0; k < K; ++k) used[k] = std::isfinite(parameters.offset[k]);
-    const std::vector<double> medians =
-        coordinate_medians(parameters.means, K, D, used, num_threads);
+    const std::vector<double> medians = coordinate_medians(parameters.means, K, D, used, threads);
     packed.shift.assign(medians.begin(), medians.end());
 
     packed.offset.resize(K);
@@ -288,7 +290,7 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
         pack_factor(P, D, kernels.factor_columns, packed.factor.data());
 
     const double tied_scale = covariance == Covariance::tied ? largest_column(P, D) : 0;
-    parallel(K, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
+    parallel(K, threads, nullptr, [&](std::int64_t k, int, Region&) {
         std::vector<double> mean(static_cast<std::size_t>(D)),
             whitened(static_cast<std::size_t>(D));
         packed.offset[k] = static_cast<T>(parameters.offset[k]);

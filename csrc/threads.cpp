@@ -5,6 +5,8 @@
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <stdexcept>
+#include <string>
 #include <system_error>
 #include <thread>
 #include <vector>
@@ -15,7 +17,6 @@
 
 #include <cmath>
 #include <fstream>
-#include <string>
 #elif !defined(_WIN32)
 #include <pthread.h>
 #endif
@@ -202,7 +203,11 @@ int control_group_limit() {
 
 int default_threads() {
     static const int number = [] {
-        int n = positive_number(std::getenv("VBFAST_NUM_THREADS"));
+        const char* own = std::getenv("VBFAST_NUM_THREADS");
+        int n = positive_number(own);
+        if (own != nullptr && *own != 0 && (n == 0 || own != std::to_string(n)))
+            throw std::invalid_argument(std::string("VBFAST_NUM_THREADS=") + own +
+                                        " is not a number of threads; use 1 or more, or unset it.");
         if (n == 0) n = positive_number(std::getenv("OMP_NUM_THREADS"));
         return n > 0 ? n : available_threads();
     }();
@@ -229,6 +234,12 @@ int get_num_threads() {
 
 void set_num_threads(int num_threads) {
     chosen_threads.store(num_threads > 0 ? num_threads : 0);
+}
+
+int threads_for(std::int64_t operations, int num_threads) {
+    constexpr std::int64_t worth_waking = 1 << 16;
+    if (operations < worth_waking) return 1;
+    return num_threads > 0 ? num_threads : get_num_threads();
 }
 
 RunStatus parallel_for(std::int64_t n_tasks, int num_threads, TaskFunction function, void* context,

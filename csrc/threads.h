@@ -39,12 +39,9 @@ RunStatus parallel(std::int64_t n_tasks, int num_threads, const Interrupt* inter
         &f, interrupt);
 }
 
-// The threads for so many elementary operations, of a nanosecond or less: one where the work takes
-// no longer than waking another.
-inline int threads_for(std::int64_t operations, int num_threads) {
-    constexpr std::int64_t worth_waking = 1 << 16;
-    return operations < worth_waking ? 1 : num_threads;
-}
+// The threads of a call for so many elementary operations, of a nanosecond or less, altogether: one
+// where the work takes no longer than waking another, else num_threads (0: the default).
+int threads_for(std::int64_t operations, int num_threads);
 
 // True once the region was interrupted: long tasks ask between tiles and return early.
 bool stop_requested(Region& region, int worker);
@@ -53,7 +50,8 @@ bool stop_requested(Region& region, int worker);
 int available_threads();
 
 // The number of threads of a call that does not say: set_num_threads, else VBFAST_NUM_THREADS, else
-// OMP_NUM_THREADS, else available_threads().
+// OMP_NUM_THREADS, else available_threads(). The first call throws std::invalid_argument where
+// VBFAST_NUM_THREADS is set to anything but a positive number.
 int get_num_threads();
 void set_num_threads(int num_threads);  // 0 goes back to the default
 

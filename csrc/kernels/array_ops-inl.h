@@ -16,11 +16,19 @@ V or_zero_if_infinite(V a) {
     return V::select(equal(a * V::zero(), V::zero()), a, V::zero());
 }
 
-template <class T>
+// For x <= 0. `rounded` where only a sum of it is kept, which what it costs cannot be seen in: see
+// exp_nonpositive.
+template <class T, bool rounded = false>
 Lanes<T> exp_or_zero(Lanes<T> x) {
     Lanes<T> e;
-    exp_nonpositive<T, false, 1>(&x, &e);
+    exp_nonpositive<T, rounded, 1>(&x, &e);
     return e;
+}
+
+// A number of the size of x where exp(x) is not zero, finite where it is.
+template <class T>
+Lanes<T> finite_exponent(Lanes<T> x) {
+    return max(Lanes<T>::set(ExpConstants<T>::lowest), x);
 }
 
 // log(p) for p >= 0; a finite number, not -inf, at zero and about right for subnormal p.
@@ -68,11 +76,11 @@ struct SumExp {
     }
     static void add(V x, V y, const V* base, V* sum) {
         const V d = effective(x, y) - base[0];
-        V e = exp_or_zero<T>(d);
+        V e = exp_or_zero<T, true>(d);
         if constexpr (scaled) e = e * y;
-        const auto below = less(d, V::zero());
-        sum[0] = sum[0] + V::select(below, e, V::zero());
-        sum[1] = sum[1] + V::select(below, V::zero(), e);
+        const V rest = where(less(d, V::zero()), e);
+        sum[0] = sum[0] + rest;
+        sum[1] = sum[1] + (e - rest);
     }
     static void rescale(const Wide* from, const Wide* to, Wide* sum) {
         const Wide f = exp_or_zero<double>(fall(from[0], to[0]));
@@ -106,13 +114,13 @@ struct LogitsEntropy {
         const V d = x - base[0];
         const V e = exp_or_zero<T>(d);
         sum[0] = sum[0] + e;
-        sum[1] = fma(e, max(d, V::set(ExpConstants<T>::smallest)), sum[1]);
+        sum[1] = fma(e, finite_exponent<T>(d), sum[1]);
         return e;
     }
     static void rescale(const Wide* from, const Wide* to, Wide* sum) {
         const Wide d = fall(from[0], to[0]);
         const Wide f = exp_or_zero<double>(d);
-        sum[1] = f * fma(max(d, Wide::set(ExpConstants<double>::smallest)), sum[0], sum[1]);
+        sum[1] = f * fma(finite_exponent<double>(d), sum[0], sum[1]);
         sum[0] = f * sum[0];
     }
     // Both terms of the entropy, log s and -t / s, are positive: nothing cancels.
@@ -168,13 +176,13 @@ struct Pair {
         if constexpr (q_logits) {
             const V d = q - base[0];
             e = exp_or_zero<T>(d);
-            log_e = max(d, V::set(ExpConstants<T>::smallest));
+            log_e = finite_exponent<T>(d);
         } else {
             log_e = log_probability<T>(q);
         }
         if constexpr (p_logits) {
             log_p = p - base[1];
-            sum[3] = sum[3] + exp_or_zero<T>(log_p);
+            sum[3] = sum[3] + exp_or_zero<T, true>(log_p);
         } else {
             const auto none = equal(p, V::zero());
             log_p = V::select(none, V::set(-infinity<T>), log_probability<T>(p));
@@ -183,7 +191,7 @@ struct Pair {
         sum[0] = sum[0] + e;
         sum[1] = fma(e, log_e, sum[1]);
         // Zero mass times -inf is zero.
-        sum[2] = fma(e, V::select(equal(e, V::zero()), V::zero(), log_p), sum[2]);
+        sum[2] = fma(e, where(less(V::zero(), e), log_p), sum[2]);
         return e;
     }
     static void rescale(const Wide* from, const Wide* to, Wide* sum) {
@@ -199,7 +207,7 @@ struct Pair {
             const Wide d = fall(from[0], to[0]);
             const Wide f = exp_or_zero<double>(d);
             const auto gone = equal(f, zero);
-            const Wide log_f = max(d, Wide::set(ExpConstants<double>::smallest));
+            const Wide log_f = finite_exponent<double>(d);
             sum[1] = f * fma(log_f, sum[0], sum[1]);
             sum[2] = Wide::select(gone, zero, f * sum[2]);
             sum[0] = f * sum[0];

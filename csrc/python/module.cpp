@@ -1,6 +1,7 @@
 #include <pybind11/pybind11.h>
 
 #include "dispatch.h"
+#include "threads.h"
 
 namespace vbfast {
 void register_build_info(pybind11::module_& module);
@@ -13,7 +14,10 @@ void register_capi(pybind11::module_& module);
 
 PYBIND11_MODULE(_vbfast, module) {
     module.doc() = "Native kernels of vbfast.";
-    vbfast::kernels();  // a VBFAST_SIMD that this machine lacks is an error at import
+    // A VBFAST_SIMD that this machine lacks, or a VBFAST_NUM_THREADS that is no number, is an error
+    // at import.
+    vbfast::kernels();
+    vbfast::get_num_threads();
     vbfast::register_build_info(module);
     vbfast::register_threads(module);
     vbfast::register_linalg(module);

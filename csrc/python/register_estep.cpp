@@ -7,6 +7,7 @@
 
 #include "estep.h"
 #include "interrupt.h"
+#include "seeding.h"
 
 namespace py = pybind11;
 

@@ -32,6 +32,7 @@ struct Lanes<double> {
     friend Mask less(Lanes a, Lanes b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_LT_OQ); }
     friend Mask equal(Lanes a, Lanes b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_EQ_OQ); }
     friend Mask not_less(Lanes a, Lanes b) { return _mm512_cmp_pd_mask(a.v, b.v, _CMP_NLT_UQ); }
+    friend Lanes where(Mask m, Lanes a) { return {_mm512_maskz_mov_pd(m, a.v)}; }
     static Lanes select(Mask m, Lanes a, Lanes b) { return {_mm512_mask_blend_pd(m, b.v, a.v)}; }
     static unsigned bits(Mask m) { return m; }
 
@@ -117,6 +118,7 @@ struct Lanes<float> {
     friend Mask less(Lanes a, Lanes b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ); }
     friend Mask equal(Lanes a, Lanes b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_EQ_OQ); }
     friend Mask not_less(Lanes a, Lanes b) { return _mm512_cmp_ps_mask(a.v, b.v, _CMP_NLT_UQ); }
+    friend Lanes where(Mask m, Lanes a) { return {_mm512_maskz_mov_ps(m, a.v)}; }
     static Lanes select(Mask m, Lanes a, Lanes b) { return {_mm512_mask_blend_ps(m, b.v, a.v)}; }
     static unsigned bits(Mask m) { return m; }
 

@@ -1,6 +1,7 @@
 // Every kernel once over awkward shapes, for the sanitizers; values against the definition. The
 // Python suite compares everything else.
 #include "estep.h"
+#include "seeding.h"
 
 #include <cmath>
 #include <random>

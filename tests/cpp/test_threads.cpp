@@ -1,5 +1,12 @@
 #include "threads.h"
 
+#if defined(__linux__)
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <fstream>
+#endif
+
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -67,10 +74,40 @@ void an_interrupt_stops_the_region() {
         EXPECT(parallel_for(100, num_threads, wait, nullptr, &interrupt) == RunStatus::interrupted);
 }
 
+void short_work_stays_on_one_thread() {
+    EXPECT(vbfast::threads_for(1000, 4) == 1);
+    EXPECT(vbfast::threads_for(1000, 0) == 1);
+    EXPECT(vbfast::threads_for(1 << 20, 4) == 4);
+    EXPECT(vbfast::threads_for(1 << 20, 0) == vbfast::get_num_threads());
+}
+
+// Sanitizers reserve address space without end.
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+void threads_that_do_not_start_are_done_without() {
+    std::ifstream pages("/proc/self/statm");
+    rlim_t used = 0;
+    EXPECT(static_cast<bool>(pages >> used));
+    rlimit before{};
+    EXPECT(getrlimit(RLIMIT_AS, &before) == 0);
+    rlimit tight = before;
+    tight.rlim_cur = used * static_cast<rlim_t>(sysconf(_SC_PAGESIZE)) + (20u << 20);
+    EXPECT(setrlimit(RLIMIT_AS, &tight) == 0);
+    Counts counts{std::vector<std::atomic<int>>(500), 400};
+    EXPECT(parallel_for(500, 400, count, &counts, nullptr) == RunStatus::finished);
+    for (const auto& visits : counts.visits) EXPECT(visits == 1);
+    EXPECT(setrlimit(RLIMIT_AS, &before) == 0);
+    every_task_runs_once();
+}
+#else
+void threads_that_do_not_start_are_done_without() {}
+#endif
+
 }  // namespace
 
 int main() {
     every_task_runs_once();
+    short_work_stays_on_one_thread();
+    threads_that_do_not_start_are_done_without();
     nested_regions_are_serial();
     concurrent_callers_all_finish();
     an_interrupt_stops_the_region();

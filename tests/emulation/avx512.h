@@ -107,6 +107,11 @@ inline EmulatedVector<T, n> emulated_blend(unsigned mask, EmulatedVector<T, n> a
     return a;
 }
 
+template <class T, int n>
+inline EmulatedVector<T, n> emulated_keep(unsigned mask, EmulatedVector<T, n> a) {
+    return emulated_blend(~mask, a, EmulatedVector<T, n>{});
+}
+
 // a 2^floor(b) where the mask has a one, else zero.
 template <class T, int n>
 inline EmulatedVector<T, n> emulated_scalef(unsigned mask, EmulatedVector<T, n> a,
@@ -237,6 +242,8 @@ inline void emulated_store(T* p, V a) {
 #define _mm512_loadu_ps emulated_load<EmulatedFloats>
 #define _mm512_mask_blend_pd emulated_blend
 #define _mm512_mask_blend_ps emulated_blend
+#define _mm512_maskz_mov_pd emulated_keep
+#define _mm512_maskz_mov_ps emulated_keep
 #define _mm512_maskz_scalef_pd emulated_scalef
 #define _mm512_maskz_scalef_ps emulated_scalef
 #define _mm512_max_pd emulated_max

@@ -71,6 +71,13 @@ def test_number_of_threads(variables, expected):
     assert int(run(THREADS, **variables).stdout) == expected
 
 
+@pytest.mark.parametrize("text", ["abc", "0", "-2", "3 or 4"])
+def test_a_number_of_threads_that_is_none_is_named(text):
+    done = run(THREADS, VBFAST_NUM_THREADS=text)
+    assert done.returncode != 0
+    assert f"VBFAST_NUM_THREADS={text}" in done.stderr
+
+
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="affinity is Linux's")
 def test_affinity_is_the_default():
     code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); " + THREADS

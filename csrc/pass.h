@@ -1,0 +1,67 @@
+// What passes over the rows have in common: blocks of rows, and how a pass ended.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <vector>
+
+#include "kernel_table.h"
+#include "threads.h"
+
+namespace vbfast {
+
+// Consecutive rows of one partition; strides in bytes.
+struct Block {
+    std::int64_t partition;
+    std::int64_t start;
+    const void* rows;
+    std::int64_t row_stride;
+    std::int64_t feature_stride;
+    std::int64_t n_rows;
+    const double* weights;
+    const void* given;
+    const std::int64_t* given_label;
+    const void* closest;  // seeding only, in the precision of the pass
+    void* lowered;        // or null
+    std::int64_t lowered_stride;
+};
+
+enum class PassStatus { finished, interrupted, not_finite };
+
+struct PassOutcome {
+    PassStatus status;
+    std::int64_t row;  // the first row that is not finite
+};
+
+// The lowest row index that several threads have seen.
+class LowestRow {
+  public:
+    void offer(std::int64_t row) {
+        std::int64_t current = row_.load();
+        while ((current < 0 || row < current) && !row_.compare_exchange_weak(current, row)) {
+        }
+    }
+    std::int64_t row() const { return row_.load(); }
+
+  private:
+    std::atomic<std::int64_t> row_{-1};
+};
+
+PassOutcome outcome(RunStatus status, const LowestRow& bad);
+
+std::int64_t count_rows(const std::vector<Block>& blocks);
+
+// Points a tile at rows [first, first + n) of a block, for K components.
+template <class T>
+void point_at(Tile<T>& tile, const Block& block, std::int64_t first, std::int64_t n,
+              std::int64_t K);
+
+// The kernels in use, in one precision.
+template <class T>
+const KernelSet<T>& kernel_set();
+template <>
+const KernelSet<float>& kernel_set<float>();
+template <>
+const KernelSet<double>& kernel_set<double>();
+
+}  // namespace vbfast
