@@ -48,8 +48,9 @@ class BayesianGaussianMixture(PosteriorMixture):
     tol : float, default=1e-3
         Iterations stop when the bound changes by less than ``tol * max(1, n / 1000)`` nats, with
         ``n`` the number of rows or the sum of their weights. Up to 1000 rows that is scikit-learn's
-        rule; beyond, a change of ``tol`` nats or more that is larger than the one before does not
-        count, as changes that grow lead off a plateau.
+        rule; beyond, a change of ``tol`` nats or more counts only if it is no larger than the one
+        before and less than a hundredth of what the bound has changed by since the start, so that
+        fits do not end on a plateau.
     reg_covar : float, default=1e-6
         Variance added to the rows' scatter about each component's mean.
     max_iter : int, default=100
