@@ -12,8 +12,10 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.mixture import BayesianGaussianMixture as ScikitLearnMixture
 
 import vbfast
+from vbfast.engine.config import config_context
 from vbfast.engine.contract import COVARIANCE_TYPES
 from vbfast.estimators import BayesianGaussianMixture
+from vbfast.families.linalg import precision_cholesky
 
 PARAMETERS = (
     "weights_",
@@ -178,6 +180,18 @@ def test_accelerated_fits_go_on_from_anywhere(clustered, accelerate):
     moved.fit(clustered)
     assert moved.converged_
     assert np.isfinite(moved.lower_bounds_).all()
+
+
+def test_on_the_backend_of_the_mixture(clustered):
+    """A step on the reference backend has its factors, to the bit."""
+    arguments = arguments_of("full", "dirichlet_process", 2) | {"backend": "reference"}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        mixture = BayesianGaussianMixture(**arguments).fit(clustered)
+    moved = mixture.at(mixture.natural_parameters_)
+    with config_context(backend="reference"):
+        expected = precision_cholesky(moved.covariances_)
+    np.testing.assert_array_equal(moved.precisions_cholesky_, expected)
 
 
 def test_one_row_one_component(clustered):

@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from vbfast.engine.config import config_context
 from vbfast.engine.contract import CovarianceType, Float64Array
 from vbfast.engine.rows import RowSource
 from vbfast.estimators.posterior import PosteriorMixture
@@ -34,9 +35,9 @@ class BayesianGaussianMixture(PosteriorMixture):
     so that it is a lower bound of the log marginal likelihood, comparable across numbers of
     components, priors and covariance types; convergence does not get harder with the number of
     rows. Beyond scikit-learn: ``sample_weight``, responsibilities or a callable as the start, rows
-    that are read from disk as the passes go, :meth:`elbo`, :meth:`log_predictive_density` and
-    :meth:`prune`. An iteration is one pass over the rows that allocates nothing of size
-    n_samples x n_components.
+    that are read from disk as the passes go, :meth:`elbo`, :meth:`log_predictive_density`,
+    :meth:`at` and :meth:`prune`. An iteration is one pass over the rows that allocates nothing of
+    size n_samples x n_components.
 
     Parameters
     ----------
@@ -294,7 +295,8 @@ default='dirichlet_process'
         """Return a copy whose next fit starts with the widest components cut in two."""
         posterior = self._posterior()
         statistics = split_widest(posterior, n_components)
-        start = posterior.prior.posterior(statistics, reg_covar=float(self.reg_covar))
+        with config_context(backend=self.backend):
+            start = posterior.prior.posterior(statistics, reg_covar=float(self.reg_covar))
         grown = self._holding(start)
         grown.set_params(n_components=n_components, warm_start=True)
         grown.lower_bound_ = -np.inf
@@ -371,7 +373,8 @@ default='dirichlet_process'
                 "natural_parameters must be NaturalParameters, as natural_parameters_ and the "
                 f"fields of a gradient are; got {type(natural_parameters).__name__}"
             )
-        moved = self._holding(natural_parameters.posterior(self._posterior()))
+        with config_context(backend=self.backend):
+            moved = self._holding(natural_parameters.posterior(self._posterior()))
         moved.converged_ = False
         moved.n_iter_ = moved.n_passes_ = 0
         moved.lower_bound_ = -np.inf
