@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         Selection,
         select,
     )
-    from vbfast.families.natural import VariationalGradient
+    from vbfast.families.natural import NaturalParameters, VariationalGradient
     from vbfast.info import show_config
     from vbfast.ops import (
         ElboGradient,
@@ -49,6 +49,7 @@ __all__ = [
     "GaussianMixture",
     "Mixture",
     "MixtureGradient",
+    "NaturalParameters",
     "Selection",
     "VariationalElboTerms",
     "VariationalGradient",
@@ -82,6 +83,7 @@ _HOMES = {
     "ElboTerms": "vbfast.results",
     "EvidenceEstimate": "vbfast.results",
     "VariationalElboTerms": "vbfast.results",
+    "NaturalParameters": "vbfast.families.natural",
     "VariationalGradient": "vbfast.families.natural",
     "BayesianGaussianMixture": "vbfast.estimators",
     "GaussianMixture": "vbfast.estimators",

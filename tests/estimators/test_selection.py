@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import joblib
 import numpy as np
 import pytest
 
@@ -138,3 +139,99 @@ def test_an_empty_grid(rows):
 def test_an_unknown_parameter(rows):
     with pytest.raises(TypeError, match="n_clusters"):
         select(rows, [1], n_clusters=2)
+
+
+def assert_same_fits(ours, theirs):
+    assert ours.table == theirs.table
+    for mine, expected in zip(ours.mixtures, theirs.mixtures, strict=True):
+        assert mine.lower_bounds_ == expected.lower_bounds_
+        np.testing.assert_array_equal(mine.covariances_, expected.covariances_)
+        np.testing.assert_array_equal(mine.weight_concentration_, expected.weight_concentration_)
+        assert mine.get_params() == expected.get_params()
+
+
+GRID = {
+    "n_components": [2, 3],
+    "covariance_type": ["full", "diag", "tied"],
+    "weight_concentration_prior_type": ["dirichlet_distribution", "dirichlet_process"],
+    "init_params": "random",
+    "max_iter": 20,
+}
+
+
+@pytest.mark.parametrize("backend", ["multiprocessing", "threading"])
+def test_jobs_change_nothing(rows, backend):
+    """Not even where random numbers come from one generator; loky, the default, starts slowly."""
+    expected = select(rows, **GRID, random_state=np.random.RandomState(5), verbose=0)
+    generator = np.random.RandomState(5)
+    with joblib.parallel_config(backend), vbfast.config_context(num_threads=2):
+        found = select(rows, **GRID, random_state=generator, n_jobs=3)
+    assert all(mixture.random_state is generator for mixture in found.mixtures)
+    for mixture in found.mixtures + expected.mixtures:
+        mixture.random_state = None
+    assert_same_fits(found, expected)
+    assert np.random.RandomState(5).rand() != generator.rand()
+
+
+def test_jobs_of_a_surrounding_configuration(rows):
+    arguments = {**GRID, "n_components": 2, "random_state": 0}
+    with joblib.parallel_config("threading", n_jobs=2):
+        found = select(rows, **arguments)
+    assert_same_fits(found, select(rows, **arguments))
+
+
+def test_jobs_use_the_backend_of_the_caller(rows):
+    arguments = {**GRID, "n_components": 2, "random_state": 0, "max_iter": 3}
+    with vbfast.config_context(backend="reference"):
+        expected = select(rows, **arguments)
+        with joblib.parallel_config("multiprocessing"):
+            found = select(rows, **arguments, n_jobs=2)
+    assert_same_fits(found, expected)
+    native = select(rows, **arguments)
+    assert any(
+        mine.lower_bounds_ != other.lower_bounds_
+        for mine, other in zip(native.mixtures, found.mixtures, strict=True)
+    )
+
+
+def test_the_error_of_a_job_is_the_error(rows):
+    broken = rows.copy()
+    broken[7, 1] = np.nan
+    arguments = {**GRID, "n_components": 2, "n_jobs": 2}
+    with joblib.parallel_config("threading"):
+        with pytest.raises(ValueError, match="contains NaN"):
+            select(broken, **arguments)
+        with pytest.raises(ValueError, match="cannot be used to seed"):
+            select(rows, **arguments, random_state="seed")
+        with pytest.raises(TypeError, match="n_clusters"):
+            select(rows, **arguments, n_clusters=2)
+    with pytest.raises(ValueError, match="n_jobs == 0"):
+        select(rows, [1], n_jobs=0)
+
+
+def test_lines_of_one_fit_at_a_time(rows, capfd):
+    arguments = {**GRID, "n_components": 2, "random_state": 0, "verbose": 1, "verbose_interval": 1}
+    alone = select(rows, **arguments)
+    assert capfd.readouterr().out.count("Initialization 0") == len(alone.table)
+    with joblib.parallel_config("threading"):
+        together = select(rows, **arguments, n_jobs=2)
+    shown = capfd.readouterr()
+    assert "Initialization" not in shown.out
+    assert "[Parallel(n_jobs=2)]" in shown.out + shown.err
+    assert_same_fits(together, alone)
+
+
+def test_a_generator_is_drawn_from_and_an_integer_is_not(rows):
+    def starts(random_state):
+        grid = {"covariance_type": ["diag", "diag"], "init_params": "random", "max_iter": 1}
+        found = select(rows, 3, **grid, random_state=random_state)
+        return [mixture.lower_bounds_[0] for mixture in found.mixtures]
+
+    first, second = starts(0)
+    assert first == second
+    first, second = starts(np.random.RandomState(0))
+    assert first != second
+    np.random.seed(3)  # noqa: NPY002
+    before = starts(None)
+    np.random.seed(3)  # noqa: NPY002
+    assert starts(None) == before

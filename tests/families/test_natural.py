@@ -82,6 +82,84 @@ def test_there_and_back(posterior):
     assert back.prior == posterior.prior
 
 
+def test_arithmetic():
+    rng = np.random.default_rng(0)
+    left, right = (
+        NaturalParameters(*(rng.normal(size=shape) for shape in ((2, K), (K,), (K, D), (D, D), ())))
+        for _ in range(2)
+    )
+    results = {
+        "sum": (left + right, np.add),
+        "difference": (left - right, np.subtract),
+        "product": (left * 2, lambda x, _: 2.0 * x),
+        # NumPy's numbers must not take the product apart.
+        "left product": (np.float64(2.0) * left, lambda x, _: 2.0 * x),
+        "step": (left + np.float32(0.5) * right, lambda x, y: x + 0.5 * y),
+    }
+    for result, function in results.values():
+        assert isinstance(result, NaturalParameters)
+        for name in FIELDS:
+            expected = function(getattr(left, name), getattr(right, name))
+            np.testing.assert_array_equal(getattr(result, name), expected)
+    for wrong in (lambda: left + 1.0, lambda: left * right, lambda: left - np.ones(3)):
+        with pytest.raises(TypeError, match="operand"):
+            wrong()
+
+
+def beyond(coordinates, name, index, value):
+    """The coordinates with one value changed."""
+    changed = np.array(getattr(coordinates, name))
+    changed[index] = value
+    return dataclasses.replace(coordinates, **{name: changed})
+
+
+@all_types
+@both_priors
+def test_coordinates_outside_of_the_domain(posterior, covariance_type):
+    coordinates = NaturalParameters.of(posterior)
+    first = {name: (0,) * np.ndim(getattr(coordinates, name)) for name in FIELDS}
+    lowest = {"weight_concentration": 0.0, "mean_precision": 0.0, "degrees_of_freedom": D - 1.0}
+    for name, limit in lowest.items():
+        for value in (limit, limit - 0.5):
+            with pytest.raises(ValueError, match=f"{name} must be finite and greater than"):
+                beyond(coordinates, name, first[name], value).posterior(posterior)
+    just_inside = np.nextafter(D - 1.0, np.inf)
+    name = "degrees_of_freedom"
+    back = beyond(coordinates, name, first[name], just_inside).posterior(posterior)
+    assert np.ravel(back.components.degrees_of_freedom)[0] == just_inside
+    for name in FIELDS:
+        for value in (np.nan, np.inf, -np.inf):
+            with pytest.raises(ValueError, match=f"{name} must be finite"):
+                beyond(coordinates, name, first[name], value).posterior(posterior)
+        values = getattr(coordinates, name)
+        for wrong in (np.append(values, 1.0), np.stack([values, values])):
+            changed = dataclasses.replace(coordinates, **{name: wrong})
+            with pytest.raises(ValueError, match=f"{name} must have shape"):
+                changed.posterior(posterior)
+        with pytest.raises(TypeError, match=f"{name} must be real"):
+            dataclasses.replace(coordinates, **{name: values + 0j}).posterior(posterior)
+    last = () if covariance_type == "tied" else (K - 1,)
+    which = "" if covariance_type == "tied" else f" of component {K - 1}"
+    with pytest.raises(ValueError, match=f"second_moments{which} must exceed .* positive definite"):
+        beyond(coordinates, "second_moments", last, 0.0).posterior(posterior)
+    if covariance_type in ("full", "tied"):
+        with pytest.raises(ValueError, match="second_moments must be symmetric"):
+            beyond(coordinates, "second_moments", (*last, 0, 1), 0.0).posterior(posterior)
+
+
+@both_priors
+@pytest.mark.parametrize("covariance_type", ["diag"])
+def test_lists_and_single_precision_are_taken(posterior, covariance_type):
+    coordinates = NaturalParameters.of(posterior)
+    lists = NaturalParameters(*(getattr(coordinates, name).tolist() for name in FIELDS))
+    assert_same(NaturalParameters.of(lists.posterior(posterior)), coordinates)
+    single = NaturalParameters(
+        *(getattr(coordinates, name).astype(np.float32) for name in FIELDS)
+    ).posterior(posterior)
+    assert single.components.means.dtype == np.float64
+    assert_same(NaturalParameters.of(single), coordinates, rtol=1e-6)
+
+
 @all_types
 @both_priors
 def test_they_are_the_priors_plus_sums_over_rows(source, posterior, covariance_type):
@@ -110,7 +188,7 @@ def test_they_are_the_priors_plus_sums_over_rows(source, posterior, covariance_t
 def test_a_natural_step_of_length_one_is_coordinate_ascent(source, posterior):
     _, target = evaluate(source, posterior)
     gradient = variational_gradient(posterior, target)
-    stepped = gradient.coordinates.moved(gradient.natural).posterior(posterior)
+    stepped = (gradient.coordinates + gradient.natural).posterior(posterior)
     assert_same(NaturalParameters.of(stepped), NaturalParameters.of(target))
     for name in ("means", "covariances", "mean_precision", "degrees_of_freedom"):
         np.testing.assert_allclose(
@@ -130,11 +208,11 @@ def test_euclidean_gradients_are_central_differences(source, posterior, covarian
     direction = rng.normal(size=getattr(gradient.coordinates, name).shape)
     if name == "second_moments" and covariance_type in ("full", "tied"):
         direction = direction + direction.swapaxes(-1, -2)
-    zero = gradient.coordinates.moved(gradient.coordinates, -1.0)
+    zero = 0.0 * gradient.coordinates
     step = dataclasses.replace(zero, **{name: direction})
 
     def bound(length):
-        return evaluate(source, gradient.coordinates.moved(step, length).posterior(posterior))[0]
+        return evaluate(source, (gradient.coordinates + length * step).posterior(posterior))[0]
 
     h = 1e-5
     difference = (8 * (bound(h) - bound(-h)) - (bound(2 * h) - bound(-2 * h))) / (12 * h)

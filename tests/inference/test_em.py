@@ -140,19 +140,29 @@ class Staircase(PenalisedMean):
 @pytest.mark.parametrize(
     ("changes", "n_iter"),
     [
-        ([0.0, 50.0, 20.0, 9.0, 8.0], 4),  # below the threshold and smaller than before
-        ([0.0, 8.0, 8.5, 9.0, 9.5, 11.0, 30.0, 9.0, 8.0], 8),  # the way off a plateau
-        ([0.0, 8.0, 7.0, 6.0], 3),  # the first change has none before it
+        ([0.0, 900.0, 200.0, 9.0, 8.0], 4),  # below the threshold and smaller than before
+        ([0.0, 8.0, 8.5, 9.0, 9.5, 11.0, 3000.0, 9.0, 8.0], 8),  # the way off a plateau
+        ([0.0, 8.0, 4.0, 2.0, 2.1, 4.0, 3000.0, 40.0, 9.0, 8.0], 9),  # shrinking there first
+        ([0.0, 90.0, 9.0, 8.0, 0.9], 5),  # too large a part of the rise, down to the tolerance
         ([0.0, 0.5, 0.6], 2),  # below the tolerance itself: scikit-learn's rule
-        ([0.0, 50.0, 20.0, -9.0, -9.5, -8.0], 4),
+        ([0.0, 900.0, 200.0, -9.0, -9.5, -8.0], 4),
+        ([0.0, -900.0, -200.0, -9.0, -8.0], 4),
     ],
 )
-def test_changes_that_grow_are_not_convergence(source, changes, n_iter):
+def test_changes_that_lead_off_a_plateau_are_not_convergence(source, changes, n_iter):
     solution: Solution[OneMean] = ascend(
         source, OneMean(np.zeros((1, 2))), Staircase(changes), Ascent(1.0, len(changes))
     )
     assert solution.converged
     assert solution.n_iter == n_iter
+
+
+def test_any_change_is_small_beside_the_rise_before_a_resumed_ascent(source):
+    changes = [9.0, 8.0, 7.0]
+    start = OneMean(np.zeros((1, 2)))
+    resumed = ascend(source, start, Staircase(changes), Ascent(1.0, 3), previous_bound=0.0)
+    assert (resumed.converged, resumed.n_iter) == (True, 2)  # the first has none before it
+    assert not ascend(source, start, Staircase(changes), Ascent(1.0, 3)).converged
 
 
 def test_the_loop_serves_other_objectives(source):

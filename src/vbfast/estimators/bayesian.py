@@ -11,12 +11,14 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
+from vbfast.engine.config import config_context
 from vbfast.engine.contract import CovarianceType, Float64Array
 from vbfast.engine.rows import RowSource
 from vbfast.estimators.posterior import PosteriorMixture
 from vbfast.estimators.priors import WEIGHT_PRIORS, check_component_prior
 from vbfast.estimators.starts import check_resumed_shapes
 from vbfast.families.coordinates import PosteriorCoordinates
+from vbfast.families.natural import NaturalParameters
 from vbfast.families.splitting import split_widest
 from vbfast.families.variational import MixturePosterior, MixturePrior, VariationalBayes
 from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
@@ -33,9 +35,9 @@ class BayesianGaussianMixture(PosteriorMixture):
     so that it is a lower bound of the log marginal likelihood, comparable across numbers of
     components, priors and covariance types; convergence does not get harder with the number of
     rows. Beyond scikit-learn: ``sample_weight``, responsibilities or a callable as the start, rows
-    that are read from disk as the passes go, :meth:`elbo`, :meth:`log_predictive_density` and
-    :meth:`prune`. An iteration is one pass over the rows that allocates nothing of size
-    n_samples x n_components.
+    that are read from disk as the passes go, :meth:`elbo`, :meth:`log_predictive_density`,
+    :meth:`at` and :meth:`prune`. An iteration is one pass over the rows that allocates nothing of
+    size n_samples x n_components.
 
     Parameters
     ----------
@@ -47,8 +49,9 @@ class BayesianGaussianMixture(PosteriorMixture):
     tol : float, default=1e-3
         Iterations stop when the bound changes by less than ``tol * max(1, n / 1000)`` nats, with
         ``n`` the number of rows or the sum of their weights. Up to 1000 rows that is scikit-learn's
-        rule; beyond, a change of ``tol`` nats or more that is larger than the one before does not
-        count, as changes that grow lead off a plateau.
+        rule; beyond, a change of ``tol`` nats or more counts only if it is no larger than the one
+        before and less than a hundredth of what the bound has changed by since the start, so that
+        fits do not end on a plateau.
     reg_covar : float, default=1e-6
         Variance added to the rows' scatter about each component's mean.
     max_iter : int, default=100
@@ -292,13 +295,91 @@ default='dirichlet_process'
         """Return a copy whose next fit starts with the widest components cut in two."""
         posterior = self._posterior()
         statistics = split_widest(posterior, n_components)
-        start = posterior.prior.posterior(statistics, reg_covar=float(self.reg_covar))
-        grown = copy.deepcopy(self)
+        with config_context(backend=self.backend):
+            start = posterior.prior.posterior(statistics, reg_covar=float(self.reg_covar))
+        grown = self._holding(start)
         grown.set_params(n_components=n_components, warm_start=True)
-        for name, value in grown._fitted_attributes(start, self.means_.dtype).items():
-            setattr(grown, name, value)
         grown.lower_bound_ = -np.inf
         return grown
+
+    def _holding(self, posterior: MixturePosterior) -> Self:
+        """Return a copy that holds another posterior."""
+        # Not a deep copy: `init_params` may be an array with a number for every row.
+        other = copy.copy(self)
+        for name, value in self._fitted_attributes(posterior, self.means_.dtype).items():
+            setattr(other, name, value)
+        return other
+
+    def at(self, natural_parameters: NaturalParameters) -> Self:
+        """Return a copy whose posterior has the given natural parameters.
+
+        Steps along :meth:`elbo_and_grad`'s gradients are taken with it. The copy is fitted, with
+        the priors and the dtype of this mixture, and says that no iteration has led to it, as
+        after a fit with ``max_iter=0``: ``lower_bound_`` is ``-inf`` (:meth:`elbo` has the bound),
+        ``n_iter_`` zero. A further fit with ``warm_start=True`` goes on from there.
+
+        Parameters
+        ----------
+        natural_parameters : NaturalParameters
+            Of as many components and features, in the domain; see
+            :class:`~vbfast.families.natural.NaturalParameters`. They are about the origin: where
+            rows lie further from it than 1e4 standard deviations, take their mean off first.
+
+        Returns
+        -------
+        mixture : object
+            Of the same class, fitted.
+
+        Raises
+        ------
+        TypeError
+            If they are not NaturalParameters, or complex.
+        ValueError
+            If an array has the wrong shape or is not finite, or if they are outside of the domain:
+            concentrations and ``mean_precision`` must be positive, ``degrees_of_freedom`` greater
+            than ``n_features - 1``, and the scale matrices positive definite.
+
+        References
+        ----------
+        M. D. Hoffman, D. M. Blei, C. Wang and J. Paisley (2013), Stochastic variational inference,
+        section 2.4.
+
+        Examples
+        --------
+        Stochastic variational inference: steps of decreasing length, each from 100 rows that stand
+        for all.
+
+        >>> import numpy as np
+        >>> import vbfast
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(10_000, 2)) + 6.0 * rng.integers(3, size=(10_000, 1))
+        >>> mixture = vbfast.BayesianGaussianMixture(3, max_iter=0, random_state=0)
+        >>> mixture = mixture.fit(X[:500], sample_weight=len(X) / 500)
+        >>> for t in range(200):
+        ...     batch = X[rng.integers(len(X), size=100)]
+        ...     terms, gradient = mixture.elbo_and_grad(batch, sample_weight=len(X) / 100)
+        ...     rate = (t + 10) ** -0.7
+        ...     mixture = mixture.at(gradient.coordinates + rate * gradient.natural)
+
+        Which ends near the posterior that a fit takes all rows in every iteration for:
+
+        >>> fitted = vbfast.BayesianGaussianMixture(3, random_state=0).fit(X)
+        >>> bool((fitted.elbo(X).total - mixture.elbo(X).total) / len(X) < 0.01)
+        True
+        """
+        check_is_fitted(self)
+        if not isinstance(natural_parameters, NaturalParameters):
+            raise TypeError(
+                "natural_parameters must be NaturalParameters, as natural_parameters_ and the "
+                f"fields of a gradient are; got {type(natural_parameters).__name__}"
+            )
+        with config_context(backend=self.backend):
+            moved = self._holding(natural_parameters.posterior(self._posterior()))
+        moved.converged_ = False
+        moved.n_iter_ = moved.n_passes_ = 0
+        moved.lower_bound_ = -np.inf
+        moved.lower_bounds_ = []
+        return moved
 
     def prune(self) -> Self:
         """Return a copy without the components that have lost their rows.
@@ -334,12 +415,10 @@ default='dirichlet_process'
         if self.n_active_components_ == 0:
             raise ValueError("no component holds half a row: there would be none left")
         posterior = self._posterior()
-        pruned = copy.deepcopy(self)
-        pruned.n_components = self.n_active_components_
-        pruned.weight_concentration_prior = self.weight_concentration_prior_
-        attributes = pruned._fitted_attributes(
-            posterior.restricted_to(posterior.active), self.means_.dtype
+        pruned = self._holding(posterior.restricted_to(posterior.active))
+        pruned.lower_bounds_ = list(self.lower_bounds_)
+        pruned.set_params(
+            n_components=self.n_active_components_,
+            weight_concentration_prior=self.weight_concentration_prior_,
         )
-        for name, value in attributes.items():
-            setattr(pruned, name, value)
         return pruned

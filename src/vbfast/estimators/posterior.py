@@ -14,7 +14,11 @@ from vbfast.estimators.base import BaseMixture, elbo_terms
 from vbfast.estimators.starts import check_fitted_shapes
 from vbfast.families.covariances import precisions_of
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
-from vbfast.families.natural import VariationalGradient, variational_gradient
+from vbfast.families.natural import (
+    NaturalParameters,
+    VariationalGradient,
+    variational_gradient,
+)
 from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
 from vbfast.families.variational import MixturePosterior
 from vbfast.inference.marginal_likelihood import importance_weights
@@ -282,6 +286,15 @@ class PosteriorMixture(BaseMixture):
         """
         return _variational_terms(self._elbo_terms(X, resp, sample_weight), self._posterior())
 
+    @property
+    def natural_parameters_(self) -> NaturalParameters:
+        """The natural parameters of the fitted posterior, in float64.
+
+        The coordinates in which :meth:`elbo_and_grad` has its gradients, and :meth:`at` goes back
+        from.
+        """
+        return NaturalParameters.of(self._posterior())
+
     def elbo_and_grad(
         self, X: Any, sample_weight: Any = None
     ) -> tuple[VariationalElboTerms, VariationalGradient]:
@@ -291,8 +304,9 @@ class PosteriorMixture(BaseMixture):
         function of the posterior alone. Its coordinates are the natural parameters, see
         :class:`~vbfast.families.natural.NaturalParameters`. Without ``reg_covar``, which the bound
         knows nothing of, a step of length one along the natural gradient is one iteration of
-        ``fit``; a fraction of one from a part of the rows, with weights that make up for the
-        others, is one of stochastic variational inference (Hoffman, Blei, Wang and Paisley 2013).
+        ``fit``, and a fraction of one never lowers the bound. A fraction from a part of the rows,
+        with a weight that makes up for the others, is a step of stochastic variational inference;
+        :meth:`at` takes steps, and shows such a loop.
 
         Parameters
         ----------

@@ -6,11 +6,16 @@ import itertools
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import numpy as np
+from joblib import effective_n_jobs
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import check_random_state
+from sklearn.utils.parallel import Parallel, delayed
 
+from vbfast.engine.config import config_context, current_backend, current_num_threads
 from vbfast.estimators.bayesian import BayesianGaussianMixture
 
 __all__ = ["Selection", "select"]
@@ -117,15 +122,17 @@ def select(
     mean_precision_prior: float | Sequence[float | None] | None = None,
     degrees_of_freedom_prior: float | Sequence[float | None] | None = None,
     sample_weight: Any = None,
+    n_jobs: int | None = None,
+    random_state: Any = None,
+    verbose: int = 0,
     **parameters: Any,
 ) -> Selection:
     """Fit variational mixtures over a grid and compare their bounds.
 
     The bounds have all their constants, so that they are comparable across the grid: each is a
-    lower bound on the log marginal likelihood of X under its model. Fits come one after another, as
-    each shares its passes among all threads unless they are too short for it. From the second
-    number of components on there is one more start than ``n_init``: the last number's mixture with
-    its widest components cut in two. The start that ends with the highest bound is kept.
+    lower bound on the log marginal likelihood of X under its model. From the second number of
+    components on there is one more start than ``n_init``: the last number's mixture with its widest
+    components cut in two. The start that ends with the highest bound is kept.
 
     Parameters
     ----------
@@ -138,9 +145,19 @@ sequence of them, default='dirichlet_distribution'
 sequence of them, default=None
         As for :class:`~vbfast.BayesianGaussianMixture`, where ``None`` stands for a default.
     sample_weight : array-like of shape (n_samples,), optional
+    n_jobs : int, default=None
+        How many processes fit, each other covariance types and priors (the numbers of components
+        follow on each other); -1 for all processors. ``None`` is 1 unless in a
+        :func:`joblib.parallel_config` context. The result is the same to the bit.
+    random_state : int, RandomState instance or None, default=None
+        An integer seeds every fit. Of the others an integer is drawn for each, in the order of the
+        table.
+    verbose : int, default=0
+        As for :class:`~vbfast.BayesianGaussianMixture`; joblib's, about fits that are done, with
+        more than one job.
     **parameters
         Further parameters of :class:`~vbfast.BayesianGaussianMixture`, for every fit: ``n_init``,
-        ``tol``, ``max_iter``, ``random_state``, ``accelerate``, ...
+        ``tol``, ``max_iter``, ``accelerate``, ...
 
     Returns
     -------
@@ -156,6 +173,13 @@ sequence of them, default=None
 
     Notes
     -----
+    One job shares its passes among all threads, unless they are too short for it (fewer than about
+    65,000 operations); several jobs divide the threads. So jobs pay where there are many fits of
+    few rows that take ten seconds or more in all: a process takes two or three to start. They are
+    processes and not threads, since nearly all the time of such a fit is Python's (97 % at 300 rows
+    of 4 features), which threads take turns at. X and the parameters then have to be such that they
+    can be pickled.
+
     A covariance type restricts the posterior and, through its default, the covariance prior; the
     model's precisions are full matrices. So with the same prior 'full' has the highest bound, and
     what another type's lacks is the price of its cheaper posterior.
@@ -189,16 +213,61 @@ sequence of them, default=None
         "mean_precision_prior": _grid("mean_precision_prior", mean_precision_prior),
         "degrees_of_freedom_prior": _grid("degrees_of_freedom_prior", degrees_of_freedom_prior),
     }
+    combinations = [
+        dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
+    ]
+    n_jobs = min(effective_n_jobs(n_jobs), len(combinations))
+    seeds = iter(_seeds(random_state, len(combinations) * len(numbers)))
+    shown = verbose if n_jobs == 1 else 0  # lines of several fits would mix
+    chains = [
+        [
+            BayesianGaussianMixture(
+                number, **chosen, **parameters, random_state=next(seeds), verbose=shown
+            )
+            for number in numbers
+        ]
+        for chosen in combinations
+    ]
+    settings = {
+        "num_threads": max(1, current_num_threads() // n_jobs),
+        "backend": current_backend(),
+    }
+    with warnings.catch_warnings():
+        # The table says which fits did not converge.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        fits = Parallel(n_jobs=n_jobs, verbose=verbose - shown)(
+            delayed(_fit_chain)(chain, X, sample_weight, settings) for chain in chains
+        )
     table, mixtures = [], []
-    for values in itertools.product(*grid.values()):
-        chosen = dict(zip(grid, values, strict=True))
-        last: BayesianGaussianMixture | None = None
-        for number in numbers:
-            mixture = BayesianGaussianMixture(number, **chosen, **parameters)
-            last, start = _better_start(mixture, last, X, sample_weight)
-            table.append(_row(last, chosen, start))
-            mixtures.append(last)
+    for chosen, chain in zip(combinations, fits, strict=True):
+        for mixture, start in chain:
+            mixture.set_params(random_state=random_state, verbose=verbose)
+            table.append(_row(mixture, chosen, start))
+            mixtures.append(mixture)
     return Selection(table, mixtures)
+
+
+def _fit_chain(
+    mixtures: list[BayesianGaussianMixture], X: Any, sample_weight: Any, settings: dict[str, Any]
+) -> list[tuple[BayesianGaussianMixture, str]]:
+    """Fit mixtures of more and more components; return each with the start it came from.
+
+    ``settings`` are those of :func:`~vbfast.config_context`, which another process lacks.
+    """
+    fits: list[tuple[BayesianGaussianMixture, str]] = []
+    with config_context(**settings):
+        for mixture in mixtures:
+            smaller = fits[-1][0] if fits else None
+            fits.append(_better_start(mixture, smaller, X, sample_weight))
+    return fits
+
+
+def _seeds(random_state: Any, n_fits: int) -> list[Any]:
+    """Return a seed for each fit, so that no start depends on when its fit has its turn."""
+    if isinstance(random_state, Integral):
+        return [random_state] * n_fits
+    generator = check_random_state(random_state)
+    return [int(seed) for seed in generator.randint(np.iinfo(np.int32).max, size=n_fits)]
 
 
 def _better_start(
@@ -208,13 +277,10 @@ def _better_start(
     sample_weight: Any,
 ) -> tuple[BayesianGaussianMixture, str]:
     """Fit from fresh starts and from a smaller mixture; return the better one, and which it is."""
-    with warnings.catch_warnings():
-        # The table says which fits did not converge.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        mixture.fit(X, sample_weight=sample_weight)
-        if smaller is None:
-            return mixture, "fresh"
-        grown = smaller._grown(mixture.n_components).fit(X, sample_weight=sample_weight)
+    mixture.fit(X, sample_weight=sample_weight)
+    if smaller is None:
+        return mixture, "fresh"
+    grown = smaller._grown(mixture.n_components).fit(X, sample_weight=sample_weight)
     grown.set_params(warm_start=mixture.warm_start)
     return (grown, "split") if grown.elbo_ > mixture.elbo_ else (mixture, "fresh")
 

@@ -19,28 +19,43 @@ With the responsibilities that are best for q, the bound's gradient in the coord
 ascent would set, and ``A''`` the derivative of the expectations: the Fisher information of q. So
 the natural gradient is ``eta* - eta`` (Hoffman, Blei, Wang and Paisley 2013, eq. 14-16): a step of
 length one is coordinate ascent, and stochastic variational inference takes a fraction of one from
-a part of the rows.
+a part of the rows. With all rows a fraction never lowers the bound: at fixed responsibilities that
+is a constant less the divergence of q from the target, which changes along the step at the rate
+
+    -(1 - rho) (eta* - eta)^T A''(eta + rho (eta* - eta)) (eta* - eta) <= 0,    0 <= rho <= 1.
+
+The domain is convex (concentrations and ``beta`` above zero, ``nu`` above D - 1, ``W^-1`` positive
+definite), so such a step does not leave it either.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from numbers import Real
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.special import polygamma
 
 from vbfast.engine.contract import CovarianceType, Float64Array
 from vbfast.families.covariances import precision_factor, precisions_of
+from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.families.mixing_weights import Dirichlet, MixingWeights, StickBreaking
 from vbfast.families.normal_wishart import NormalWishart
 from vbfast.families.variational import MixturePosterior
 
 __all__ = ["NaturalParameters", "VariationalGradient", "variational_gradient"]
 
+# By how much of the largest entry mirrored entries may differ: what rounding leaves.
+ASYMMETRY = 1e-8
+
 
 @dataclass(frozen=True)
 class NaturalParameters:
     """Natural parameters of a posterior, or a gradient in them; all float64.
+
+    They are vectors: they can be added, subtracted, and multiplied by a number.
 
     Attributes
     ----------
@@ -57,6 +72,16 @@ class NaturalParameters:
         sum of ``G * dS`` over all entries, of which a symmetric matrix has most twice.
     degrees_of_freedom : ndarray of shape (n_components,), () for 'tied'
         ``nu_k``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import vbfast
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> mixture = vbfast.BayesianGaussianMixture(1, random_state=0).fit(X)
+    >>> eta = mixture.natural_parameters_
+    >>> (0.5 * (eta + eta) - eta).mean_precision
+    array([0.])
     """
 
     weight_concentration: Float64Array
@@ -64,6 +89,9 @@ class NaturalParameters:
     scaled_means: Float64Array
     second_moments: Float64Array
     degrees_of_freedom: Float64Array
+
+    # NumPy's numbers leave products to __rmul__, where they would make arrays of objects.
+    __array_ufunc__: ClassVar[None] = None
 
     @classmethod
     def of(cls, posterior: MixturePosterior) -> NaturalParameters:
@@ -84,11 +112,32 @@ class NaturalParameters:
             nu,
         )
 
-    def moved(self, direction: NaturalParameters, length: float = 1.0) -> NaturalParameters:
-        """Return the coordinates after a step: ``self + length * direction``."""
+    def __add__(self, other: NaturalParameters) -> NaturalParameters:
+        """Return the sum."""
+        return self._entrywise(np.add, other)
+
+    def __sub__(self, other: NaturalParameters) -> NaturalParameters:
+        """Return the difference."""
+        return self._entrywise(np.subtract, other)
+
+    def __mul__(self, factor: Any) -> NaturalParameters:
+        """Return the product with a number."""
+        if not isinstance(factor, Real):
+            return NotImplemented
+        return NaturalParameters(
+            *(np.multiply(getattr(self, field.name), float(factor)) for field in fields(self))
+        )
+
+    __rmul__ = __mul__
+
+    def _entrywise(
+        self, operation: Callable[[Any, Any], Any], other: NaturalParameters
+    ) -> NaturalParameters:
+        if not isinstance(other, NaturalParameters):
+            return NotImplemented
         return NaturalParameters(
             *(
-                getattr(self, field.name) + length * getattr(direction, field.name)
+                operation(getattr(self, field.name), getattr(other, field.name))
                 for field in fields(self)
             )
         )
@@ -96,30 +145,89 @@ class NaturalParameters:
     def posterior(self, like: MixturePosterior) -> MixturePosterior:
         """Return the posterior at these coordinates, with the priors of another one.
 
+        Parameters
+        ----------
+        like : MixturePosterior
+            Of as many components and features.
+
+        Returns
+        -------
+        MixturePosterior
+
         Raises
         ------
-        NotPositiveDefiniteError
-            If a ``W_k^-1`` is not positive definite.
+        TypeError
+            If an array is complex.
+        ValueError
+            If an array has the wrong shape or is not finite, ``second_moments`` has matrices that
+            are not symmetric, or the coordinates are outside of the domain: a concentration or
+            ``beta_k`` that is not positive, ``nu_k`` that is not above D - 1, or ``W_k^-1`` that
+            is not positive definite. The message names it.
         """
+        eta = self._checked(like)
         kind = like.components.prior.covariance_type
-        means = self.scaled_means / self.mean_precision[:, np.newaxis]
-        inverse_scale = self.second_moments - _products(kind, self.scaled_means, means)
-        covariances = np.asarray((inverse_scale.T / self.degrees_of_freedom).T)
+        with np.errstate(over="ignore", invalid="ignore"):
+            means = eta.scaled_means / eta.mean_precision[:, np.newaxis]
+            inverse_scale = eta.second_moments - _products(kind, eta.scaled_means, means)
+        covariances = np.asarray((inverse_scale.T / eta.degrees_of_freedom).T)
+        try:
+            factor = precision_factor(kind, covariances)
+        except NotPositiveDefiniteError as error:
+            which = "" if kind == "tied" else f" of component {error.component}"
+            raise ValueError(
+                f"second_moments{which} must exceed scaled_means scaled_means^T / mean_precision: "
+                "the difference, the inverse of the scale matrix W, must be positive definite"
+            ) from error
         weights: MixingWeights
         if isinstance(like.weights, Dirichlet):
-            weights = replace(like.weights, concentration=self.weight_concentration)
+            weights = replace(like.weights, concentration=eta.weight_concentration)
         else:
-            taken, left = self.weight_concentration
+            taken, left = eta.weight_concentration
             weights = StickBreaking(like.weights.prior_concentration, taken, left)
         components = replace(
             like.components,
-            mean_precision=self.mean_precision,
+            mean_precision=eta.mean_precision,
             means=means,
-            degrees_of_freedom=self.degrees_of_freedom,
+            degrees_of_freedom=eta.degrees_of_freedom,
             covariances=covariances,
-            precision_cholesky=precision_factor(kind, covariances),
+            precision_cholesky=factor,
         )
         return MixturePosterior(weights, components)
+
+    def _checked(self, like: MixturePosterior) -> NaturalParameters:
+        """Return the coordinates as float64 arrays that have another posterior's shapes."""
+        components = like.components
+        kind = components.prior.covariance_type
+        second_moments = _check_field(
+            "second_moments", self.second_moments, components.covariances.shape
+        )
+        if kind in ("full", "tied"):
+            transposed = second_moments.swapaxes(-1, -2)
+            asymmetry = np.abs(second_moments - transposed).max()
+            if asymmetry > ASYMMETRY * np.abs(second_moments).max():
+                raise ValueError(
+                    f"second_moments must be symmetric; mirrored entries differ by {asymmetry}"
+                )
+            second_moments = 0.5 * (second_moments + transposed)
+        return NaturalParameters(
+            _check_field(
+                "weight_concentration",
+                self.weight_concentration,
+                _concentration(like.weights).shape,
+                above=0.0,
+            ),
+            _check_field(
+                "mean_precision", self.mean_precision, components.mean_precision.shape, above=0.0
+            ),
+            _check_field("scaled_means", self.scaled_means, components.means.shape),
+            second_moments,
+            _check_field(
+                "degrees_of_freedom",
+                self.degrees_of_freedom,
+                components.degrees_of_freedom.shape,
+                above=components.n_features - 1.0,
+            ),
+        )
 
 
 @dataclass(frozen=True)
@@ -158,8 +266,27 @@ def variational_gradient(
     VariationalGradient
     """
     coordinates = NaturalParameters.of(posterior)
-    natural = NaturalParameters.of(target).moved(coordinates, -1.0)
+    natural = NaturalParameters.of(target) - coordinates
     return VariationalGradient(coordinates, _times_information(posterior, target), natural)
+
+
+def _check_field(
+    name: str, values: Any, shape: tuple[int, ...], *, above: float = -np.inf
+) -> Float64Array:
+    """Return finite values above a limit as a float64 array."""
+    given = np.asarray(values)
+    if given.dtype.kind == "c":
+        raise TypeError(f"{name} must be real; got dtype {given.dtype}")
+    if given.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}; got {given.shape}")
+    array = np.array(given, dtype=np.float64, order="C")
+    inside = (array > above) & np.isfinite(array)
+    if not inside.all():
+        index = tuple(int(i) for i in np.argwhere(~inside)[0])
+        where = f"[{', '.join(map(str, index))}]" if index else ""
+        limit = "" if above == -np.inf else f" and greater than {above:g}"
+        raise ValueError(f"{name} must be finite{limit}; got {name}{where} = {array[index]}")
+    return array
 
 
 def _times_information(posterior: MixturePosterior, target: MixturePosterior) -> NaturalParameters:

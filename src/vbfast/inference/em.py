@@ -47,6 +47,12 @@ P = TypeVar("P", bound=Parameters)
 # before, the map is far from linear, and it is luck whether an extrapolation leads to a good place.
 EARLY = 0.1
 
+# A change of the tolerance or more is small if it is less than this part of all change so far. From
+# responsibilities that are alike for all components the bound rises by a nat or less, however many
+# rows there are, until the components have parted, and only then by what is in the rows. Changes on
+# the way, which may get smaller first, would end the fit for being few a row.
+SMALL = 0.01
+
 
 class NoResponsibilityError(ValueError):
     """No component is responsible for any row."""
@@ -83,8 +89,9 @@ class Ascent:
     ----------
     tol : float
         Converged once the bound changes by less than the objective's ``threshold`` for it, and, if
-        by ``tol`` or more, by no more than the last time: changes that grow are the way off a
-        plateau, such as responsibilities that are alike for all components, and not to its end.
+        by ``tol`` or more, by no more than the last time and by less than :data:`SMALL` of what it
+        has changed by since the start: changes that grow, or that are most of what there was, are
+        the way off a plateau, such as responsibilities that are alike for all components.
     max_iter : int
     """
 
@@ -146,7 +153,8 @@ def ascend(
     ascent : Ascent
     sample_weight : ndarray of shape (n_samples,), float64, optional
     previous_bound : float
-        The bound that the first iteration's is compared with; ``-inf`` for a new start.
+        The bound that the first iteration's is compared with; ``-inf`` for a new start. An ascent
+        that goes on from another has had its rise: any change is small beside that.
     accelerator : Accelerator, optional
         Proposes parameters beyond the global step's; to be used by one ascent. Convergence is
         declared after a plain step only, since a proposal may happen not to move.
@@ -174,6 +182,7 @@ def ascend(
     bounds: list[float] = []
     bound = previous_bound
     change = 0.0
+    resumed = previous_bound > -np.inf
     lowest = -np.inf
     converged = False
     n_passes = 0
@@ -222,9 +231,13 @@ def ascend(
         bounds.append(bound)
         change, change_before = bound - before, change if np.isfinite(change) else 0.0
         monitor.iteration_done(IterationReport(len(bounds), bound, change))
-        early = change > EARLY * (bound - bounds[0])
-        grows = abs(change) >= ascent.tol and abs(change) > abs(change_before)
-        still = abs(change) < objective.threshold(ascent.tol, sums.total_weight) and not grows
+        rise = bound - bounds[0]
+        early = change > EARLY * rise
+        small = resumed or abs(change) < SMALL * abs(rise)
+        settled = small and abs(change) <= abs(change_before)
+        still = abs(change) < ascent.tol or (
+            settled and abs(change) < objective.threshold(ascent.tol, sums.total_weight)
+        )
         converged = still and fallback is None
         proposal = None if accelerator is None else accelerator.propose(parameters, updated)
         if proposal is None or still or early:
