@@ -107,6 +107,7 @@ struct Tile {
     T* whitened;           // groups of (n_components, n_features, group rows), or null
     T* panel;              // moment panel or outer-product rows, `panel_size` numbers
     std::int64_t panel_size;
+    std::int64_t panel_stride;  // from one of the rows to the next
 
     TileSums sums;
     std::int64_t bad_row;  // first row that is not finite, or -1

@@ -18,13 +18,17 @@ template <class T>
 std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
                     std::int64_t joint_stride, std::int64_t D, bool gradient, char* memory) {
     const std::int64_t padded = (D + 15) / 16 * 16;
-    const std::int64_t panel_rows =
-        std::clamp<std::int64_t>((40 << 10) / (padded * static_cast<std::int64_t>(sizeof(T))), 32,
-                                 std::max<std::int64_t>(32, tile_rows));
+    // An odd number of cache lines, so that the same columns of all rows spread over all sets of
+    // L1.
+    constexpr std::int64_t line = 64 / sizeof(T);
+    tile.panel_stride = (padded / line | 1) * line;
+    const std::int64_t panel_rows = std::clamp<std::int64_t>(
+        (40 << 10) / (tile.panel_stride * static_cast<std::int64_t>(sizeof(T))), 32,
+        std::max<std::int64_t>(32, tile_rows));
     tile.capacity = tile_rows;
     const std::int64_t moment_panel =
         std::max<std::int64_t>(6 * tile_rows, (24 << 10) / static_cast<std::int64_t>(sizeof(T)));
-    tile.panel_size = std::max(moment_panel, panel_rows * padded);
+    tile.panel_size = std::max(moment_panel, panel_rows * tile.panel_stride);
     std::size_t used = 0;
     const auto take = [&](auto*& pointer, std::int64_t count) {
         using Element = std::remove_reference_t<decltype(*pointer)>;

@@ -53,7 +53,8 @@ void outer_products(const T* u, std::int64_t stride, std::int64_t n_rows, std::i
             double* out = triangle + 32 * b * (b + 1) + r * width;
             const std::int64_t i = b * triangle_rows + r;
             std::int64_t c = 0;
-            for (; c + N * W <= width; c += N * W)
+            // Two and two rather than three and one, whose sums would be too few for the latency.
+            for (; c + N * W <= width && c + (N + 1) * W != width; c += N * W)
                 outer_block<T, N>(u, stride, n_rows, i, c, width, out);
             for (; c + 2 * W <= width; c += 2 * W)
                 outer_block<T, 2>(u, stride, n_rows, i, c, width, out);
@@ -76,6 +77,8 @@ std::int64_t list_rows(const Model<T>& model, Tile<T>& tile, std::int64_t k) {
     return count;
 }
 
+// Adds the moments of the listed rows about `mean`, in sums or only the outer products.
+// The weights in tile.list_weight become their roots.
 template <class T>
 void listed_moments(const Model<T>& model, Tile<T>& tile, std::int64_t n_listed, const T* mean,
                     double* sums, double* second) {
@@ -83,24 +86,27 @@ void listed_moments(const Model<T>& model, Tile<T>& tile, std::int64_t n_listed,
     constexpr int W = V::width;
     const std::int64_t D = model.n_features, P = model.padded_features;
     const bool outer = model.moments == Moments::full || model.moments == Moments::tied;
-    const std::int64_t chunk = tile.panel_size / P;
+    const std::int64_t stride = tile.panel_stride, chunk = tile.panel_size / stride;
+    if (sums)
+        for (std::int64_t n = 0; n < n_listed; ++n)
+            sums[0] += static_cast<double>(tile.list_weight[n]);
+    T* roots = tile.list_weight;
+    for (std::int64_t n = 0; n < n_listed; n += W) sqrt(V::load(roots + n)).store(roots + n);
     for (std::int64_t start = 0; start < n_listed; start += chunk) {
         const std::int64_t n = n_listed - start < chunk ? n_listed - start : chunk;
         for (std::int64_t m = 0; m < n; ++m) {
-            const T r = tile.list_weight[start + m];
-            const V root = sqrt(V::set(r));
+            const V root = V::set(roots[start + m]);
             const T* x = tile.row_major + static_cast<std::int64_t>(tile.list[start + m]) * P;
-            T* u = tile.panel + m * P;
+            T* u = tile.panel + m * stride;
             for (std::int64_t d = 0; d < P; d += W)
                 (root * (V::load(x + d) - V::load(mean + d))).store(u + d);
-            if (sums) sums[0] += static_cast<double>(r);
         }
         if (sums)
             for (std::int64_t d = 0; d < D; d += W) {
                 V first = V::zero(), square = V::zero();
                 for (std::int64_t m = 0; m < n; ++m) {
-                    const V u = V::load(tile.panel + m * P + d);
-                    first = fma(sqrt(V::set(tile.list_weight[start + m])), u, first);
+                    const V u = V::load(tile.panel + m * stride + d);
+                    first = fma(V::set(roots[start + m]), u, first);
                     square = fma(u, u, square);
                 }
                 T lanes[2][W];
@@ -114,7 +120,7 @@ void listed_moments(const Model<T>& model, Tile<T>& tile, std::int64_t n_listed,
                         second[0] += static_cast<double>(lanes[1][j]);
                 }
             }
-        if (outer) outer_products(tile.panel, P, n, D, second);
+        if (outer) outer_products(tile.panel, stride, n, D, second);
     }
 }
 
