@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +62,96 @@ def test_weights_and_dtype(tmp_path, capsys, rows):
     with np.load(model) as archive:
         np.testing.assert_array_equal(archive["means"], expected.means_)
         assert archive["means"].dtype == np.float32
+
+
+@pytest.mark.parametrize("bayesian", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 1e305])  # the sum of w * evidence overflows
+def test_score_takes_weights(tmp_path, capsys, rows, bayesian, scale):
+    weights = np.arange(300.0) % 4 * scale
+    fit = ["fit", "rows.npy", "-k", "2", "--seed", "0", "-q", "-o", "model.npz"]
+    paths = {name: str(tmp_path / name) for name in ("rows.npy", "weights.npy", "model.npz")}
+    np.save(paths["rows.npy"], rows)
+    np.save(paths["weights.npy"], weights)
+    assert main([paths.get(word, word) for word in fit] + bayesian * ["--bayesian"]) == 0
+    capsys.readouterr()
+    score = ["score", paths["model.npz"], paths["rows.npy"]]
+    assert main([*score, "--weights", paths["weights.npy"]]) == 0
+    printed = capsys.readouterr().out
+    model = load_model(Path(paths["model.npz"]))
+    evidence = model.log_predictive_density(rows) if bayesian else model.score_samples(rows)
+    expected = sum(w * value for w, value in zip(np.arange(300) % 4, evidence, strict=True)) / sum(
+        np.arange(300) % 4
+    )
+    assert f" {expected:.6f} nats a row, 300 rows of weight {weights.sum():.6g}\n" in printed
+    if scale == 1.0 and not bayesian:
+        np.testing.assert_allclose(expected, model.score(rows, sample_weight=weights), rtol=1e-12)
+    assert main(score) == 0
+    assert f" {evidence.mean():.6f} nats a row, 300 rows\n" in capsys.readouterr().out
+
+
+def test_a_row_of_zero_weight_does_not_count_in_the_score(tmp_path, capsys, rows):
+    """Nor does its evidence, which is -inf for a row far from everything."""
+    data, weights, model = (tmp_path / name for name in ("x.npy", "w.csv", "m.npz"))
+    np.save(data, rows)
+    assert main(["fit", str(data), "-k", "1", "-q", "-o", str(model)]) == 0
+    capsys.readouterr()
+    np.save(data, np.vstack([rows, np.full((1, 3), 1e200)]))
+    score = ["score", str(model), str(data)]
+    assert main(score) == 0
+    assert "evidence -inf nats" in capsys.readouterr().out
+    np.savetxt(weights, np.arange(301) < 300)
+    assert main([*score, "--weights", str(weights)]) == 0
+    expected = load_model(model).score(rows)
+    assert f"evidence {expected:.6f} nats a row, 301 rows of weight 300" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(299), r"sample_weight.shape == (299,), expected (300,): one weight a row"),
+        (np.zeros(300), "all weights are zero"),
+        (-np.ones(300), "row 0 has -1.0"),
+        (np.ones((300, 2)), "expected one column"),
+    ],
+)
+def test_wrong_weights_of_a_score(tmp_path, capsys, rows, weights, message):
+    np.save(tmp_path / "x.npy", rows)
+    np.save(tmp_path / "w.npy", weights)
+    fit = ["fit", str(tmp_path / "x.npy"), "-k", "1", "-q", "-o", str(tmp_path / "m.npz")]
+    assert main(fit) == 0
+    capsys.readouterr()
+    score = ["score", str(tmp_path / "m.npz"), str(tmp_path / "x.npy")]
+    assert main([*score, "--weights", str(tmp_path / "w.npy")]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv", ".parquet"])
+def test_a_key_is_of_an_archive(tmp_path, capsys, rows, suffix):
+    data, model = tmp_path / f"x{suffix}", tmp_path / "m.npz"
+    write(data, rows)
+    key = ["--key", "rows"]
+    message = f"x{suffix}: --key rows names an array of an .npz file, which this is not"
+    assert main(["fit", str(data), "-k", "1", "-q", *key]) == 1
+    assert message in capsys.readouterr().err
+    assert main(["fit", str(data), "-k", "1", "-q", "-o", str(model)]) == 0
+    assert main(["score", str(model), str(data), *key]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_an_archive_of_several_arrays(tmp_path):
+    np.savez(tmp_path / "two.npz", a=np.ones((2, 1)), b=np.ones(2))
+    np.savez(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match=r"two\.npz: holds a, b; choose one with --key"):
+        load_rows(tmp_path / "two.npz")
+    with pytest.raises(ValueError, match=r"two\.npz: has no array 'c', only a, b"):
+        load_rows(tmp_path / "two.npz", "c")
+    # --key is of the rows.
+    with pytest.raises(ValueError, match=r"two\.npz: holds a, b; expected one array"):
+        load_weights(tmp_path / "two.npz")
+    with pytest.raises(ValueError, match=r"none\.npz: holds no array"):
+        load_rows(tmp_path / "none.npz")
 
 
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])

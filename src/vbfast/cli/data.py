@@ -32,11 +32,12 @@ def load_rows(path: Path, key: str | None = None) -> npt.NDArray[Any]:
     Raises
     ------
     ValueError
-        If the kind of file is unknown, or it holds no table of real numbers.
+        If the kind of file is unknown or has no arrays by name though one is named, or it holds no
+        table of real numbers.
     ImportError
         If pyarrow is needed and missing.
     """
-    rows = _load(path, key)
+    rows = _load(path, key, several="choose one with --key")
     if rows.ndim != 2:
         raise ValueError(f"{path} has an array of shape {rows.shape}; expected two dimensions")
     return rows
@@ -50,7 +51,7 @@ def load_weights(path: Path) -> npt.NDArray[np.float64]:
     ValueError
         As :func:`load_rows`, or if the array is neither one-dimensional nor a single column.
     """
-    weights = _load(path, None)
+    weights = _load(path, None, several="expected one array")
     if weights.ndim == 2 and weights.shape[1] == 1:
         weights = weights[:, 0]
     if weights.ndim != 1:
@@ -70,18 +71,23 @@ def check_writable(path: Path | None) -> None:
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.absolute().parent}")
 
 
-def _load(path: Path, key: str | None) -> npt.NDArray[Any]:
-    """Read an array of real numbers; what a library says about a file gets the file's name."""
+def _load(path: Path, key: str | None, *, several: str) -> npt.NDArray[Any]:
+    """Read an array of real numbers; what a library says about a file gets the file's name.
+
+    ``several`` is what to say of an ``.npz`` file with more than one array and no ``key``.
+    """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: expected .npy, .npz, .csv or .parquet")
+    if key is not None and suffix != ".npz":
+        raise ValueError(f"{path}: --key {key} names an array of an .npz file, which this is not")
     try:
         if suffix == ".csv":
             array = _load_csv(path)
         elif suffix == ".parquet":
             array = _load_parquet(path)
         else:
-            array = _load_numpy(path, key)
+            array = _load_numpy(path, key, several)
     except (ValueError, TypeError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: {error}") from error
     if array.dtype.kind not in "biuf":
@@ -89,7 +95,7 @@ def _load(path: Path, key: str | None) -> npt.NDArray[Any]:
     return array
 
 
-def _load_numpy(path: Path, key: str | None) -> npt.NDArray[Any]:
+def _load_numpy(path: Path, key: str | None, several: str) -> npt.NDArray[Any]:
     # Whatever it does not know NumPy takes for a pickle, and advises to load it all the same.
     with path.open("rb") as file:
         archive = path.suffix.lower() == ".npz"
@@ -100,7 +106,7 @@ def _load_numpy(path: Path, key: str | None) -> npt.NDArray[Any]:
         with np.load(path, allow_pickle=False) as arrays:
             names = list(arrays)
             if key is None and len(names) != 1:
-                raise ValueError(f"holds {', '.join(names)}; choose one with --key")
+                raise ValueError(f"holds {', '.join(names) or 'no array'}; {several}")
             name = names[0] if key is None else key
             if name not in names:
                 raise ValueError(f"has no array {name!r}, only {', '.join(names)}")
