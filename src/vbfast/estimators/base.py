@@ -378,6 +378,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
             ``q``, each row a distribution over the components; the posterior by default, which
             makes the bound tight.
         sample_weight : array-like of shape (n_samples,), optional
+            A row of zero weight is skipped: its ``resp`` may be anything. Its X has to be finite.
 
         Returns
         -------
@@ -387,7 +388,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         Raises
         ------
         ValueError
-            If a row of ``resp`` is no distribution.
+            If a row of ``resp`` with positive weight is no distribution.
 
         Examples
         --------

@@ -258,6 +258,7 @@ class PosteriorMixture(BaseMixture):
             ``q(z)``, each row a distribution over the components; by default the best for the
             posterior of the parameters.
         sample_weight : array-like of shape (n_samples,), optional
+            A row of zero weight is skipped: its ``resp`` may be anything. Its X has to be finite.
 
         Returns
         -------
@@ -268,7 +269,7 @@ class PosteriorMixture(BaseMixture):
         Raises
         ------
         ValueError
-            If a row of ``resp`` is no distribution.
+            If a row of ``resp`` with positive weight is no distribution.
 
         Examples
         --------
