@@ -192,7 +192,9 @@ class PosteriorMixture(BaseMixture):
         Parameters are drawn from the fitted posterior and weighed by the joint density over the
         posterior's, with the assignments summed out; the largest weights are Pareto-smoothed
         (Vehtari, Simpson, Gelman, Yao and Gabry 2024). Their tail says how good the posterior is
-        as a proposal, hence as an approximation (Yao, Vehtari, Simpson and Gelman 2018).
+        as a proposal, hence as an approximation (Yao, Vehtari, Simpson and Gelman 2018). It says
+        nothing of modes that no draw comes near: under a Dirichlet prior those that exchange
+        components, see ``log_symmetry`` of :class:`~vbfast.EvidenceEstimate`.
 
         Parameters
         ----------
