@@ -1,4 +1,13 @@
-"""The scikit-learn surface: validation and fitted attributes, nothing numerical."""
+"""The scikit-learn surface: validation and fitted attributes, nothing numerical.
+
+Each class adds to the one below it:
+
+    GaussianMixture    BayesianGaussianMixture            constructor, start
+          |                  PosteriorMixture    Mixture  posterior <-> fitted attributes
+          +---- BaseGaussianMixture ----+           |     means and covariances
+                     BaseMixture -------------------+     fit: the search over starts
+                    FittedMixture                         methods after the fit
+"""
 
 from __future__ import annotations
 

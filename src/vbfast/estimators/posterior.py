@@ -10,7 +10,8 @@ from sklearn.utils import check_random_state, check_scalar
 
 from vbfast.engine.contract import Float64Array, FloatArray, KernelParams, Request
 from vbfast.engine.weights import as_sample_weight
-from vbfast.estimators.base import BaseMixture, elbo_terms
+from vbfast.estimators.fitted import elbo_terms
+from vbfast.estimators.gaussian_base import BaseGaussianMixture
 from vbfast.estimators.starts import check_fitted_shapes
 from vbfast.families.covariances import precisions_of
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
@@ -24,7 +25,7 @@ from vbfast.results import ElboTerms, EvidenceEstimate, VariationalElboTerms
 __all__ = ["PosteriorMixture"]
 
 
-class PosteriorMixture(BaseMixture):
+class PosteriorMixture(BaseGaussianMixture):
     """Base class of the variational Bayesian mixture: its posterior, and what follows from it.
 
     The posterior lives in the fitted attributes, whose names and types are scikit-learn's. The
@@ -33,8 +34,6 @@ class PosteriorMixture(BaseMixture):
 
     _bound_per_row: ClassVar[bool] = False
 
-    precisions_: FloatArray
-    precisions_cholesky_: FloatArray
     weight_concentration_: Any
     mean_precision_: FloatArray
     degrees_of_freedom_: Any
@@ -108,6 +107,9 @@ class PosteriorMixture(BaseMixture):
             Dirichlet(self.weight_concentration_prior_, concentration), components
         )
 
+    def _fitted_parameters(self) -> MixturePosterior:
+        return self._posterior()
+
     def _kernel_params(self) -> KernelParams:
         return self._posterior().kernel_params()
 
@@ -134,23 +136,6 @@ class PosteriorMixture(BaseMixture):
             float32 for float32 rows, else float64.
         """
         return super().score_samples(X)
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Compute the average of :meth:`score_samples` over the rows, in nats.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : Ignored
-            Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        log_likelihood : float
-            The weighted average.
-        """
-        return super().score(X, y, sample_weight)
 
     def log_predictive_density(self, X: Any) -> FloatArray:
         """Evaluate the posterior predictive density of each row, in nats.
