@@ -6,26 +6,13 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from elsewhere import Elsewhere
 from vbfast.engine.responsibilities import RespLabels, RespMatrix, as_resp_source
 
 
 @pytest.fixture
 def resp(rng):
     return rng.dirichlet(np.ones(4), size=50)
-
-
-class Elsewhere:
-    """An array that can only be read in slices, and remembers which."""
-
-    def __init__(self, array):
-        self._array = array
-        self.shape, self.dtype = array.shape, array.dtype
-        self.slices = []
-
-    def __getitem__(self, rows):
-        assert isinstance(rows, slice)
-        self.slices.append((rows.start, rows.stop))
-        return self._array[rows]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
