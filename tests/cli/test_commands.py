@@ -340,9 +340,12 @@ def test_where_nothing_can_be_written_nothing_is_fitted(tmp_path, capsys, rows):
     for option in ("-o", "--labels"):
         assert main(["score", str(model), str(data), option, nowhere]) == 1
     assert main(["demo", "--output", nowhere]) == 1
+    assert main(["bench", "--json", nowhere]) == 1
+    assert main(["fit", str(data), "-k", "2", "-q", "-o", str(tmp_path)]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.count("there is no folder") == 3
+    assert captured.err.count("there is no folder") == 4
+    assert f"cannot write {tmp_path}: it is a folder" in captured.err
 
 
 def test_a_fit_that_does_not_converge_says_so_in_its_line(tmp_path, capsys, rows):
@@ -359,6 +362,101 @@ def test_a_file_that_numpy_did_not_write_is_no_model(tmp_path, capsys, rows):
         (tmp_path / "m.npz").write_bytes(content)
         assert main(["score", str(tmp_path / "m.npz"), str(tmp_path / "x.npy")]) == 1
         assert "is no model file" in capsys.readouterr().err
+
+
+@pytest.fixture
+def model_arrays(tmp_path, rows):
+    """A function that fits a mixture, and returns its file and the arrays in it."""
+
+    def fit(*options):
+        data, model = tmp_path / "x.npy", tmp_path / "m.npz"
+        np.save(data, rows)
+        assert main(["fit", str(data), "-k", "2", "-q", "-o", str(model), *options]) == 0
+        with np.load(model) as archive:
+            return model, dict(archive)
+
+    return fit
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"covariance_type": "round"}, "covariance_type is 'round', none of full, tied"),
+        ({"weights": np.array(3.0)}, r"weights has shape (); expected (2,) for means of shape"),
+        ({"weights": None}, "weights missing"),
+        ({"lower_bounds": None}, "lower_bounds missing"),
+        ({"means": np.zeros(2)}, "means has shape (2,); expected two dimensions"),
+        ({"means": np.zeros((3, 3))}, "weights has shape (2,); expected (3,)"),
+        ({"means": np.full((2, 3), np.nan)}, "means has NaN"),
+        ({"means": np.full((2, 3), "a")}, "means has dtype <U1; expected real numbers"),
+        ({"means": np.full((2, 3), None)}, "Object arrays cannot be loaded"),
+        ({"precisions_cholesky": np.ones((2, 3))}, "expected (2, 3, 3) for means of shape (2, 3)"),
+    ],
+)
+def test_what_is_no_model_is_said_in_one_line(tmp_path, capsys, model_arrays, changed, message):
+    model, arrays = model_arrays()
+    arrays |= changed
+    np.savez(model, **{key: array for key, array in arrays.items() if array is not None})
+    assert main(["score", str(model), str(tmp_path / "x.npy")]) == 1
+    error = capsys.readouterr().err
+    assert f"{model} is no model file: " in error
+    assert message in error
+
+
+def test_what_is_no_bayesian_model(tmp_path, capsys, model_arrays):
+    model, arrays = model_arrays("--bayesian", "--draws", "0")
+    for changed, message in (
+        ({"weight_concentration_prior_type": "none"}, "none of dirichlet_process, dirichlet_dist"),
+        (
+            {"weight_concentration": np.ones(2)},
+            "weight_concentration has shape (2,); expected (2, 2",
+        ),
+        ({"covariance_prior": np.ones(3)}, "covariance_prior has shape (3,); expected (3, 3)"),
+    ):
+        np.savez(model, **(arrays | changed))
+        assert main(["score", str(model), str(tmp_path / "x.npy")]) == 1
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("savez", [np.savez, np.savez_compressed])
+def test_damaged_archives(tmp_path, capsys, model_arrays, rows, savez):
+    model, arrays = model_arrays()
+    savez(model, **arrays)
+    savez(tmp_path / "x.npz", rows)
+    for path in (model, tmp_path / "x.npz"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        content[len(content) // 3] ^= 0xFF
+        path.write_bytes(content)
+    assert main(["score", str(model), str(tmp_path / "x.npy")]) == 1
+    assert f"{model} is no model file: " in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"x\.npz: "):
+        load_rows(tmp_path / "x.npz")
+
+
+def test_scores_go_to_the_very_files_that_are_named(tmp_path, capsys, model_arrays, rows):
+    model, _ = model_arrays()
+    evidence, labels = tmp_path / "evidence.txt", tmp_path / "labels"
+    outputs = ["-o", str(evidence), "--labels", str(labels)]
+    assert main(["score", str(model), str(tmp_path / "x.npy"), *outputs]) == 0
+    assert capsys.readouterr().out.endswith(f"wrote {evidence}\nwrote {labels}\n")
+    assert np.load(evidence).shape == np.load(labels).shape == (300,)
+    assert not list(tmp_path.glob("*.txt.npy"))
+
+
+def test_values_beyond_single_precision_are_an_error_and_no_warning(tmp_path, capsys, rows):
+    rows[3] = 1e300, -1e300, 0.0
+    np.save(tmp_path / "x.npy", rows)
+    fit = ["fit", str(tmp_path / "x.npy"), "-k", "2", "-q", "--dtype", "float32"]
+    assert main(fit) == 1
+    assert "Input X contains infinity" in capsys.readouterr().err
+
+
+def test_a_demonstration_has_patches(capsys):
+    assert main(["demo", "--patches", "-5"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "--patches must be at least 1; got -5" in captured.err
 
 
 @pytest.mark.parametrize("command", ["fit", "score", "bench", "demo"])

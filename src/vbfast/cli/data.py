@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ import numpy.typing as npt
 __all__ = ["check_writable", "load_rows", "load_weights"]
 
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
+# What reading a damaged .npz file raises, beside ValueError.
+BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error)
 
 
 def load_rows(path: Path, key: str | None = None) -> npt.NDArray[Any]:
@@ -65,9 +68,13 @@ def check_writable(path: Path | None) -> None:
     Raises
     ------
     OSError
-        If its folder does not exist.
+        If its folder does not exist, or it is one itself.
     """
-    if path is not None and not path.absolute().parent.is_dir():
+    if path is None:
+        return
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder")
+    if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.absolute().parent}")
 
 
@@ -88,7 +95,7 @@ def _load(path: Path, key: str | None, *, several: str) -> npt.NDArray[Any]:
             array = _load_parquet(path)
         else:
             array = _load_numpy(path, key, several)
-    except (ValueError, TypeError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, *BROKEN_ARCHIVE) as error:
         raise ValueError(f"{path}: {error}") from error
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{path} has an array of dtype {array.dtype}; expected real numbers")

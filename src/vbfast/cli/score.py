@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.cli.data import check_writable, load_rows, load_weights
 from vbfast.engine.contract import Float64Array, FloatArray
@@ -46,9 +47,17 @@ def run(options: argparse.Namespace) -> None:
         counted += f" of weight {weights.sum():.6g}"
     print(f"{name} {mean_evidence(evidence, weights):.6f} nats a row, {counted}")
     if options.output is not None:
-        np.save(options.output, evidence)
+        save_array(options.output, evidence)
     if options.labels is not None:
-        np.save(options.labels, model.predict(rows))
+        save_array(options.labels, model.predict(rows))
+
+
+def save_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write an array, and say so."""
+    # By its name alone NumPy would write another file than the one asked for, ending in .npy.
+    with path.open("wb") as file:
+        np.save(file, array)
+    print(f"wrote {path}")
 
 
 def mean_evidence(evidence: FloatArray, weights: Float64Array | None) -> float:
