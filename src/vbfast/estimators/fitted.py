@@ -225,10 +225,11 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
                 "least one sample."
             )
         rng = check_random_state(self.random_state if random_state is None else random_state)
-        weights = np.asarray(self.weights_, dtype=np.float64)
-        if self.weights_.dtype == np.float32:
+        weights = np.asarray(self.weights_)
+        if weights.dtype == np.float32:
             # The rounded weights may sum to more than one, which multinomial refuses.
-            weights = weights / weights.sum()
+            weights = weights.astype(np.float64)
+            weights /= weights.sum()
         counts = rng.multinomial(n_samples, weights)
         draws = [self._draw(k, count, rng) for k, count in enumerate(counts.tolist()) if count > 0]
         return np.concatenate(draws), np.repeat(np.arange(len(counts)), counts)
