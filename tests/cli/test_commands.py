@@ -444,6 +444,25 @@ def test_scores_go_to_the_very_files_that_are_named(tmp_path, capsys, model_arra
     assert not list(tmp_path.glob("*.txt.npy"))
 
 
+def test_no_input_is_overwritten(tmp_path, capsys, model_arrays, rows):
+    model, _ = model_arrays()
+    data, weights, link = tmp_path / "x.npy", tmp_path / "w.npy", tmp_path / "link.npy"
+    np.save(weights, np.ones(300))
+    link.symlink_to(data)
+    capsys.readouterr()
+    weighted = ["--weights", str(weights)]
+    for path in (data, weights, link):
+        fit = ["fit", str(data), "-k", "2", "-q", *weighted, "-o", str(path)]
+        assert main(fit) == 1
+        for option in ("-o", "--labels"):
+            assert main(["score", str(model), str(data), *weighted, option, str(path)]) == 1
+    assert main(["score", str(model), str(data), "-o", str(model)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("it is what is to be read") == 10
+    np.testing.assert_array_equal(np.load(data), rows)
+
+
 def test_values_beyond_single_precision_are_an_error_and_no_warning(tmp_path, capsys, rows):
     rows[3] = 1e300, -1e300, 0.0
     np.save(tmp_path / "x.npy", rows)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["check_writable", "load_rows", "load_weights"]
+__all__ = ["BROKEN_ARCHIVE", "check_writable", "load_rows", "load_weights"]
 
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
 # What reading a damaged .npz file raises, beside ValueError.
@@ -62,13 +62,15 @@ def load_weights(path: Path) -> npt.NDArray[np.float64]:
     return np.asarray(weights, dtype=np.float64)
 
 
-def check_writable(path: Path | None) -> None:
+def check_writable(path: Path | None, *inputs: Path | None) -> None:
     """Check that a file can be written where it is to go, before the work that it will hold.
 
     Raises
     ------
     OSError
         If its folder does not exist, or it is one itself.
+    ValueError
+        If it is one of the inputs, which may be read from the file as the passes go.
     """
     if path is None:
         return
@@ -76,6 +78,9 @@ def check_writable(path: Path | None) -> None:
         raise IsADirectoryError(f"cannot write {path}: it is a folder")
     if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.absolute().parent}")
+    for given in inputs:
+        if given is not None and given.exists() and path.exists() and path.samefile(given):
+            raise ValueError(f"cannot write {path}: it is what is to be read")
 
 
 def _load(path: Path, key: str | None, *, several: str) -> npt.NDArray[Any]:

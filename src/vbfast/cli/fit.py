@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> None:
     from vbfast.cli.model_file import save_model
     from vbfast.estimators import BayesianGaussianMixture
 
-    check_writable(options.output)
+    check_writable(options.output, options.data, options.weights)
     rows = load_rows(options.data, options.key)
     if options.dtype is not None and rows.dtype != options.dtype:
         with np.errstate(over="ignore"):  # the fit says what is infinite

@@ -31,8 +31,8 @@ def run(options: argparse.Namespace) -> None:
     from vbfast.cli.model_file import load_model
     from vbfast.estimators import BayesianGaussianMixture
 
-    check_writable(options.output)
-    check_writable(options.labels)
+    for output in (options.output, options.labels):
+        check_writable(output, options.model, options.data, options.weights)
     model = load_model(options.model)
     rows = load_rows(options.data, options.key)
     weights = None

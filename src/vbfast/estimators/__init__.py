@@ -2,11 +2,13 @@
 
 Each class adds to the one below it:
 
-    GaussianMixture    BayesianGaussianMixture            constructor, start
-          |                  PosteriorMixture    Mixture  posterior <-> fitted attributes
-          +---- BaseGaussianMixture ----+           |     means and covariances
-                     BaseMixture -------------------+     fit: the search over starts
-                    FittedMixture                         methods after the fit
+    GaussianMixture   BayesianGaussianMixture             constructor, start
+           |             PosteriorMixture                 posterior <-> fitted attributes
+           +--------+-----------+
+            BaseGaussianMixture       Mixture             means and covariances | others
+                    +---------+----------+
+                         BaseMixture                      fit: the search over starts
+                        FittedMixture                     methods after the fit
 """
 
 from __future__ import annotations

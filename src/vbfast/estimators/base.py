@@ -121,7 +121,8 @@ class BaseMixture(FittedMixture):
         y : Ignored
             Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), optional
-            Non-negative; an integer weight counts as that many repetitions of the row.
+            Non-negative; an integer weight counts as that many repetitions of the row. Rows of
+            weight zero count for nothing, but have to be finite all the same.
 
         Returns
         -------
