@@ -219,8 +219,8 @@ def ascend(
             continue
         if np.isnan(reached):
             raise ValueError(
-                f"the lower bound is NaN in iteration {len(bounds) + 1}: a parameter of the prior, "
-                "or a density of one's own, is too large or too small to compute with"
+                f"the lower bound is NaN in iteration {len(bounds) + 1}: a parameter of the prior "
+                "is too large or too small to compute with"
             )
 
         lowest = sums.lowest_log_evidence
