@@ -68,6 +68,6 @@ def test_a_number_in_an_array_is_checked_as_arrays_are(clustered, value, message
 @pytest.mark.parametrize("weights", ["dirichlet_process", "dirichlet_distribution"])
 def test_a_prior_beyond_what_can_be_computed_with_is_no_fit(clustered, prior, weights):
     mixture = BayesianGaussianMixture(2, weight_concentration_prior_type=weights, **prior)
-    with pytest.raises(ValueError, match="the lower bound is NaN in iteration 1: a parameter of the prior"):
+    with pytest.raises(ValueError, match="NaN in iteration 1: a parameter of the prior"):
         mixture.fit(clustered)
     assert not hasattr(mixture, "weights_")
