@@ -134,7 +134,7 @@ def _check_arrays(
     covariance_type: Any,
     weight_concentration_prior_type: str | None = None,
 ) -> None:
-    """Check that the arrays are numbers and of the shapes that the means have others have."""
+    """Check that the arrays hold numbers, and have the shapes that go with those of the means."""
     for key in (*keys, "lower_bounds"):
         if arrays[key].dtype.kind not in "biuf":
             raise ValueError(f"{key} has dtype {arrays[key].dtype}; expected real numbers")
