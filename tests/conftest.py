@@ -62,6 +62,25 @@ def diagonal_gaussian():
 
 
 @pytest.fixture
+def mixture_arrays(rng):
+    """A function that makes rows, and logits, means and precision factors of a mixture."""
+
+    def make(covariance_type, n_rows=6, K=3, D=2):
+        def factor():
+            return np.triu(rng.normal(size=(D, D)), 1) + np.diag(rng.uniform(0.7, 1.5, D))
+
+        P = {
+            "full": lambda: np.array([factor() for _ in range(K)]),
+            "tied": factor,
+            "diag": lambda: rng.uniform(0.7, 1.5, (K, D)),
+            "spherical": lambda: rng.uniform(0.7, 1.5, K),
+        }[covariance_type]()
+        return rng.normal(size=(n_rows, D)), rng.normal(size=K), rng.normal(size=(K, D)), P
+
+    return make
+
+
+@pytest.fixture
 def restore_num_threads():
     """For tests that set the number of threads."""
     yield

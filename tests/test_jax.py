@@ -13,25 +13,6 @@ check_grads = pytest.importorskip("jax.test_util").check_grads
 jnp = jax.numpy
 
 
-@pytest.fixture
-def mixture(rng):
-    """A function that makes rows and parameters."""
-
-    def make(covariance_type, n_rows=6, K=3, D=2):
-        def factor():
-            return np.triu(rng.normal(size=(D, D)), 1) + np.diag(rng.uniform(0.7, 1.5, D))
-
-        P = {
-            "full": lambda: np.array([factor() for _ in range(K)]),
-            "tied": factor,
-            "diag": lambda: rng.uniform(0.7, 1.5, (K, D)),
-            "spherical": lambda: rng.uniform(0.7, 1.5, K),
-        }[covariance_type]()
-        return rng.normal(size=(n_rows, D)), rng.normal(size=K), rng.normal(size=(K, D)), P
-
-    return make
-
-
 def textbook(x, logits, means, P):
     """The mixture with a factor for each component, in JAX."""
     y = jnp.einsum("...kd,kde->...ke", x[..., None, :] - means, jnp.triu(P))
@@ -70,8 +51,8 @@ def test_elbo(jax_float64, rng):
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-def test_mixture_log_evidence(jax_float64, mixture, covariance_type):
-    arguments = mixture(covariance_type)
+def test_mixture_log_evidence(jax_float64, mixture_arrays, covariance_type):
+    arguments = mixture_arrays(covariance_type)
     x, logits, means, P = arguments
     K, D = means.shape
     if covariance_type in ("diag", "spherical"):
@@ -86,8 +67,8 @@ def test_mixture_log_evidence(jax_float64, mixture, covariance_type):
     check_grads(jax.jit(function), arguments, 1, modes=["rev"])
 
 
-def test_gradients_are_jaxs_own(jax_float64, mixture, rng):
-    arguments = mixture("full", n_rows=50)
+def test_gradients_are_jaxs_own(jax_float64, mixture_arrays, rng):
+    arguments = mixture_arrays("full", n_rows=50)
     cotangent = rng.normal(size=50)  # of both signs
     ours, theirs = (
         jax.jit(jax.grad(lambda *a, f=function: cotangent @ f(*a), argnums=(0, 1, 2, 3)))(
@@ -99,8 +80,8 @@ def test_gradients_are_jaxs_own(jax_float64, mixture, rng):
         np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-11)
 
 
-def test_vmap_over_rows_and_over_parameters(jax_float64, mixture):
-    x, logits, means, P = mixture("full")
+def test_vmap_over_rows_and_over_parameters(jax_float64, mixture_arrays):
+    x, logits, means, P = mixture_arrays("full")
     several = means + np.arange(4.0)[:, None, None]
     over_rows, over_means = (0, None, None, None), (None, None, 0, None)
 
@@ -122,8 +103,8 @@ def test_vmap_over_rows_and_over_parameters(jax_float64, mixture):
         np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12)
 
 
-def test_the_precision_of_the_arguments(mixture):
-    arguments = [np.float32(array) for array in mixture("diag")]
+def test_the_precision_of_the_arguments(mixture_arrays):
+    arguments = [np.float32(array) for array in mixture_arrays("diag")]
     value = bridge.mixture_log_evidence(*arguments, "diag")
     assert value.dtype == jnp.float32
     gradients = jax.grad(
@@ -132,8 +113,8 @@ def test_the_precision_of_the_arguments(mixture):
     assert {gradient.dtype for gradient in gradients} == {jnp.dtype(jnp.float32)}
 
 
-def test_other_derivatives_raise(jax_float64, mixture):
-    x, *parameters = mixture("diag")
+def test_other_derivatives_raise(jax_float64, mixture_arrays):
+    x, *parameters = mixture_arrays("diag")
 
     def function(x):
         return bridge.mixture_log_evidence(x, *parameters, "diag").sum()
@@ -144,8 +125,8 @@ def test_other_derivatives_raise(jax_float64, mixture):
         jax.jvp(function, (x,), (x,))
 
 
-def test_what_is_refused(mixture):
-    x, logits, means, P = (np.float32(array) for array in mixture("diag"))
+def test_what_is_refused(mixture_arrays):
+    x, logits, means, P = (np.float32(array) for array in mixture_arrays("diag"))
     function = bridge.mixture_log_evidence
     with pytest.raises(TypeError, match="x must be float32 or float64; got int32"):
         function(np.zeros((3, 2), np.int32), logits, means, P, "diag")
@@ -157,10 +138,10 @@ def test_what_is_refused(mixture):
         function(x, logits[:2], means, P, "diag")
 
 
-def test_an_encoder_with_a_mixture_prior_trains(mixture, rng):
+def test_an_encoder_with_a_mixture_prior_trains(mixture_arrays, rng):
     """Rows are encoded linearly; the mixture learns to be where they are, and the noise too."""
     X = np.float32(rng.normal(size=(200, 5)) @ rng.normal(size=(5, 5)))
-    _, logits, means, P = (np.float32(array) for array in mixture("diag"))
+    _, logits, means, P = (np.float32(array) for array in mixture_arrays("diag"))
     noise = np.float32(rng.normal(size=(200, 2)))
 
     def loss(parameters):

@@ -46,9 +46,26 @@ def test_total_takes_the_divergences_of_the_parameters_off():
     ],
 )
 def test_an_estimate_says_whether_to_trust_it(khat, sentence):
-    estimate = EvidenceEstimate(-1234.5, 0.02, khat, 0.6, math.log(6), 1000)
+    estimate = EvidenceEstimate(-1234.5, 0.02, khat, 0.6, 0.0, 1000)
     assert sentence in estimate.advice
+    assert "symmetric" not in estimate.advice
     assert repr(estimate).endswith(estimate.advice)
+
+
+@pytest.mark.parametrize("khat", [-math.inf, 0.31, 0.6, 3.0, math.inf, math.nan])
+def test_an_estimate_says_what_symmetry_hides_from_khat(khat):
+    estimate = EvidenceEstimate(-1234.5, 0.02, khat, 0.6, math.log(6), 1000)
+    ordered = EvidenceEstimate(-1234.5, 0.02, khat, 0.6, 0.0, 1000)
+    hidden = (
+        "the value may lack up to 1.792 nats by symmetric modes that q does not cover. k-hat does "
+        "not see them, nor any other mode that q misses."
+    )
+    assert repr(estimate).endswith(f"\n{estimate.advice}")
+    assert estimate.advice.endswith(hidden)
+    if khat == -math.inf:
+        assert "value exact" not in estimate.advice
+    else:
+        assert estimate.advice.startswith(ordered.advice)
 
 
 def test_an_estimate_shows_its_figures():

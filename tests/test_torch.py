@@ -25,25 +25,6 @@ def tensor(array, requires_grad=True):
     return torch.tensor(array, requires_grad=requires_grad)
 
 
-@pytest.fixture
-def mixture(rng):
-    """A function that makes rows and parameters."""
-
-    def make(covariance_type, n_rows=6, K=3, D=2):
-        def factor():
-            return np.triu(rng.normal(size=(D, D)), 1) + np.diag(rng.uniform(0.7, 1.5, D))
-
-        P = {
-            "full": lambda: np.array([factor() for _ in range(K)]),
-            "tied": factor,
-            "diag": lambda: rng.uniform(0.7, 1.5, (K, D)),
-            "spherical": lambda: rng.uniform(0.7, 1.5, K),
-        }[covariance_type]()
-        return rng.normal(size=(n_rows, D)), rng.normal(size=K), rng.normal(size=(K, D)), P
-
-    return make
-
-
 @pytest.mark.parametrize("dim", [0, 1, -1])
 @pytest.mark.parametrize("keepdim", [False, True])
 def test_logsumexp(rng, dim, keepdim):
@@ -101,8 +82,8 @@ def test_elbo_at_the_posterior_is_the_evidence(rng):
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-def test_mixture_log_evidence(mixture, covariance_type):
-    x, logits, means, P = mixture(covariance_type)
+def test_mixture_log_evidence(mixture_arrays, covariance_type):
+    x, logits, means, P = mixture_arrays(covariance_type)
     arguments = [tensor(array) for array in (x, logits, means, P)]
     if covariance_type in ("full", "tied"):  # what is below the diagonal is not read
         with torch.no_grad():
@@ -125,8 +106,8 @@ def test_mixture_log_evidence(mixture, covariance_type):
         assert [a.grad is not None for a in some] == [i == only for i in range(4)]
 
 
-def test_rows_of_any_leading_shape_and_none(mixture):
-    x, *parameters = mixture("full", n_rows=6)
+def test_rows_of_any_leading_shape_and_none(mixture_arrays):
+    x, *parameters = mixture_arrays("full", n_rows=6)
     parameters = [tensor(array) for array in parameters]
     flat = bridge.mixture_log_evidence(tensor(x), *parameters)
     stacked = bridge.mixture_log_evidence(tensor(x.reshape(2, 3, 2)), *parameters)
@@ -138,8 +119,8 @@ def test_rows_of_any_leading_shape_and_none(mixture):
     assert not parameters[0].grad.any()
 
 
-def test_second_derivatives_raise(mixture):
-    x, *parameters = (tensor(array) for array in mixture("diag"))
+def test_second_derivatives_raise(mixture_arrays):
+    x, *parameters = (tensor(array) for array in mixture_arrays("diag"))
     functions = [
         (x, lambda x: bridge.mixture_log_evidence(x, *parameters, "diag")),
         (x, bridge.logsumexp),
@@ -151,8 +132,8 @@ def test_second_derivatives_raise(mixture):
             gradient.sum().backward()
 
 
-def test_what_is_refused(mixture):
-    x, logits, means, P = (tensor(array, requires_grad=False) for array in mixture("diag"))
+def test_what_is_refused(mixture_arrays):
+    x, logits, means, P = (tensor(array, requires_grad=False) for array in mixture_arrays("diag"))
     function = bridge.mixture_log_evidence
     with pytest.raises(TypeError, match=r"x must be a torch\.Tensor; got ndarray"):
         function(x.numpy(), logits, means, P, "diag")
@@ -203,9 +184,9 @@ def test_an_autoencoder_with_a_mixture_prior_trains():
     assert all(parameter.grad.abs().max() > 0 for parameter in prior)
 
 
-def test_weights_that_underflow(mixture):
+def test_weights_that_underflow(mixture_arrays):
     """A component whose weight is no positive number may still be all there is near a row."""
-    x, _, means, P = mixture("diag", K=2)
+    x, _, means, P = mixture_arrays("diag", K=2)
     means[1] += 60.0
     x[:2] += 60.0
     logits = np.array([0.0, -800.0])

@@ -196,7 +196,8 @@ class EvidenceEstimate:
     Draws :math:`\theta_s \sim q(\theta)` weigh :math:`w_s = p(x, \theta_s) / q(\theta_s)`, with
     the assignments summed out; the mean weight, its tail Pareto-smoothed, estimates
     :math:`p(x)`. How well q fits shows in the tail: ``khat`` is the shape of the Pareto
-    distribution fitted to it (Yao, Vehtari, Simpson and Gelman 2018).
+    distribution fitted to it (Yao, Vehtari, Simpson and Gelman 2018). It judges q where q draws,
+    and is blind to modes of the posterior that q misses.
 
     Attributes
     ----------
@@ -212,16 +213,20 @@ class EvidenceEstimate:
     log_symmetry : float
         :math:`\ln K!` where the prior treats components alike (Dirichlet), 0 where it orders them
         (Dirichlet process). The posterior then has :math:`K!` equal modes, of which q covers one.
-        Reported and never added: it is what is missing from ``value`` only where the components
-        are so well separated that the modes do not overlap.
+        Reported and never added: all of it is missing from ``value`` only where the components
+        are so well separated that the modes do not overlap, less of it otherwise.
     n_draws : int
         How many draws the estimate rests on.
 
     Examples
     --------
+    >>> import math
     >>> from vbfast.results import EvidenceEstimate
     >>> EvidenceEstimate(-1234.5, 0.02, 0.31, 0.6, 0.0, 1000).advice
     'k-hat 0.31 is below 0.5: the estimate is good.'
+    >>> exchangeable = EvidenceEstimate(-1234.5, 0.02, 0.31, 0.6, math.log(6.0), 1000)
+    >>> "may lack up to 1.792 nats by symmetric modes" in exchangeable.advice
+    True
     """
 
     value: float
@@ -233,13 +238,25 @@ class EvidenceEstimate:
 
     @property
     def advice(self) -> str:
-        """A sentence: whether ``khat`` means to trust the estimate."""
+        """Whether ``khat`` means to trust the estimate and, under symmetry, what it cannot tell."""
+        if self.log_symmetry > 0.0:
+            return (
+                f"{self._trust} The components can be exchanged: the value may lack up to "
+                f"{self.log_symmetry:.4g} nats by symmetric modes that q does not cover. k-hat "
+                "does not see them, nor any other mode that q misses."
+            )
+        return self._trust
+
+    @property
+    def _trust(self) -> str:
         if math.isnan(self.khat) or self.khat == math.inf:
             return (
                 f"k-hat cannot be told from {self.n_draws} draws: do not trust the estimate, "
                 "take more draws."
             )
         if self.khat == -math.inf:
+            if self.log_symmetry > 0.0:
+                return "The weights are equal: q is the exact posterior where it has mass."
             return "The weights are equal: q is the exact posterior, and the value exact."
         if self.khat < KHAT_GOOD:
             return f"k-hat {self.khat:.2f} is below {KHAT_GOOD}: the estimate is good."

@@ -75,6 +75,18 @@ def sample():
     return draw
 
 
+@pytest.fixture(params=[(1, 1, 1), (7, 3, 2), (130, 70, 5), (2333, 8, 37)], ids=str)
+def sized_problem(request, rng, random_params, sample):
+    """A function of dtype and covariance type: a model, and rows near it, of each size."""
+    n_samples, n_components, n_features = request.param
+
+    def make(dtype, covariance_type):
+        params = random_params(rng, covariance_type, n_components, n_features)
+        return params, sample(rng, params, n_samples, dtype)
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def run():
     """A function that runs a pass with every output; returns the result and the outputs."""

@@ -23,15 +23,8 @@ def log_joint_of(source, params, request=None):
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-@pytest.mark.parametrize(
-    ("n_samples", "n_components", "n_features"), [(1, 1, 1), (7, 3, 2), (130, 70, 5), (2333, 8, 37)]
-)
-def test_is_the_formula(
-    backend, dense_oracle, random_params, sample, rng,
-    dtype, covariance_type, n_samples, n_components, n_features,
-):  # fmt: skip
-    params = random_params(rng, covariance_type, n_components, n_features)
-    X = sample(rng, params, n_samples, dtype)
+def test_is_the_formula(backend, dense_oracle, sized_problem, dtype, covariance_type):
+    params, X = sized_problem(dtype, covariance_type)
     expected = dense_oracle(X, params, Request()).log_joint
     tolerance = 1e-12 if dtype == np.float64 or backend == "reference" else 1e-4
     source = as_row_source(X)

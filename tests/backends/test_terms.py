@@ -123,6 +123,34 @@ def test_rows_of_zero_weight_fill_outputs_and_no_sum(run, problem, dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("by_label", [False, True])
+def test_bad_responsibilities_of_zero_weight_are_skipped(
+    run, rng, random_params, sample, dtype, covariance_type, by_label
+):
+    params = random_params(rng, covariance_type, 4, 3)
+    X = sample(rng, params, 500, dtype)
+    resp = rng.integers(4, size=500) if by_label else rng.dirichlet(np.ones(4), 500)
+    weights = rng.uniform(0.5, 2.0, 500)
+    weights[::3] = 0.0
+    kept = weights > 0
+    request = Request("given", covariance_type, entropy=True)
+    well, _ = run(X, params, request, resp=resp, sample_weight=weights)
+    resp[~kept] = 4 if by_label else np.nan
+    result, outputs = run(X, params, request, resp=resp, sample_weight=weights)
+    for name in ("total_weight", "log_evidence", "expected_log_joint", "entropy", "kl"):
+        assert getattr(result, name) == getattr(well, name), name
+    for name in ("weight", "first", "second"):
+        np.testing.assert_array_equal(
+            getattr(result.statistics, name), getattr(well.statistics, name), name
+        )
+    np.testing.assert_array_equal(outputs.resp[~kept], 0)
+    resp[7] = resp[0]
+    with pytest.raises(ValueError, match=r"resp .*; row 7 has"):
+        run(X, params, request, resp=resp, sample_weight=weights)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_rows_without_a_component_count_nowhere(run, rng, random_params, sample, dtype):
     params = random_params(rng, "diag", 4, 3)
     X = sample(rng, params, 500, dtype)

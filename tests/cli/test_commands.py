@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -61,6 +62,96 @@ def test_weights_and_dtype(tmp_path, capsys, rows):
     with np.load(model) as archive:
         np.testing.assert_array_equal(archive["means"], expected.means_)
         assert archive["means"].dtype == np.float32
+
+
+@pytest.mark.parametrize("bayesian", [False, True])
+@pytest.mark.parametrize("scale", [1.0, 1e305])  # the sum of w * evidence overflows
+def test_score_takes_weights(tmp_path, capsys, rows, bayesian, scale):
+    weights = np.arange(300.0) % 4 * scale
+    fit = ["fit", "rows.npy", "-k", "2", "--seed", "0", "-q", "-o", "model.npz"]
+    paths = {name: str(tmp_path / name) for name in ("rows.npy", "weights.npy", "model.npz")}
+    np.save(paths["rows.npy"], rows)
+    np.save(paths["weights.npy"], weights)
+    assert main([paths.get(word, word) for word in fit] + bayesian * ["--bayesian"]) == 0
+    capsys.readouterr()
+    score = ["score", paths["model.npz"], paths["rows.npy"]]
+    assert main([*score, "--weights", paths["weights.npy"]]) == 0
+    printed = capsys.readouterr().out
+    model = load_model(Path(paths["model.npz"]))
+    evidence = model.log_predictive_density(rows) if bayesian else model.score_samples(rows)
+    expected = sum(w * value for w, value in zip(np.arange(300) % 4, evidence, strict=True)) / sum(
+        np.arange(300) % 4
+    )
+    assert f" {expected:.6f} nats a row, 300 rows of weight {weights.sum():.6g}\n" in printed
+    if scale == 1.0 and not bayesian:
+        np.testing.assert_allclose(expected, model.score(rows, sample_weight=weights), rtol=1e-12)
+    assert main(score) == 0
+    assert f" {evidence.mean():.6f} nats a row, 300 rows\n" in capsys.readouterr().out
+
+
+def test_a_row_of_zero_weight_does_not_count_in_the_score(tmp_path, capsys, rows):
+    """Nor does its evidence, which is -inf for a row far from everything."""
+    data, weights, model = (tmp_path / name for name in ("x.npy", "w.csv", "m.npz"))
+    np.save(data, rows)
+    assert main(["fit", str(data), "-k", "1", "-q", "-o", str(model)]) == 0
+    capsys.readouterr()
+    np.save(data, np.vstack([rows, np.full((1, 3), 1e200)]))
+    score = ["score", str(model), str(data)]
+    assert main(score) == 0
+    assert "evidence -inf nats" in capsys.readouterr().out
+    np.savetxt(weights, np.arange(301) < 300)
+    assert main([*score, "--weights", str(weights)]) == 0
+    expected = load_model(model).score(rows)
+    assert f"evidence {expected:.6f} nats a row, 301 rows of weight 300" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(299), r"sample_weight.shape == (299,), expected (300,): one weight a row"),
+        (np.zeros(300), "all weights are zero"),
+        (-np.ones(300), "row 0 has -1.0"),
+        (np.ones((300, 2)), "expected one column"),
+    ],
+)
+def test_wrong_weights_of_a_score(tmp_path, capsys, rows, weights, message):
+    np.save(tmp_path / "x.npy", rows)
+    np.save(tmp_path / "w.npy", weights)
+    fit = ["fit", str(tmp_path / "x.npy"), "-k", "1", "-q", "-o", str(tmp_path / "m.npz")]
+    assert main(fit) == 0
+    capsys.readouterr()
+    score = ["score", str(tmp_path / "m.npz"), str(tmp_path / "x.npy")]
+    assert main([*score, "--weights", str(tmp_path / "w.npy")]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".csv", ".parquet"])
+def test_a_key_is_of_an_archive(tmp_path, capsys, rows, suffix):
+    data, model = tmp_path / f"x{suffix}", tmp_path / "m.npz"
+    write(data, rows)
+    key = ["--key", "rows"]
+    message = f"x{suffix}: --key rows names an array of an .npz file, which this is not"
+    assert main(["fit", str(data), "-k", "1", "-q", *key]) == 1
+    assert message in capsys.readouterr().err
+    assert main(["fit", str(data), "-k", "1", "-q", "-o", str(model)]) == 0
+    assert main(["score", str(model), str(data), *key]) == 1
+    assert message in capsys.readouterr().err
+
+
+def test_an_archive_of_several_arrays(tmp_path):
+    np.savez(tmp_path / "two.npz", a=np.ones((2, 1)), b=np.ones(2))
+    np.savez(tmp_path / "none.npz")
+    with pytest.raises(ValueError, match=r"two\.npz: holds a, b; choose one with --key"):
+        load_rows(tmp_path / "two.npz")
+    with pytest.raises(ValueError, match=r"two\.npz: has no array 'c', only a, b"):
+        load_rows(tmp_path / "two.npz", "c")
+    # --key is of the rows.
+    with pytest.raises(ValueError, match=r"two\.npz: holds a, b; expected one array"):
+        load_weights(tmp_path / "two.npz")
+    with pytest.raises(ValueError, match=r"none\.npz: holds no array"):
+        load_rows(tmp_path / "none.npz")
 
 
 @pytest.mark.parametrize("covariance", ["full", "tied", "diag", "spherical"])
@@ -249,9 +340,12 @@ def test_where_nothing_can_be_written_nothing_is_fitted(tmp_path, capsys, rows):
     for option in ("-o", "--labels"):
         assert main(["score", str(model), str(data), option, nowhere]) == 1
     assert main(["demo", "--output", nowhere]) == 1
+    assert main(["bench", "--json", nowhere]) == 1
+    assert main(["fit", str(data), "-k", "2", "-q", "-o", str(tmp_path)]) == 1
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err.count("there is no folder") == 3
+    assert captured.err.count("there is no folder") == 4
+    assert f"cannot write {tmp_path}: it is a folder" in captured.err
 
 
 def test_a_fit_that_does_not_converge_says_so_in_its_line(tmp_path, capsys, rows):
@@ -268,6 +362,121 @@ def test_a_file_that_numpy_did_not_write_is_no_model(tmp_path, capsys, rows):
         (tmp_path / "m.npz").write_bytes(content)
         assert main(["score", str(tmp_path / "m.npz"), str(tmp_path / "x.npy")]) == 1
         assert "is no model file" in capsys.readouterr().err
+
+
+@pytest.fixture
+def model_arrays(tmp_path, rows):
+    """A function that fits a mixture, and returns its file and the arrays in it."""
+
+    def fit(*options):
+        data, model = tmp_path / "x.npy", tmp_path / "m.npz"
+        np.save(data, rows)
+        assert main(["fit", str(data), "-k", "2", "-q", "-o", str(model), *options]) == 0
+        with np.load(model) as archive:
+            return model, dict(archive)
+
+    return fit
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"covariance_type": "round"}, "covariance_type is 'round', none of full, tied"),
+        ({"weights": np.array(3.0)}, r"weights has shape (); expected (2,) for means of shape"),
+        ({"weights": None}, "weights missing"),
+        ({"lower_bounds": None}, "lower_bounds missing"),
+        ({"means": np.zeros(2)}, "means has shape (2,); expected two dimensions"),
+        ({"means": np.zeros((3, 3))}, "weights has shape (2,); expected (3,)"),
+        ({"means": np.full((2, 3), np.nan)}, "means has NaN"),
+        ({"means": np.full((2, 3), "a")}, "means has dtype <U1; expected real numbers"),
+        ({"means": np.full((2, 3), None)}, "Object arrays cannot be loaded"),
+        ({"precisions_cholesky": np.ones((2, 3))}, "expected (2, 3, 3) for means of shape (2, 3)"),
+    ],
+)
+def test_what_is_no_model_is_said_in_one_line(tmp_path, capsys, model_arrays, changed, message):
+    model, arrays = model_arrays()
+    arrays |= changed
+    np.savez(model, **{key: array for key, array in arrays.items() if array is not None})
+    assert main(["score", str(model), str(tmp_path / "x.npy")]) == 1
+    error = capsys.readouterr().err
+    assert f"{model} is no model file: " in error
+    assert message in error
+
+
+def test_what_is_no_bayesian_model(tmp_path, capsys, model_arrays):
+    model, arrays = model_arrays("--bayesian", "--draws", "0")
+    for changed, message in (
+        ({"weight_concentration_prior_type": "none"}, "none of dirichlet_process, dirichlet_dist"),
+        (
+            {"weight_concentration": np.ones(2)},
+            "weight_concentration has shape (2,); expected (2, 2",
+        ),
+        ({"covariance_prior": np.ones(3)}, "covariance_prior has shape (3,); expected (3, 3)"),
+    ):
+        np.savez(model, **(arrays | changed))
+        assert main(["score", str(model), str(tmp_path / "x.npy")]) == 1
+        assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("savez", [np.savez, np.savez_compressed])
+def test_damaged_archives(tmp_path, capsys, model_arrays, rows, savez):
+    model, arrays = model_arrays()
+    savez(model, **arrays)
+    savez(tmp_path / "x.npz", rows)
+    for path in (model, tmp_path / "x.npz"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 0xFF
+        content[len(content) // 3] ^= 0xFF
+        path.write_bytes(content)
+    assert main(["score", str(model), str(tmp_path / "x.npy")]) == 1
+    assert f"{model} is no model file: " in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"x\.npz: "):
+        load_rows(tmp_path / "x.npz")
+
+
+def test_scores_go_to_the_very_files_that_are_named(tmp_path, capsys, model_arrays, rows):
+    model, _ = model_arrays()
+    evidence, labels = tmp_path / "evidence.txt", tmp_path / "labels"
+    outputs = ["-o", str(evidence), "--labels", str(labels)]
+    assert main(["score", str(model), str(tmp_path / "x.npy"), *outputs]) == 0
+    assert capsys.readouterr().out.endswith(f"wrote {evidence}\nwrote {labels}\n")
+    assert np.load(evidence).shape == np.load(labels).shape == (300,)
+    assert not list(tmp_path.glob("*.txt.npy"))
+
+
+def test_no_input_is_overwritten(tmp_path, capsys, model_arrays, rows):
+    model, _ = model_arrays()
+    data, weights = tmp_path / "x.npy", tmp_path / "w.npy"
+    np.save(weights, np.ones(300))
+    (tmp_path / "folder").mkdir()
+    roundabout = tmp_path / "folder" / ".." / "x.npy"
+    capsys.readouterr()
+    weighted = ["--weights", str(weights)]
+    for path in (data, weights, roundabout):
+        fit = ["fit", str(data), "-k", "2", "-q", *weighted, "-o", str(path)]
+        assert main(fit) == 1
+        for option in ("-o", "--labels"):
+            assert main(["score", str(model), str(data), *weighted, option, str(path)]) == 1
+    assert main(["score", str(model), str(data), "-o", str(model)]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("it is what is to be read") == 10
+    np.testing.assert_array_equal(np.load(data), rows)
+
+
+def test_values_beyond_single_precision_are_an_error_and_no_warning(tmp_path, capsys, rows):
+    rows[3] = 1e300, -1e300, 0.0
+    np.save(tmp_path / "x.npy", rows)
+    fit = ["fit", str(tmp_path / "x.npy"), "-k", "2", "-q", "--dtype", "float32"]
+    assert main(fit) == 1
+    assert "Input X contains infinity" in capsys.readouterr().err
+
+
+def test_a_demonstration_has_patches(capsys):
+    assert main(["demo", "--patches", "-5"]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "--patches must be at least 1; got -5" in captured.err
 
 
 @pytest.mark.parametrize("command", ["fit", "score", "bench", "demo"])

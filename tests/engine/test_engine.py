@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from elsewhere import Elsewhere
 from vbfast.engine import engine
 from vbfast.engine.config import config_context
 from vbfast.engine.contract import KernelParams, NonFiniteRowError, Request, RowOutputs
@@ -17,20 +18,6 @@ from vbfast.engine.rows import as_row_source
 
 N, D, K = 40_000, 3, 4
 SMALL_ROUND = 40_000  # bytes: one tile of each partition
-
-
-class Elsewhere:
-    """An array that can only be read in slices, and remembers which."""
-
-    def __init__(self, array):
-        self._array = array
-        self.shape, self.dtype = array.shape, array.dtype
-        self.slices = []
-
-    def __getitem__(self, rows):
-        assert isinstance(rows, slice)
-        self.slices.append((rows.start, rows.stop))
-        return self._array[rows].copy()
 
 
 @pytest.fixture

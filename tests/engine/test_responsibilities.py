@@ -6,26 +6,13 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from elsewhere import Elsewhere
 from vbfast.engine.responsibilities import RespLabels, RespMatrix, as_resp_source
 
 
 @pytest.fixture
 def resp(rng):
     return rng.dirichlet(np.ones(4), size=50)
-
-
-class Elsewhere:
-    """An array that can only be read in slices, and remembers which."""
-
-    def __init__(self, array):
-        self._array = array
-        self.shape, self.dtype = array.shape, array.dtype
-        self.slices = []
-
-    def __getitem__(self, rows):
-        assert isinstance(rows, slice)
-        self.slices.append((rows.start, rows.stop))
-        return self._array[rows]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -90,6 +77,38 @@ def test_infinities_of_both_signs_are_an_error_and_no_warning(resp):
     resp[0, :2] = np.inf, -np.inf
     with pytest.raises(ValueError, match="row 0 has least entry -inf"):
         as_resp_source(resp, 50, 4, np.float64).block(0, 1)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("lay", [lambda q: q, Elsewhere], ids=["array", "elsewhere"])
+def test_a_bad_row_of_zero_weight_is_all_zeros(resp, dtype, lay):
+    bad = resp.copy()
+    weight = np.ones(50)
+    weight[[3, 20, 31, 40]] = 0.0, -0.0, 0.0, 0.0
+    bad[3], bad[20], bad[31] = np.nan, 1e300, [np.inf, -np.inf, 0.0, 1.0]  # and row 40 is well
+    before = bad.copy()
+    source = as_resp_source(lay(bad), 50, 4, dtype, sample_weight=weight)
+    expected = resp.copy()
+    expected[[3, 20, 31]] = 0.0
+    for start, stop in ((0, 50), (20, 21), (30, 50)):
+        block = source.block(start, stop)
+        np.testing.assert_allclose(block, expected[start:stop], rtol=2 * np.finfo(dtype).eps)
+    np.testing.assert_array_equal(bad, before)
+    weight[31] = 5e-324
+    source = as_resp_source(lay(bad), 50, 4, dtype, sample_weight=weight)
+    with pytest.raises(ValueError, match="row 31 has least entry -inf"):
+        source.block(15, 50)
+
+
+@pytest.mark.parametrize("dtype", [np.int64, np.int8])
+def test_a_bad_label_of_zero_weight_is_none_of_the_components(dtype):
+    given = np.array([2, -2, 1, 99], dtype=dtype)
+    weight = np.array([0.0, 0.0, 1.0, 0.0])
+    source = as_resp_source(given, 4, 3, np.float64, sample_weight=weight)
+    np.testing.assert_array_equal(source.block(0, 4), [2, -1, 1, -1])
+    np.testing.assert_array_equal(given, [2, -2, 1, 99])
+    with pytest.raises(ValueError, match=r"lie in -1\.\.2; row 3 has 99"):
+        as_resp_source(given, 4, 3, np.float64, sample_weight=np.array([0.0, 0.0, 1.0, 1e-9]))
 
 
 def test_only_the_rows_asked_for_are_read(resp):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import sparse
 
+from elsewhere import Elsewhere
 from vbfast.engine.rows import ArrayRows, SlicedRows, as_row_source
 
 
@@ -17,20 +18,6 @@ def some_rows(rng):
 
 class Subclass(np.ndarray):
     """An array with a class of its own, whose slices have it too."""
-
-
-class Recorded:
-    """An array that lives elsewhere, and remembers what was read."""
-
-    def __init__(self, array):
-        self._array = array
-        self.shape, self.dtype = array.shape, array.dtype
-        self.slices = []
-
-    def __getitem__(self, rows):
-        assert isinstance(rows, slice)
-        self.slices.append((rows.start, rows.stop))
-        return self._array[rows]
 
 
 @pytest.mark.parametrize(
@@ -49,7 +36,7 @@ class Recorded:
         ("O", "f8"),
     ],
 )
-@pytest.mark.parametrize("wrap", [lambda a: a, Recorded], ids=["array", "elsewhere"])
+@pytest.mark.parametrize("wrap", [lambda a: a, Elsewhere], ids=["array", "elsewhere"])
 def test_dtype_of_the_computation(given, computed, wrap):
     values = np.array([[0, 1], [1, 1], [1, 0]]).astype(given)
     source = as_row_source(wrap(values))
@@ -174,11 +161,11 @@ def zarr(tmp_path):
     return write
 
 
-@pytest.mark.parametrize("kind", ["hdf5", "zarr", "recorded"])
+@pytest.mark.parametrize("kind", ["hdf5", "zarr", "elsewhere"])
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i2"])
 def test_arrays_elsewhere_are_read_slice_by_slice(request, X, kind, dtype):
     X = np.round(X).astype(dtype)
-    stored = Recorded(X) if kind == "recorded" else request.getfixturevalue(kind)(X)
+    stored = Elsewhere(X) if kind == "elsewhere" else request.getfixturevalue(kind)(X)
     source = as_row_source(stored)
     assert isinstance(source, SlicedRows)
     assert source.data is stored
@@ -191,16 +178,16 @@ def test_arrays_elsewhere_are_read_slice_by_slice(request, X, kind, dtype):
 
 
 def test_nothing_is_read_before_it_is_asked_for(X):
-    stored = Recorded(X)
+    stored = Elsewhere(X)
     source = as_row_source(stored)
     assert stored.slices == []
     source.block(4, 6)
     assert stored.slices == [(4, 6)]
 
 
-@pytest.mark.parametrize("kind", ["array", "hdf5", "zarr", "recorded"])
+@pytest.mark.parametrize("kind", ["array", "hdf5", "zarr", "elsewhere"])
 def test_take_in_any_order_and_more_than_once(request, X, kind):
-    stored = {"array": lambda X: X, "recorded": Recorded}.get(kind)
+    stored = {"array": lambda X: X, "elsewhere": Elsewhere}.get(kind)
     stored = (stored or request.getfixturevalue(kind))(X)
     source = as_row_source(stored)
     indices = np.array([31, 2, 2, 39, 0, 31])
@@ -216,7 +203,7 @@ def test_take_in_any_order_and_more_than_once(request, X, kind):
     "answer", [lambda rows: rows[:-1], lambda rows: rows[:, :2], lambda rows: rows[0]]
 )
 def test_slices_of_the_wrong_shape(X, answer):
-    class Wrong(Recorded):
+    class Wrong(Elsewhere):
         def __getitem__(self, rows):
             return answer(super().__getitem__(rows))
 
@@ -226,7 +213,7 @@ def test_slices_of_the_wrong_shape(X, answer):
 
 
 def test_a_source_comes_back_as_it_is(X):
-    for source in (as_row_source(X), as_row_source(Recorded(X))):
+    for source in (as_row_source(X), as_row_source(Elsewhere(X))):
         assert as_row_source(source) is source
 
 
@@ -238,11 +225,11 @@ def test_a_source_comes_back_as_it_is(X):
         (1.5, ValueError, r"got shape \(\)"),
         (np.zeros((0, 2)), ValueError, "0 sample"),
         (np.zeros((2, 0)), ValueError, "0 feature"),
-        (Recorded(np.zeros(3)), ValueError, "shape"),
-        (Recorded(np.zeros((0, 3))), ValueError, "0 sample"),
+        (Elsewhere(np.zeros(3)), ValueError, "shape"),
+        (Elsewhere(np.zeros((0, 3))), ValueError, "0 sample"),
         (np.zeros((2, 2), complex), TypeError, "X must be real; got dtype complex128"),
         ([[1j, 2]], TypeError, "X must be real"),
-        (Recorded(np.zeros((2, 2), "c8")), TypeError, "X must be real; got dtype complex64"),
+        (Elsewhere(np.zeros((2, 2), "c8")), TypeError, "X must be real; got dtype complex64"),
         (sparse.csr_array((2, 2)), TypeError, "sparse"),
         (sparse.coo_matrix((2, 2)), TypeError, "sparse"),
         ([[1, 2], [3]], ValueError, "inhomogeneous"),
@@ -250,7 +237,7 @@ def test_a_source_comes_back_as_it_is(X):
         (np.array([["a", 1]], dtype=object), ValueError, "could not convert"),
         (np.zeros((2, 2), "M8[s]"), ValueError, "X must be numeric"),
         (np.zeros((2, 2), "i4,f8"), ValueError, "X must be numeric"),
-        (Recorded(np.zeros((2, 2), "S3")), ValueError, "X must be numeric"),
+        (Elsewhere(np.zeros((2, 2), "S3")), ValueError, "X must be numeric"),
     ],
 )
 def test_what_is_not_taken(given, error, message):

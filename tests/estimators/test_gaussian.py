@@ -387,6 +387,18 @@ def test_sampling_from_float32_weights(clustered):
     assert mixture.sample(10, random_state=0)[0].dtype == np.float64
 
 
+def test_fitted_attributes_may_be_lists(clustered):
+    mixture = GaussianMixture(2, random_state=0).fit(clustered)
+    expected, labels = mixture.sample(10)
+    score = mixture.score(clustered)
+    for name in ("weights_", "means_", "covariances_", "precisions_cholesky_"):
+        setattr(mixture, name, getattr(mixture, name).tolist())
+    rows, again = mixture.sample(10)
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(again, labels)
+    assert mixture.score(clustered) == score
+
+
 @all_types
 def test_elbo_at_the_posterior_is_tight(clustered, covariance_type):
     mixture = GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(clustered)

@@ -172,3 +172,10 @@ def test_wrong_rows_of_a_file(clustered, fitted, tmp_path):
 def test_wrong_rows(clustered, make, error, message):
     with pytest.raises(error, match=message):
         GaussianMixture(4).fit(make(clustered))
+
+
+def test_infinities_of_both_signs_are_an_error_and_no_warning(clustered):
+    rows = clustered.copy()
+    rows[5, :2] = np.inf, -np.inf
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        GaussianMixture(2, random_state=0).fit(rows)

@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from vbfast.engine.contract import COVARIANCE_TYPES
-from vbfast.estimators import GaussianMixture
+from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
 
 pytestmark = pytest.mark.kernels
 
@@ -168,3 +168,51 @@ def test_the_scale_of_weights_does_not_matter(clustered, dtype, scale):
     rtol = 1e-10 if dtype == np.float64 else 1e-5
     np.testing.assert_allclose(mixture.lower_bound_, bound, rtol=rtol)
     np.testing.assert_allclose(mixture.means_ - 1000.0, means - 1000.0, atol=100 * rtol)
+
+
+@pytest.fixture
+def skipped():
+    """Weights of 600 rows, a quarter of them zero."""
+    return np.random.default_rng(0).uniform(0.5, 2.0, size=600) * (np.arange(600) % 4 > 0)
+
+
+@pytest.mark.parametrize("mixture", [GaussianMixture, BayesianGaussianMixture])
+def test_the_bound_skips_responsibilities_of_zero_weight(clustered, skipped, mixture):
+    fitted = mixture(3, random_state=0).fit(clustered)
+    resp = fitted.predict_proba(clustered)
+    resp[skipped == 0.0] = np.nan
+    kept = skipped > 0.0
+    terms = fitted.elbo(clustered, resp, skipped)
+    alone = fitted.elbo(clustered[kept], resp[kept], skipped[kept])
+    for name in ("elbo", "expected_log_joint", "entropy", "log_evidence"):
+        np.testing.assert_allclose(getattr(terms, name), getattr(alone, name), rtol=1e-12)
+    assert terms.kl < 1e-9
+    resp[9] = [0.5, 0.6, 0.0]
+    with pytest.raises(ValueError, match=r"row 9 has least entry 0\.0 and sum 1\.1"):
+        fitted.elbo(clustered, resp, skipped)
+
+
+@pytest.mark.parametrize("mixture", [GaussianMixture, BayesianGaussianMixture])
+@pytest.mark.parametrize("by_label", [False, True])
+def test_a_start_skips_responsibilities_of_zero_weight(clustered, skipped, mixture, by_label):
+    start = np.arange(600) % 3 if by_label else np.eye(3)[np.arange(600) % 3]
+    fits = []
+    for value in (start[0], 3 if by_label else np.nan):
+        start[skipped == 0.0] = value
+        model = mixture(3, init_params=start.copy(), max_iter=5, tol=0.0)
+        fits.append(fit_quietly(model, clustered, sample_weight=skipped))
+    assert_same_mixture(*fits)
+    start[1] = start[0]
+    with pytest.raises(ValueError, match="row 1 has"):
+        mixture(3, init_params=start).fit(clustered, sample_weight=skipped)
+
+
+@pytest.mark.parametrize("mixture", [GaussianMixture, BayesianGaussianMixture])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_rows_of_zero_weight_have_to_be_finite(clustered, skipped, mixture, value):
+    fitted = mixture(2, random_state=0).fit(clustered, sample_weight=skipped)
+    rows = clustered.copy()
+    rows[8, 1] = value
+    for method in (mixture(2).fit, fitted.score, fitted.elbo):
+        with pytest.raises(ValueError, match="Input X contains"):
+            method(rows, sample_weight=skipped)

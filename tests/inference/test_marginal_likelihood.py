@@ -135,22 +135,37 @@ def test_two_components_against_the_sum_over_all_assignments(weights, trust):
     assert abs(value - log_evidence(rows, 2, prior)) < 5 * error
 
 
-def test_well_separated_components_miss_the_symmetric_modes():
+def apart(mean_precision_prior):
+    """Eight rows in two groups far from each other, a fit, and the exact evidence."""
     rows = np.random.default_rng(5).normal(size=(8, 1))
     rows[4:] += 8.0
     mixture = fit(
         rows, 2, "full", "dirichlet_distribution", covariance_prior=[[1.0]],
-        degrees_of_freedom_prior=4.0, mean_precision_prior=0.03,
+        degrees_of_freedom_prior=4.0, mean_precision_prior=mean_precision_prior,
     )  # fmt: skip
     posterior = mixture._posterior()
     prior = MixturePrior(
         Dirichlet, posterior.weights.prior_concentration, posterior.components.prior
     )
-    exact = log_evidence(rows, 2, prior)
+    return rows, mixture, log_evidence(rows, 2, prior)
+
+
+def test_well_separated_components_miss_the_symmetric_modes():
+    rows, mixture, exact = apart(0.03)
     estimate = mixture.log_marginal_likelihood(rows, n_draws=1000)
     assert estimate.log_symmetry == pytest.approx(math.log(2.0))
     assert abs(estimate.value + estimate.log_symmetry - exact) < 0.1
     assert mixture.elbo_ < estimate.value < exact
+    assert "may lack up to 0.6931 nats by symmetric modes" in repr(estimate)
+
+
+def test_khat_does_not_see_the_modes_that_q_misses():
+    """The symmetric one has 0.27 of the mass, the two with all rows in one component 0.42."""
+    rows, mixture, exact = apart(1.0)
+    estimate = mixture.log_marginal_likelihood(rows, n_draws=1000, random_state=2)
+    assert estimate.khat < 0.7
+    assert estimate.standard_error < 0.01
+    assert exact - estimate.value > 1.2
 
 
 @all_types

@@ -17,6 +17,7 @@ import threadpoolctl
 
 from vbfast.benchmark.cases import CASES
 from vbfast.benchmark.machine import machine
+from vbfast.cli.data import check_writable
 
 if TYPE_CHECKING:
     from vbfast.benchmark.iterations import IterationTime
@@ -65,6 +66,7 @@ def run(options: argparse.Namespace) -> None:
         number = getattr(options, name)
         if number is not None and number < 1:
             raise ValueError(f"--{name} must be at least 1; got {number}")
+    check_writable(options.json)
     chosen = [CASES[name] for name in options.cases or CASES]
     if not options.full:
         chosen = [case.smaller(FEWER_ROWS) for case in chosen]

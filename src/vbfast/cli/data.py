@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["check_writable", "load_rows", "load_weights"]
+__all__ = ["BROKEN_ARCHIVE", "check_writable", "load_rows", "load_weights"]
 
 SUFFIXES = (".npy", ".npz", ".csv", ".parquet")
+# What reading a damaged .npz file raises, beside ValueError.
+BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error)
 
 
 def load_rows(path: Path, key: str | None = None) -> npt.NDArray[Any]:
@@ -32,11 +35,12 @@ def load_rows(path: Path, key: str | None = None) -> npt.NDArray[Any]:
     Raises
     ------
     ValueError
-        If the kind of file is unknown, or it holds no table of real numbers.
+        If the kind of file is unknown or has no arrays by name though one is named, or it holds no
+        table of real numbers.
     ImportError
         If pyarrow is needed and missing.
     """
-    rows = _load(path, key)
+    rows = _load(path, key, several="choose one with --key")
     if rows.ndim != 2:
         raise ValueError(f"{path} has an array of shape {rows.shape}; expected two dimensions")
     return rows
@@ -50,7 +54,7 @@ def load_weights(path: Path) -> npt.NDArray[np.float64]:
     ValueError
         As :func:`load_rows`, or if the array is neither one-dimensional nor a single column.
     """
-    weights = _load(path, None)
+    weights = _load(path, None, several="expected one array")
     if weights.ndim == 2 and weights.shape[1] == 1:
         weights = weights[:, 0]
     if weights.ndim != 1:
@@ -58,38 +62,52 @@ def load_weights(path: Path) -> npt.NDArray[np.float64]:
     return np.asarray(weights, dtype=np.float64)
 
 
-def check_writable(path: Path | None) -> None:
+def check_writable(path: Path | None, *inputs: Path | None) -> None:
     """Check that a file can be written where it is to go, before the work that it will hold.
 
     Raises
     ------
     OSError
-        If its folder does not exist.
+        If its folder does not exist, or it is one itself.
+    ValueError
+        If it is one of the inputs, which may be read from the file as the passes go.
     """
-    if path is not None and not path.absolute().parent.is_dir():
+    if path is None:
+        return
+    if path.is_dir():
+        raise IsADirectoryError(f"cannot write {path}: it is a folder")
+    if not path.absolute().parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {path.absolute().parent}")
+    for given in inputs:
+        if given is not None and given.exists() and path.exists() and path.samefile(given):
+            raise ValueError(f"cannot write {path}: it is what is to be read")
 
 
-def _load(path: Path, key: str | None) -> npt.NDArray[Any]:
-    """Read an array of real numbers; what a library says about a file gets the file's name."""
+def _load(path: Path, key: str | None, *, several: str) -> npt.NDArray[Any]:
+    """Read an array of real numbers; what a library says about a file gets the file's name.
+
+    ``several`` is what to say of an ``.npz`` file with more than one array and no ``key``.
+    """
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: expected .npy, .npz, .csv or .parquet")
+    if key is not None and suffix != ".npz":
+        raise ValueError(f"{path}: --key {key} names an array of an .npz file, which this is not")
     try:
         if suffix == ".csv":
             array = _load_csv(path)
         elif suffix == ".parquet":
             array = _load_parquet(path)
         else:
-            array = _load_numpy(path, key)
-    except (ValueError, TypeError, zipfile.BadZipFile) as error:
+            array = _load_numpy(path, key, several)
+    except (ValueError, TypeError, *BROKEN_ARCHIVE) as error:
         raise ValueError(f"{path}: {error}") from error
     if array.dtype.kind not in "biuf":
         raise ValueError(f"{path} has an array of dtype {array.dtype}; expected real numbers")
     return array
 
 
-def _load_numpy(path: Path, key: str | None) -> npt.NDArray[Any]:
+def _load_numpy(path: Path, key: str | None, several: str) -> npt.NDArray[Any]:
     # Whatever it does not know NumPy takes for a pickle, and advises to load it all the same.
     with path.open("rb") as file:
         archive = path.suffix.lower() == ".npz"
@@ -100,7 +118,7 @@ def _load_numpy(path: Path, key: str | None) -> npt.NDArray[Any]:
         with np.load(path, allow_pickle=False) as arrays:
             names = list(arrays)
             if key is None and len(names) != 1:
-                raise ValueError(f"holds {', '.join(names)}; choose one with --key")
+                raise ValueError(f"holds {', '.join(names) or 'no array'}; {several}")
             name = names[0] if key is None else key
             if name not in names:
                 raise ValueError(f"has no array {name!r}, only {', '.join(names)}")

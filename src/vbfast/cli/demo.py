@@ -25,7 +25,10 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="default 0")
     parser.add_argument(
-        "--output", type=Path, default=Path("vbfast-demo.png"), help="default vbfast-demo.png"
+        "--output",
+        type=Path,
+        default=Path("vbfast-demo.png"),
+        help="a PNG, whatever its name; default vbfast-demo.png",
     )
     parser.set_defaults(run=run)
 
@@ -35,6 +38,8 @@ def run(options: argparse.Namespace) -> None:
     from vbfast.demo.demo import run_demo
 
     check_writable(options.output)
+    if options.patches < 1:
+        raise ValueError(f"--patches must be at least 1; got {options.patches}")
     run_demo(
         n_patches=None if options.full else options.patches,
         n_components=options.components,

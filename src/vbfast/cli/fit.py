@@ -7,6 +7,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vbfast.cli.data import check_writable, load_rows, load_weights
 from vbfast.engine.config import config_context
 from vbfast.engine.contract import COVARIANCE_TYPES
@@ -95,10 +97,11 @@ def run(options: argparse.Namespace) -> None:
     from vbfast.cli.model_file import save_model
     from vbfast.estimators import BayesianGaussianMixture
 
-    check_writable(options.output)
+    check_writable(options.output, options.data, options.weights)
     rows = load_rows(options.data, options.key)
     if options.dtype is not None and rows.dtype != options.dtype:
-        rows = rows.astype(options.dtype)
+        with np.errstate(over="ignore"):  # the fit says what is infinite
+            rows = rows.astype(options.dtype)
     weights = None if options.weights is None else load_weights(options.weights)
     model = make_model(options)
     with config_context(num_threads=options.threads):

@@ -78,5 +78,5 @@ def run_demo(
         print("the part denoised below is among the patches of the fit")
     print(f"PSNR {before:.2f} dB noisy, {after:.2f} dB denoised; {output}: clean, noisy, denoised")
     strip = np.clip(np.hstack([truth, noisy, restored]), 0, 1)
-    Image.fromarray(np.uint8(np.round(255 * strip))).save(output)
+    Image.fromarray(np.uint8(np.round(255 * strip))).save(output, format="PNG")
     return before, after

@@ -212,6 +212,7 @@ class RowBlock:
     resp : ndarray of shape (n_rows, n_components) in the dtype of the computation, C order,
         or of shape (n_rows,), int64, or None
         The given ``q``; as labels where one-dimensional, with -1 for a row without a component.
+        In two dimensions such a row is all zeros.
     """
 
     partition: int

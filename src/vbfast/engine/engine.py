@@ -56,7 +56,8 @@ def run_pass(
         From :func:`vbfast.engine.weights.as_sample_weight`.
     resp : array-like of shape (n_samples, n_components) or (n_samples,), optional
         The given ``q`` of a 'given' pass: distributions, or labels with -1 for a row without a
-        component, or a :class:`~vbfast.engine.responsibilities.RespSource`.
+        component, or a :class:`~vbfast.engine.responsibilities.RespSource`. A row of zero weight
+        may be anything.
     outputs : RowOutputs, optional
         Arrays to be filled.
     workspace : object, optional
@@ -74,8 +75,9 @@ def run_pass(
     NonFiniteRowError
         If a row is not finite; the first such row.
     ValueError
-        If the number of features differs, or ``resp`` is missing, superfluous or no distribution,
-        or the log-joint or the gradient in the rows is asked of a pass that is no 'posterior' one.
+        If the number of features differs, or ``resp`` is missing, superfluous or, in a row of
+        positive weight, no distribution, or the log-joint or the gradient in the rows is asked of
+        a pass that is no 'posterior' one.
     NotImplementedError
         If an output is asked for that the backend in use does not compute.
     KeyboardInterrupt
@@ -105,7 +107,13 @@ def run_pass(
                 raise ValueError(f"{name} does not go with assignment {request.assignment!r}")
     resp_source = None
     if resp is not None:
-        resp_source = as_resp_source(resp, source.n_samples, params.n_components, source.dtype)
+        resp_source = as_resp_source(
+            resp,
+            source.n_samples,
+            params.n_components,
+            source.dtype,
+            sample_weight=sample_weight,
+        )
     plan = make_plan(
         source.n_samples,
         params.row_length,

@@ -1,4 +1,7 @@
-"""Responsibilities that a caller gives: checked and converted block by block, never as a whole."""
+"""Responsibilities that a caller gives: checked and converted block by block, never as a whole.
+
+A row of zero weight is skipped: what is no distribution there is taken for no component at all.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.engine.contract import FloatArray
+from vbfast.engine.contract import Float64Array, FloatArray
 from vbfast.engine.rows import is_sliceable
 
 # How far a row's sum may be from one before it is taken for a mistake rather than for rounding.
@@ -30,7 +33,14 @@ class RespLabels:
 
     in_memory = True
 
-    def __init__(self, labels: Any, n_samples: int, n_components: int) -> None:
+    def __init__(
+        self,
+        labels: Any,
+        n_samples: int,
+        n_components: int,
+        *,
+        sample_weight: Float64Array | None = None,
+    ) -> None:
         given = np.asarray(labels)
         if given.shape != (n_samples,):
             raise ValueError(
@@ -38,13 +48,15 @@ class RespLabels:
             )
         # Before the conversion, which would make -1 of the largest unsigned number.
         bad = (given < -1) | (given >= n_components)
-        if bad.any():
-            row = int(np.argmax(bad))
+        counting = bad & _counts(sample_weight, 0, n_samples)
+        if counting.any():
+            row = int(np.argmax(counting))
             raise ValueError(
                 f"resp given as labels must lie in -1..{n_components - 1}; "
                 f"row {row} has {given[row]}"
             )
-        self._labels = np.ascontiguousarray(given, dtype=np.int64)
+        labels = np.ascontiguousarray(given, dtype=np.int64)
+        self._labels = np.where(bad, -1, labels) if bad.any() else labels
 
     def block(self, start: int, stop: int) -> npt.NDArray[np.int64]:
         """Return labels of shape (stop - start,)."""
@@ -56,8 +68,17 @@ class RespMatrix:
 
     in_memory = False
 
-    def __init__(self, resp: Any, n_samples: int, n_components: int, dtype: npt.DTypeLike) -> None:
+    def __init__(
+        self,
+        resp: Any,
+        n_samples: int,
+        n_components: int,
+        dtype: npt.DTypeLike,
+        *,
+        sample_weight: Float64Array | None = None,
+    ) -> None:
         self._dtype = np.dtype(dtype)
+        self._sample_weight = sample_weight
         self._resp = resp
         self._n_components = n_components
         if tuple(resp.shape) != (n_samples, n_components):
@@ -73,7 +94,10 @@ class RespMatrix:
         self._tolerance = ROW_SUM_TOLERANCE[np.dtype(np.float32 if single else np.float64)]
 
     def block(self, start: int, stop: int) -> FloatArray:
-        """Return distributions of shape (stop - start, n_components), or raise ``ValueError``."""
+        """Return distributions of shape (stop - start, n_components), or raise ``ValueError``.
+
+        A row of zero weight that is no distribution is all zeros.
+        """
         resp = np.asarray(self._resp[start:stop], dtype=np.float64)
         if resp.shape != (stop - start, self._n_components):
             raise ValueError(
@@ -84,17 +108,33 @@ class RespMatrix:
             sums = resp.sum(axis=1)
         # Written so that a NaN is bad too.
         bad = ~((np.abs(sums - 1) <= self._tolerance) & (resp.min(axis=1) >= 0))
-        if bad.any():
-            row = int(np.argmax(bad))
+        counting = bad & _counts(self._sample_weight, start, stop)
+        if counting.any():
+            row = int(np.argmax(counting))
             raise ValueError(
                 f"resp must have non-negative rows that sum to one; row {start + row} has least "
                 f"entry {resp[row].min()} and sum {sums[row]}"
             )
-        return np.ascontiguousarray(resp / sums[:, np.newaxis], dtype=self._dtype)
+        sums[bad] = 1.0
+        normalised = resp / sums[:, np.newaxis]
+        normalised[bad] = 0.0
+        return np.ascontiguousarray(normalised, dtype=self._dtype)
+
+
+def _counts(
+    sample_weight: Float64Array | None, start: int, stop: int
+) -> npt.NDArray[np.bool_] | np.bool_:
+    """Whether the rows ``start`` to ``stop`` have a positive weight."""
+    return np.True_ if sample_weight is None else sample_weight[start:stop] > 0.0
 
 
 def as_resp_source(
-    resp: Any, n_samples: int, n_components: int, dtype: npt.DTypeLike
+    resp: Any,
+    n_samples: int,
+    n_components: int,
+    dtype: npt.DTypeLike,
+    *,
+    sample_weight: Float64Array | None = None,
 ) -> RespSource:
     """Make given responsibilities readable by passes.
 
@@ -107,6 +147,9 @@ def as_resp_source(
     n_samples, n_components : int
     dtype : float32 or float64
         Dtype of the computation.
+    sample_weight : ndarray of shape (n_samples,), float64, optional
+        A row of zero weight may be no distribution, or its label out of range: it then has no
+        component.
 
     Returns
     -------
@@ -127,5 +170,5 @@ def as_resp_source(
     if not isinstance(resp, np.ndarray) and not is_sliceable(resp):
         resp = np.asarray(resp)
     if len(resp.shape) == 1 and np.dtype(resp.dtype).kind in "iu":
-        return RespLabels(resp, n_samples, n_components)
-    return RespMatrix(resp, n_samples, n_components, dtype)
+        return RespLabels(resp, n_samples, n_components, sample_weight=sample_weight)
+    return RespMatrix(resp, n_samples, n_components, dtype, sample_weight=sample_weight)

@@ -1,4 +1,15 @@
-"""The scikit-learn surface: validation and fitted attributes, nothing numerical."""
+"""The scikit-learn surface: validation and fitted attributes, nothing numerical.
+
+Each class adds to the one below it:
+
+    GaussianMixture   BayesianGaussianMixture             constructor, start
+           |             PosteriorMixture                 posterior <-> fitted attributes
+           +--------+-----------+
+            BaseGaussianMixture       Mixture             means and covariances | others
+                    +---------+----------+
+                         BaseMixture                      fit: the search over starts
+                        FittedMixture                     methods after the fit
+"""
 
 from __future__ import annotations
 

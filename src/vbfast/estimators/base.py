@@ -1,51 +1,33 @@
-"""What mixtures share: the search over starts, and what a fitted mixture says about rows."""
+"""The fit that mixtures share: a search over starts."""
 
 from __future__ import annotations
 
-import contextlib
 import warnings
-from abc import ABCMeta, abstractmethod
-from collections.abc import Iterator
+from abc import abstractmethod
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, DensityMixin, _fit_context
+from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
-from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils._param_validation import Interval
 
-from vbfast.backends import backend_names
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import (
-    CovarianceType,
-    Float64Array,
-    FloatArray,
-    PassParams,
-    PassResult,
-    Request,
-    RowOutputs,
-)
+from vbfast.engine.contract import Float64Array, Request
 from vbfast.engine.engine import new_workspace, run_pass
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight
-from vbfast.estimators.validation import (
-    check_enough_rows,
-    translated_errors,
-    unchanged_on_failure,
-    validate_rows,
-)
+from vbfast.estimators.fitted import FittedMixture
+from vbfast.estimators.validation import check_enough_rows, unchanged_on_failure, validate_rows
 from vbfast.inference.acceleration import Accelerator
 from vbfast.inference.em import Ascent, Objective, Solution, ascend
 from vbfast.inference.monitor import Workload, make_monitor
-from vbfast.results import ElboTerms
 
-__all__ = ["BaseMixture", "elbo_terms"]
+__all__ = ["BaseMixture"]
 
 
-class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
+class BaseMixture(FittedMixture):
     """Base class of mixtures with scikit-learn's interface.
 
     A subclass says how its parameters start, what its iterations climb, and how parameters become
@@ -54,40 +36,24 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "covariance_type": [StrOptions({"full", "tied", "diag", "spherical"})],
         "tol": [Interval(Real, 0.0, None, closed="left")],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
-        "init_params": [
-            StrOptions({"kmeans", "random", "random_from_data", "k-means++"}),
-            "array-like",
-            callable,
-        ],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
-        "accelerate": [StrOptions({"squarem", "anderson"}), None],
-        "backend": [StrOptions(set(backend_names())), None],
     }
 
     n_components: int
-    covariance_type: CovarianceType
     tol: float
-    reg_covar: float
     max_iter: int
     n_init: int
     init_params: Any
-    random_state: Any
     warm_start: bool
     verbose: int
     verbose_interval: int
-    backend: str | None = None
 
-    weights_: FloatArray
-    means_: FloatArray
-    covariances_: FloatArray
     converged_: bool
     n_iter_: int
     n_passes_: int
@@ -101,7 +67,7 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
     def _check_given(self, rows: RowSource, sample_weight: Float64Array | None) -> Any:
         """Check the parameters of a start or prior that were given to the constructor.
 
-        What is returned is passed to :meth:`_start`, :meth:`_resume` and :meth:`_objective`.
+        What is returned is passed to :meth:`_start` and :meth:`_objective`.
         """
 
     @abstractmethod
@@ -115,8 +81,12 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         """Return parameters to start from."""
 
     @abstractmethod
-    def _resume(self, n_features: int, given: Any) -> Any:
-        """Return the parameters of the last fit, to go on from."""
+    def _check_resumable(self, n_features: int) -> None:
+        """Check that this fit can go on from the last one's parameters."""
+
+    @abstractmethod
+    def _fitted_parameters(self) -> Any:
+        """Return the parameters that the fitted attributes hold."""
 
     @abstractmethod
     def _objective(self, given: Any, dtype: np.dtype[Any]) -> Objective[Any]:
@@ -129,10 +99,6 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
     @abstractmethod
     def _fitted_attributes(self, parameters: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
         """Return the fitted attributes that hold the parameters, by name."""
-
-    @abstractmethod
-    def _kernel_params(self) -> PassParams:
-        """Return the log-joint of the fitted attributes."""
 
     def fit(
         self,
@@ -155,7 +121,8 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
         y : Ignored
             Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), optional
-            Non-negative; an integer weight counts as that many repetitions of the row.
+            Non-negative; an integer weight counts as that many repetitions of the row. Rows of
+            weight zero count for nothing, but have to be finite all the same.
 
         Returns
         -------
@@ -237,7 +204,8 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
             for index in range(n_init):
                 monitor.initialisation_begins(index)
                 if resumed:
-                    start = self._resume(rows.n_features, given)
+                    self._check_resumable(rows.n_features)
+                    start = self._fitted_parameters()
                 else:
                     start = self._start(rows, given, random_state, sample_weight)
                 if self.max_iter == 0:
@@ -263,213 +231,3 @@ class BaseMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: igno
                     best = solution
         assert best is not None
         return best
-
-    @contextlib.contextmanager
-    def _passes_over(self, rows: RowSource) -> Iterator[None]:
-        """Run passes on the estimator's backend, and raise what they do in scikit-learn's words."""
-        with translated_errors(self, rows), config_context(backend=self.backend):
-            yield
-
-    def _evaluate(
-        self,
-        rows: RowSource,
-        request: Request,
-        *,
-        sample_weight: Any = None,
-        resp: Any = None,
-        outputs: RowOutputs | None = None,
-    ) -> PassResult:
-        """Run a pass with the fitted parameters."""
-        with self._passes_over(rows):
-            return run_pass(
-                rows,
-                self._kernel_params(),
-                request,
-                sample_weight=as_sample_weight(sample_weight, rows.n_samples),
-                resp=resp,
-                outputs=outputs,
-            )
-
-    def _fitted_rows(self, X: Any) -> RowSource:
-        check_is_fitted(self)
-        return validate_rows(self, X, reset=False)
-
-    def predict(self, X: Any) -> npt.NDArray[np.int64]:
-        """Predict the component of each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        labels : ndarray of shape (n_samples,), int64
-            The first component of highest responsibility.
-        """
-        rows = self._fitted_rows(X)
-        labels = np.empty(rows.n_samples, dtype=np.int64)
-        self._evaluate(rows, Request(assignment="hard"), outputs=RowOutputs(labels=labels))
-        return labels
-
-    def predict_proba(self, X: Any) -> FloatArray:
-        """Evaluate the responsibilities of the components for each row.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        resp : ndarray of shape (n_samples, n_components)
-            float32 for float32 rows, else float64.
-        """
-        rows = self._fitted_rows(X)
-        resp = np.empty((rows.n_samples, len(self.weights_)), dtype=rows.dtype)
-        self._evaluate(rows, Request(), outputs=RowOutputs(resp=resp))
-        return resp
-
-    def score_samples(self, X: Any) -> FloatArray:
-        """Compute the log-evidence of each row, in nats.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-
-        Returns
-        -------
-        log_prob : ndarray of shape (n_samples,)
-            float32 for float32 rows, else float64.
-        """
-        rows = self._fitted_rows(X)
-        log_evidence = np.empty(rows.n_samples, dtype=rows.dtype)
-        self._evaluate(rows, Request(), outputs=RowOutputs(log_evidence=log_evidence))
-        return log_evidence
-
-    def score(
-        self,
-        X: Any,
-        y: Any = None,  # noqa: ARG002
-        sample_weight: Any = None,
-    ) -> float:
-        """Compute the average log-evidence of the rows, in nats.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : Ignored
-            Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        log_likelihood : float
-            The weighted average, ``sum(w * log_evidence) / sum(w)``.
-        """
-        sums = self._evaluate(self._fitted_rows(X), Request(), sample_weight=sample_weight)
-        return sums.log_evidence / sums.total_weight
-
-    def elbo(self, X: Any, resp: Any = None, sample_weight: Any = None) -> ElboTerms:
-        """Evaluate the evidence lower bound of given responsibilities, summed over the rows.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        resp : array-like of shape (n_samples, n_components), optional
-            ``q``, each row a distribution over the components; the posterior by default, which
-            makes the bound tight.
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        ElboTerms
-            In nats; ``kl`` is zero when ``resp`` is not given.
-
-        Raises
-        ------
-        ValueError
-            If a row of ``resp`` is no distribution.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import vbfast
-        >>> X = np.array([[-1.0], [0.0], [1.0], [9.0], [10.0], [11.0]])
-        >>> mixture = vbfast.GaussianMixture(2, random_state=0).fit(X)
-        >>> terms = mixture.elbo(X, resp=np.full((6, 2), 0.5))
-        >>> bool(np.isclose(terms.log_evidence, terms.elbo + terms.kl))
-        True
-        """
-        return self._elbo_terms(X, resp, sample_weight)
-
-    def _elbo_terms(self, X: Any, resp: Any, sample_weight: Any) -> ElboTerms:
-        sums = self._evaluate(
-            self._fitted_rows(X),
-            Request(assignment="posterior" if resp is None else "given", entropy=True),
-            sample_weight=sample_weight,
-            resp=resp,
-        )
-        return elbo_terms(sums)
-
-    def sample(
-        self, n_samples: int = 1, random_state: Any = None
-    ) -> tuple[Float64Array, npt.NDArray[np.int64]]:
-        """Draw rows from the fitted mixture.
-
-        Parameters
-        ----------
-        n_samples : int, default=1
-        random_state : int, RandomState instance or None, default=None
-            ``None`` takes the estimator's own.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features), float64
-            Ordered by component.
-        y : ndarray of shape (n_samples,), int64
-            The components that the rows were drawn from.
-
-        Raises
-        ------
-        ValueError
-            If ``n_samples`` is not positive.
-        """
-        rng, counts = self._drawn_counts(n_samples, random_state)
-        means = np.asarray(self.means_, dtype=np.float64)
-        covariances = np.asarray(self.covariances_, dtype=np.float64)
-        if self.covariance_type == "tied":
-            covariances = np.broadcast_to(covariances, (len(means), *covariances.shape))
-        draws = [
-            rng.multivariate_normal(mean, covariance, count)
-            if covariance.ndim == 2
-            else mean + rng.standard_normal(size=(count, len(mean))) * np.sqrt(covariance)
-            for mean, covariance, count in zip(means, covariances, counts, strict=True)
-        ]
-        return np.concatenate(draws), np.repeat(np.arange(len(counts)), counts)
-
-    def _drawn_counts(
-        self, n_samples: int, random_state: Any
-    ) -> tuple[np.random.RandomState, npt.NDArray[np.int64]]:
-        """Return the generator of :meth:`sample`, and the rows that it drew for each component."""
-        check_is_fitted(self)
-        if n_samples < 1:
-            raise ValueError(
-                f"Invalid value for 'n_samples': {n_samples} . The sampling requires at "
-                "least one sample."
-            )
-        rng = check_random_state(self.random_state if random_state is None else random_state)
-        weights = np.asarray(self.weights_, dtype=np.float64)
-        if self.weights_.dtype == np.float32:
-            # The rounded weights may sum to more than one, which multinomial refuses.
-            weights = weights / weights.sum()
-        return rng, rng.multinomial(n_samples, weights)
-
-
-def elbo_terms(sums: PassResult) -> ElboTerms:
-    """Return the terms of the bound that a pass with entropy summed up."""
-    return ElboTerms(
-        elbo=sums.expected_log_joint + sums.entropy,
-        expected_log_joint=sums.expected_log_joint,
-        entropy=sums.entropy,
-        log_evidence=sums.log_evidence,
-        kl=sums.kl,
-    )

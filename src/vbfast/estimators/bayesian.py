@@ -16,13 +16,11 @@ from vbfast.engine.contract import CovarianceType, Float64Array
 from vbfast.engine.rows import RowSource
 from vbfast.estimators.posterior import PosteriorMixture
 from vbfast.estimators.priors import WEIGHT_PRIORS, check_component_prior
-from vbfast.estimators.starts import check_resumed_shapes
 from vbfast.families.coordinates import PosteriorCoordinates
 from vbfast.families.natural import NaturalParameters
 from vbfast.families.splitting import split_widest
 from vbfast.families.variational import MixturePosterior, MixturePrior, VariationalBayes
 from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
-from vbfast.inference.initialisation import initial_statistics
 
 __all__ = ["BayesianGaussianMixture"]
 
@@ -261,25 +259,8 @@ default='dirichlet_process'
         random_state: np.random.RandomState,
         sample_weight: Float64Array | None,
     ) -> MixturePosterior:
-        statistics = initial_statistics(
-            rows,
-            n_components=self.n_components,
-            covariance_type=self.covariance_type,
-            init_params=self.init_params,
-            random_state=random_state,
-            sample_weight=sample_weight,
-        )
+        statistics = self._initial_statistics(rows, random_state, sample_weight)
         return given.posterior(statistics, reg_covar=float(self.reg_covar))
-
-    def _resume(
-        self,
-        n_features: int,
-        given: MixturePrior,  # noqa: ARG002
-    ) -> MixturePosterior:
-        check_resumed_shapes(
-            self.means_, self.covariances_, self.covariance_type, self.n_components, n_features
-        )
-        return self._posterior()
 
     def _objective(
         self,

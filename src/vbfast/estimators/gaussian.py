@@ -7,16 +7,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vbfast.engine.contract import CovarianceType, Float64Array, FloatArray, KernelParams, Request
+from vbfast.engine.contract import CovarianceType, Float64Array, KernelParams, Request
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight, of_ordinary_scale
-from vbfast.estimators.base import BaseMixture
-from vbfast.estimators.starts import (
-    GivenStart,
-    check_fitted_shapes,
-    check_given_start,
-    check_resumed_shapes,
-)
+from vbfast.estimators.gaussian_base import BaseGaussianMixture
+from vbfast.estimators.starts import GivenStart, check_fitted_shapes, check_given_start
 from vbfast.families import gaussian_gradient
 from vbfast.families.coordinates import GaussianCoordinates
 from vbfast.families.gaussian import (
@@ -27,13 +22,12 @@ from vbfast.families.gaussian import (
 )
 from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
 from vbfast.inference.em import Solution
-from vbfast.inference.initialisation import initial_statistics
 from vbfast.results import MixtureGradient
 
 __all__ = ["GaussianMixture"]
 
 
-class GaussianMixture(BaseMixture):
+class GaussianMixture(BaseGaussianMixture):
     """Gaussian mixture fitted by expectation-maximisation.
 
     The interface, the model and, from the same start, the numbers are those of
@@ -146,14 +140,11 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseMixture._parameter_constraints,
+        **BaseGaussianMixture._parameter_constraints,
         "weights_init": ["array-like", None],
         "means_init": ["array-like", None],
         "precisions_init": ["array-like", None],
     }
-
-    precisions_: FloatArray
-    precisions_cholesky_: FloatArray
 
     def __init__(
         self,
@@ -225,14 +216,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
             return GaussianParameters.from_precisions(
                 self.covariance_type, weights, means, precisions
             )
-        statistics = initial_statistics(
-            rows,
-            n_components=self.n_components,
-            covariance_type=self.covariance_type,
-            init_params=self.init_params,
-            random_state=random_state,
-            sample_weight=sample_weight,
-        )
+        statistics = self._initial_statistics(rows, random_state, sample_weight)
         count, estimated_means, covariances = moments(
             statistics, reg_covar=self.reg_covar, eps=float(np.finfo(rows.dtype).eps)
         )
@@ -249,14 +233,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
             )
         return GaussianParameters.from_precisions(self.covariance_type, weights, means, precisions)
 
-    def _resume(
-        self,
-        n_features: int,
-        given: GivenStart,  # noqa: ARG002
-    ) -> GaussianParameters:
-        check_resumed_shapes(
-            self.means_, self.covariances_, self.covariance_type, self.n_components, n_features
-        )
+    def _fitted_parameters(self) -> GaussianParameters:
         return GaussianParameters(
             self.covariance_type,
             *(
@@ -390,9 +367,8 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, n_features)
-        sample_weight : array-like of shape (n_samples,), optional
-            Weighted rows count as ``sum(sample_weight)`` rows.
+        X, sample_weight
+            As in :meth:`aic`.
 
         Returns
         -------

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
 from vbfast.engine.contract import CustomParams, Float64Array, Request
@@ -115,16 +113,9 @@ default='kmeans'
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseMixture._parameter_constraints,
         "family": [Custom],
-        "n_components": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0.0, None, closed="left")],
-        "max_iter": [Interval(Integral, 0, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
         "init_params": [StrOptions({"kmeans", "random"}), "array-like", callable],
-        "random_state": ["random_state"],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-        "verbose_interval": [Interval(Integral, 1, None, closed="left")],
     }
 
     family: Custom
@@ -198,11 +189,7 @@ default='kmeans'
             self.family.check_density(row, start.theta[0])
         return start
 
-    def _resume(
-        self,
-        n_features: int,
-        given: CustomParameters,  # noqa: ARG002
-    ) -> CustomParameters:
+    def _check_resumable(self, n_features: int) -> None:
         fitted = (len(self.weights_), self._n_features)
         if fitted != (self.n_components, n_features):
             raise ValueError(
@@ -210,7 +197,6 @@ default='kmeans'
                 f"{fitted[1]} features; this fit needs {self.n_components} of {n_features}. "
                 "Use warm_start=False or clone the estimator."
             )
-        return self._fitted_parameters()
 
     def _objective(
         self,
@@ -241,46 +227,12 @@ default='kmeans'
     def _kernel_params(self) -> CustomParams:
         return self._fitted_parameters().kernel_params()
 
-    @available_if(_draws)  # type: ignore[untyped-decorator]
-    def sample(
-        self, n_samples: int = 1, random_state: Any = None
-    ) -> tuple[Float64Array, npt.NDArray[np.int64]]:
-        """Draw rows from the fitted mixture, with the family's ``sample``.
+    sample = available_if(_draws)(BaseMixture.sample)
 
-        Parameters
-        ----------
-        n_samples : int, default=1
-        random_state : int, RandomState instance or None, default=None
-            ``None`` takes the estimator's own.
-
-        Returns
-        -------
-        X : ndarray of shape (n_samples, n_features), float64
-            Ordered by component.
-        y : ndarray of shape (n_samples,), int64
-            The components that the rows were drawn from.
-
-        Raises
-        ------
-        ValueError
-            If ``n_samples`` is not positive, or the family's ``sample`` returns another number of
-            rows or features.
-        """
-        rng, counts = self._drawn_counts(n_samples, random_state)
-        rows = [
-            self._drawn(theta, count, rng)
-            for theta, count in zip(self.parameters_, counts.tolist(), strict=True)
-            if count > 0
-        ]
-        return np.concatenate(rows), np.repeat(np.arange(len(counts)), counts)
-
-    def _drawn(
-        self, theta: Float64Array, n_samples: int, random_state: np.random.RandomState
-    ) -> Float64Array:
-        """Draw rows of one component."""
+    def _draw(self, k: int, n_samples: int, random_state: np.random.RandomState) -> Float64Array:
         draw = self.family.sample
         assert draw is not None
-        rows = np.asarray(draw(theta, n_samples, random_state), dtype=np.float64)
+        rows = np.asarray(draw(self.parameters_[k], n_samples, random_state), dtype=np.float64)
         wanted = (n_samples, self.n_features_in_)
         if rows.shape != wanted and (*rows.shape, 1) != wanted:
             raise ValueError(

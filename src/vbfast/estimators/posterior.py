@@ -10,7 +10,8 @@ from sklearn.utils import check_random_state, check_scalar
 
 from vbfast.engine.contract import Float64Array, FloatArray, KernelParams, Request
 from vbfast.engine.weights import as_sample_weight
-from vbfast.estimators.base import BaseMixture, elbo_terms
+from vbfast.estimators.fitted import elbo_terms
+from vbfast.estimators.gaussian_base import BaseGaussianMixture
 from vbfast.estimators.starts import check_fitted_shapes
 from vbfast.families.covariances import precisions_of
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
@@ -28,7 +29,7 @@ from vbfast.results import ElboTerms, EvidenceEstimate, VariationalElboTerms
 __all__ = ["PosteriorMixture"]
 
 
-class PosteriorMixture(BaseMixture):
+class PosteriorMixture(BaseGaussianMixture):
     """Base class of the variational Bayesian mixture: its posterior, and what follows from it.
 
     The posterior lives in the fitted attributes, whose names and types are scikit-learn's. The
@@ -37,8 +38,6 @@ class PosteriorMixture(BaseMixture):
 
     _bound_per_row: ClassVar[bool] = False
 
-    precisions_: FloatArray
-    precisions_cholesky_: FloatArray
     weight_concentration_: Any
     mean_precision_: FloatArray
     degrees_of_freedom_: Any
@@ -112,6 +111,9 @@ class PosteriorMixture(BaseMixture):
             Dirichlet(self.weight_concentration_prior_, concentration), components
         )
 
+    def _fitted_parameters(self) -> MixturePosterior:
+        return self._posterior()
+
     def _kernel_params(self) -> KernelParams:
         return self._posterior().kernel_params()
 
@@ -138,23 +140,6 @@ class PosteriorMixture(BaseMixture):
             float32 for float32 rows, else float64.
         """
         return super().score_samples(X)
-
-    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Compute the average of :meth:`score_samples` over the rows, in nats.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        y : Ignored
-            Not used, present for API consistency by convention.
-        sample_weight : array-like of shape (n_samples,), optional
-
-        Returns
-        -------
-        log_likelihood : float
-            The weighted average.
-        """
-        return super().score(X, y, sample_weight)
 
     def log_predictive_density(self, X: Any) -> FloatArray:
         """Evaluate the posterior predictive density of each row, in nats.
@@ -196,7 +181,9 @@ class PosteriorMixture(BaseMixture):
         Parameters are drawn from the fitted posterior and weighed by the joint density over the
         posterior's, with the assignments summed out; the largest weights are Pareto-smoothed
         (Vehtari, Simpson, Gelman, Yao and Gabry 2024). Their tail says how good the posterior is
-        as a proposal, hence as an approximation (Yao, Vehtari, Simpson and Gelman 2018).
+        as a proposal, hence as an approximation (Yao, Vehtari, Simpson and Gelman 2018). It says
+        nothing of modes that no draw comes near: under a Dirichlet prior those that exchange
+        components, see ``log_symmetry`` of :class:`~vbfast.EvidenceEstimate`.
 
         Parameters
         ----------
@@ -262,6 +249,7 @@ class PosteriorMixture(BaseMixture):
             ``q(z)``, each row a distribution over the components; by default the best for the
             posterior of the parameters.
         sample_weight : array-like of shape (n_samples,), optional
+            A row of zero weight is skipped: its ``resp`` may be anything. Its X has to be finite.
 
         Returns
         -------
@@ -272,7 +260,7 @@ class PosteriorMixture(BaseMixture):
         Raises
         ------
         ValueError
-            If a row of ``resp`` is no distribution.
+            If a row of ``resp`` with positive weight is no distribution.
 
         Examples
         --------

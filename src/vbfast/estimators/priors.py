@@ -62,7 +62,7 @@ def check_component_prior(
     """
     D = rows.n_features
     if mean is not None:
-        mean = check_means(mean, (D,))
+        mean = check_means(mean, (D,), "mean_prior")
     if mean is None or covariance is None:
         row_mean, _ = column_moments(rows, sample_weight=sample_weight)
         mean = row_mean if mean is None else mean
@@ -80,6 +80,7 @@ def check_component_prior(
             covariance,
             covariance_type,
             {"full": (D, D), "tied": (D, D), "diag": (D,), "spherical": ()}[covariance_type],
+            "covariance_prior",
             "covariance_prior",
         )
     return NormalWishartPrior(

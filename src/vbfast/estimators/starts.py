@@ -66,7 +66,7 @@ def check_given_start(
     """
     return GivenStart(
         None if weights is None else _check_weights(weights, n_components),
-        None if means is None else check_means(means, (n_components, n_features)),
+        None if means is None else check_means(means, (n_components, n_features), "means_init"),
         None
         if precisions is None
         else check_covariance_matrices(
@@ -74,20 +74,31 @@ def check_given_start(
             covariance_type,
             covariance_shape(covariance_type, n_components, n_features),
             "precision",
+            "precisions_init",
         ),
     )
 
 
-def _check_shape(parameter: Any, shape: tuple[int, ...], name: str) -> None:
-    if parameter.shape != shape:
+def _check_array(values: Any, shape: tuple[int, ...], name: str, argument: str) -> Any:
+    """Check that finite numbers have a shape; ``name`` is scikit-learn's for what they are."""
+    array = check_array(
+        values,
+        dtype=_DTYPES,
+        ensure_2d=False,
+        allow_nd=True,
+        ensure_min_samples=0,  # the shape says more, also of a number
+        ensure_min_features=0,
+        input_name=argument,
+    )
+    if array.shape != shape:
         raise ValueError(
-            f"The parameter '{name}' should have the shape of {shape}, but got {parameter.shape}"
+            f"The parameter '{name}' should have the shape of {shape}, but got {array.shape}"
         )
+    return array
 
 
 def _check_weights(weights: Any, n_components: int) -> Float64Array:
-    weights = check_array(weights, dtype=_DTYPES, ensure_2d=False)
-    _check_shape(weights, (n_components,), "weights")
+    weights = _check_array(weights, (n_components,), "weights", "weights_init")
     if (weights < 0.0).any() or (weights > 1.0).any():
         # The two values are the other way round in scikit-learn's message too.
         raise ValueError(
@@ -103,15 +114,17 @@ def _check_weights(weights: Any, n_components: int) -> Float64Array:
     return np.asarray(weights, dtype=np.float64)
 
 
-def check_means(means: Any, shape: tuple[int, ...]) -> Float64Array:
+def check_means(means: Any, shape: tuple[int, ...], argument: str) -> Float64Array:
     """Check means, or the mean of a prior, of a given shape."""
-    means = check_array(means, dtype=_DTYPES, ensure_2d=False)
-    _check_shape(means, shape, "means")
-    return np.ascontiguousarray(means, dtype=np.float64)
+    return np.ascontiguousarray(_check_array(means, shape, "means", argument), dtype=np.float64)
 
 
 def check_covariance_matrices(
-    matrices: Any, covariance_type: CovarianceType, shape: tuple[int, ...], name: str
+    matrices: Any,
+    covariance_type: CovarianceType,
+    shape: tuple[int, ...],
+    name: str,
+    argument: str,
 ) -> Float64Array:
     """Check precisions, or the covariance of a prior, of a given shape.
 
@@ -122,6 +135,8 @@ def check_covariance_matrices(
     shape : tuple of int
     name : str
         What the message about a wrong shape calls them.
+    argument : str
+        The argument that they were given as.
 
     Returns
     -------
@@ -130,14 +145,10 @@ def check_covariance_matrices(
     Raises
     ------
     ValueError
-        If the shape is wrong, or they are not (symmetric and) positive definite; about which
-        scikit-learn's message says precision, whatever they are.
+        If the shape is wrong, a number is not finite, or they are not (symmetric and) positive
+        definite; about which scikit-learn's message says precision, whatever they are.
     """
-    if shape == ():
-        matrices = np.asarray(matrices, dtype=np.float64)
-    else:
-        matrices = check_array(matrices, dtype=_DTYPES, ensure_2d=False, allow_nd=len(shape) > 2)
-    _check_shape(matrices, shape, f"{covariance_type} {name}")
+    matrices = _check_array(matrices, shape, f"{covariance_type} {name}", argument)
     if covariance_type in ("full", "tied"):
         symmetric = np.isclose(matrices, matrices.swapaxes(-1, -2)).all()
         if not (symmetric and (np.linalg.eigvalsh(matrices) > 0.0).all()):

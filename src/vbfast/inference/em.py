@@ -174,7 +174,8 @@ def ascend(
     NotPositiveDefiniteError
         If a global step met a covariance that is not positive definite.
     ValueError
-        If every row of positive weight has log-density ``-inf`` under all components.
+        If every row of positive weight has log-density ``-inf`` under all components, or the bound
+        is NaN.
     KeyboardInterrupt
         If the user interrupts.
     """
@@ -225,6 +226,11 @@ def ascend(
             accelerator.refused()
             parameters, fallback = fallback, None
             continue
+        if np.isnan(reached):
+            raise ValueError(
+                f"the lower bound is NaN in iteration {len(bounds) + 1}: a parameter of the prior "
+                "is too large or too small to compute with"
+            )
 
         lowest = sums.lowest_log_evidence
         bound, before = reached, bound

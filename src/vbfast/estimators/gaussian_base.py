@@ -1,0 +1,79 @@
+"""What mixtures of Gaussians share, however they are fitted."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from vbfast.backends import backend_names
+from vbfast.engine.contract import (
+    COVARIANCE_TYPES,
+    CovarianceType,
+    Float64Array,
+    FloatArray,
+    Statistics,
+)
+from vbfast.engine.rows import RowSource
+from vbfast.estimators.base import BaseMixture
+from vbfast.estimators.starts import check_resumed_shapes
+from vbfast.inference.acceleration import Acceleration
+from vbfast.inference.initialisation import INIT_PARAMS, initial_statistics
+
+__all__ = ["BaseGaussianMixture"]
+
+
+class BaseGaussianMixture(BaseMixture):
+    """Base class of mixtures whose components have a mean and a covariance."""
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseMixture._parameter_constraints,
+        "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
+        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "init_params": [StrOptions(set(INIT_PARAMS)), "array-like", callable],
+        "accelerate": [StrOptions({"squarem", "anderson"}), None],
+        "backend": [StrOptions(set(backend_names())), None],
+    }
+
+    covariance_type: CovarianceType
+    reg_covar: float
+    accelerate: Acceleration | None
+
+    means_: FloatArray
+    covariances_: FloatArray
+    precisions_: FloatArray
+    precisions_cholesky_: FloatArray
+
+    def _initial_statistics(
+        self,
+        rows: RowSource,
+        random_state: np.random.RandomState,
+        sample_weight: Float64Array | None,
+    ) -> Statistics:
+        """Return the statistics of the first responsibilities, as ``init_params`` says."""
+        return initial_statistics(
+            rows,
+            n_components=self.n_components,
+            covariance_type=self.covariance_type,
+            init_params=self.init_params,
+            random_state=random_state,
+            sample_weight=sample_weight,
+        )
+
+    def _check_resumable(self, n_features: int) -> None:
+        check_resumed_shapes(
+            self.means_, self.covariances_, self.covariance_type, self.n_components, n_features
+        )
+
+    def _draw(self, k: int, n_samples: int, random_state: np.random.RandomState) -> Float64Array:
+        mean = np.asarray(self.means_[k], dtype=np.float64)
+        tied = self.covariance_type == "tied"
+        covariance = np.asarray(
+            self.covariances_ if tied else self.covariances_[k], dtype=np.float64
+        )
+        if covariance.ndim == 2:
+            return random_state.multivariate_normal(mean, covariance, n_samples)
+        noise = random_state.standard_normal(size=(n_samples, len(mean)))
+        return mean + noise * np.sqrt(covariance)
