@@ -174,7 +174,7 @@ class NormalWishart:
         add_to_diagonal(kind, scatter, reg_covar * (total + LEAST_COUNT))
         scatter += prior.covariance
         degrees_of_freedom = np.asarray(prior.degrees_of_freedom + total)
-        covariances = (scatter.T / degrees_of_freedom).T
+        covariances = np.divide(scatter.T, degrees_of_freedom, out=scatter.T).T
         factor = precision_factor(kind, covariances)
         return cls(prior, mean_precision, means, degrees_of_freedom, covariances, factor)
 
@@ -303,7 +303,7 @@ class NormalWishart:
             whitened = (deviation.T * self.precision_cholesky.T).T
         return np.asarray(np.square(whitened).sum(axis=1))
 
-    @property
+    @functools.cached_property
     def expected_trace(self) -> Float64Array:
         """``E[tr Lambda_k] = tr(nu_k W_k)``, shaped as the degrees of freedom."""
         squared = np.square(self.precision_cholesky)
