@@ -61,9 +61,10 @@ needs_long_double = pytest.mark.skipif(
 
 @pytest.mark.kernels
 @needs_long_double
-@pytest.mark.parametrize("n_components", [1, 3])
-@pytest.mark.parametrize("n_features", SIZES)
-def test_accuracy_at_a_condition_number_of_1e8(n_features, n_components):
+@pytest.mark.parametrize(
+    ("n_components", "n_features"), [(1, 17), (1, 256), *((3, D) for D in SIZES if D < 256)]
+)
+def test_accuracy_at_a_condition_number_of_1e8(n_components, n_features):
     condition, eps = 1e8, np.finfo(np.float64).eps
     covariances = ill_conditioned(n_components, n_features, condition)
     others = ill_conditioned(n_components, n_features, condition, seed=1)
