@@ -64,6 +64,16 @@ inline void store_tile(const Lanes<double> (&acc)[rows][vectors], double* block)
         for (int v = 0; v < vectors; ++v) acc[r][v].store(block + (r * vectors + v) * V::width);
 }
 
+// own -= matrix[0:rows, 0:n] block[0:n], rows of a block.
+template <int rows, int vectors>
+inline void update_tile(const double* matrix, std::int64_t stride, const double* block,
+                        std::int64_t n, double* own) {
+    Lanes<double> acc[rows][vectors];
+    load_tile(own, acc);
+    subtract_products(matrix, stride, block, n, acc);
+    store_tile(acc, own);
+}
+
 // Rows i to i + rows of L^-1 block, the rows before being done.
 template <int rows, int vectors>
 inline void solve_lower_tile(const double* lower, std::int64_t stride, std::int64_t i,
@@ -178,7 +188,8 @@ inline bool factor_diagonal(std::int64_t n, std::int64_t stride, double* block, 
     return true;
 }
 
-// Rows [first, first + block_columns) of L. Reads the upper triangle of the matrix.
+// Rows [first, first + block_columns) of L: up to the diagonal block the transposed solution of
+// L X = A in those columns. Reads the upper triangle of the matrix.
 inline bool factor_block(const double* matrix, std::int64_t D, std::int64_t first, double* factor,
                          double* block) {
     bool positive = false;
@@ -192,16 +203,10 @@ inline bool factor_block(const double* matrix, std::int64_t D, std::int64_t firs
         store_transposed<vectors>(block, first, n, rows, D);
         double* diagonal = block + first * width;
         std::int64_t i = 0;
-        const auto update = [&](auto number) {
-            constexpr int n_rows = decltype(number)::value;
-            Lanes<double> acc[n_rows][vectors];
-            load_tile(diagonal + i * width, acc);
-            subtract_products(rows + i * D, D, block, first, acc);
-            store_tile(acc, diagonal + i * width);
-            i += n_rows;
-        };
-        while (i + R <= n) update(Count<R>{});
-        while (i < n) update(Count<1>{});
+        for (; i + R <= n; i += R)
+            update_tile<R, vectors>(rows + i * D, D, block, first, diagonal + i * width);
+        for (; i < n; ++i)
+            update_tile<1, vectors>(rows + i * D, D, block, first, diagonal + i * width);
         positive = factor_diagonal<vectors>(n, D, diagonal, rows + first);
     });
     return positive;
@@ -216,7 +221,7 @@ inline void invert_block(std::int64_t D, std::int64_t first, double* factor, dou
         for (std::int64_t c = 0; c < n; ++c) block[c * width + c] = 1;
         double* corner = factor + first * D + first;
         solve_lower<vectors>(corner, D, n_rows, block);
-        // Others may be reading L, which reaches into the square at the corner.
+        // Other threads may be reading L, which reaches into the square at the corner.
         for (std::int64_t c = 0; c < n; ++c)
             for (std::int64_t k = c + 1; k < n; ++k) corner[c * D + k] = block[k * width + c];
         store_transposed<vectors>(block + n * width, n_rows - n, n, corner + n, D);

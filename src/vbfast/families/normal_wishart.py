@@ -353,8 +353,10 @@ def _factor(covariance_type: CovarianceType, covariance: Float64Array) -> Float6
         factor = precision_factor("tied", covariance)
     except NotPositiveDefiniteError:
         return None
-    kept = np.diagonal(factor) ** -2.0 > _tolerance(len(covariance)) * np.diagonal(covariance)
-    return factor if np.all(kept) else None
+    # A pivot 1 / P_ii^2 is the variance of a direction with the coefficients P_ji / P_ii, and what
+    # rounding leaves of a zero is in proportion to the variances that cancel in it.
+    cancelled = (np.square(factor) * np.diagonal(covariance)[:, np.newaxis]).sum(axis=0)
+    return factor if np.all(_tolerance(len(covariance)) * cancelled < 1.0) else None
 
 
 def _tolerance(n_features: int) -> float:
