@@ -135,12 +135,30 @@ struct KernelSet {
                          std::int64_t lowered_stride, double* potentials);
 };
 
+// Linear algebra of one (D, D) matrix, by blocks of columns; see kernels/matrices-inl.h. `first`
+// is a multiple of block_columns, and `block` scratch memory for D * block_columns numbers.
+struct MatrixSet {
+    int block_columns;
+    // The blocks of a factor in their order; false if the matrix is not positive definite.
+    bool (*factor_block)(const double* matrix, std::int64_t D, std::int64_t first, double* factor,
+                         double* block);
+    // The blocks of the inverse of a factor, in any order.
+    void (*invert_block)(std::int64_t D, std::int64_t first, double* factor, double* block);
+    // What the blocks of B^-1 A add to its sum of squares, for upper triangular A and B.
+    double (*ratio_block)(const double* a, const double* b, std::int64_t D, std::int64_t first,
+                          double* block);
+    // out = matrix - (a b^T + b a^T), exactly symmetric if the matrix is.
+    void (*subtract_symmetric)(const double* matrix, const double* a, const double* b,
+                               std::int64_t D, double* out);
+};
+
 struct ArrayTable;
 
 struct KernelTable {
     const char* name;  // the level, as VBFAST_SIMD spells it
     KernelSet<float> f32;
     KernelSet<double> f64;
+    MatrixSet matrices;
     const ArrayTable* arrays;  // array_table.h
 };
 

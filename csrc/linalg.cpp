@@ -4,82 +4,46 @@
 #include <cmath>
 #include <vector>
 
+#include "dispatch.h"
+
 namespace vbfast {
 
 namespace {
 
-// row -= factor * other, over [first, n).
-void subtract_multiple(double* row, const double* other, double factor, std::int64_t first,
-                       std::int64_t n) {
-    for (std::int64_t j = first; j < n; ++j) row[j] -= factor * other[j];
-}
-
-// R with R^T R = covariance in the upper triangle of r. False if not positive definite.
-bool upper_cholesky(const double* covariance, std::int64_t D, double* r) {
-    for (std::int64_t i = 0; i < D; ++i)
-        for (std::int64_t j = i; j < D; ++j) r[i * D + j] = covariance[i * D + j];
-    for (std::int64_t k = 0; k < D; ++k) {
-        double* row = r + k * D;
-        if (!(row[k] > 0) || !std::isfinite(row[k])) return false;
-        const double inverse = 1 / std::sqrt(row[k]);
-        for (std::int64_t j = k; j < D; ++j) row[j] *= inverse;
-        for (std::int64_t i = k + 1; i < D; ++i)
-            if (row[i] != 0) subtract_multiple(r + i * D, row, row[i], i, D);
+// How the matrices of a batch are cut into blocks of columns, and memory to work on one in for each
+// thread. The blocks do not depend on the number of threads, nor does anything that is computed.
+class Blocks {
+  public:
+    Blocks(std::int64_t n_components, std::int64_t D, int num_threads)
+        : columns_(kernels().matrices.block_columns),
+          per_matrix_((D + columns_ - 1) / columns_),
+          threads_(threads_for(n_components * D * D * D, num_threads)),
+          lines_((D * columns_ + line - 1) / line) {
+        if (threads_ <= 0) threads_ = get_num_threads();
+        memory_.resize(static_cast<std::size_t>(lines_ * threads_));
     }
-    return true;
-}
 
-// P = R^-1 by back substitution over rows; the strict lower triangle is zero.
-void invert_upper(const double* r, std::int64_t D, double* p) {
-    for (std::int64_t i = D; i-- > 0;) {
-        double* row = p + i * D;
-        for (std::int64_t j = 0; j < D; ++j) row[j] = 0;
-        for (std::int64_t k = i + 1; k < D; ++k)
-            if (r[i * D + k] != 0) subtract_multiple(row, p + k * D, r[i * D + k], k, D);
-        const double inverse = 1 / r[i * D + i];
-        for (std::int64_t j = i + 1; j < D; ++j) row[j] *= inverse;
-        row[i] = inverse;
-    }
-}
+    std::int64_t per_matrix() const { return per_matrix_; }
+    std::int64_t first(std::int64_t block) const { return block * columns_; }
+    int threads() const { return threads_; }
+    double* memory(int worker) { return memory_[static_cast<std::size_t>(lines_ * worker)].number; }
 
-struct Batch {
-    const double* covariances;
-    std::int64_t D;
-    double* factors;
-    double* log_det;
-    std::atomic<std::int64_t> failed;
+  private:
+    static constexpr int line = 8;
+    struct alignas(64) Line {
+        double number[line];
+    };
+    std::int64_t columns_;
+    std::int64_t per_matrix_;
+    int threads_;
+    std::int64_t lines_;  // of one thread's memory
+    std::vector<Line> memory_;
 };
 
-void factorise(void* context, std::int64_t k, int, Region&) {
-    Batch& batch = *static_cast<Batch*>(context);
-    const std::int64_t D = batch.D;
-    std::vector<double> r(static_cast<std::size_t>(D * D));
-    if (!upper_cholesky(batch.covariances + k * D * D, D, r.data())) {
-        std::int64_t current = batch.failed.load();
-        while ((current < 0 || k < current) && !batch.failed.compare_exchange_weak(current, k)) {
-        }
-        return;
+void keep_lowest(std::atomic<std::int64_t>& lowest, std::int64_t k) {
+    std::int64_t current = lowest.load();
+    while ((current < 0 || k < current) && !lowest.compare_exchange_weak(current, k)) {
     }
-    double* p = batch.factors + k * D * D;
-    invert_upper(r.data(), D, p);
-    double sum = 0;
-    for (std::int64_t i = 0; i < D; ++i) sum += std::log(p[i * D + i]);
-    batch.log_det[k] = sum;
-}
-
-// The sum of squares of R = B^-1 A, which is upper triangular too, by back substitution over rows.
-double ratio_norm(const double* a, const double* b, std::int64_t D) {
-    std::vector<double> r(static_cast<std::size_t>(D * D));
-    double sum = 0;
-    for (std::int64_t i = D; i-- > 0;) {
-        double* row = r.data() + i * D;
-        for (std::int64_t j = i; j < D; ++j) row[j] = a[i * D + j];
-        for (std::int64_t k = i + 1; k < D; ++k)
-            if (b[i * D + k] != 0) subtract_multiple(row, r.data() + k * D, b[i * D + k], k, D);
-        for (std::int64_t j = i; j < D; ++j) row[j] /= b[i * D + i];
-        for (std::int64_t j = i; j < D; ++j) sum += row[j] * row[j];
-    }
-    return sum;
 }
 
 }  // namespace
@@ -87,19 +51,67 @@ double ratio_norm(const double* a, const double* b, std::int64_t D) {
 std::int64_t precision_cholesky(const double* covariances, std::int64_t n_components,
                                 std::int64_t n_features, double* factors, double* log_det,
                                 int num_threads) {
-    Batch batch{covariances, n_features, factors, log_det, {-1}};
-    const std::int64_t operations = n_components * n_features * n_features * n_features;
-    parallel_for(n_components, threads_for(operations, num_threads), factorise, &batch, nullptr);
-    return batch.failed.load();
+    const MatrixSet& set = kernels().matrices;
+    const std::int64_t D = n_features;
+    Blocks blocks(n_components, D, num_threads);
+    std::atomic<std::int64_t> failed{-1};
+    parallel(n_components, blocks.threads(), nullptr, [&](std::int64_t k, int worker, Region&) {
+        for (std::int64_t b = 0; b < blocks.per_matrix(); ++b)
+            if (!set.factor_block(covariances + k * D * D, D, blocks.first(b), factors + k * D * D,
+                                  blocks.memory(worker))) {
+                keep_lowest(failed, k);
+                return;
+            }
+    });
+    if (failed.load() >= 0) return failed.load();
+    parallel(n_components * blocks.per_matrix(), blocks.threads(), nullptr,
+             [&](std::int64_t task, int worker, Region&) {
+                 const std::int64_t k = task / blocks.per_matrix(), b = task % blocks.per_matrix();
+                 set.invert_block(D, blocks.first(b), factors + k * D * D, blocks.memory(worker));
+             });
+    parallel(n_components, blocks.threads(), nullptr, [&](std::int64_t k, int, Region&) {
+        double sum = 0;
+        for (std::int64_t i = 0; i < D; ++i) {
+            double* row = factors + (k * D + i) * D;
+            for (std::int64_t j = 0; j < i; ++j) row[j] = 0;
+            sum += std::log(row[i]);
+        }
+        log_det[k] = sum;
+    });
+    return -1;
 }
 
-void ratio_norms(const double* factors, const double* denominators, std::int64_t n_components,
-                 std::int64_t n_features, double* norms, int num_threads) {
-    const std::int64_t operations = n_components * n_features * n_features * n_features;
-    const int threads = threads_for(operations, num_threads);
+void ratio_norms(const double* factors, const double* denominators, std::int64_t n_denominators,
+                 std::int64_t n_components, std::int64_t n_features, double* norms,
+                 int num_threads) {
+    const MatrixSet& set = kernels().matrices;
+    const std::int64_t size = n_features * n_features;
+    Blocks blocks(n_components, n_features, num_threads);
+    const std::int64_t n_blocks = blocks.per_matrix();
+    std::vector<double> parts(static_cast<std::size_t>(n_components * n_blocks));
+    parallel(n_components * n_blocks, blocks.threads(), nullptr,
+             [&](std::int64_t task, int worker, Region&) {
+                 // The longest blocks first: threads then end together.
+                 const std::int64_t k = task / n_blocks, b = n_blocks - 1 - task % n_blocks;
+                 const double* by = denominators + (n_denominators == 1 ? 0 : k * size);
+                 parts[static_cast<std::size_t>(task)] = set.ratio_block(
+                     factors + k * size, by, n_features, blocks.first(b), blocks.memory(worker));
+             });
+    for (std::int64_t k = 0; k < n_components; ++k) {
+        norms[k] = 0;
+        for (std::int64_t b = 0; b < n_blocks; ++b)
+            norms[k] += parts[static_cast<std::size_t>(k * n_blocks + n_blocks - 1 - b)];
+    }
+}
+
+void subtract_symmetric(const double* matrices, const double* a, const double* b,
+                        std::int64_t n_components, std::int64_t n_features, double* out,
+                        int num_threads) {
+    const std::int64_t D = n_features;
+    const int threads = threads_for(n_components * D * D, num_threads);
     parallel(n_components, threads, nullptr, [&](std::int64_t k, int, Region&) {
-        const std::int64_t size = n_features * n_features;
-        norms[k] = ratio_norm(factors + k * size, denominators + k * size, n_features);
+        kernels().matrices.subtract_symmetric(matrices + k * D * D, a + k * D, b + k * D, D,
+                                              out + k * D * D);
     });
 }
 

@@ -1,4 +1,4 @@
-// Precision Cholesky factors of a batch of covariances, and how factors compare.
+// Batches of small matrices: what the global steps need of linear algebra.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,23 @@ namespace vbfast {
 
 // For each (D, D) covariance, row-major, the upper-triangular P with P P^T = covariance^-1 and the
 // logarithm of its determinant. Returns the first component that is not positive definite (or not
-// finite), else -1. One component is one task, so bits do not depend on the number of threads.
+// finite), else -1. Blocks of columns are tasks of their own once a matrix has its Cholesky factor,
+// which is one task: bits do not depend on the number of threads.
 std::int64_t precision_cholesky(const double* covariances, std::int64_t n_components,
                                 std::int64_t n_features, double* factors, double* log_det,
                                 int num_threads);
 
 // The sum of squares of B^-1 A for each pair of upper-triangular (D, D) matrices, row-major:
-// factors A and denominators B. Parallel over the components as above.
-void ratio_norms(const double* factors, const double* denominators, std::int64_t n_components,
-                 std::int64_t n_features, double* norms, int num_threads);
+// factors A and denominators B, of which there is one for each factor or one for all. Parallel over
+// components and blocks of columns.
+void ratio_norms(const double* factors, const double* denominators, std::int64_t n_denominators,
+                 std::int64_t n_components, std::int64_t n_features, double* norms,
+                 int num_threads);
+
+// out = M - (a b^T + b a^T) for each (D, D) matrix M, row-major, and vectors a, b. Exactly
+// symmetric where M is.
+void subtract_symmetric(const double* matrices, const double* a, const double* b,
+                        std::int64_t n_components, std::int64_t n_features, double* out,
+                        int num_threads);
 
 }  // namespace vbfast

@@ -13,6 +13,7 @@
 #include "kernels/dense_moments-inl.h"
 #include "kernels/listed_moments-inl.h"
 #include "kernels/seeding-inl.h"
+#include "kernels/matrices-inl.h"
 // clang-format on
 
 template <class T>

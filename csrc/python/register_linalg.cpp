@@ -32,19 +32,38 @@ py::array_t<double> bound_ratio_norms(const Array& factors, const Array& denomin
                                       int num_threads) {
     if (factors.ndim() != 3 || denominators.ndim() != 3)
         throw py::value_error("factors and denominators must have three dimensions");
-    const py::ssize_t K = factors.shape(0), D = factors.shape(1);
-    for (const Array& array : {factors, denominators})
-        if (array.shape(0) != K || array.shape(1) != D || array.shape(2) != D)
-            throw py::value_error("factors and denominators must have one shape (n, D, D)");
+    const py::ssize_t K = factors.shape(0), D = factors.shape(1), n = denominators.shape(0);
+    if (factors.shape(2) != D || denominators.shape(1) != D || denominators.shape(2) != D)
+        throw py::value_error("factors and denominators must hold matrices of one shape (D, D)");
+    if (n != K && n != 1) throw py::value_error("there must be one denominator, or one a factor");
     py::array_t<double> norms(K);
     const double* in = factors.data();
     const double* by = denominators.data();
     double* out = norms.mutable_data();
     {
         const py::gil_scoped_release release;
-        ratio_norms(in, by, K, D, out, num_threads);
+        ratio_norms(in, by, n, K, D, out, num_threads);
     }
     return norms;
+}
+
+py::array_t<double> bound_subtract_symmetric(const Array& matrices, const Array& a, const Array& b,
+                                             int num_threads) {
+    if (matrices.ndim() != 3 || matrices.shape(1) != matrices.shape(2))
+        throw py::value_error("matrices must have shape (n_components, n_features, n_features)");
+    const py::ssize_t K = matrices.shape(0), D = matrices.shape(1);
+    for (const Array& vectors : {a, b})
+        if (vectors.ndim() != 2 || vectors.shape(0) != K || vectors.shape(1) != D)
+            throw py::value_error("vectors must have shape (n_components, n_features)");
+    py::array_t<double> result({K, D, D});
+    const double* in = matrices.data();
+    const double *left = a.data(), *right = b.data();
+    double* out = result.mutable_data();
+    {
+        const py::gil_scoped_release release;
+        subtract_symmetric(in, left, right, K, D, out, num_threads);
+    }
+    return result;
 }
 
 }  // namespace
@@ -56,7 +75,10 @@ void register_linalg(py::module_& module) {
                "first component that is not positive definite, or -1.");
     module.def("ratio_norms", bound_ratio_norms, py::arg("factors"), py::arg("denominators"),
                py::arg("num_threads"),
-               "The sum of squares of B^-1 A of upper-triangular factors A and denominators B.");
+               "The sum of squares of B^-1 A of upper-triangular factors A and denominators B, of "
+               "which there is one for each or one for all.");
+    module.def("subtract_symmetric", bound_subtract_symmetric, py::arg("matrices"), py::arg("a"),
+               py::arg("b"), py::arg("num_threads"), "Each matrix less a b^T + b a^T.");
 }
 
 }  // namespace vbfast

@@ -17,7 +17,7 @@ namespace {
 
 extern const ArrayTable arrays;
 extern const KernelTable table;
-const KernelTable table = {"avx2", kernel_set<float>, kernel_set<double>, &arrays};
+const KernelTable table = {"avx2", kernel_set<float>, kernel_set<double>, matrix_set, &arrays};
 
 }  // namespace avx2
 }  // namespace vbfast

@@ -17,7 +17,7 @@ namespace {
 
 extern const ArrayTable arrays;
 extern const KernelTable table;
-const KernelTable table = {"avx512", kernel_set<float>, kernel_set<double>, &arrays};
+const KernelTable table = {"avx512", kernel_set<float>, kernel_set<double>, matrix_set, &arrays};
 
 }  // namespace avx512
 }  // namespace vbfast

@@ -25,7 +25,7 @@ namespace {
 
 extern const ArrayTable arrays;
 extern const KernelTable table;
-const KernelTable table = {"baseline", kernel_set<float>, kernel_set<double>, &arrays};
+const KernelTable table = {"baseline", kernel_set<float>, kernel_set<double>, matrix_set, &arrays};
 
 }  // namespace baseline
 }  // namespace vbfast

@@ -17,7 +17,7 @@ namespace {
 
 extern const ArrayTable arrays;
 extern const KernelTable table;
-const KernelTable table = {"neon", kernel_set<float>, kernel_set<double>, &arrays};
+const KernelTable table = {"neon", kernel_set<float>, kernel_set<double>, matrix_set, &arrays};
 
 }  // namespace neon
 }  // namespace vbfast

@@ -15,6 +15,9 @@ def precision_cholesky(
     covariances: _Float64, num_threads: int
 ) -> tuple[_Float64, _Float64, int]: ...
 def ratio_norms(factors: _Float64, denominators: _Float64, num_threads: int) -> _Float64: ...
+def subtract_symmetric(
+    matrices: _Float64, a: _Float64, b: _Float64, num_threads: int
+) -> _Float64: ...
 
 C_API_VERSION: int
 C_FUNCTIONS: dict[str, dict[str, int]]

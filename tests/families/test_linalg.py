@@ -10,8 +10,12 @@ from vbfast.families.linalg import (
     log_det_cholesky,
     precision_cholesky,
     ratio_norms,
+    subtract_symmetric,
     upper_cholesky,
 )
+
+# Around the widths of the lanes, of tiles and of blocks of columns, and several blocks.
+SIZES = [1, 2, 3, 7, 8, 9, 13, 16, 17, 25, 64, 65, 256]
 
 
 def random_covariances(n_components, n_features, seed=0):
@@ -20,8 +24,66 @@ def random_covariances(n_components, n_features, seed=0):
     return roots @ roots.swapaxes(1, 2) / n_features
 
 
+def ill_conditioned(n_components, n_features, condition, seed=0):
+    """Covariances with eigenvalues from one down to 1 / condition."""
+    rng = np.random.default_rng(seed)
+    axes = np.linalg.qr(rng.normal(size=(n_components, n_features, n_features)))[0]
+    values = np.geomspace(1.0, 1.0 / condition, n_features)
+    covariances = (axes * values) @ axes.swapaxes(1, 2)
+    return 0.5 * (covariances + covariances.swapaxes(1, 2))
+
+
+def exact_inverse_upper(upper):
+    """Inverse by back substitution, in the precision of the argument."""
+    inverse = np.zeros_like(upper)
+    identity = np.eye(len(upper), dtype=upper.dtype)
+    for i in reversed(range(len(upper))):
+        row = identity[i] - upper[i, i + 1 :] @ inverse[i + 1 :]
+        inverse[i] = row / upper[i, i]
+    return inverse
+
+
+def exact_precision_cholesky(covariance):
+    """In long double: the inverse of the upper factor, which a loop over its rows makes."""
+    left = covariance.astype(np.longdouble)
+    upper = np.zeros_like(left)
+    for i in range(len(left)):
+        upper[i, i:] = left[i, i:] / np.sqrt(left[i, i])
+        left[i:, i:] -= upper[i, i:, np.newaxis] * upper[i, i:]
+    return exact_inverse_upper(upper)
+
+
+# Where long double is no wider than double there is nothing to compare with.
+needs_long_double = pytest.mark.skipif(
+    np.finfo(np.longdouble).eps > 1e-18, reason="long double is double here"
+)
+
+
 @pytest.mark.kernels
-@pytest.mark.parametrize("n_features", [1, 2, 3, 8, 17, 64, 130])
+@needs_long_double
+@pytest.mark.parametrize(
+    ("n_components", "n_features"), [(1, 17), (1, 256), *((3, D) for D in SIZES if D < 256)]
+)
+def test_accuracy_at_a_condition_number_of_1e8(n_components, n_features):
+    condition, eps = 1e8, np.finfo(np.float64).eps
+    covariances = ill_conditioned(n_components, n_features, condition)
+    others = ill_conditioned(n_components, n_features, condition, seed=1)
+    factors, denominators = precision_cholesky(covariances), precision_cholesky(others)
+    norms = ratio_norms(factors, denominators)
+    shared = ratio_norms(factors, denominators[:1])
+    for k in range(n_components):
+        # What rounding the covariance would do, and, of factors, the square root of it.
+        exact = exact_precision_cholesky(covariances[k])
+        error = np.abs(factors[k] - exact).max() / np.abs(exact).max()
+        assert error <= 4 * condition * eps
+        for norm, denominator in ((norms[k], denominators[k]), (shared[k], denominators[0])):
+            inverse = exact_inverse_upper(denominator.astype(np.longdouble))
+            expected = np.square(inverse @ factors[k].astype(np.longdouble)).sum()
+            assert abs(norm / expected - 1) <= n_features * np.sqrt(condition) * eps
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("n_features", SIZES)
 def test_precision_cholesky_factors_the_inverse(n_features):
     covariances = random_covariances(3, n_features)
     factors = precision_cholesky(covariances)
@@ -49,6 +111,33 @@ def test_precision_cholesky_names_the_component_that_has_none(bad):
 
 
 @pytest.mark.kernels
+@pytest.mark.parametrize("num_threads", [1, 3])
+@pytest.mark.parametrize("n_features", SIZES)
+@pytest.mark.parametrize("bad", [-1.0, 0.0, np.nan, np.inf])
+def test_the_first_bad_component_is_named_wherever_its_pivot(bad, n_features, num_threads):
+    for place in {0, n_features // 2, n_features - 1}:
+        covariances = random_covariances(5, n_features)
+        for k in (4, 1):
+            covariances[k] = np.eye(n_features)
+            covariances[k, place, place] = bad
+        with (
+            config_context(num_threads=num_threads),
+            pytest.raises(NotPositiveDefiniteError) as caught,
+        ):
+            precision_cholesky(covariances)
+        assert caught.value.component == 1
+
+
+@pytest.mark.kernels
+def test_precision_cholesky_reads_the_upper_triangle():
+    covariances = random_covariances(2, 29)
+    below = np.tril_indices(29, -1)
+    changed = covariances.copy()
+    changed[:, *below] = np.nan
+    np.testing.assert_array_equal(precision_cholesky(changed), precision_cholesky(covariances))
+
+
+@pytest.mark.kernels
 @pytest.mark.parametrize("backend", ["native", "reference"])
 @pytest.mark.parametrize("n_features", [1, 2, 3, 8, 31, 130])
 def test_ratio_norms(backend, n_features):
@@ -65,13 +154,48 @@ def test_ratio_norms(backend, n_features):
 
 
 @pytest.mark.kernels
-def test_ratio_norms_do_not_depend_on_the_threads():
-    factors = precision_cholesky(random_covariances(7, 150))
-    denominators = precision_cholesky(random_covariances(7, 150, seed=1))
+@pytest.mark.parametrize(("n_components", "n_features"), [(1, 300), (2, 65), (7, 150)])
+def test_nothing_depends_on_the_threads(n_components, n_features):
+    covariances = random_covariances(n_components, n_features)
+    others = precision_cholesky(random_covariances(n_components, n_features, seed=1))
+    vectors = np.random.default_rng(2).normal(size=(2, n_components, n_features))
+
+    def results():
+        factors = precision_cholesky(covariances)
+        moved = subtract_symmetric(covariances, *vectors)
+        return factors, ratio_norms(factors, others), ratio_norms(factors, others[:1]), moved
+
     with config_context(num_threads=1):
-        expected = ratio_norms(factors, denominators)
-    with config_context(num_threads=3):
-        np.testing.assert_array_equal(ratio_norms(factors, denominators), expected)
+        expected = results()
+    for num_threads in (2, 3, 5):
+        with config_context(num_threads=num_threads):
+            for result, one in zip(results(), expected, strict=True):
+                np.testing.assert_array_equal(result, one)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("n_features", SIZES)
+def test_subtract_symmetric(backend, n_features):
+    matrices = random_covariances(3, n_features)
+    a, b = np.random.default_rng(1).normal(size=(2, 3, n_features))
+    product = a[:, :, np.newaxis] * b[:, np.newaxis, :]
+    with config_context(backend=backend):
+        moved = subtract_symmetric(matrices, a, b)
+    np.testing.assert_array_equal(moved, matrices - (product + product.swapaxes(1, 2)))
+    np.testing.assert_array_equal(moved, moved.swapaxes(1, 2))
+
+
+def test_native_arguments_of_wrong_shapes_are_refused():
+    from vbfast import _vbfast
+
+    matrices = random_covariances(3, 4)
+    with pytest.raises(ValueError, match="one denominator"):
+        _vbfast.ratio_norms(matrices, matrices[:2], 1)
+    with pytest.raises(ValueError, match="one shape"):
+        _vbfast.ratio_norms(matrices, matrices[:, :3, :3], 1)
+    with pytest.raises(ValueError, match="vectors"):
+        _vbfast.subtract_symmetric(matrices, np.ones((3, 4)), np.ones((3, 5)), 1)
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 7, 40])

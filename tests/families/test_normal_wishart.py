@@ -288,6 +288,30 @@ def test_rows_far_from_the_origin_cost_no_digits(rows, resp, covariance_type):
     np.testing.assert_allclose(there.kl, near.kl, rtol=1e-6)
 
 
+@pytest.mark.kernels
+@pytest.mark.parametrize("n_features", [5, 30, 100])
+def test_rounding_does_not_make_a_singular_prior_proper(n_features):
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        roots = generator.normal(size=(n_features, n_features - 1))
+        roots *= np.geomspace(1.0, 1e-3, n_features)[:, np.newaxis]
+        singular = roots @ roots.T
+        prior = NormalWishartPrior("full", 1.0, np.zeros(n_features), n_features, singular)
+        assert not prior.proper
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("n_features", [2, 5, 30, 100])
+def test_an_ill_conditioned_prior_is_proper(n_features):
+    axes = np.linalg.qr(np.random.default_rng(0).normal(size=(n_features, n_features)))[0]
+    turned = (axes * np.geomspace(1.0, 1e-10, n_features)) @ axes.T
+    units = np.diag(np.geomspace(1.0, 1e-200, n_features))
+    for covariance in (turned, units):
+        prior = NormalWishartPrior("full", 1.0, np.zeros(n_features), n_features, covariance)
+        assert prior.precision_cholesky is not None
+        assert prior.proper
+
+
 @pytest.mark.parametrize(
     ("covariance_type", "covariance"),
     [

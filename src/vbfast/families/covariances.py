@@ -15,6 +15,7 @@ from vbfast.families.linalg import (
     log_det_cholesky,
     precision_cholesky,
     ratio_norms,
+    subtract_symmetric,
 )
 
 __all__ = [
@@ -115,9 +116,7 @@ def scatter_about(statistics: Statistics, second: Float64Array, step: Float64Arr
     # f s^T + s f^T - N s s^T in two halves, which are each other's transposes.
     half = statistics.first - 0.5 * statistics.weight[:, np.newaxis] * step
     if statistics.kind == "full":
-        product = half[:, :, np.newaxis] * step[:, np.newaxis, :]
-        # The halves are added first: subtracted in turn they would round unsymmetrically.
-        return np.asarray(second - (product + product.swapaxes(1, 2)))
+        return subtract_symmetric(second, half, step)
     if statistics.kind == "tied":
         product = np.einsum("ki,kj->ij", half, step)
         return np.asarray(second - (product + product.T))

@@ -18,6 +18,7 @@ __all__ = [
     "log_det_cholesky",
     "precision_cholesky",
     "ratio_norms",
+    "subtract_symmetric",
     "upper_cholesky",
 ]
 
@@ -106,13 +107,46 @@ def ratio_norms(factors: Float64Array, denominators: Float64Array) -> Float64Arr
     >>> ratio_norms(np.array([[[4.0, 6.0], [0.0, 9.0]]]), np.diag([2.0, 3.0])[np.newaxis])
     array([22.])
     """
-    denominators = np.broadcast_to(denominators, factors.shape)
     if current_backend() == "reference":
         return np.asarray(np.square(np.linalg.solve(denominators, factors)).sum(axis=(1, 2)))
     from vbfast import _vbfast
 
     return _vbfast.ratio_norms(
         np.ascontiguousarray(factors), np.ascontiguousarray(denominators), current_num_threads()
+    )
+
+
+def subtract_symmetric(matrices: Float64Array, a: Float64Array, b: Float64Array) -> Float64Array:
+    """Matrices less ``a b^T + b a^T``, exactly symmetric where the matrices are.
+
+    Parameters
+    ----------
+    matrices : ndarray of shape (n_components, n_features, n_features), float64
+    a, b : ndarray of shape (n_components, n_features), float64
+
+    Returns
+    -------
+    ndarray of shape (n_components, n_features, n_features), float64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.families.linalg import subtract_symmetric
+    >>> subtract_symmetric(np.eye(2)[np.newaxis], np.array([[1.0, 2.0]]), np.array([[0.0, 1.0]]))
+    array([[[ 1., -1.],
+            [-1., -3.]]])
+    """
+    if current_backend() == "reference":
+        product = a[:, :, np.newaxis] * b[:, np.newaxis, :]
+        # The products are added first: subtracted in turn they would round unsymmetrically.
+        return np.asarray(matrices - (product + product.swapaxes(1, 2)))
+    from vbfast import _vbfast
+
+    return _vbfast.subtract_symmetric(
+        np.ascontiguousarray(matrices),
+        np.ascontiguousarray(a),
+        np.ascontiguousarray(b),
+        current_num_threads(),
     )
 
 

@@ -174,7 +174,7 @@ class NormalWishart:
         add_to_diagonal(kind, scatter, reg_covar * (total + LEAST_COUNT))
         scatter += prior.covariance
         degrees_of_freedom = np.asarray(prior.degrees_of_freedom + total)
-        covariances = (scatter.T / degrees_of_freedom).T
+        covariances = np.divide(scatter.T, degrees_of_freedom, out=scatter.T).T
         factor = precision_factor(kind, covariances)
         return cls(prior, mean_precision, means, degrees_of_freedom, covariances, factor)
 
@@ -303,7 +303,7 @@ class NormalWishart:
             whitened = (deviation.T * self.precision_cholesky.T).T
         return np.asarray(np.square(whitened).sum(axis=1))
 
-    @property
+    @functools.cached_property
     def expected_trace(self) -> Float64Array:
         """``E[tr Lambda_k] = tr(nu_k W_k)``, shaped as the degrees of freedom."""
         squared = np.square(self.precision_cholesky)
@@ -353,8 +353,10 @@ def _factor(covariance_type: CovarianceType, covariance: Float64Array) -> Float6
         factor = precision_factor("tied", covariance)
     except NotPositiveDefiniteError:
         return None
-    kept = np.diagonal(factor) ** -2.0 > _tolerance(len(covariance)) * np.diagonal(covariance)
-    return factor if np.all(kept) else None
+    # A pivot 1 / P_ii^2 is the variance of a direction with the coefficients P_ji / P_ii, and what
+    # rounding leaves of a zero is in proportion to the variances that cancel in it.
+    cancelled = (np.square(factor) * np.diagonal(covariance)[:, np.newaxis]).sum(axis=0)
+    return factor if np.all(_tolerance(len(covariance)) * cancelled < 1.0) else None
 
 
 def _tolerance(n_features: int) -> float:

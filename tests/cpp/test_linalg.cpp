@@ -1,0 +1,69 @@
+// The batched linear algebra over awkward shapes, for the sanitizers; values against the
+// definition.
+#include "linalg.h"
+
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "expect.h"
+
+namespace {
+
+using namespace vbfast;
+
+void check(std::int64_t K, std::int64_t D, int num_threads) {
+    std::mt19937_64 generator(42);
+    std::normal_distribution<double> normal;
+    std::vector<double> roots(K * D * D), covariances(K * D * D), factors(K * D * D), log_det(K);
+    for (double& a : roots) a = normal(generator);
+    for (std::int64_t k = 0; k < K; ++k)
+        for (std::int64_t i = 0; i < D; ++i)
+            for (std::int64_t j = 0; j < D; ++j) {
+                double sum = i == j ? static_cast<double>(D) : 0.0;
+                for (std::int64_t m = 0; m < D; ++m)
+                    sum += roots[(k * D + i) * D + m] * roots[(k * D + j) * D + m];
+                covariances[(k * D + i) * D + j] = sum;
+            }
+    EXPECT(precision_cholesky(covariances.data(), K, D, factors.data(), log_det.data(),
+                              num_threads) == -1);
+    for (std::int64_t k = 0; k < K; ++k)
+        for (std::int64_t i = 0; i < D; ++i) {
+            // Row i of P^T covariance P.
+            const double* p = factors.data() + k * D * D;
+            std::vector<double> row(D, 0.0);
+            for (std::int64_t m = 0; m <= i; ++m)
+                for (std::int64_t j = 0; j < D; ++j)
+                    row[j] += p[m * D + i] * covariances[(k * D + m) * D + j];
+            for (std::int64_t j = 0; j < D; ++j) {
+                double sum = i == j ? -1.0 : 0.0;
+                for (std::int64_t m = 0; m <= j; ++m) sum += row[m] * p[m * D + j];
+                EXPECT(std::fabs(sum) < 1e-10);
+                EXPECT(j >= i || p[i * D + j] == 0.0);
+            }
+        }
+
+    std::vector<double> norms(K);
+    ratio_norms(factors.data(), factors.data(), K, K, D, norms.data(), num_threads);
+    for (double norm : norms) EXPECT(std::fabs(norm / static_cast<double>(D) - 1) < 1e-12);
+    ratio_norms(factors.data(), factors.data(), 1, K, D, norms.data(), num_threads);
+    EXPECT(std::fabs(norms[0] / static_cast<double>(D) - 1) < 1e-12);
+
+    std::vector<double> moved(K * D * D);
+    subtract_symmetric(covariances.data(), roots.data(), roots.data() + K * D * (D - 1), K, D,
+                       moved.data(), num_threads);
+    EXPECT(moved[D - 1] == moved[(D - 1) * D]);
+
+    covariances[(K - 1) * D * D] = -1.0;
+    EXPECT(precision_cholesky(covariances.data(), K, D, factors.data(), log_det.data(),
+                              num_threads) == K - 1);
+}
+
+}  // namespace
+
+int main() {
+    for (int num_threads : {1, 3})
+        for (std::int64_t D : {1, 2, 3, 7, 8, 9, 13, 24, 33, 65})
+            for (std::int64_t K : {1, 5}) check(K, D, num_threads);
+    return 0;
+}
