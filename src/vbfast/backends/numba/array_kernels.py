@@ -308,7 +308,7 @@ def _map_rows(mapping: Any, n_rows: Any, values: Any, p: Any, cutoff: Any) -> No
         elif mapping == POSTERIOR_GRADIENT:
             for i in range(group):
                 q = exp_nonpositive(values[0, r, i] - p[0, i], cutoff) * p[1, i]
-                values[2, r, i] = zero
+                values[2, r, i] = p[1, i] * zero
                 values[3, r, i] = zero if p[1, i] == zero else q  # skipped, NaN included
         else:
             for i in range(group):
