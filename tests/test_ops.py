@@ -301,6 +301,26 @@ def test_edges_of_the_bound():
     assert vbfast.elbo([[INF, 0.0]], per_sample=True).log_evidence == INF
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("components", [2, 40, 3000])
+def test_gradients_without_a_posterior_are_nan(components, dtype):
+    """softmax is not defined with +inf or NaN among its logits, nor what follows from it."""
+    joint = np.zeros((6, components), dtype)
+    joint[:, 1] = [INF, np.nan, 0.0, -INF, INF, np.nan]
+    weight = [1.0, 2.0, 1.0, 1.0, 0.0, 0.0]
+    for view in layouts(joint):
+        terms, gradient = vbfast.elbo_and_grad(view, sample_weight=weight)
+        assert np.isnan(terms.elbo)
+        for of_rows in (gradient.q_logits, gradient.log_joint):
+            assert np.isnan(of_rows[:2]).all()
+            assert_array_equal(of_rows[4:], 0)
+        assert_array_equal(gradient.q_logits[2:4], 0)
+        assert_allclose(gradient.log_joint[2:4].sum(axis=1), 1, 1e-6)
+    _, gradient = vbfast.elbo_and_grad([[INF, 0.0], [0.0, 0.0]], np.zeros((2, 2)))
+    assert_array_equal(gradient.q_logits, [[np.nan, np.nan], [0, 0]])
+    assert_array_equal(gradient.log_joint, np.full((2, 2), 0.5))
+
+
 @pytest.mark.parametrize("components", [1, 3, 40, 3000])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_gradients_against_central_differences(components, weighted):
@@ -364,6 +384,34 @@ def test_gradients_may_be_written_over_the_inputs():
         assert terms.log_evidence == expected_terms.log_evidence == INF
         assert_array_equal(gradient.q_logits, expected.q_logits)
         assert_array_equal(gradient.log_joint, expected.log_joint)
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_gradients_may_be_written_over_the_weights(given):
+    rng = np.random.default_rng(11)
+    joint, logits = rng.normal(size=(2, 30, 11))
+    weight = rng.uniform(size=30)
+    arguments = (joint, logits) if given else (joint,)
+    expected_terms, expected = vbfast.elbo_and_grad(*arguments, sample_weight=weight)
+    for k in range(2):
+        memory = np.empty((2, 30, 11))
+        memory[k].flat[20:50] = weight
+        inside = memory[k].ravel()[20:50]
+        assert np.shares_memory(inside, memory)
+        terms, gradient = vbfast.elbo_and_grad(*arguments, sample_weight=inside, out=tuple(memory))
+        assert terms == expected_terms
+        assert_array_equal(gradient.q_logits, expected.q_logits)
+        assert_array_equal(gradient.log_joint, expected.log_joint)
+
+
+def test_weights_of_any_strides_and_alignment():
+    joint = np.random.default_rng(12).normal(size=(4, 5, 3))
+    weight = np.arange(20.0).reshape(4, 5)
+    expected = vbfast.elbo(joint, sample_weight=weight)
+    memory = np.zeros(8 * 20 + 1, np.uint8)[1:].view(float).reshape(4, 5)
+    memory[...] = weight
+    for same in (weight.T.copy().T, np.flip(np.flip(weight).copy()), memory, weight.tolist()):
+        assert vbfast.elbo(joint, sample_weight=same) == expected
 
 
 def test_new_outputs_take_after_the_input():
@@ -461,6 +509,9 @@ def read_only(n):
          r"out\[1\] must have shape \(1, 1\) and dtype float64; got shape \(1,\) and"),
         (lambda: vbfast.elbo_and_grad([1.0, 2.0], out=(THREE[:2], THREE[1:])), ValueError,
          "must not overlap"),
+        (lambda: vbfast.elbo_and_grad([1.0], out=3), TypeError, "out must be a tuple .* got 3"),
+        (lambda: vbfast.elbo([1.0], sample_weight=np.nan), ValueError, "negative; got nan"),
+        (lambda: vbfast.elbo([[0.0]] * 2, sample_weight=[1.0, INF]), ValueError, "got inf"),
     ],
 )  # fmt: skip
 def test_bad_input(call, error, message):

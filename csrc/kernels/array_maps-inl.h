@@ -14,14 +14,15 @@ struct LogSoftmaxMap {
     static void apply(V x, V, const V* p, V* out) { out[0] = (x - p[0]) - p[1]; }
 };
 
-// At the posterior the bound is stationary in q. A slice of scale zero is skipped, NaN included.
+// At the posterior the bound is stationary in q, where there is a posterior: else the scale is NaN.
+// A slice of scale zero is skipped, NaN included.
 template <class T>
 struct PosteriorGradientMap {
     using V = Lanes<T>;
     static constexpr int inputs = 1, outputs = 2, parameters = 2;
     static void apply(V x, V, const V* p, V* out) { finish(exp_or_zero<T>(x - p[0]), p, out); }
     static void finish(V e, const V* p, V* out) {
-        out[0] = V::zero();
+        out[0] = p[1] * V::zero();
         out[1] = V::select(equal(p[1], V::zero()), V::zero(), e * p[1]);
     }
 };
@@ -196,7 +197,7 @@ void fused_posterior_gradient(const T* x, const T*, std::int64_t n, std::int64_t
         put(store, out[1], out1 + i, count);
     });
     for_each_stored(out0, n, stream, [&](std::int64_t i, std::int64_t count, auto store) {
-        put(store, V::zero(), out0 + i, count);
+        put(store, p[1] * V::zero(), out0 + i, count);
     });
 }
 

@@ -1,8 +1,9 @@
 // Parameters of the gradients from the state of a slice. Used by the kernels and, in a namespace of
 // its own, by the driver: both must skip the same slices.
 //
-// The bound's gradient is zero in a slice of zero weight, or whose log-joint is -inf throughout,
-// and NaN where the bound is infinite otherwise.
+// The bound's gradient is zero in a slice of zero weight, or whose log-joint is -inf throughout.
+// Where the bound is not finite otherwise, that in the logits of q is NaN; that in the log-joint is
+// q, NaN only where q is.
 
 template <class T>
 void posterior_gradient_parameters(const double* state, std::int64_t plane, double weight,

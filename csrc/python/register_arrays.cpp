@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bitset>
+#include <limits>
 #include <optional>
 #include <string>
 
@@ -100,6 +101,33 @@ void check_out(const py::object& out, const py::tuple& shape, const py::dtype& d
         throw py::value_error(std::string(name) + " must be writeable and aligned");
 }
 
+// Whether an object is an array that kernels take as it is, no subclass.
+bool is_plain(const py::handle& a) {
+    const auto& api = py::detail::npy_api::get();
+    if (Py_TYPE(a.ptr()) != reinterpret_cast<PyTypeObject*>(api.PyArray_Type_)) return false;
+    const py::dtype type = py::reinterpret_borrow<py::array>(a).dtype();
+    return type.byteorder() == '=' && (type.num() == py::detail::npy_api::NPY_DOUBLE_ ||
+                                       type.num() == py::detail::npy_api::NPY_FLOAT_);
+}
+
+bool same_shape(const py::array& a, const py::array& b) {
+    return a.ndim() == b.ndim() && std::equal(a.shape(), a.shape() + a.ndim(), b.shape());
+}
+
+// A log-joint and q, where they need no more preparation for bound_terms, else None: one look at
+// what most calls bring, as each look from Python takes a tenth of the bound of a short row.
+py::object ready_operands(const py::object& log_joint, const py::object& q) {
+    if (!is_plain(log_joint)) return py::none();
+    const auto joint = py::reinterpret_borrow<py::array>(log_joint);
+    if (joint.ndim() == 0 || joint.shape(joint.ndim() - 1) == 0) return py::none();
+    if (!q.is_none()) {
+        if (!is_plain(q)) return py::none();
+        const auto given = py::reinterpret_borrow<py::array>(q);
+        if (given.itemsize() != joint.itemsize() || !same_shape(given, joint)) return py::none();
+    }
+    return py::make_tuple(log_joint, q);
+}
+
 // The bytes from the first to the last element.
 struct Extent {
     explicit Extent(const py::array& a)
@@ -119,15 +147,52 @@ bool same_elements(const py::array& a, const py::array& b) {
            std::equal(a.strides(), a.strides() + a.ndim(), b.strides());
 }
 
-// Whether the memory of an array may overlap that of others, those that are it left aside if so
-// wanted.
-bool overlaps(const py::array& a, const py::tuple& others, bool unless_same) {
-    const Extent own(a);
-    for (const py::handle item : others) {
-        const auto other = item.cast<py::array>();
-        if (own.meets(Extent(other)) && !(unless_same && same_elements(a, other))) return true;
+// The inputs, those copied whose memory may overlap an output's; where they are that output, only
+// if `even_same`.
+py::tuple apart(const py::tuple& inputs, const py::tuple& outputs, bool even_same) {
+    py::tuple separate(inputs.size());
+    for (std::size_t k = 0; k < inputs.size(); ++k) {
+        py::object input = inputs[k];
+        if (!input.is_none()) {
+            const auto array = py::reinterpret_borrow<py::array>(input);
+            const Extent own(array);
+            for (const py::handle item : outputs) {
+                const auto output = py::reinterpret_borrow<py::array>(item);
+                if (!own.meets(Extent(output)) || (!even_same && same_elements(array, output)))
+                    continue;
+                input = array.attr("copy")();
+                break;
+            }
+        }
+        separate[k] = input;
     }
-    return false;
+    return separate;
+}
+
+// Outputs for the gradients of the bound.
+py::tuple new_gradients(const py::array& joint) {
+    const auto make = [&] {
+        return new_array(static_cast<int>(joint.ndim()), joint.shape(), is_float64(joint));
+    };
+    return py::make_tuple(make(), make());
+}
+
+// Whether what check_out asks of an output holds: all that most calls need to know.
+bool fits(const py::object& out, const py::array& like) {
+    if (!is_plain(out)) return false;
+    const auto array = py::reinterpret_borrow<py::array>(out);
+    return array.itemsize() == like.itemsize() && same_shape(array, like) && array.writeable() &&
+           has_flag(array, py::detail::npy_api::NPY_ARRAY_ALIGNED_);
+}
+
+// Raises unless the gradients of the bound can be written there.
+void check_gradients(const py::object& in_logits, const py::object& in_joint,
+                     const py::array& joint) {
+    if (!fits(in_logits, joint)) check_out(in_logits, joint.attr("shape"), joint.dtype(), "out[0]");
+    if (!fits(in_joint, joint)) check_out(in_joint, joint.attr("shape"), joint.dtype(), "out[1]");
+    if (Extent(py::reinterpret_borrow<py::array>(in_logits))
+            .meets(Extent(py::reinterpret_borrow<py::array>(in_joint))))
+        throw py::value_error("the two arrays of out must not overlap");
 }
 
 // Builds the layout of operands of the shape of x.
@@ -229,6 +294,29 @@ ArrayOutcome run(const ArrayCall& call, Builder& builder, bool is_double, const 
     if (outcome.status == RunStatus::interrupted) throw py::error_already_set();
     if (outcome.bad_slice >= 0) raise_bad_slice(call, outcome, builder, names);
     return outcome;
+}
+
+// Raises unless there is one weight, finite and not negative, a row of the log-joint.
+void check_weights(const py::array& weights, const py::array& joint) {
+    const py::ssize_t n = joint.ndim() - 1;
+    if (weights.ndim() != n || !std::equal(weights.shape(), weights.shape() + n, joint.shape())) {
+        const py::tuple shape = joint.attr("shape");
+        throw py::value_error(py::str("sample_weight must have shape {}; got {}")
+                                  .format(shape[py::slice(0, n, 1)], weights.attr("shape")));
+    }
+    const py::array array = aligned(weights);
+    Builder builder(array, Dimensions());
+    builder.sliced(place_x, array);
+    const Layout& layout = builder.layout;
+    Position position(0, layout.outer, layout.n_outer);
+    for (std::int64_t i = 0; i < layout.n_slices(); ++i, position.advance()) {
+        const Operand& operand = layout.operands[place_x];
+        const double weight =
+            *reinterpret_cast<const double*>(operand.data + position.offset(operand.outer));
+        if (!(weight >= 0 && weight <= std::numeric_limits<double>::max()))
+            throw py::value_error("sample_weight must be finite and not negative; got " +
+                                  std::string(py::str(py::float_(weight))));
+    }
 }
 
 // Reductions whose results have one number a slice. `names` are those of the inputs in errors,
@@ -333,7 +421,11 @@ py::tuple bound_terms(int reduction, py::array x, std::optional<py::array> y,
 
 void register_arrays(py::module_& module) {
     module.def("check_out", &check_out, "Raise unless an output has a shape and type.");
-    module.def("overlaps", &overlaps, "Whether an array may share memory with outputs.");
+    module.def("apart", &apart, "Inputs, or copies of those that may share memory with outputs.");
+    module.def("ready_operands", &ready_operands, "A log-joint and q that need no preparation.");
+    module.def("check_weights", &check_weights, "Raise unless weights fit a log-joint.");
+    module.def("check_gradients", &check_gradients, "Raise unless gradients can be written.");
+    module.def("new_gradients", &new_gradients, "New outputs for the gradients of the bound.");
     module.def("reduce_array", &reduce_array, "A reduction of an array over some of its axes.");
     module.def("map_array", &map_array, "softmax or log_softmax of an array over some axes.");
     module.def("bound_terms", &bound_terms, "Terms of the evidence lower bound, and gradients.");

@@ -76,4 +76,5 @@ def is_unusual(array: Array) -> bool:
 
 def apart(array: Array, out: Array) -> Array:
     """Return the array, or a copy if the output overlaps it without being it."""
-    return array.copy() if _vbfast.overlaps(array, (out,), True) else array
+    separate: Array = _vbfast.apart((array,), (out,), False)[0]
+    return separate

@@ -38,54 +38,56 @@ class ElboGradient:
     log_joint: Array
 
     def __init__(self, q_logits: Array, log_joint: Array) -> None:
-        self.__dict__.update(q_logits=q_logits, log_joint=log_joint)  # as ElboTerms
+        fields = self.__dict__  # as ElboTerms
+        fields["q_logits"] = q_logits
+        fields["log_joint"] = log_joint
 
 
-def _joint(log_joint: npt.ArrayLike) -> Array:
-    array = as_real(log_joint, "log_joint")
-    if array.ndim == 0 or array.shape[-1] == 0:
+def _operands(
+    log_joint: npt.ArrayLike, q: npt.ArrayLike | None, name: str
+) -> tuple[Array, Array | None]:
+    """Return the log-joint and q as arrays of one type and shape."""
+    ready = _vbfast.ready_operands(log_joint, q)
+    if ready is not None:
+        return ready
+    joint = as_real(log_joint, "log_joint")
+    if joint.ndim == 0 or joint.shape[-1] == 0:
         raise ValueError(
             "log_joint must have shape (..., n_components) with at least one component; got "
-            f"shape {array.shape}"
+            f"shape {joint.shape}"
         )
-    return array
-
-
-def _paired(joint: Array, q: npt.ArrayLike, name: str) -> tuple[Array, Array]:
-    array = as_real(q, name)
-    if array.shape != joint.shape:
+    if q is None:
+        return joint, None
+    given = as_real(q, name)
+    if given.shape != joint.shape:
         raise ValueError(
-            f"{name} must have the shape of log_joint, {joint.shape}; got {array.shape}"
+            f"{name} must have the shape of log_joint, {joint.shape}; got {given.shape}"
         )
-    return same_precision(array, joint)
+    return same_precision(joint, given)
 
 
-def _weights(sample_weight: npt.ArrayLike | None, joint: Array) -> Array | None:
-    if sample_weight is None:
-        return None
+def _weights(sample_weight: npt.ArrayLike, joint: Array) -> Array:
     weights = as_real(sample_weight, "sample_weight").astype(np.float64, copy=False)
-    shape = joint.shape[:-1]
-    if weights.shape != shape:
-        raise ValueError(f"sample_weight must have shape {shape}; got {weights.shape}")
-    bad = ~(np.isfinite(weights) & (weights >= 0))
-    if bad.any():
-        raise ValueError(f"sample_weight must be finite and not negative; got {weights[bad][0]}")
+    _vbfast.check_weights(weights, joint)
     return weights
 
 
 def _terms(
-    reduction: int,
-    x: Array,
-    y: Array | None,
+    joint: Array,
+    q: Array | None,
+    name: str,
     weights: Array | None,
-    *,
-    names: tuple[str, ...],
     per_sample: bool = False,
     gradients: tuple[Array, Array] | None = None,
 ) -> ElboTerms:
+    """Return the terms, of the posterior where q is None; ``name`` is that of q's argument."""
     functions, num_threads = executor()
+    if q is None:
+        reduction, x, y = _OF_POSTERIOR, joint, None
+    else:
+        reduction, x, y = _FROM_PROBS if name == "q" else _FROM_LOGITS, q, joint
     log_evidence, entropy, expected, kl, bound = functions.bound_terms(
-        reduction, x, y, weights, per_sample, names, gradients, num_threads
+        reduction, x, y, weights, per_sample, (name, ""), gradients, num_threads
     )
     return ElboTerms(bound, expected, entropy, log_evidence, kl)
 
@@ -145,17 +147,10 @@ def elbo(
     """
     if q is not None and q_logits is not None:
         raise ValueError("at most one of q and q_logits may be given")
-    joint = _joint(log_joint)
-    weights = _weights(sample_weight, joint)
-    if q is not None:
-        given, joint = _paired(joint, q, "q")
-        return _terms(_FROM_PROBS, given, joint, weights, names=("q", ""), per_sample=per_sample)
-    if q_logits is not None:
-        given, joint = _paired(joint, q_logits, "q_logits")
-        return _terms(
-            _FROM_LOGITS, given, joint, weights, names=("q_logits", ""), per_sample=per_sample
-        )
-    return _terms(_OF_POSTERIOR, joint, None, weights, names=(), per_sample=per_sample)
+    given, name = (q_logits, "q_logits") if q is None else (q, "q")
+    joint, given = _operands(log_joint, given, name)
+    weights = None if sample_weight is None else _weights(sample_weight, joint)
+    return _terms(joint, given, name, weights, per_sample)
 
 
 def elbo_and_grad(
@@ -185,18 +180,24 @@ def elbo_and_grad(
     sample_weight : array_like of shape (...), optional
         Weights of the rows; a row of weight zero has gradient zero, whatever it holds.
     out : tuple of two ndarrays, optional
-        Where to write the gradients, in `q_logits` and in `log_joint`.
+        Where to write the gradients, in `q_logits` and in `log_joint`: of the shape of `log_joint`
+        and the common type of the inputs. They must not overlap each other. An input that
+        overlaps one is copied first.
 
     Returns
     -------
     ElboTerms
         The summed bound and its terms.
     ElboGradient
-        The gradients, of the type of the input. Zero in a row of nothing but -inf, NaN in other
-        rows whose bound is infinite.
+        The gradients, of the type of the input; zero in a row of nothing but -inf. Else, where
+        the bound of a row is not finite, NaN in `q_logits`, and in `log_joint` still
+        :math:`w_n q_{nk}`, as the bound is linear in it: NaN where q is, which at the posterior
+        is where the log-joint has +inf or NaN.
 
     Raises
     ------
+    TypeError
+        If `out` is no pair of arrays.
     ValueError
         If `q_logits` is no distribution, or `out` does not fit.
 
@@ -208,31 +209,25 @@ def elbo_and_grad(
     >>> print(gradient.log_joint, gradient.q_logits.round(6))
     [[0.5 0.5]] [[-0.274653  0.274653]]
     """
-    joint, given = _joint(log_joint), None
-    weights = _weights(sample_weight, joint)
-    if q_logits is not None:
-        given, joint = _paired(joint, q_logits, "q_logits")
-    shape, dtype = joint.shape, joint.dtype
+    joint, given = _operands(log_joint, q_logits, "q_logits")
+    weights = None if sample_weight is None else _weights(sample_weight, joint)
     if out is None:
-        out = (np.empty(shape, dtype), np.empty(shape, dtype))
-    elif len(out) != 2:
+        gradients = _vbfast.new_gradients(joint)
+    else:
+        gradients = _two_outputs(out)
+        _vbfast.check_gradients(*gradients, joint)
+        # Not even in place: rows with +inf are looked at again when the gradients are there.
+        joint, given, weights = _vbfast.apart((joint, given, weights), gradients, True)
+    terms = _terms(joint, given, "q_logits", weights, False, gradients)
+    return terms, ElboGradient(*gradients)
+
+
+def _two_outputs(out: tuple[Array, Array]) -> tuple[Array, Array]:
+    try:
+        in_logits, in_joint = out
+    except (TypeError, ValueError):
         raise TypeError(
             "out must be a tuple of two arrays, of the gradients in q_logits and in log_joint; "
             f"got {out!r}"
-        )
-    else:
-        in_logits, in_joint = out
-        _vbfast.check_out(in_logits, shape, dtype, "out[0]")
-        _vbfast.check_out(in_joint, shape, dtype, "out[1]")
-        if _vbfast.overlaps(in_logits, (in_joint,), False):
-            raise ValueError("the two arrays of out must not overlap")
-        # Not even in place: rows with +inf are looked at again when the gradients are there.
-        if _vbfast.overlaps(joint, out, False):
-            joint = joint.copy()
-        if given is not None and _vbfast.overlaps(given, out, False):
-            given = given.copy()
-    gradient = ElboGradient(*out)
-    if given is None:
-        return _terms(_OF_POSTERIOR, joint, None, weights, names=(), gradients=out), gradient
-    terms = _terms(_FROM_LOGITS, given, joint, weights, names=("q_logits", ""), gradients=out)
-    return terms, gradient
+        ) from None
+    return in_logits, in_joint

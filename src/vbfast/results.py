@@ -66,13 +66,12 @@ class ElboTerms:
     ) -> None:
         # The generated one of a frozen class sets each field through object.__setattr__, which
         # takes as long as the bound of a short row.
-        self.__dict__.update(
-            elbo=elbo,
-            expected_log_joint=expected_log_joint,
-            entropy=entropy,
-            log_evidence=log_evidence,
-            kl=kl,
-        )
+        fields = self.__dict__
+        fields["elbo"] = elbo
+        fields["expected_log_joint"] = expected_log_joint
+        fields["entropy"] = entropy
+        fields["log_evidence"] = log_evidence
+        fields["kl"] = kl
 
     @property
     def loss(self) -> Term:

@@ -30,8 +30,9 @@ from vbfast.backends.numba import (  # noqa: E402
     log_joint,
     moments,
 )
-from vbfast.backends.numba.compiling import compiled  # noqa: E402
+from vbfast.backends.numba.compiling import compiled, larger, smaller  # noqa: E402
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT, exp_nonpositive  # noqa: E402
+from vbfast.backends.numba.memory import empty_lines  # noqa: E402
 from vbfast.backends.numba.threads import run_tasks  # noqa: E402
 
 DTYPES = (np.float64, np.float32)
@@ -79,6 +80,33 @@ def test_exponential_of_what_is_not_a_number_or_below_the_cutoff(exponential, dt
     assert out[4] > 0
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_larger_and_smaller_pass_over_a_nan(dtype):
+    @numba.njit(fastmath={"contract"})
+    def both(a, over, under):
+        for i in range(len(a)):
+            over[i] = larger(a[i], over[i])
+            under[i] = smaller(a[i], under[i])
+
+    a = np.array([1.0, 3.0, np.nan, 2.0, -np.inf, np.inf, np.nan] * 20, dtype)
+    b = np.array([2.0, 1.0, 2.0, np.nan, 0.0, 0.0, np.nan] * 20, dtype)
+    over, under = b.copy(), b.copy()
+    both(a, over, under)
+    np.testing.assert_array_equal(over, np.fmax(a, b))
+    np.testing.assert_array_equal(under, np.fmin(a, b))
+
+
+@pytest.mark.parametrize("shape", [(7,), (3, 5), (0, 4, 2)], ids=str)
+def test_memory_begins_at_a_cache_line(shape):
+    for dtype in DTYPES:
+        memory = empty_lines(shape, dtype)
+        assert (memory.shape, memory.dtype) == (shape, dtype)
+        assert memory.flags.c_contiguous
+        assert memory.flags.writeable
+        assert memory.ctypes.data % 64 == 0 or memory.size == 0
+        memory[...] = 1
+
+
 @pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="reads x86 assembly")
 def test_loops_over_rows_are_vector_code(random_params, sample, rng):
     with config_context(backend="numba"):
@@ -103,6 +131,7 @@ def test_loops_over_rows_are_vector_code(random_params, sample, rng):
         for assembly in anew.inspect_asm().values():
             packed = re.findall(r"(?:mul|add|fmadd\d+|fnmadd\d+)p[sd]\s", assembly)
             assert len(packed) >= 10, kernel
+            assert not both or "maskmov" not in assembly  # slow: see compiling.larger
 
 
 def test_a_mixture_fitted_by_either_backend(rng):

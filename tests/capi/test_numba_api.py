@@ -142,6 +142,10 @@ def test_maps_and_gradients(dtype):
             close(log_soft, expected.log_joint, dtype)
     maps(a, a, two)
     close(a.sum(), 1.0, dtype)
+    for nothing in (np.inf, np.nan):  # no posterior, and no gradient there
+        a[3] = nothing
+        gradients(a, None, (one, two))
+        assert np.isnan([one, two]).all()
 
 
 @numba.njit

@@ -27,8 +27,9 @@ from vbfast.backends.numba.array_layout import (
     load_rows_of_tile,
     store_rows_of_tile,
 )
-from vbfast.backends.numba.compiling import group_rows, group_size, kernel
+from vbfast.backends.numba.compiling import group_rows, group_size, kernel, larger, smaller
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT, exp_nonpositive
+from vbfast.backends.numba.memory import empty_lines
 from vbfast.engine.contract import FloatArray
 
 __all__ = [
@@ -82,12 +83,12 @@ def work_for(dtype: np.dtype[Any]) -> Work:
     group = group_size(dtype)
     return Work(
         lanes=np.empty((N_PLACES, group), np.int64),
-        values=np.empty((N_PLACES, CHUNK_ROWS, group), dtype),
-        reference=np.empty((2, group), dtype),
-        mass=np.empty((2, CHUNK_ROWS, group), dtype),
-        log_mass=np.empty((2, CHUNK_ROWS, group), dtype),
-        partial=np.empty((N_SUMS, group), dtype),
-        parameters=np.empty((4, group), dtype),
+        values=empty_lines((N_PLACES, CHUNK_ROWS, group), dtype),
+        reference=empty_lines((2, group), dtype),
+        mass=empty_lines((2, CHUNK_ROWS, group), dtype),
+        log_mass=empty_lines((2, CHUNK_ROWS, group), dtype),
+        partial=empty_lines((N_SUMS, group), dtype),
+        parameters=empty_lines((4, group), dtype),
         cutoff=np.array([SMALLEST_EXPONENT[dtype]], dtype),
     )
 
@@ -114,16 +115,6 @@ def _load_chunk(layout: Any, operation: Any, first: Any, n_rows: Any, work: Any)
     return padded
 
 
-@kernel
-def _larger(a: Any, b: Any) -> Any:
-    return a if a > b else b
-
-
-@kernel
-def _smaller(a: Any, b: Any) -> Any:
-    return a if a < b else b
-
-
 # Four rows at a time: an accumulator is loaded and stored once for four times the arithmetic, and
 # the loops become vector code. A NaN may hide other elements; it is all that is left of its slice.
 @kernel
@@ -133,14 +124,14 @@ def _observe(values: Any, k: Any, n_rows: Any, logits: Any, reference: Any) -> N
     for r in range(0, n_rows, 4):
         if logits:
             for i in range(group):
-                a = _larger(values[k, r, i], values[k, r + 1, i])
-                b = _larger(values[k, r + 2, i], values[k, r + 3, i])
-                reference[k, i] = _larger(_larger(a, b), reference[k, i])
+                a = larger(values[k, r, i], values[k, r + 1, i])
+                b = larger(values[k, r + 2, i], values[k, r + 3, i])
+                reference[k, i] = larger(larger(a, b), reference[k, i])
         else:
             for i in range(group):
-                a = _smaller(values[k, r, i], values[k, r + 1, i])
-                b = _smaller(values[k, r + 2, i], values[k, r + 3, i])
-                reference[k, i] = _smaller(_smaller(a, b), reference[k, i])
+                a = smaller(values[k, r, i], values[k, r + 1, i])
+                b = smaller(values[k, r + 2, i], values[k, r + 3, i])
+                reference[k, i] = smaller(smaller(a, b), reference[k, i])
 
 
 @kernel
@@ -308,7 +299,7 @@ def _map_rows(mapping: Any, n_rows: Any, values: Any, p: Any, cutoff: Any) -> No
         elif mapping == POSTERIOR_GRADIENT:
             for i in range(group):
                 q = exp_nonpositive(values[0, r, i] - p[0, i], cutoff) * p[1, i]
-                values[2, r, i] = zero
+                values[2, r, i] = p[1, i] * zero
                 values[3, r, i] = zero if p[1, i] == zero else q  # skipped, NaN included
         else:
             for i in range(group):

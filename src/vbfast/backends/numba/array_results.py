@@ -166,8 +166,9 @@ def _find_parameters(
 ) -> None:
     """Set what the map of a slice takes.
 
-    The bound's gradient is zero in a slice of zero weight, or whose log-joint is -inf throughout,
-    and NaN where the bound is infinite otherwise.
+    The bound's gradient is zero in a slice of zero weight, or whose log-joint is -inf throughout.
+    Where the bound is not finite otherwise, that in the logits of q is NaN; that in the log-joint
+    is q, NaN only where q is.
     """
     reference = references[0]
     finite = np.isfinite(reference)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.backends.numba.compiling import group_size
+from vbfast.backends.numba.memory import empty_lines
 from vbfast.engine.contract import Float64Array, FloatArray, Statistics
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ class Batch:
         self.lowest = np.array([np.inf])
         self.memory = model.row_memory(n_groups)
         self.gradient_memory: Any = None if gradient is None else gradient.memory(n_groups)
-        self._joint = np.empty((n_groups, model.n_components, self._group), dtype)
-        self._row_max = np.empty((n_groups, self._group), dtype)
-        self._scale = np.empty((n_groups, self._group), dtype)
+        self._joint = empty_lines((n_groups, model.n_components, self._group), dtype)
+        self._row_max = empty_lines((n_groups, self._group), dtype)
+        self._scale = empty_lines((n_groups, self._group), dtype)
         self._label = np.empty(n_groups * self._group, np.int64)
         self.take(0, capacity)
 

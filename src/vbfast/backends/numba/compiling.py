@@ -1,4 +1,4 @@
-"""How kernels are compiled, and the loads and stores that numba has no word for.
+"""How kernels are compiled, and the operations that numba has no word for.
 
 Fused multiply-adds are all that ``fastmath`` allows: reassociation, or assuming that no number is
 infinite or NaN, would break the numerical contract. Kernels hold no lock of the interpreter, are
@@ -13,12 +13,23 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numpy as np
+from llvmlite import ir
 from numba import njit
 from numba.extending import intrinsic, overload
 
 from vbfast.engine.plan import TILE_LANE_BYTES
 
-__all__ = ["STEP_COST", "compiled", "group_rows", "group_size", "kernel", "load_at", "store_at"]
+__all__ = [
+    "STEP_COST",
+    "compiled",
+    "group_rows",
+    "group_size",
+    "kernel",
+    "larger",
+    "load_at",
+    "smaller",
+    "store_at",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -88,5 +99,28 @@ def _store_at(typing_context: Any, address: Any, value: Any) -> Any:  # noqa: AR
     return value(address, value), generate
 
 
+# ``a if a > b else b`` is a comparison and a choice, and where one outcome is what an array holds
+# already LLVM makes it a store under a mask, for which AMD's processors take ten times as long.
+def _extreme(name: str) -> Any:
+    """Return the larger or the smaller of two floating numbers, ``b`` the one that is stored over.
+
+    Where one is NaN it is the other.
+    """
+
+    def extreme(typing_context: Any, a: Any, b: Any) -> Any:  # noqa: ARG001
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:  # noqa: ARG001
+            number = arguments[0].type
+            binary = ir.FunctionType(number, (number, number))
+            function = builder.module.declare_intrinsic(name, [number], binary)
+            # In this order; the other one is a choice once more.
+            return builder.call(function, (arguments[1], arguments[0]))
+
+        return a(a, a), generate
+
+    return intrinsic(extreme)
+
+
+larger: Any = _extreme("llvm.maxnum")
+smaller: Any = _extreme("llvm.minnum")
 load_at: Any = intrinsic(_load_at)
 store_at: Any = intrinsic(_store_at)

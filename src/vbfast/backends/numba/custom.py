@@ -16,6 +16,7 @@ import numpy as np
 from vbfast.backends.numba import moments, tiles
 from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.compiling import compiled, group_rows, group_size, kernel
+from vbfast.backends.numba.memory import empty_lines
 from vbfast.engine.contract import CustomParams, Float64Array, FloatArray, Statistics
 
 __all__ = ["CustomModel"]
@@ -116,14 +117,14 @@ class CustomModel:
 
     def row_memory(self, n_groups: int) -> FloatArray:
         """Return memory for the rows."""
-        return np.empty((n_groups * self._group, self._params.n_features), self._dtype)
+        return empty_lines((n_groups * self._group, self._params.n_features), self._dtype)
 
     def moment_memory(self, n_groups: int) -> _MomentMemory:
         """Return memory for a panel of statistics."""
         columns = self.n_moments + -self.n_moments % (moments.COLUMN_BYTES // 8)
         return _MomentMemory(
-            np.empty((n_groups * self._group, columns)),
-            np.empty((moments.BLOCK_COMPONENTS, columns)),
+            empty_lines((n_groups * self._group, columns), np.float64),
+            empty_lines((moments.BLOCK_COMPONENTS, columns), np.float64),
         )
 
     def load(self, batch: Batch, rows: FloatArray) -> int:

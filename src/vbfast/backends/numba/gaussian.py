@@ -17,6 +17,7 @@ from vbfast.backends.numba import log_joint, moments, tiles
 from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.compiling import group_size
 from vbfast.backends.numba.gradient import RowGradient
+from vbfast.backends.numba.memory import empty_lines
 from vbfast.engine.contract import (
     Float64Array,
     FloatArray,
@@ -133,9 +134,9 @@ class GaussianModel:
         """Return memory for the features."""
         D, dtype = self._n_features, self._dtype
         return _RowMemory(
-            features=np.empty((n_groups, D + 2, self._group), dtype),
-            whitened=np.empty((n_groups if self._whitened else 0, D, self._group), dtype),
-            work=np.empty((D + 1, self._group), dtype),
+            features=empty_lines((n_groups, D + 2, self._group), dtype),
+            whitened=empty_lines((n_groups if self._whitened else 0, D, self._group), dtype),
+            work=empty_lines((D + 1, self._group), dtype),
         )
 
     def moment_memory(self, n_groups: int) -> _MomentMemory:
@@ -149,10 +150,10 @@ class GaussianModel:
             wanted += -wanted % vector
             columns = min(LARGEST_PANEL, fitting - fitting % vector, wanted)
         return _MomentMemory(
-            rows=np.empty((n_rows if self._any_listed else 0, self._n_features), dtype),
-            panel=np.empty((n_rows, columns), dtype),
-            block=np.empty((moments.BLOCK_COMPONENTS, columns), dtype),
-            mass=np.empty((n_groups if self.n_pooled else 0, 1, self._group), dtype),
+            rows=empty_lines((n_rows if self._any_listed else 0, self._n_features), dtype),
+            panel=empty_lines((n_rows, columns), dtype),
+            block=empty_lines((moments.BLOCK_COMPONENTS, columns), dtype),
+            mass=empty_lines((n_groups if self.n_pooled else 0, 1, self._group), dtype),
         )
 
     def load(self, batch: Batch, rows: FloatArray) -> int:

@@ -19,6 +19,7 @@ from vbfast.backends.numba import moments
 from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.compiling import group_rows, group_size, kernel
 from vbfast.backends.numba.log_joint import apply_column
+from vbfast.backends.numba.memory import empty_lines
 from vbfast.engine.contract import CovarianceType, FloatArray
 
 __all__ = ["RowGradient"]
@@ -158,10 +159,10 @@ class RowGradient:
         dtype, D = self._means.dtype, self._means.shape[1]
         group = group_size(dtype)
         return _Memory(
-            gradient=np.empty((n_groups, D, group), dtype),
-            mass=np.empty((n_groups, 1, group), dtype),
-            centred=np.empty((D, group), dtype),
-            whitened=np.empty((D, group), dtype),
+            gradient=empty_lines((n_groups, D, group), dtype),
+            mass=empty_lines((n_groups, 1, group), dtype),
+            centred=empty_lines((D, group), dtype),
+            whitened=empty_lines((D, group), dtype),
         )
 
     def fill(

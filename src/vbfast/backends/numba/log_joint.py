@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vbfast.backends.numba.compiling import group_rows, kernel
+from vbfast.backends.numba.compiling import group_rows, kernel, larger
 
 __all__ = [
     "apply_column",
@@ -27,7 +27,7 @@ def _finish(joint: Any, row_max: Any, g: Any, k: Any, offset: Any, weight: Any) 
     for i in range(group):
         value = offset - weight * joint[g, k, i]
         joint[g, k, i] = value
-        row_max[g, i] = value if value > row_max[g, i] else row_max[g, i]
+        row_max[g, i] = larger(value, row_max[g, i])
 
 
 @kernel
@@ -65,16 +65,17 @@ def diagonal_log_joint(
                 m0, m1, m2, m3 = means[k, d], means[k, d + 1], means[k, d + 2], means[k, d + 3]
                 s0, s1 = _scale(scales, means, k, d), _scale(scales, means, k, d + 1)
                 s2, s3 = _scale(scales, means, k, d + 2), _scale(scales, means, k, d + 3)
+                # Mean minus row: the load is part of the subtraction.
                 for i in range(group):
-                    t0 = (features[g, d, i] - m0) * s0
-                    t1 = (features[g, d + 1, i] - m1) * s1
-                    t2 = (features[g, d + 2, i] - m2) * s2
-                    t3 = (features[g, d + 3, i] - m3) * s3
-                    joint[g, k, i] += (t0 * t0 + t1 * t1) + (t2 * t2 + t3 * t3)
+                    t0 = (m0 - features[g, d, i]) * s0
+                    t1 = (m1 - features[g, d + 1, i]) * s1
+                    t2 = (m2 - features[g, d + 2, i]) * s2
+                    t3 = (m3 - features[g, d + 3, i]) * s3
+                    joint[g, k, i] += t0 * t0 + t1 * t1 + t2 * t2 + t3 * t3
             for d in range(whole, n_features):
                 m0, s0 = means[k, d], _scale(scales, means, k, d)
                 for i in range(group):
-                    t0 = (features[g, d, i] - m0) * s0
+                    t0 = (m0 - features[g, d, i]) * s0
                     joint[g, k, i] += t0 * t0
             _finish(joint, row_max, g, k, offset[k], half_precision[k])
 

@@ -16,6 +16,7 @@ from vbfast.backends.numba.compiling import (
     store_at,
 )
 from vbfast.backends.numba.gaussian import median_point
+from vbfast.backends.numba.memory import empty_lines
 from vbfast.backends.numba.threads import Task, run_tasks
 from vbfast.backends.numba.tiles import load_features, row_layout
 from vbfast.engine.contract import Float64Array, FloatArray, NonFiniteRowError, RowBlock
@@ -106,8 +107,8 @@ class NumbaSeedingPass:
             dtype = self._plan.dtype
             group = group_size(dtype)
             n_groups = -(-min(self._batch_rows, len(block.rows)) // group)
-            features = np.empty((n_groups, len(self._shift) + 2, group), dtype)
-            distance = np.empty(group, dtype)
+            features = empty_lines((n_groups, len(self._shift) + 2, group), dtype)
+            distance = empty_lines((group,), dtype)
             for start in range(0, len(block.rows), self._batch_rows):
                 n_rows = min(self._batch_rows, len(block.rows) - start)
                 rows = slice(start, start + n_rows)
