@@ -176,13 +176,17 @@ def _matrix_gradients(
     """Gradients in means, covariances and factors, for a stack of matrices or a single one."""
     P_T = P.swapaxes(-1, -2)
     count = np.asarray(count)[..., np.newaxis]
+    diagonal = np.arange(P.shape[-1])
+    # Three stacks of matrices hold everything in turn: fresh pages cost as much as the products.
     scatter_P = second @ P
     whitened = P_T @ scatter_P  # of expectation N I where the covariance fits
-    diagonal = np.arange(P.shape[-1])
     whitened[..., diagonal, diagonal] -= count
-    covariances = 0.25 * (P @ whitened @ P_T)
-    covariances = covariances + covariances.swapaxes(-1, -2)  # symmetric to the last bit
-    factors = -np.triu(scatter_P)
+    product = P @ whitened
+    halves = np.matmul(product, P_T, out=whitened)
+    halves *= 0.25
+    covariances = np.add(halves, halves.swapaxes(-1, -2), out=product)  # symmetric to the last bit
+    factors = np.negative(scatter_P, out=scatter_P)
+    np.copyto(factors, 0.0, where=np.tri(P.shape[-1], k=-1, dtype=bool))
     factors[..., diagonal, diagonal] += count / P[..., diagonal, diagonal]
     if P.ndim == 2:
         return first @ P @ P_T, covariances, factors
