@@ -117,7 +117,7 @@ class EStepOf final : public EStep {
         const std::size_t workers = static_cast<std::size_t>(threads);
         char* memory = workspace_.scratch((bytes + whitened_bytes()) * workers);
         char* whitened = memory + bytes * workers;
-        LowestRow bad;
+        LowestIndex bad;
         const RunStatus status =
             parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt,
                      [&](std::int64_t task, int worker, Region& region) {
@@ -151,7 +151,7 @@ class EStepOf final : public EStep {
         char* whitened = memory + bytes * (n_tiles + workers);
         std::vector<Tile<T>> tiles;
         for (std::size_t i = 0; i < n_tiles; ++i) tiles.push_back(tile_in(memory + bytes * i));
-        LowestRow bad;
+        LowestIndex bad;
         for (const Block& block : blocks) {
             const Partial target = partial(block.partition);
             for (std::int64_t start = 0; start < block.n_rows;
@@ -168,7 +168,8 @@ class EStepOf final : public EStep {
                         kernels_.local_step(packed_.model, tile);
                         if (tile.bad_row >= 0) bad.offer(block.start + first + tile.bad_row);
                     });
-                if (status == RunStatus::interrupted || bad.row() >= 0) return outcome(status, bad);
+                if (status == RunStatus::interrupted || bad.index() >= 0)
+                    return outcome(status, bad);
                 for (std::int64_t i = 0; i < count; ++i)
                     add(sums_[static_cast<std::size_t>(block.partition)],
                         tiles[static_cast<std::size_t>(i)].sums);

@@ -1,10 +1,10 @@
 #include "linalg.h"
 
-#include <atomic>
 #include <cmath>
 #include <vector>
 
 #include "dispatch.h"
+#include "pass.h"
 
 namespace vbfast {
 
@@ -40,12 +40,6 @@ class Blocks {
     std::vector<Line> memory_;
 };
 
-void keep_lowest(std::atomic<std::int64_t>& lowest, std::int64_t k) {
-    std::int64_t current = lowest.load();
-    while ((current < 0 || k < current) && !lowest.compare_exchange_weak(current, k)) {
-    }
-}
-
 }  // namespace
 
 std::int64_t precision_cholesky(const double* covariances, std::int64_t n_components,
@@ -54,16 +48,16 @@ std::int64_t precision_cholesky(const double* covariances, std::int64_t n_compon
     const MatrixSet& set = kernels().matrices;
     const std::int64_t D = n_features;
     Blocks blocks(n_components, D, num_threads);
-    std::atomic<std::int64_t> failed{-1};
+    LowestIndex failed;
     parallel(n_components, blocks.threads(), nullptr, [&](std::int64_t k, int worker, Region&) {
         for (std::int64_t b = 0; b < blocks.per_matrix(); ++b)
             if (!set.factor_block(covariances + k * D * D, D, blocks.first(b), factors + k * D * D,
                                   blocks.memory(worker))) {
-                keep_lowest(failed, k);
+                failed.offer(k);
                 return;
             }
     });
-    if (failed.load() >= 0) return failed.load();
+    if (failed.index() >= 0) return failed.index();
     parallel(n_components * blocks.per_matrix(), blocks.threads(), nullptr,
              [&](std::int64_t task, int worker, Region&) {
                  const std::int64_t k = task / blocks.per_matrix(), b = task % blocks.per_matrix();

@@ -13,9 +13,9 @@ const KernelSet<double>& kernel_set<double>() {
     return kernels().f64;
 }
 
-PassOutcome outcome(RunStatus status, const LowestRow& bad) {
+PassOutcome outcome(RunStatus status, const LowestIndex& bad) {
     if (status == RunStatus::interrupted) return {PassStatus::interrupted, -1};
-    if (bad.row() >= 0) return {PassStatus::not_finite, bad.row()};
+    if (bad.index() >= 0) return {PassStatus::not_finite, bad.index()};
     return {PassStatus::finished, -1};
 }
 

@@ -33,21 +33,21 @@ struct PassOutcome {
     std::int64_t row;  // the first row that is not finite
 };
 
-// The lowest row index that several threads have seen.
-class LowestRow {
+// The lowest index that several threads have seen, or -1: of a bad row, say.
+class LowestIndex {
   public:
-    void offer(std::int64_t row) {
-        std::int64_t current = row_.load();
-        while ((current < 0 || row < current) && !row_.compare_exchange_weak(current, row)) {
+    void offer(std::int64_t index) {
+        std::int64_t current = index_.load();
+        while ((current < 0 || index < current) && !index_.compare_exchange_weak(current, index)) {
         }
     }
-    std::int64_t row() const { return row_.load(); }
+    std::int64_t index() const { return index_.load(); }
 
   private:
-    std::atomic<std::int64_t> row_{-1};
+    std::atomic<std::int64_t> index_{-1};
 };
 
-PassOutcome outcome(RunStatus status, const LowestRow& bad);
+PassOutcome outcome(RunStatus status, const LowestIndex& bad);
 
 std::int64_t count_rows(const std::vector<Block>& blocks);
 

@@ -39,7 +39,7 @@ class SeedingOf final : public Seeding {
                                           kernels_.group_rows, n_features_, false, nullptr);
         Workspace workspace;
         char* memory = workspace.scratch(bytes * static_cast<std::size_t>(threads));
-        LowestRow bad;
+        LowestIndex bad;
         const RunStatus status = parallel(
             static_cast<std::int64_t>(blocks.size()), threads, interrupt,
             [&](std::int64_t task, int worker, Region& region) {
