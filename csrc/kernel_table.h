@@ -97,7 +97,8 @@ struct Tile {
     T* row_max;            // (capacity,)
     T* row_scale;          // (capacity,): what a responsibility is multiplied by
     T* row_weight;         // (capacity,)
-    T* inverse_sum;        // (capacity,): one over the sum of the exponentials, or zero
+    T* inverse_sum;        // (capacity,): one over the sum of the exponentials, or zero; both are
+                           // other sums until kernels/responsibilities-inl.h has seen all rows
     std::int32_t* label;   // (capacity,)
     std::int32_t* list;    // (capacity,)
     T* list_weight;        // (capacity,)

@@ -1,4 +1,5 @@
-// exp and log over lanes. Relative error of both below 1.5 ulp on the ranges stated.
+// exp and log over lanes. Relative error of both below 1.5 ulp on the ranges stated, but for the
+// exp of a rounded difference, see there.
 //
 // exp(x) = 2^n (1 + r + r^2 q(r)) with n = round(x / ln 2) and |r| <= ln(2) / 2, where q
 // interpolates (exp(r) - 1 - r) / r^2 at Chebyshev nodes: 2e-17 (float64) and 1e-8 (float32)
