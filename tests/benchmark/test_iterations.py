@@ -50,12 +50,29 @@ def test_calls_take_turns_and_their_medians_are_taken(clock):
     np.testing.assert_array_equal(medians, [2, 5])
 
 
-def test_a_case_is_timed_with_and_without_its_peer():
+def test_a_matrix_product_is_timed_once_more(clock, monkeypatch):
+    product = timing.MatrixProduct("float32", 30)
+    assert product.operations == 54_000
+
+    def matmul(a, b, out):
+        clock.now += 7
+        assert a.dtype == b.dtype == out.dtype == np.float32
+        assert a.shape == b.shape == out.shape == (30, 30)
+
+    monkeypatch.setattr(np, "matmul", matmul)
+    assert product.seconds() == 7
+
+
+def test_a_case_is_timed_with_and_without_its_peer(monkeypatch):
     case = CASES["diag_32"].smaller(1000)
-    time = time_iteration(case, "float64", 1e11, repeats=2, peer_repeats=1, iterations=1)
+    product = timing.MatrixProduct("float64", 100)
+    monkeypatch.setattr(product, "seconds", iter([2e-5, 4e-5]).__next__)
+    time = time_iteration(case, "float64", product, repeats=2, peer_repeats=1, iterations=1)
     assert time.peer > 0
-    assert time.floor == case.floor(1e11, "float64", vbfast.get_num_threads())
-    alone = time_iteration(case, np.float32, 1e11, repeats=1, peer_repeats=0, iterations=1)
+    assert time.peak == pytest.approx(2 * 100**3 / 3e-5)
+    assert time.floor == case.floor(time.peak, "float64", vbfast.get_num_threads())
+    product = timing.MatrixProduct("float32", 100)
+    alone = time_iteration(case, np.float32, product, repeats=1, peer_repeats=0, iterations=1)
     assert np.isnan([alone.peer, alone.ratio]).all()
     assert alone.dtype == "float32"
 

@@ -90,8 +90,8 @@ class Case:
         Parameters
         ----------
         peak : float
-            Floating-point operations a second, from
-            :func:`vbfast.benchmark.timing.measured_peak`.
+            Floating-point operations a second of a
+            :class:`~vbfast.benchmark.timing.MatrixProduct`.
         dtype : float32 or float64
         num_threads : int
         """

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.benchmark.cases import Case
-from vbfast.benchmark.timing import seconds
+from vbfast.benchmark.timing import MatrixProduct, seconds
 from vbfast.engine.contract import FloatArray
 
 __all__ = ["IterationTime", "iteration_seconds", "peer_iteration", "time_iteration"]
@@ -33,6 +33,8 @@ class IterationTime:
     ours : float
     peer : float
         scikit-learn's; NaN where it was not timed or fails.
+    peak : float
+        Floating-point operations a second of the matrix product.
     floor : float
         What an iteration cannot do without, :meth:`Case.floor`.
     """
@@ -41,6 +43,7 @@ class IterationTime:
     dtype: str
     ours: float
     peer: float
+    peak: float
     floor: float
 
     @property
@@ -90,7 +93,7 @@ def peer_iteration(start: dict[str, Any], rows: FloatArray) -> Callable[[], None
 def time_iteration(
     case: Case,
     dtype: npt.DTypeLike,
-    peak: float,
+    product: MatrixProduct,
     *,
     repeats: int = 3,
     peer_repeats: int = 1,
@@ -103,8 +106,8 @@ def time_iteration(
     ----------
     case : Case
     dtype : float32 or float64
-    peak : float
-        Of the same dtype, from :func:`vbfast.benchmark.timing.measured_peak`.
+    product : MatrixProduct
+        Of the same dtype. It is timed after each of ours, so that both see the same machine.
     repeats : int
         How often ours is timed.
     peer_repeats : int
@@ -123,18 +126,20 @@ def time_iteration(
     import vbfast
 
     rows, start = case.rows(dtype, spread), case.start(spread)
-    ours, theirs = [], []
+    ours, theirs, products = [], [], []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         peer = peer_iteration(start, rows) if peer_repeats else None
         for repeat in range(repeats):
             mixture = vbfast.GaussianMixture(**start)
             ours.append(iteration_seconds(mixture, rows, iterations))
+            products.append(product.seconds())
             if peer is not None and repeat < peer_repeats:
                 try:
                     theirs.append(seconds(peer))
                 except ValueError:
                     peer = None
+    peak = product.operations / float(np.median(products))
     floor = case.floor(peak, dtype, vbfast.get_num_threads())
     other = float(np.median(theirs)) if theirs else float("nan")
-    return IterationTime(case, np.dtype(dtype).name, float(np.median(ours)), other, floor)
+    return IterationTime(case, np.dtype(dtype).name, float(np.median(ours)), other, peak, floor)

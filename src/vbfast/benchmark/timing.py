@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from vbfast.engine.contract import Float64Array
 
-__all__ = ["alternate", "measured_peak", "seconds"]
+__all__ = ["MatrixProduct", "alternate", "seconds"]
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -27,8 +27,21 @@ def alternate(calls: Sequence[Callable[[], Any]], repeats: int) -> Float64Array:
     return np.asarray(np.median(times, axis=0))
 
 
-def measured_peak(dtype: npt.DTypeLike, size: int = 2500, repeats: int = 7) -> float:
-    """Return operations a second of a large matrix product through NumPy's BLAS, best of some."""
-    rng = np.random.default_rng(0)
-    a = rng.normal(size=(size, size)).astype(dtype)
-    return 2 * size**3 / min(seconds(lambda: a @ a) for _ in range(repeats))
+class MatrixProduct:
+    """A large matrix product through NumPy's BLAS, which shows what the machine can do.
+
+    Parameters
+    ----------
+    dtype : float32 or float64
+    size : int
+        Rows and columns.
+    """
+
+    def __init__(self, dtype: npt.DTypeLike, size: int = 2500) -> None:
+        self.operations = 2 * size**3
+        self._factor = np.random.default_rng(0).normal(size=(size, size)).astype(dtype)
+        self._product = self._factor @ self._factor  # and BLAS has its threads and memory
+
+    def seconds(self) -> float:
+        """Return how long it takes once more."""
+        return seconds(lambda: np.matmul(self._factor, self._factor, out=self._product))
