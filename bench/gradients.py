@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import vbfast
 from vbfast.benchmark.cases import CASES
-from vbfast.benchmark.iterations import iteration_seconds
+from vbfast.benchmark.iterations import iteration_seconds, iterations_lasting
 from vbfast.benchmark.timing import seconds
 
 PEER_NUMBERS = 20_000_000  # of the largest array that JAX makes
@@ -84,13 +84,16 @@ def table(
     cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=5, peers="jax", quick=False
 ):
     warnings.simplefilter("ignore", ConvergenceWarning)
-    lines = []
+    lines, least = [], repeats
     for dtype in dtypes:
         for name in cases:
             case = CASES[name].smaller(100) if quick else CASES[name]
             rows = case.rows(dtype)
             fitted = vbfast.GaussianMixture(**case.start(), max_iter=1 + OUR_ITERATIONS // 2)
             fitted.fit(rows)
+            if not quick:  # short ones more often
+                mixture = vbfast.GaussianMixture(**case.start())
+                repeats = max(least, iterations_lasting(mixture, rows, 2.5) // OUR_ITERATIONS)
             times = []
             for _ in range(repeats):
                 mixture = vbfast.GaussianMixture(**case.start())

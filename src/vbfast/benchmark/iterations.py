@@ -7,6 +7,7 @@ scikit-learn's is one E- and M-step after a fit of one iteration, timed between 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +20,13 @@ from vbfast.benchmark.cases import Case
 from vbfast.benchmark.timing import MatrixProduct, seconds
 from vbfast.engine.contract import FloatArray
 
-__all__ = ["IterationTime", "iteration_seconds", "peer_iteration", "time_iteration"]
+__all__ = [
+    "IterationTime",
+    "iteration_seconds",
+    "iterations_lasting",
+    "peer_iteration",
+    "time_iteration",
+]
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,9 @@ class IterationTime:
         Floating-point operations a second of the matrix product.
     floor : float
         What an iteration cannot do without, :meth:`Case.floor`.
+    fraction : float
+        The floor as a fraction of our time: the median over pairs of an iteration and the product
+        timed right after it, because a busy neighbour on the machine slows both down.
     """
 
     case: Case
@@ -45,6 +55,7 @@ class IterationTime:
     peer: float
     peak: float
     floor: float
+    fraction: float
 
     @property
     def rows_per_second(self) -> float:
@@ -56,11 +67,6 @@ class IterationTime:
         """How many times as fast as scikit-learn."""
         return self.peer / self.ours
 
-    @property
-    def fraction(self) -> float:
-        """The floor as a fraction of our time."""
-        return self.floor / self.ours
-
 
 def iteration_seconds(estimator: Any, rows: FloatArray, iterations: int) -> float:
     """Return the seconds that one more iteration of ``fit`` takes, on average over some."""
@@ -71,6 +77,15 @@ def iteration_seconds(estimator: Any, rows: FloatArray, iterations: int) -> floa
 
     short = fit(1)
     return (fit(1 + iterations) - short) / iterations
+
+
+def iterations_lasting(estimator: Any, rows: FloatArray, least_seconds: float) -> int:
+    """Return how many iterations of ``fit`` take that long together, at least 3 and at most 100.
+
+    A few milliseconds alone would show what the machine did just then.
+    """
+    one = iteration_seconds(estimator, rows, 2)
+    return min(max(3, math.ceil(least_seconds / one) if one > 0 else 100), 100)
 
 
 def peer_iteration(start: dict[str, Any], rows: FloatArray) -> Callable[[], None] | None:
@@ -98,7 +113,7 @@ def time_iteration(
     repeats: int = 3,
     peer_repeats: int = 1,
     spread: float = 0.7,
-    iterations: int = 5,
+    least_seconds: float = 0.5,
 ) -> IterationTime:
     """Time an iteration of one case.
 
@@ -114,8 +129,8 @@ def time_iteration(
         How often scikit-learn's is timed, each time after one of ours; 0 leaves it out.
     spread : float
         Of the components, see :meth:`Case.rows`.
-    iterations : int
-        Of ours in one timing.
+    least_seconds : float
+        How long iterations of ours go on in one timing.
 
     Returns
     -------
@@ -130,6 +145,7 @@ def time_iteration(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         peer = peer_iteration(start, rows) if peer_repeats else None
+        iterations = iterations_lasting(vbfast.GaussianMixture(**start), rows, least_seconds)
         for repeat in range(repeats):
             mixture = vbfast.GaussianMixture(**start)
             ours.append(iteration_seconds(mixture, rows, iterations))
@@ -139,7 +155,14 @@ def time_iteration(
                     theirs.append(seconds(peer))
                 except ValueError:
                     peer = None
-    peak = product.operations / float(np.median(products))
-    floor = case.floor(peak, dtype, vbfast.get_num_threads())
-    other = float(np.median(theirs)) if theirs else float("nan")
-    return IterationTime(case, np.dtype(dtype).name, float(np.median(ours)), other, peak, floor)
+    peaks = product.operations / np.array(products)
+    floors = [case.floor(peak, dtype, vbfast.get_num_threads()) for peak in peaks]
+    return IterationTime(
+        case,
+        np.dtype(dtype).name,
+        float(np.median(ours)),
+        float(np.median(theirs)) if theirs else float("nan"),
+        float(np.median(peaks)),
+        float(np.median(floors)),
+        float(np.median(np.array(floors) / ours)),
+    )
