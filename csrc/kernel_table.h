@@ -136,8 +136,24 @@ struct KernelSet {
                          std::int64_t lowered_stride, double* potentials);
 };
 
+// A Gaussian's moments and what becomes of them: gradients in means, in the covariance and in the
+// precision factor. Matrices are (D, D), row-major; see kernels/matrix_gradients-inl.h.
+struct MatrixGradient {
+    std::int64_t n_features;
+    std::int64_t n_vectors;  // first moments, one for each mean that shares the matrices
+    double count;
+    const double* vectors;  // (n_vectors, D)
+    const double* second;
+    const double* factor;
+    double* whitened;  // (D + n_vectors, D), scratch
+    double* in_means;  // (n_vectors, D)
+    double* in_covariance;
+    double* in_factor;
+};
+
 // Linear algebra of one (D, D) matrix, by blocks of columns; see kernels/matrices-inl.h. `first`
-// is a multiple of block_columns, and `block` scratch memory for D * block_columns numbers.
+// is a multiple of block_columns, and `block` scratch memory for D * block_columns numbers, or
+// twice as many for gradients.
 struct MatrixSet {
     int block_columns;
     // The blocks of a factor in their order; false if the matrix is not positive definite.
@@ -151,6 +167,10 @@ struct MatrixSet {
     // out = matrix - (a b^T + b a^T), exactly symmetric if the matrix is.
     void (*subtract_symmetric)(const double* matrix, const double* a, const double* b,
                                std::int64_t D, double* out);
+    // The blocks of a gradient in any order, all of them by one step before any by the next.
+    void (*transpose_block)(const MatrixGradient& gradient, std::int64_t first, double* block);
+    void (*whiten_block)(const MatrixGradient& gradient, std::int64_t first, double* block);
+    void (*unwhiten_block)(const MatrixGradient& gradient, std::int64_t first, double* block);
 };
 
 struct ArrayTable;

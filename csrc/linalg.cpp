@@ -1,24 +1,31 @@
 #include "linalg.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "dispatch.h"
 #include "pass.h"
+#include "workspace.h"
 
 namespace vbfast {
 
 namespace {
 
-// How the matrices of a batch are cut into blocks of columns, and memory to work on one in for each
-// thread. The blocks do not depend on the number of threads, nor does anything that is computed.
+// Matrices of a batch whose gradients are in work together: those whose scratch takes no more
+// numbers than this, for the memory's sake, or one.
+constexpr std::int64_t scratch_numbers = 1 << 20;
+
+// How the matrices of a batch are cut into blocks of columns, and memory for each thread to work on
+// one in, `in_hand` of them at a time. The blocks do not depend on the number of threads, nor does
+// anything that is computed.
 class Blocks {
   public:
-    Blocks(std::int64_t n_components, std::int64_t D, int num_threads)
+    Blocks(std::int64_t n_components, std::int64_t D, int num_threads, int in_hand = 1)
         : columns_(kernels().matrices.block_columns),
           per_matrix_((D + columns_ - 1) / columns_),
           threads_(threads_for(n_components * D * D * D, num_threads)),
-          lines_((D * columns_ + line - 1) / line) {
+          lines_((in_hand * D * columns_ + line - 1) / line) {
         if (threads_ <= 0) threads_ = get_num_threads();
         memory_.resize(static_cast<std::size_t>(lines_ * threads_));
     }
@@ -107,6 +114,42 @@ void subtract_symmetric(const double* matrices, const double* a, const double* b
         kernels().matrices.subtract_symmetric(matrices + k * D * D, a + k * D, b + k * D, D,
                                               out + k * D * D);
     });
+}
+
+void matrix_gradients(const MatrixMoments& moments, const double* factors, std::int64_t n_matrices,
+                      std::int64_t n_vectors, std::int64_t n_features, double* in_means,
+                      double* in_covariances, double* in_factors, int num_threads) {
+    const MatrixSet& set = kernels().matrices;
+    const std::int64_t D = n_features, size = D * D, scratch = size + n_vectors * D;
+    Blocks blocks(n_matrices, D, num_threads, 2);
+    const std::int64_t some =
+        std::min(n_matrices, std::max<std::int64_t>(1, scratch_numbers / scratch));
+    Buffer memory;
+    double* whitened = static_cast<double*>(
+        memory.reserve(static_cast<std::size_t>(some * scratch) * sizeof(double)));
+    for (std::int64_t start = 0; start < n_matrices; start += some) {
+        const std::int64_t n = std::min(some, n_matrices - start);
+        for (const auto step : {set.transpose_block, set.whiten_block, set.unwhiten_block})
+            parallel(n * blocks.per_matrix(), blocks.threads(), nullptr,
+                     [&](std::int64_t task, int worker, Region&) {
+                         const std::int64_t i = task / blocks.per_matrix(), k = start + i;
+                         const std::int64_t vectors = k * n_vectors * D;
+                         const MatrixGradient gradient = {
+                             D,
+                             n_vectors,
+                             moments.weight[k],
+                             moments.first + vectors,
+                             moments.second + k * size,
+                             factors + k * size,
+                             whitened + i * scratch,
+                             in_means + vectors,
+                             in_covariances + k * size,
+                             in_factors + k * size,
+                         };
+                         step(gradient, blocks.first(task % blocks.per_matrix()),
+                              blocks.memory(worker));
+                     });
+    }
 }
 
 }  // namespace vbfast

@@ -28,4 +28,18 @@ void subtract_symmetric(const double* matrices, const double* a, const double* b
                         std::int64_t n_components, std::int64_t n_features, double* out,
                         int num_threads);
 
+// Moments of n_matrices Gaussians, about means of which n_vectors share a matrix.
+struct MatrixMoments {
+    const double* weight;  // (n_matrices,)
+    const double* first;   // (n_matrices, n_vectors, D)
+    const double* second;  // (n_matrices, D, D), symmetric
+};
+
+// The gradient of a log density's sum in the means, shaped as the first moments, and, shaped as the
+// second, in the covariances (exactly symmetric) and in their precision factors, of which it is
+// upper-triangular too; see kernels/matrix_gradients-inl.h. Parallel over blocks of columns.
+void matrix_gradients(const MatrixMoments& moments, const double* factors, std::int64_t n_matrices,
+                      std::int64_t n_vectors, std::int64_t n_features, double* in_means,
+                      double* in_covariances, double* in_factors, int num_threads);
+
 }  // namespace vbfast

@@ -14,6 +14,7 @@
 #include "kernels/listed_moments-inl.h"
 #include "kernels/seeding-inl.h"
 #include "kernels/matrices-inl.h"
+#include "kernels/matrix_gradients-inl.h"
 // clang-format on
 
 template <class T>
@@ -26,3 +27,7 @@ constexpr KernelSet<T> kernel_set = {group_rows<T>,
                                      local_step<T>,
                                      summary_step<T>,
                                      seeding_step<T>};
+
+constexpr MatrixSet matrix_set = {matrix_columns, factor_block,       invert_block,
+                                  ratio_block,    subtract_symmetric, transpose_block,
+                                  whiten_block,   unwhiten_block};

@@ -133,17 +133,28 @@ inline void solve_upper(const double* upper, std::int64_t stride, std::int64_t n
         solve_upper_tile<R, vectors>(upper, stride, n, i - R, block);
 }
 
+// The first n_columns columns of n_rows rows, where `vectors` hold them.
+template <int vectors>
+inline void copy_rows(const double* in, std::int64_t in_stride, std::int64_t n_rows,
+                      std::int64_t n_columns, double* out, std::int64_t out_stride) {
+    using V = Lanes<double>;
+    if (n_columns == vectors * V::width) {
+        for (std::int64_t i = 0; i < n_rows; ++i, in += in_stride, out += out_stride)
+            for (int v = 0; v < vectors; ++v) V::load(in + v * V::width).store(out + v * V::width);
+        return;
+    }
+    for (std::int64_t i = 0; i < n_rows; ++i, in += in_stride, out += out_stride)
+        for (std::int64_t c = 0; c < n_columns; ++c) out[c] = in[c];
+}
+
 // Columns [first, first + n_columns) of the first n_rows rows of a matrix, zero-padded.
 template <int vectors>
 inline void load_block(const double* matrix, std::int64_t D, std::int64_t first,
                        std::int64_t n_rows, std::int64_t n_columns, double* block) {
     constexpr int width = vectors * Lanes<double>::width;
-    for (std::int64_t i = 0; i < n_rows; ++i) {
-        const double* row = matrix + i * D + first;
-        double* own = block + i * width;
-        for (std::int64_t c = 0; c < n_columns; ++c) own[c] = row[c];
-        for (std::int64_t c = n_columns; c < width; ++c) own[c] = 0;
-    }
+    copy_rows<vectors>(matrix + first, D, n_rows, n_columns, block, width);
+    for (std::int64_t c = n_columns; c < width; ++c)
+        for (std::int64_t i = 0; i < n_rows; ++i) block[i * width + c] = 0;
 }
 
 // out[c, k] = block[k, c] for n_rows rows and n_columns columns.
@@ -268,6 +279,3 @@ inline void subtract_symmetric(const double* matrix, const double* a, const doub
         for (; j < D; ++j) out[j] = matrix[j] - (a[i] * b[j] + b[i] * a[j]);
     }
 }
-
-constexpr MatrixSet matrix_set = {matrix_columns, factor_block, invert_block, ratio_block,
-                                  subtract_symmetric};

@@ -66,6 +66,32 @@ py::array_t<double> bound_subtract_symmetric(const Array& matrices, const Array&
     return result;
 }
 
+py::tuple bound_matrix_gradients(const Array& weight, const Array& first, const Array& second,
+                                 const Array& factors, int num_threads) {
+    if (second.ndim() != 3 || second.shape(1) != second.shape(2))
+        throw py::value_error("second must have shape (n_matrices, n_features, n_features)");
+    const py::ssize_t n = second.shape(0), D = second.shape(1);
+    if (factors.ndim() != 3 || factors.shape(0) != n || factors.shape(1) != D ||
+        factors.shape(2) != D)
+        throw py::value_error("factors must be shaped as second");
+    if (weight.ndim() != 1 || weight.shape(0) != n)
+        throw py::value_error("weight must have shape (n_matrices,)");
+    if (first.ndim() != 3 || first.shape(0) != n || first.shape(2) != D)
+        throw py::value_error("first must have shape (n_matrices, n_vectors, n_features)");
+    const py::ssize_t n_vectors = first.shape(1);
+    py::array_t<double> in_means({n, n_vectors, D}), in_covariances({n, D, D});
+    py::array_t<double> in_factors({n, D, D});
+    const MatrixMoments moments = {weight.data(), first.data(), second.data()};
+    const double* by = factors.data();
+    double* out[3] = {in_means.mutable_data(), in_covariances.mutable_data(),
+                      in_factors.mutable_data()};
+    {
+        const py::gil_scoped_release release;
+        matrix_gradients(moments, by, n, n_vectors, D, out[0], out[1], out[2], num_threads);
+    }
+    return py::make_tuple(in_means, in_covariances, in_factors);
+}
+
 }  // namespace
 
 void register_linalg(py::module_& module) {
@@ -79,6 +105,9 @@ void register_linalg(py::module_& module) {
                "which there is one for each or one for all.");
     module.def("subtract_symmetric", bound_subtract_symmetric, py::arg("matrices"), py::arg("a"),
                py::arg("b"), py::arg("num_threads"), "Each matrix less a b^T + b a^T.");
+    module.def("matrix_gradients", bound_matrix_gradients, py::arg("weight"), py::arg("first"),
+               py::arg("second"), py::arg("factors"), py::arg("num_threads"),
+               "Gradients of Gaussians in means, covariances and precision factors, from moments.");
 }
 
 }  // namespace vbfast

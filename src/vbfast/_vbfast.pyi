@@ -18,6 +18,13 @@ def ratio_norms(factors: _Float64, denominators: _Float64, num_threads: int) -> 
 def subtract_symmetric(
     matrices: _Float64, a: _Float64, b: _Float64, num_threads: int
 ) -> _Float64: ...
+def matrix_gradients(
+    weight: _Float64,
+    first: _Float64,
+    second: _Float64,
+    factors: _Float64,
+    num_threads: int,
+) -> tuple[_Float64, _Float64, _Float64]: ...
 
 C_API_VERSION: int
 C_FUNCTIONS: dict[str, dict[str, int]]

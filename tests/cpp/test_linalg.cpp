@@ -54,6 +54,29 @@ void check(std::int64_t K, std::int64_t D, int num_threads) {
                        moved.data(), num_threads);
     EXPECT(moved[D - 1] == moved[(D - 1) * D]);
 
+    // Moments that the covariances fit, of vectors that the precisions take to the rows of `roots`.
+    std::vector<double> weight(K, 1.0), first(K * 2 * D, 0.0), in_means(K * 2 * D);
+    std::vector<double> in_covariances(K * D * D), in_factors(K * D * D);
+    for (std::int64_t k = 0; k < K; ++k)
+        for (std::int64_t v = 0; v < 2; ++v)
+            for (std::int64_t i = 0; i < D; ++i)
+                for (std::int64_t j = 0; j < D; ++j)
+                    first[(k * 2 + v) * D + i] +=
+                        covariances[(k * D + i) * D + j] * roots[(k * D + v % D) * D + j];
+    matrix_gradients({weight.data(), first.data(), covariances.data()}, factors.data(), K, 2, D,
+                     in_means.data(), in_covariances.data(), in_factors.data(), num_threads);
+    for (std::int64_t k = 0; k < K; ++k)
+        for (std::int64_t i = 0; i < D; ++i) {
+            for (std::int64_t v = 0; v < 2; ++v)
+                EXPECT(std::fabs(in_means[(k * 2 + v) * D + i] - roots[(k * D + v % D) * D + i]) <
+                       1e-10);
+            for (std::int64_t j = 0; j < D; ++j) {
+                EXPECT(std::fabs(in_covariances[(k * D + i) * D + j]) < 1e-10);
+                EXPECT(std::fabs(in_factors[(k * D + i) * D + j]) < 1e-10);
+                EXPECT(j >= i || in_factors[(k * D + i) * D + j] == 0.0);
+            }
+        }
+
     covariances[(K - 1) * D * D] = -1.0;
     EXPECT(precision_cholesky(covariances.data(), K, D, factors.data(), log_det.data(),
                               num_threads) == K - 1);

@@ -8,6 +8,7 @@ from vbfast.families.linalg import (
     NotPositiveDefiniteError,
     gram,
     log_det_cholesky,
+    matrix_gradients,
     precision_cholesky,
     ratio_norms,
     subtract_symmetric,
@@ -163,7 +164,10 @@ def test_nothing_depends_on_the_threads(n_components, n_features):
     def results():
         factors = precision_cholesky(covariances)
         moved = subtract_symmetric(covariances, *vectors)
-        return factors, ratio_norms(factors, others), ratio_norms(factors, others[:1]), moved
+        norms = ratio_norms(factors, others), ratio_norms(factors, others[:1])
+        first = vectors.swapaxes(0, 1)
+        gradients = matrix_gradients(vectors[0, :, 0], first, covariances, others)
+        return factors, *norms, moved, *gradients
 
     with config_context(num_threads=1):
         expected = results()
@@ -186,6 +190,91 @@ def test_subtract_symmetric(backend, n_features):
     np.testing.assert_array_equal(moved, moved.swapaxes(1, 2))
 
 
+def random_moments(n_matrices, n_features, n_means=1, condition=None, seed=0):
+    """Weights, first and second moments, and factors of other covariances."""
+    rng = np.random.default_rng(seed)
+    if condition is None:
+        covariances = random_covariances(n_matrices, n_features, seed=1)
+    else:
+        covariances = ill_conditioned(n_matrices, n_features, condition)
+    return (
+        rng.uniform(1.0, 100.0, size=n_matrices),
+        rng.normal(size=(n_matrices, n_means, n_features)),
+        random_covariances(n_matrices, n_features, seed),
+        precision_cholesky(covariances),
+    )
+
+
+def check_matrix_gradients(weight, first, second, factors):
+    """Against the definition, entry by entry to the rounding of its sums of products."""
+    means, covariances, in_factors = matrix_gradients(weight, first, second, factors)
+    np.testing.assert_array_equal(covariances, covariances.swapaxes(1, 2))
+    np.testing.assert_array_equal(in_factors, np.triu(in_factors))
+    n_features = factors.shape[-1]
+    rounding = 4 * n_features * np.finfo(np.float64).eps
+    for k, exact in enumerate(factors.astype(np.longdouble)):
+        size = np.abs(exact)
+        identity = weight[k] * np.eye(n_features)
+        product, products = second[k] @ exact, np.abs(second[k]) @ size
+        excess, excesses = exact.T @ product - identity, size.T @ products + identity
+        inverse_diagonal = identity / np.diagonal(exact)
+        for actual, expected, scale in (
+            (means[k], first[k] @ exact @ exact.T, np.abs(first[k]) @ size @ size.T),
+            (covariances[k], 0.5 * (exact @ excess @ exact.T), size @ excesses @ size.T),
+            (in_factors[k], np.triu(inverse_diagonal - product), inverse_diagonal + products),
+        ):
+            assert np.all(np.abs(actual - expected) <= rounding * scale)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("n_features", [*range(1, 41), 63, 64, 65, 130])
+def test_matrix_gradients(backend, n_features):
+    with config_context(backend=backend):
+        for n_matrices, n_means in ((3, 1), (1, 5)):
+            check_matrix_gradients(*random_moments(n_matrices, n_features, n_means))
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("n_features", [17, 256])
+def test_matrix_gradients_at_a_condition_number_of_1e8(n_features):
+    check_matrix_gradients(*random_moments(1, n_features, condition=1e8))
+
+
+@pytest.mark.kernels
+def test_matrix_gradients_of_more_means_than_features():
+    check_matrix_gradients(*random_moments(2, 13, n_means=45))
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("n_features", SIZES)
+def test_matrix_gradients_vanish_where_moments_fit(n_features):
+    covariances = random_covariances(2, n_features)
+    weight = np.array([0.0, 50.0])
+    means, in_covariances, in_factors = matrix_gradients(
+        weight,
+        np.zeros((2, 1, n_features)),
+        weight[:, np.newaxis, np.newaxis] * covariances,
+        precision_cholesky(covariances),
+    )
+    np.testing.assert_array_equal(means, 0.0)
+    for gradient in (in_covariances, in_factors):
+        np.testing.assert_array_equal(gradient[0], 0.0)
+        scale = np.linalg.norm(np.linalg.inv(covariances[1])) ** 2
+        np.testing.assert_allclose(gradient[1], 0.0, atol=1e-10 * scale)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize(("n_matrices", "n_features", "n_means"), [(13, 300, 1), (3, 9, 2)])
+def test_a_gradient_does_not_depend_on_the_other_matrices(n_matrices, n_features, n_means):
+    moments = random_moments(n_matrices, n_features, n_means)
+    together = matrix_gradients(*moments)
+    for k in range(n_matrices):
+        alone = matrix_gradients(*(moment[k : k + 1] for moment in moments))
+        for gradient, one in zip(together, alone, strict=True):
+            np.testing.assert_array_equal(gradient[k], one[0])
+
+
 def test_native_arguments_of_wrong_shapes_are_refused():
     from vbfast import _vbfast
 
@@ -196,6 +285,15 @@ def test_native_arguments_of_wrong_shapes_are_refused():
         _vbfast.ratio_norms(matrices, matrices[:, :3, :3], 1)
     with pytest.raises(ValueError, match="vectors"):
         _vbfast.subtract_symmetric(matrices, np.ones((3, 4)), np.ones((3, 5)), 1)
+    weight, first = np.ones(3), np.ones((3, 1, 4))
+    for wrong, arguments in (
+        ("second", (weight, first, matrices[0], matrices)),
+        ("factors", (weight, first, matrices, matrices[:2])),
+        ("weight", (weight[:2], first, matrices, matrices)),
+        ("first", (weight, first[:, 0], matrices, matrices)),
+    ):
+        with pytest.raises(ValueError, match=f"^{wrong} must"):
+            _vbfast.matrix_gradients(*arguments, 1)
 
 
 @pytest.mark.parametrize("n_features", [1, 2, 7, 40])

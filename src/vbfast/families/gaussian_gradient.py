@@ -17,7 +17,6 @@ of which 'diag' has the diagonals, 'spherical' their traces, and 'tied' the sum 
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
 
 import numpy as np
 
@@ -32,6 +31,7 @@ from vbfast.engine.contract import (
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import RowSource
 from vbfast.families.gaussian import kernel_params
+from vbfast.families.linalg import matrix_gradients
 from vbfast.results import MixtureGradient
 
 __all__ = [
@@ -149,8 +149,15 @@ def gradient_from_statistics(
     P = params.precision_cholesky
     if params.covariance_type in ("full", "tied"):
         # One matrix for each component, or one for all.
-        count = N if params.covariance_type == "full" else N.sum()
-        means, covariances, factors = _matrix_gradients(count, first, second, P)
+        count = N if params.covariance_type == "full" else N.sum(keepdims=True)
+        stack = (len(count), -1, params.n_features)
+        gradients = matrix_gradients(
+            count, first.reshape(stack), second.reshape(stack), P.reshape(stack)
+        )
+        means, covariances, factors = (
+            gradient.reshape(moment.shape)
+            for gradient, moment in zip(gradients, (first, second, second), strict=True)
+        )
     else:
         diagonal = params.covariance_type == "diag"
         count, p = (N[:, np.newaxis], P) if diagonal else (N, P)
@@ -168,29 +175,6 @@ def gradient_from_statistics(
         precisions_cholesky=factors,
         X=X,
     )
-
-
-def _matrix_gradients(
-    count: Any, first: Float64Array, second: Float64Array, P: Float64Array
-) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Gradients in means, covariances and factors, for a stack of matrices or a single one."""
-    P_T = P.swapaxes(-1, -2)
-    count = np.asarray(count)[..., np.newaxis]
-    diagonal = np.arange(P.shape[-1])
-    # Three stacks of matrices hold everything in turn: fresh pages cost as much as the products.
-    scatter_P = second @ P
-    whitened = P_T @ scatter_P  # of expectation N I where the covariance fits
-    whitened[..., diagonal, diagonal] -= count
-    product = P @ whitened
-    halves = np.matmul(product, P_T, out=whitened)
-    halves *= 0.25
-    covariances = np.add(halves, halves.swapaxes(-1, -2), out=product)  # symmetric to the last bit
-    factors = np.negative(scatter_P, out=scatter_P)
-    np.copyto(factors, 0.0, where=np.tri(P.shape[-1], k=-1, dtype=bool))
-    factors[..., diagonal, diagonal] += count / P[..., diagonal, diagonal]
-    if P.ndim == 2:
-        return first @ P @ P_T, covariances, factors
-    return (first[:, np.newaxis] @ P @ P_T)[:, 0], covariances, factors
 
 
 def _density_ratio(

@@ -1,8 +1,8 @@
-"""Batched triangular factors of covariance and precision matrices.
+"""Batched triangular factors of covariance and precision matrices, and gradients in them.
 
-The bits of a threaded LAPACK depend on its number of threads from about 128 features on, so the
-factorisations of a fit are native and batched over the components; SciPy serves the reference
-backend, which is written for reading.
+The bits of a threaded LAPACK or BLAS depend on its number of threads from about 128 features on,
+so the factorisations of a fit, and the products of a gradient, are native and batched over the
+components; SciPy and NumPy serve the reference backend, which is written for reading.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ __all__ = [
     "NotPositiveDefiniteError",
     "gram",
     "log_det_cholesky",
+    "matrix_gradients",
     "precision_cholesky",
     "ratio_norms",
     "subtract_symmetric",
@@ -147,6 +148,83 @@ def subtract_symmetric(matrices: Float64Array, a: Float64Array, b: Float64Array)
         np.ascontiguousarray(a),
         np.ascontiguousarray(b),
         current_num_threads(),
+    )
+
+
+def matrix_gradients(
+    weight: Float64Array, first: Float64Array, second: Float64Array, factors: Float64Array
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Gradients of Gaussian log densities in means, covariances and precision factors.
+
+    With the weight ``N``, moments ``f`` and ``S`` about the mean and ``Lambda = P P^T`` (Petersen
+    and Pedersen 2012, eq. 57, 61 and 86), of ``L = sum_n r_n log N(x_n | mu, Lambda^-1)``
+
+        dL/dmu = Lambda f,    dL/dSigma = 1/2 (Lambda S Lambda - N Lambda),
+        dL/dP = triu(N P^{-T} - S P).
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_matrices,), float64
+        ``N``, of all the means that share a matrix.
+    first : ndarray of shape (n_matrices, n_means, n_features), float64
+        ``f``, one for each mean.
+    second : ndarray of shape (n_matrices, n_features, n_features), float64
+        ``S``, symmetric.
+    factors : ndarray of the same shape, float64
+        ``P``, upper triangular.
+
+    Returns
+    -------
+    means : ndarray, shaped as ``first``, float64
+    covariances : ndarray, shaped as ``second``, float64
+        Exactly symmetric.
+    factors : ndarray, shaped as ``second``, float64
+        Upper triangular.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.families.linalg import matrix_gradients
+    >>> second = np.array([[[6.0, 1.0], [1.0, 4.0]]])
+    >>> means, covariances, factors = matrix_gradients(
+    ...     np.array([3.0]), np.array([[[1.0, 2.0]]]), second, np.diag([1.0, 2.0])[np.newaxis]
+    ... )
+    >>> print(means[0])
+    [[1. 8.]]
+    >>> print(covariances[0])
+    [[ 1.5  2. ]
+     [ 2.  26. ]]
+    >>> print(factors[0])
+    [[-3.  -2. ]
+     [ 0.  -6.5]]
+    """
+    if current_backend() == "reference":
+        return _reference_matrix_gradients(weight, first, second, factors)
+    from vbfast import _vbfast
+
+    return _vbfast.matrix_gradients(
+        np.ascontiguousarray(weight),
+        np.ascontiguousarray(first),
+        np.ascontiguousarray(second),
+        np.ascontiguousarray(factors),
+        current_num_threads(),
+    )
+
+
+def _reference_matrix_gradients(
+    weight: Float64Array, first: Float64Array, second: Float64Array, factors: Float64Array
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    identity = np.eye(factors.shape[-1])
+    transposed = factors.swapaxes(1, 2)
+    weight = weight[:, np.newaxis, np.newaxis]
+    # Before the outer products, which would cancel: of expectation zero where a covariance fits.
+    excess = transposed @ second @ factors - weight * identity
+    halves = 0.25 * (factors @ excess @ transposed)
+    diagonal = np.diagonal(factors, axis1=1, axis2=2)[:, np.newaxis]
+    return (
+        first @ factors @ transposed,
+        halves + halves.swapaxes(1, 2),  # symmetric to the last bit
+        weight * identity / diagonal - np.triu(second @ factors),
     )
 
 
