@@ -207,5 +207,5 @@ def log_det_cholesky(factors: Float64Array) -> Float64Array:
     -------
     ndarray of shape (...), float64
     """
-    diagonal = np.diagonal(factors, axis1=-2, axis2=-1)
-    return np.asarray(np.log(diagonal).sum(axis=-1))
+    diagonals = factors.diagonal(axis1=-2, axis2=-1)
+    return np.asarray(np.log(diagonals).sum(axis=-1))
