@@ -215,6 +215,7 @@ class NormalWishart:
         return np.asarray(psi + D * math.log(2.0) + self.log_det_scale)
 
     @property
+    @np.errstate(over="ignore")  # of a mean that is anywhere: no row is likely then
     def expected_log_density(self) -> Float64Array:
         """``E[log N(x | mu_k, Lambda_k^-1)]`` at ``x = m_k``, shape (n_components,), nats.
 
