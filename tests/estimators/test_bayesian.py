@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 import warnings
 
@@ -583,3 +584,24 @@ def test_the_gradient_of_a_singular_posterior_is_refused():
         mixture = BayesianGaussianMixture(1).fit(rows)
     with pytest.raises(ValueError, match="ill-defined empirical covariance"):
         mixture.elbo_and_grad(rows)
+
+
+@all_types
+@pytest.mark.parametrize("mean_precision_prior", [5e-324, 1e-310])
+def test_means_whose_prior_is_as_flat_as_numbers_allow(
+    clustered, covariance_type, mean_precision_prior
+):
+    """Below the smallest normal number; where the rows are, posteriors are those of 1e-300."""
+    arguments = {"covariance_type": covariance_type, "random_state": 0}
+    flat = BayesianGaussianMixture(4, mean_precision_prior=mean_precision_prior, **arguments)
+    usual = BayesianGaussianMixture(4, mean_precision_prior=1e-300, **arguments)
+    flat.fit(clustered)
+    usual.fit(clustered)
+    np.testing.assert_allclose(flat.means_, usual.means_, rtol=1e-10)
+    held = usual.n_active_components_
+    D = clustered.shape[1]
+    lost = 0.5 * D * held * (math.log(1e-300) - math.log(mean_precision_prior))
+    assert flat.elbo_ == pytest.approx(usual.elbo_ - lost, rel=1e-10)
+    assert np.isfinite(flat.elbo(clustered).total)
+    assert np.isfinite(flat.log_predictive_density(clustered)).all()
+    assert np.isfinite(flat.log_marginal_likelihood(clustered, n_draws=30).value)

@@ -168,6 +168,19 @@ def test_khat_does_not_see_the_modes_that_q_misses():
     assert exact - estimate.value > 1.2
 
 
+def test_equal_weights_are_equal_in_any_units():
+    """In some unit log p(x) is about zero; the sums over the rows, and their rounding, are not."""
+    rows = np.random.default_rng(5).normal(size=(200, 1))
+    rows[100:] += 13.0
+    first = fit(rows, 2, "full", "dirichlet_distribution", mean_precision_prior=0.1)
+    scale = math.exp(first.log_marginal_likelihood(rows, 50, random_state=0).value / len(rows))
+    mixture = fit(rows * scale, 2, "full", "dirichlet_distribution", mean_precision_prior=0.1)
+    estimate = mixture.log_marginal_likelihood(rows * scale, 1000, random_state=0)
+    assert abs(estimate.value) < 1e-6
+    assert 0.0 < estimate.standard_error < 1e-10
+    assert estimate.khat == -math.inf
+
+
 @all_types
 def test_weights_count_as_repeated_rows(rng, rows, covariance_type):
     weight = rng.integers(0, 3, size=len(rows))

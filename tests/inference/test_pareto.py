@@ -102,6 +102,16 @@ def test_equal_weights_have_no_tail():
     assert error < 1e-9
 
 
+def test_what_rounding_may_do_grows_with_sums_that_cancel(rng):
+    """Two sums of -1e5 and 1e5 nats leave log-weights near zero, but not their rounding."""
+    log_weights = (-1e5 + 1e-9 * rng.pareto(1.0, size=1000)) + 1e5
+    assert smooth(log_weights).khat > 0.6
+    smoothed = smooth(log_weights, magnitude=2e5)
+    assert smoothed.khat == -math.inf
+    np.testing.assert_array_equal(smoothed.log_weights, log_weights)
+    assert smooth(1e5 * log_weights, magnitude=2e5).khat > 0.6
+
+
 def test_zero_weights_count_as_draws(rng):
     log_weights = np.concatenate([rng.normal(size=300), np.full(100, -np.inf)])
     smoothed = smooth(log_weights)

@@ -157,9 +157,13 @@ def _per_component(kind: str, diagonals: Float64Array) -> Float64Array:
 
 
 def add_to_diagonal(kind: str, covariances: Float64Array, value: float | Float64Array) -> None:
-    """Add ``value``, a number or for all but 'tied' one a component, to diagonals in place."""
+    """Add ``value``, a number or for all but 'tied' one a component, to diagonals in place.
+
+    Matrices have to be in C order.
+    """
     if kind in ("full", "tied"):
-        diagonal = np.arange(covariances.shape[-1])
-        covariances[..., diagonal, diagonal] += np.expand_dims(value, -1)
+        assert covariances.flags.c_contiguous
+        D = covariances.shape[-1]
+        covariances.reshape(-1, D * D)[:, :: D + 1] += np.reshape(value, (-1, 1))
     else:
         covariances += np.reshape(value, (-1,) + (1,) * (covariances.ndim - 1))

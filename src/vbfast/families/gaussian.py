@@ -344,19 +344,21 @@ def moments(
     # Steps are taken from the centres, which are the current means: sums of x would cancel. The
     # second term is scikit-learn's sum_n r x / (N_k + 10 eps) seen from there.
     step = (statistics.first - floor * statistics.centres) / weight[:, np.newaxis]
-    if previous is not None:
-        step[empty] = previous.means[empty] - statistics.centres[empty]
-    else:
-        step[empty] = 0.0
+    any_empty = bool(empty.any())
+    if any_empty:
+        kept = 0.0 if previous is None else previous.means[empty] - statistics.centres[empty]
+        step[empty] = kept
     means = statistics.centres + step
 
     # Only a component that holds something has a residue about the origin, see below.
-    occupied = np.where(empty[:, np.newaxis], 0.0, means)
+    occupied = np.where(empty[:, np.newaxis], 0.0, means) if any_empty else means
     covariances = _covariances(statistics, statistics.second, weight, occupied, step, floor)
     add_to_diagonal(statistics.kind, covariances, reg_covar)
-    if previous is not None and statistics.kind != "tied":
-        covariances[empty] = previous.covariances[empty]
-    return np.where(empty, statistics.weight, weight), means, covariances
+    if any_empty:
+        weight[empty] = statistics.weight[empty]
+        if previous is not None and statistics.kind != "tied":
+            covariances[empty] = previous.covariances[empty]
+    return weight, means, covariances
 
 
 def _covariances(

@@ -10,6 +10,7 @@ where the last stick keeps its Beta as in scikit-learn, instead of taking all th
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -106,7 +107,7 @@ class Dirichlet:
         """Expected weights."""
         return np.asarray(self.concentration / self.concentration.sum())
 
-    @property
+    @functools.cached_property
     def expected_log(self) -> Float64Array:
         """``E[log pi_k]`` (Bishop 2006, eq. 10.66)."""
         return np.asarray(digamma(self.concentration) - digamma(self.concentration.sum()))
@@ -166,8 +167,9 @@ class StickBreaking:
     @classmethod
     def from_counts(cls, prior_concentration: float, counts: Float64Array) -> Self:
         """Return the posterior of components that hold ``counts``."""
-        above = np.append(np.cumsum(counts[:0:-1])[::-1], 0.0)
-        return cls(prior_concentration, 1.0 + counts, prior_concentration + above)
+        left = np.full(len(counts), prior_concentration)
+        left[:-1] += np.cumsum(counts[:0:-1])[::-1]
+        return cls(prior_concentration, 1.0 + counts, left)
 
     @property
     def counts(self) -> Float64Array:
@@ -182,12 +184,13 @@ class StickBreaking:
         weights = self.taken / whole * np.append(1.0, remaining[:-1])
         return np.asarray(weights / weights.sum())
 
-    @property
+    @functools.cached_property
     def expected_log(self) -> Float64Array:
         """``E[log v_k] + sum_{j<k} E[log (1 - v_j)]``."""
         whole = digamma(self.taken + self.left)
-        left = np.cumsum(digamma(self.left) - whole)
-        return np.asarray(digamma(self.taken) - whole + np.append(0.0, left[:-1]))
+        result = np.asarray(digamma(self.taken) - whole)
+        result[1:] += np.cumsum(digamma(self.left) - whole)[:-1]
+        return result
 
     @property
     def kl(self) -> float:

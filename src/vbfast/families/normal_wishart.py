@@ -211,10 +211,11 @@ class NormalWishart:
     def expected_log_det(self) -> Float64Array:
         """``E[log det Lambda_k]`` (Bishop 2006, eq. 10.65), shaped as the degrees of freedom."""
         D = self.n_features
-        psi = digamma(_half_degrees(self.degrees_of_freedom, D)).sum(axis=0)
+        psi = digamma(_half_degrees(self.degrees_of_freedom, D)).sum(axis=-1)
         return np.asarray(psi + D * math.log(2.0) + self.log_det_scale)
 
     @property
+    @np.errstate(over="ignore")  # of a mean that is anywhere: no row is likely then
     def expected_log_density(self) -> Float64Array:
         """``E[log N(x | mu_k, Lambda_k^-1)]`` at ``x = m_k``, shape (n_components,), nats.
 
@@ -235,54 +236,53 @@ class NormalWishart:
 
         Bishop 2006, eq. 10.74 and 10.77.
         """
-        prior = self.prior
-        kl = self._divergence(
-            prior.mean_precision,
-            prior.mean,
-            np.asarray(prior.degrees_of_freedom),
-            np.asarray(prior.log_normaliser),
-            self._prior_trace(),
+        prior, D, nu = self.prior, self.n_features, self.degrees_of_freedom
+        wishart = (
+            self.log_normaliser
+            - prior.log_normaliser
+            + 0.5 * (nu - prior.degrees_of_freedom) * self.expected_log_det
+            + 0.5 * (self._prior_trace() - nu * D)
         )
+        ratio = prior.mean_precision / self.mean_precision
+        # The difference of logarithms is finite also where the ratio is zero to rounding.
+        log_ratio = math.log(prior.mean_precision) - np.log(self.mean_precision)
+        distance = prior.mean_precision * self._distance_to(prior.mean)
+        kl = np.asarray(wishart + 0.5 * (D * (ratio - 1.0 - log_ratio) + distance))
         # An improper prior leaves the divergence without a lower limit.
         return np.maximum(kl, 0.0) if prior.proper else kl
 
-    def kl_to(self, other: NormalWishart) -> Float64Array:
-        """Return ``KL(q || other)`` of each component, shape (n_components,), nats.
+    def expected_log_ratio(self, other: NormalWishart) -> Float64Array:
+        """Return ``E_q[log p(mu_k, Lambda_k) - log other(mu_k, Lambda_k)]``, p being the prior.
 
-        Of the same covariance type. Neither scale matrix is inverted: what rounding does to the
-        one's factor does not grow by the condition number of the other's.
+        That is ``KL(q || other) - KL(q || p)``, in which the entropy of q, whose terms both have
+        (Bishop 2006, eq. 10.74 and 10.77), has cancelled. Neither scale matrix is inverted: what
+        rounding does to the one's factor does not grow by the condition number of the other's.
+
+        Parameters
+        ----------
+        other : NormalWishart
+            Of the same prior.
+
+        Returns
+        -------
+        ndarray of shape (n_components,), nats
         """
-        kind, D = self.prior.covariance_type, self.n_features
-        trace = relative_trace(kind, self.precision_cholesky, other.precision_cholesky, D)
-        kl = self._divergence(
-            other.mean_precision,
-            other.means,
-            other.degrees_of_freedom,
-            other.log_normaliser,
-            other.degrees_of_freedom * trace,
+        prior, D = self.prior, self.n_features
+        factor, reference = self.precision_cholesky, other.precision_cholesky
+        trace = other.degrees_of_freedom * relative_trace(
+            prior.covariance_type, factor, reference, D
         )
-        return np.maximum(kl, 0.0)
-
-    def _divergence(
-        self,
-        mean_precision: float | Float64Array,
-        means: Float64Array,
-        degrees_of_freedom: Float64Array,
-        log_normaliser: Float64Array,
-        trace: Float64Array,
-    ) -> Float64Array:
-        """Return the divergence from normal-Wisharts, ``trace`` being ``tr(W^-1 nu_k W_k)``."""
-        D, nu = self.n_features, self.degrees_of_freedom
-        ratio = mean_precision / self.mean_precision
         wishart = (
-            self.log_normaliser
-            - log_normaliser
-            + 0.5 * (nu - degrees_of_freedom) * self.expected_log_det
-            + 0.5 * (trace - nu * D)
+            prior.log_normaliser
+            - other.log_normaliser
+            + 0.5 * (prior.degrees_of_freedom - other.degrees_of_freedom) * self.expected_log_det
+            + 0.5 * (trace - self._prior_trace())
         )
-        distance = self._distance_to(means)
-        normal = 0.5 * (D * (ratio - 1.0 - np.log(ratio)) + mean_precision * distance)
-        return np.asarray(wishart + normal)
+        more = (other.mean_precision - prior.mean_precision) / self.mean_precision
+        log_ratio = math.log(prior.mean_precision) - np.log(other.mean_precision)
+        distance = other.mean_precision * self._distance_to(other.means)
+        distance -= prior.mean_precision * self._distance_to(prior.mean)
+        return np.asarray(wishart + 0.5 * (D * (more + log_ratio) + distance))
 
     def _prior_trace(self) -> Float64Array:
         """Return ``tr(W_0^-1 nu_k W_k)``, shaped as the degrees of freedom."""
@@ -333,14 +333,14 @@ def log_wishart_normaliser(
     -------
     ndarray of the same shape, nats
     """
-    gammas = gammaln(_half_degrees(degrees_of_freedom, n_features)).sum(axis=0)
+    gammas = gammaln(_half_degrees(degrees_of_freedom, n_features)).sum(axis=-1)
     scale = 0.5 * degrees_of_freedom * (log_det_scale + n_features * math.log(2.0))
     return np.asarray(-scale - gammas)
 
 
 def _half_degrees(degrees_of_freedom: Float64Array, n_features: int) -> Float64Array:
-    """Return ``(nu - i) / 2`` for i from 0 to D - 1, along a new first axis."""
-    return np.asarray(0.5 * np.subtract.outer(-np.arange(n_features), -degrees_of_freedom))
+    """Return ``(nu - i) / 2`` for i from 0 to D - 1, along a new last axis."""
+    return np.asarray(0.5 * (degrees_of_freedom[..., np.newaxis] - np.arange(float(n_features))))
 
 
 def _factor(covariance_type: CovarianceType, covariance: Float64Array) -> Float64Array | None:

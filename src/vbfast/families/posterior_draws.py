@@ -147,6 +147,7 @@ def _log_ratio(
     wishart = normalisers + 0.5 * (
         (prior.degrees_of_freedom - degrees) * log_det + traces - prior_traces
     )
-    ratio = prior.mean_precision / components.mean_precision
-    normal = 0.5 * (D * np.log(ratio) + distances - prior_distances)
+    # The difference of logarithms is finite also where the ratio is zero to rounding.
+    log_ratio = math.log(prior.mean_precision) - np.log(components.mean_precision)
+    normal = 0.5 * (D * log_ratio + distances - prior_distances)
     return np.asarray(wishart + normal)

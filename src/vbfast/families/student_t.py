@@ -44,7 +44,7 @@ class StudentT:
             gammaln(0.5 * (nu + 1.0))
             - gammaln(0.5 * (nu + 1.0 - D))
             + 0.5 * components.log_det_scale
-            + 0.5 * D * np.log(shrinkage / math.pi)
+            + 0.5 * D * (np.log(shrinkage) - math.log(math.pi))
         )
         return cls(offset, 0.5 * (nu + 1.0), shrinkage / nu)
 

@@ -146,7 +146,7 @@ class VariationalBayes:
         assert sums.statistics is not None
         counts = sums.statistics.weight
         before, after = previous.components, updated.components
-        components = before.kl_to(after) - before.kl
+        components = before.expected_log_ratio(after)
         # The scale matrices have `reg_covar` in them, which the bound knows nothing of.
         added = self.reg_covar * (counts + LEAST_COUNT)
         components += 0.5 * added * (after.expected_trace - before.expected_trace)

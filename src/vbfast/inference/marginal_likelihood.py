@@ -49,6 +49,7 @@ def importance_weights(
     """
     workspace = new_workspace()
     log_weights = np.empty(n_draws)
+    magnitude = 0.0
     for s in range(n_draws):
         draw = draw_mixture(posterior, generator)
         sums = run_pass(
@@ -59,4 +60,7 @@ def importance_weights(
             workspace=workspace,
         )
         log_weights[s] = sums.log_evidence + draw.log_ratio
-    return smooth(log_weights, computed_in=source.dtype)
+        # A row's terms are of the order of a nat, whatever of them cancels, as in other units.
+        terms = sums.total_weight + abs(sums.log_evidence) + abs(draw.log_ratio)
+        magnitude = max(magnitude, terms)
+    return smooth(log_weights, computed_in=source.dtype, magnitude=magnitude)

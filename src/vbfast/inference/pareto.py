@@ -20,9 +20,9 @@ __all__ = ["SmoothedWeights", "fit_generalised_pareto", "smooth"]
 
 # Fewer weights than these say nothing of a tail.
 SHORTEST_TAIL = 5
-# Tails are flat where their logarithms agree to this part of the largest one. Sums over rows that
-# are computed in float32, under parameters that are float32, are certain of no more: equal weights
-# spread by 1e-8 of it, far from the origin by 6e-7.
+# Tails are flat where their logarithms agree to this part of the sums that they are differences of.
+# Sums over rows that are computed in float32, under parameters that are float32, are certain of no
+# more: equal weights spread by 1e-8 of them, far from the origin by 6e-7; in float64 by 1e-14.
 FLAT = {np.dtype(np.float64): 1e-10, np.dtype(np.float32): 1e-6}
 
 
@@ -37,8 +37,9 @@ class SmoothedWeights:
     khat : float
         The estimated shape of the tail. Below 0.5 the weights have a variance and the central
         limit theorem holds; up to 0.7 the smoothed estimate is still dependable; above it needs
-        impractically many draws. ``-inf`` if the tail is flat to rounding, ``inf`` if there are
-        too few draws to tell (fewer than 21).
+        impractically many draws. ``-inf`` if the tail is flat: from its threshold to its largest,
+        log-weights differ by less than :data:`FLAT` of the sums that they are differences of.
+        ``inf`` if there are too few draws to tell (fewer than 21).
     """
 
     log_weights: Float64Array
@@ -64,7 +65,10 @@ class SmoothedWeights:
 
 
 def smooth(
-    log_weights: Float64Array, *, computed_in: npt.DTypeLike = np.float64
+    log_weights: Float64Array,
+    *,
+    computed_in: npt.DTypeLike = np.float64,
+    magnitude: float = 1.0,
 ) -> SmoothedWeights:
     """Replace the largest weights by quantiles of a generalised Pareto distribution fitted to them.
 
@@ -78,6 +82,9 @@ def smooth(
         ``log p(x, theta_s) - log q(theta_s)``; ``-inf`` for a weight of zero.
     computed_in : float32 or float64
         The dtype that the densities were computed in: what differs by its rounding is equal.
+    magnitude : float
+        Of the sums whose differences the log-weights are, nats: their rounding is in proportion,
+        however much of them cancels. The largest log-weight's counts where it is larger.
 
     Returns
     -------
@@ -107,9 +114,9 @@ def smooth(
         return SmoothedWeights(raw, math.inf)
     order = np.argsort(raw, kind="stable")
     tail = order[-n_tail:]
-    flat = FLAT[np.dtype(computed_in)]
     threshold, largest = raw[order[-n_tail - 1]], raw[tail[-1]]
-    if largest == -np.inf or largest - threshold <= flat * max(1.0, abs(largest)):
+    flat = FLAT[np.dtype(computed_in)] * max(magnitude, abs(largest))
+    if largest == -np.inf or largest - threshold <= flat:
         return SmoothedWeights(raw, -math.inf)
     # In units of the largest weight, which cannot overflow.
     cutoff = math.exp(threshold - largest)

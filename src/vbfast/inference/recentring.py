@@ -117,17 +117,21 @@ def _cancelled(
 ) -> bool:
     assert statistics.second is not None
     moved = statistics.weight[:, np.newaxis] * np.square(step)
-    far = np.abs(step) > FAR * np.abs(means)
     shared = {"spherical": 1, "tied": 0}.get(statistics.kind)  # the axis of one variance for all
     if shared is not None:
         moved = (moved.mean if shared else moved.sum)(axis=shared, keepdims=True)
+    suspect = eps * moved > LOSS * floor
+    if not suspect.any():
+        return False
+    far = np.abs(step) > FAR * np.abs(means)
+    if shared is not None:
         far = np.logical_or.reduce(far, axis=shared, keepdims=True)
-    far &= eps * moved > LOSS * floor
-    if not far.any():
+    suspect &= far
+    if not suspect.any():
         return False
     kept = scatter_about(statistics, statistics.second, step)
     if statistics.kind in ("full", "tied"):
         kept = np.diagonal(kept, axis1=-2, axis2=-1)
     elif statistics.kind == "spherical":
         kept = kept[:, np.newaxis]
-    return bool((far & (eps * moved > LOSS * (kept + floor))).any())
+    return bool((suspect & (eps * moved > LOSS * (kept + floor))).any())
