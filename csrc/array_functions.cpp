@@ -29,7 +29,7 @@ class Run {
     Run(const ArrayCall& call, const Layout& layout)
         : call_(call),
           mapper_(array_kernels<T>().mappers[static_cast<int>(call.mapping)]),
-          plan_(call, layout, sizeof(T), mapper_.fused != nullptr),
+          plan_(call, layout, sizeof(T), mapper_.fused != nullptr, mapper_.keep != nullptr),
           reductions_(call, plan_, array_kernels<T>().reducers[static_cast<int>(call.reduction)],
                       outcome_),
           maps_(call, plan_, mapper_) {}
@@ -41,10 +41,17 @@ class Run {
 
     RunStatus each(std::int64_t n_tasks, Task task);
     RunStatus each_on_threads(std::int64_t n_tasks, int threads, Task task);
+    void reduce(Block block, std::int64_t first, std::int64_t last, T* references,
+                Scratch<T>& scratch);
+    void map(Block block, std::int64_t first, std::int64_t last, const T* references,
+             const T* parameters, Scratch<T>& scratch) const;
     void whole_block(std::int64_t task, Scratch<T>& scratch);
     void range_states(std::int64_t task, Scratch<T>& scratch);
     void merge_ranges(std::int64_t task, Scratch<T>& scratch);
     void map_range(std::int64_t task, Scratch<T>& scratch);
+    T* references_of(std::int64_t block) {
+        return references_.data() + block * plan_.kept_chunks() * plan_.plane;
+    }
 
     const ArrayCall& call_;
     const Mapper<T>& mapper_;
@@ -54,7 +61,28 @@ class Run {
     const Maps<T> maps_;
     std::vector<double> states_;  // (range, block, state, plane), where slices are cut
     std::vector<T> parameters_;   // (block, parameter, plane), likewise
+    std::vector<T> references_;   // (block, chunk, plane), likewise, where exponentials are kept
 };
+
+template <class T>
+void Run<T>::reduce(Block block, std::int64_t first, std::int64_t last, T* references,
+                    Scratch<T>& scratch) {
+    if (!plan_.kept) {
+        reductions_.reduce(block, first, last, scratch);
+        return;
+    }
+    reductions_.clear(scratch.state);
+    maps_.keep(block, first, last, references, scratch);
+}
+
+template <class T>
+void Run<T>::map(Block block, std::int64_t first, std::int64_t last, const T* references,
+                 const T* parameters, Scratch<T>& scratch) const {
+    if (plan_.kept)
+        maps_.scale(block, first, last, references, parameters, scratch);
+    else
+        maps_.map(block, first, last, parameters, scratch);
+}
 
 template <class T>
 void Run<T>::whole_block(std::int64_t task, Scratch<T>& scratch) {
@@ -62,19 +90,20 @@ void Run<T>::whole_block(std::int64_t task, Scratch<T>& scratch) {
     if (plan_.fused)
         maps_.fused(block, scratch);
     else
-        reductions_.reduce(block, 0, plan_.n_elements, scratch);
+        reduce(block, 0, plan_.n_elements, scratch.references, scratch);
     reductions_.finish(block, scratch.state, scratch);
     // Outputs without elements may be null, which is absent.
     if (!call_.maps || plan_.fused || plan_.n_elements == 0) return;
     maps_.find_parameters(block, scratch.state, scratch.results, scratch.parameters);
-    maps_.map(block, 0, plan_.n_elements, scratch.parameters, scratch);
+    map(block, 0, plan_.n_elements, scratch.references, scratch.parameters, scratch);
 }
 
 template <class T>
 void Run<T>::range_states(std::int64_t task, Scratch<T>& scratch) {
     const std::int64_t range = task / plan_.n_blocks, length = reductions_.n_states() * plan_.plane;
-    reductions_.reduce(plan_.block(task % plan_.n_blocks), range * plan_.range,
-                       plan_.range_end(range), scratch);
+    const std::int64_t index = task % plan_.n_blocks;
+    reduce(plan_.block(index), range * plan_.range, plan_.range_end(range), references_of(index),
+           scratch);
     std::copy_n(scratch.state, length, states_.begin() + task * length);
 }
 
@@ -96,8 +125,8 @@ void Run<T>::map_range(std::int64_t task, Scratch<T>& scratch) {
     // From the end: what the reduction read last may still be in a cache.
     const std::int64_t range = plan_.n_ranges - 1 - task / plan_.n_blocks;
     const std::int64_t index = task % plan_.n_blocks;
-    maps_.map(plan_.block(index), range * plan_.range, plan_.range_end(range),
-              parameters_.data() + index * max_parameters * plan_.plane, scratch);
+    map(plan_.block(index), range * plan_.range, plan_.range_end(range), references_of(index),
+        parameters_.data() + index * max_parameters * plan_.plane, scratch);
 }
 
 template <class T>
@@ -143,6 +172,7 @@ ArrayOutcome Run<T>::run() {
     const std::int64_t n_tasks = plan_.n_ranges * plan_.n_blocks;
     states_.resize(n_tasks * reductions_.n_states() * plan_.plane);
     if (call_.maps) parameters_.resize(plan_.n_blocks * max_parameters * plan_.plane);
+    references_.resize(plan_.n_blocks * plan_.kept_chunks() * plan_.plane);
     outcome_.status = each(n_tasks, &Run::range_states);
     if (outcome_.status == RunStatus::finished)
         outcome_.status = each(plan_.n_blocks, &Run::merge_ranges);

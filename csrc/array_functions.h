@@ -4,9 +4,10 @@
 // from the shape alone; ranges merge in order. So results do not depend on the number of threads.
 //
 // A slice of up to row_chunk elements is reduced and mapped while it lies in the cache, with one
-// exponential an element. Slices that are longer, or lie side by side, are read twice and their
-// exponentials computed twice: to keep them would take one more write and read of the whole output,
-// which costs more as soon as threads share the memory's bandwidth.
+// exponential an element. The softmax of slices that lie side by side leaves its exponentials in
+// the output, about a maximum that still rises, and scales them at the end: one more write of the
+// output costs less than another exponential an element. Other maps, and longer slices, read their
+// input and compute its exponentials twice.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,6 @@
 #include "array_maps.h"
 
+#include <algorithm>
 #include <limits>
 
 namespace vbfast {
@@ -103,6 +104,32 @@ void Maps<T>::fused(Block block, Scratch<T>& scratch) const {
         mapper_.fused(at[place_x], at[place_y], plan_.n_elements, plan_.ahead,
                       plan_.weight_of(position), at[place_out0], at[place_out1], plan_.stream,
                       scratch.state + i, plan_.plane);
+    }
+}
+
+template <class T>
+void Maps<T>::keep(Block block, std::int64_t first, std::int64_t last, T* references,
+                   Scratch<T>& scratch) const {
+    T* const* const* at = scratch.pointers;
+    for (std::int64_t begin = first; begin < last; begin += column_chunk) {
+        const std::int64_t n = std::min(column_chunk, last - begin);
+        fetch_columns(plan_, place_x, block, begin, n, scratch);
+        point_to_rows(plan_, place_out0, block, begin, n, scratch);
+        mapper_.keep(at[place_x], n, block.width, plan_.ahead, scratch.state, plan_.plane,
+                     at[place_out0], references + begin / column_chunk * plan_.plane);
+        if (!stays_in_scratch()) scatter_columns(plan_, place_out0, block, begin, n, scratch);
+    }
+}
+
+template <class T>
+void Maps<T>::scale(Block block, std::int64_t first, std::int64_t last, const T* references,
+                    const T* parameters, Scratch<T>& scratch) const {
+    for (std::int64_t begin = first; begin < last; begin += column_chunk) {
+        const std::int64_t n = std::min(column_chunk, last - begin);
+        if (!stays_in_scratch()) fetch_columns(plan_, place_out0, block, begin, n, scratch);
+        mapper_.scale(n, block.width, references + begin / column_chunk * plan_.plane, parameters,
+                      plan_.plane, scratch.pointers[place_out0]);
+        scatter_columns(plan_, place_out0, block, begin, n, scratch);
     }
 }
 

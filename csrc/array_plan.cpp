@@ -41,7 +41,7 @@ std::int64_t find_ahead(const Plan& plan, std::int64_t size) {
 
 }  // namespace
 
-Plan::Plan(const ArrayCall& call, const Layout& layout_, std::int64_t size, bool fuses)
+Plan::Plan(const ArrayCall& call, const Layout& layout_, std::int64_t size, bool fuses, bool keeps)
     : layout(layout_), n_slices(layout_.n_slices()), n_elements(layout_.n_elements()) {
     const int last = layout.n_outer - 1;
     const auto is_row = [&](const Operand& a) {
@@ -84,6 +84,7 @@ Plan::Plan(const ArrayCall& call, const Layout& layout_, std::int64_t size, bool
     n_ranges = std::max<std::int64_t>(1, ceil_div(n_elements, range));
 
     fused = call.maps && fuses && !columns && n_elements <= row_chunk && all_direct;
+    kept = call.maps && keeps && columns;
     const std::int64_t written =
         n_slices * n_elements * size * (present(place_out0) + present(place_out1));
     // Scratch memory, where outputs are gathered that are not direct, stays in the cache.

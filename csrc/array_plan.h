@@ -17,8 +17,8 @@ struct Block {
 
 struct Plan {
     // Of a simplified layout of elements of `size` bytes. `fuses`: the mapper reduces and maps a
-    // slice in one call.
-    Plan(const ArrayCall& call, const Layout& layout, std::int64_t size, bool fuses);
+    // slice in one call; `keeps`: it writes exponentials of columns while it reduces them.
+    Plan(const ArrayCall& call, const Layout& layout, std::int64_t size, bool fuses, bool keeps);
 
     const Operand& operand(int place) const { return layout.operands[place]; }
     bool present(int place) const { return operand(place).data != nullptr; }
@@ -30,6 +30,10 @@ struct Plan {
         const std::int64_t first = index % blocks_a_run * width;
         return {index / blocks_a_run * run + first, std::min(width, run - first)};
     }
+    // References that are kept of a block, one plane a chunk of elements.
+    std::int64_t kept_chunks() const {
+        return kept ? (n_elements + column_chunk - 1) / column_chunk : 0;
+    }
     std::int64_t range_end(std::int64_t index) const {
         return std::min(n_elements, (index + 1) * range);
     }
@@ -38,6 +42,7 @@ struct Plan {
     std::int64_t n_slices, n_elements;
     bool columns = false;        // neighbouring slices in lanes, else the elements of one
     bool fused = false;          // reduction and map in one call of the kernel
+    bool kept = false;           // exponentials wait in the output for the end of the reduction
     bool stream = false;         // outputs are written past the caches
     std::int64_t ahead = 0;      // of the kernels, see array_table.h
     bool direct[n_sliced] = {};  // kernels read or write the operand where it lies

@@ -42,12 +42,17 @@ void Reductions<T>::reduce_rows(Block block, std::int64_t first, std::int64_t la
 }
 
 template <class T>
+void Reductions<T>::clear(double* state) const {
+    std::fill_n(state, n_states() * plan_.plane, 0.0);
+    for (int k = 0; k < reducer_.references; ++k)
+        std::fill_n(state + k * plan_.plane, plan_.plane,
+                    reducer_.logits[k] ? -infinite : infinite);
+}
+
+template <class T>
 void Reductions<T>::reduce_columns(Block block, std::int64_t first, std::int64_t last,
                                    Scratch<T>& scratch) const {
-    std::fill_n(scratch.state, n_states() * plan_.plane, 0.0);
-    for (int k = 0; k < reducer_.references; ++k)
-        std::fill_n(scratch.state + k * plan_.plane, plan_.plane,
-                    reducer_.logits[k] ? -infinite : infinite);
+    clear(scratch.state);
     for (std::int64_t begin = first; begin < last; begin += column_chunk) {
         const std::int64_t n = std::min(column_chunk, last - begin);
         for (int k = 0; k < reducer_.inputs; ++k) fetch_columns(plan_, k, block, begin, n, scratch);

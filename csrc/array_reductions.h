@@ -17,6 +17,9 @@ class Reductions {
 
     int n_states() const { return reducer_.references + reducer_.sums; }
 
+    // The states of no elements.
+    void clear(double* state) const;
+
     // Writes scratch.state, over elements first to last - 1.
     void reduce(Block block, std::int64_t first, std::int64_t last, Scratch<T>& scratch) const {
         if (plan_.columns)

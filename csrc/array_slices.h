@@ -24,6 +24,7 @@ class Scratch {
     double *state, *results;  // (state or Result, plane)
     double *total, *part;     // of a row of several chunks: (state, 16)
     T* parameters;            // (parameter, plane)
+    T* references;            // (chunk, plane), kept with the exponentials of a whole block
     T* values[n_sliced];      // copies: a row, or (row, plane)
     T** pointers[n_sliced];   // to the rows of columns
     double sums[result_count] = {};
@@ -43,6 +44,7 @@ class Scratch {
         piece(total, chunked * 16);
         piece(part, chunked * 16);
         piece(parameters, plan.present(place_out0) ? max_parameters * plan.plane : 0);
+        piece(references, plan.n_ranges == 1 ? plan.kept_chunks() * plan.plane : 0);
         for (int i = 0; i < n_sliced; ++i) {
             const bool copied = plan.present(i) && !plan.direct[i];
             piece(values[i], copied ? rows * (plan.columns ? plan.plane : 1) : 0);

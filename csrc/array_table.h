@@ -86,6 +86,13 @@ struct Mapper {
     // where that saves none.
     void (*fused)(const T* x, const T* y, std::int64_t n, std::int64_t ahead, double weight,
                   T* out0, T* out1, bool stream, double* state, std::int64_t plane);
+    // The same of columns, in two calls, which need to see all of a slice between them; null
+    // likewise. `keep` adds to the state as Reducer::columns does, and writes exponentials about
+    // the references, of which it leaves a copy; `scale` makes of them what they are to be.
+    void (*keep)(const T* const* x, std::int64_t n_rows, std::int64_t width, std::int64_t ahead,
+                 double* state, std::int64_t plane, T* const* out, T* reference);
+    void (*scale)(std::int64_t n_rows, std::int64_t width, const T* reference, const T* parameters,
+                  std::int64_t plane, T* const* out);
 };
 
 template <class T>

@@ -35,8 +35,10 @@ def test_the_backend_in_force_is_called(backend, monkeypatch):
     assert functions is not get_array_functions("numba" if backend == "native" else "native")
     for name in ("reduce_array", "map_array", "bound_terms"):
         monkeypatch.setattr(functions, name, lambda *_, name=name: [name] * 5)
+    monkeypatch.setattr(functions, "bound_and_gradients", lambda *_: (range(5), ("q", "joint")))
     assert vbfast.entropy([1.0])[0] == "reduce_array"
     assert vbfast.elbo([[1.0]]).kl == "bound_terms"
+    assert vbfast.elbo_and_grad([[1.0]])[1].log_joint == "joint"
 
 
 def test_the_reference_has_no_array_functions_of_its_own():
@@ -584,3 +586,26 @@ def test_gradient_in_the_log_joint_is_q_where_the_bound_is_infinite(dtype):
         assert_allclose(gradient.log_joint, scipy.special.softmax(logits, axis=1), rtol=1e-6)
         assert np.isnan(gradient.q_logits[0]).all()
         assert np.isfinite(gradient.q_logits[1]).all()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [9, 700, 60_000])  # a chunk, chunks of a block, ranges of a block
+def test_softmax_of_columns_whose_maximum_rises(dtype, n):
+    rising = np.linspace(-2000.0, 0.0, n)[:, np.newaxis]
+    a = (rising * [1.0, 0.001, -1.0, 1.0, 1.0, 1.0, 0.0]).astype(dtype)
+    a[: n // 2, 3] = -INF
+    a[:, 4] = -INF
+    a[n // 3, 5] = np.nan
+    a[n // 3, 6] = INF
+    exact = a.astype(float)
+    with np.errstate(invalid="ignore"):
+        shifted = exact - exact.max(axis=0)
+    expected = np.exp(shifted - np.log(np.exp(shifted).sum(axis=0)))
+    assert np.isnan(expected[:, 4:]).all()
+    result = vbfast.softmax(a, axis=0)
+    tiny = np.finfo(dtype).tiny
+    assert_allclose(result, expected, rtol=8000 * np.finfo(dtype).eps, atol=tiny)
+    strided = np.empty((n, 14), dtype)[:, ::2]
+    for out in (np.empty_like(a), np.empty_like(a, order="F"), strided, a):
+        assert vbfast.softmax(a, axis=0, out=out) is out
+        assert_allclose(out, result, rtol=8 * np.finfo(dtype).eps, atol=tiny)

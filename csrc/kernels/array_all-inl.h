@@ -15,6 +15,7 @@ constexpr ArrayKernels<T> array_kernels = {
     {reducer<SumExp<T, false>, T>, scaled_reducer<T>, reducer<LogitsEntropy<T>, T>,
      reducer<ProbsEntropy<T>, T>, reducer<Pair<T, true, true>, T>, reducer<Pair<T, true, false>, T>,
      reducer<Pair<T, false, true>, T>, reducer<Pair<T, false, false>, T>},
-    {mapper<SoftmaxMap<T>, T>(fused_softmax<T>), mapper<LogSoftmaxMap<T>, T>(nullptr),
+    {mapper<SoftmaxMap<T>, T>(fused_softmax<T>, keep_softmax<T>, scale_softmax<T>),
+     mapper<LogSoftmaxMap<T>, T>(nullptr),
      mapper<PosteriorGradientMap<T>, T>(fused_posterior_gradient<T>),
      mapper<GradientMap<T>, T>(fused_gradient<T>)}};

@@ -178,6 +178,49 @@ void fused_softmax(const T* x, const T*, std::int64_t n, std::int64_t ahead, dou
     });
 }
 
+// Each row is read from a cache once the references are known, and its exponentials written, one
+// row after the other. Not past the caches: with the input read in between, that is slower.
+template <class T>
+void keep_softmax(const T* const* x, std::int64_t n_rows, std::int64_t width, std::int64_t ahead,
+                  double* state, std::int64_t plane, T* const* out, T* reference) {
+    using V = Lanes<T>;
+    using Op = ExpSum<T>;
+    constexpr int W = V::width;
+    alignas(64) T own[1][column_width], base[column_width], sum[column_width];
+    raise_references<Op>(x, x, n_rows, width, state, plane, own);
+    for (std::int64_t c = 0; c < width; c += W) {
+        const V at = V::load(own[0] + c);
+        at.store(reference + c);
+        or_zero_if_infinite(at).store(base + c);
+        V::zero().store(sum + c);
+    }
+    for (std::int64_t r = 0; r < n_rows; ++r)
+        for_each_vector_of<T>(width, [&](std::int64_t c, std::int64_t count) {
+            fetch_ahead(x[r] + c + ahead);
+            const V at = V::load(base + c);
+            V total = V::load(sum + c);
+            const V e = Op::add(load_first(x[r] + c, count), V::zero(), &at, &total);
+            total.store(sum + c);
+            store_first(e, out[r] + c, count);
+        });
+    for (std::int64_t c = 0; c < width; c += W) V::load(sum + c).add_to(state + plane + c);
+}
+
+template <class T>
+void scale_softmax(std::int64_t n_rows, std::int64_t width, const T* reference, const T* parameters,
+                   std::int64_t plane, T* const* out) {
+    using V = Lanes<T>;
+    alignas(64) T factor[column_width];
+    for (std::int64_t c = 0; c < width; c += V::width) {
+        const V fall = V::load(reference + c) - V::load(parameters + c);
+        (exp_or_zero<T>(fall) * V::load(parameters + plane + c)).store(factor + c);
+    }
+    for (std::int64_t r = 0; r < n_rows; ++r)
+        for_each_vector_of<T>(width, [&](std::int64_t i, std::int64_t count) {
+            store_first(load_first(out[r] + i, count) * V::load(factor + i), out[r] + i, count);
+        });
+}
+
 template <class T>
 void fused_posterior_gradient(const T* x, const T*, std::int64_t n, std::int64_t ahead,
                               double weight, T* out0, T* out1, bool stream, double* state,
@@ -229,6 +272,8 @@ void fused_gradient(const T* x, const T* y, std::int64_t n, std::int64_t ahead, 
 }
 
 template <class Map, class T>
-constexpr Mapper<T> mapper(decltype(Mapper<T>::fused) fused) {
-    return {Map::inputs, Map::outputs, map_row<Map, T>, map_columns<Map, T>, fused};
+constexpr Mapper<T> mapper(decltype(Mapper<T>::fused) fused,
+                           decltype(Mapper<T>::keep) keep = nullptr,
+                           decltype(Mapper<T>::scale) scale = nullptr) {
+    return {Map::inputs, Map::outputs, map_row<Map, T>, map_columns<Map, T>, fused, keep, scale};
 }

@@ -103,6 +103,24 @@ struct SumExp {
     }
 };
 
+// The sum of exponentials alone, the first of LogitsEntropy's, which it leads up to.
+template <class T>
+struct ExpSum {
+    using V = Lanes<T>;
+    static constexpr int inputs = 1, references = 1, sums = 1;
+    static constexpr bool logits[2] = {true, false};
+
+    static void observe(V x, V, V* reference) { reference[0] = max(reference[0], x); }
+    static V add(V x, V, const V* base, V* sum) {
+        const V e = exp_or_zero<T>(x - base[0]);
+        sum[0] = sum[0] + e;
+        return e;
+    }
+    static void rescale(const Wide* from, const Wide* to, Wide* sum) {
+        sum[0] = exp_or_zero<double>(fall(from[0], to[0])) * sum[0];
+    }
+};
+
 template <class T>
 struct LogitsEntropy {
     using V = Lanes<T>;

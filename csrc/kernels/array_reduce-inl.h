@@ -187,22 +187,29 @@ void by_fours(std::int64_t n, Four four, One one) {
     for (; r < n; ++r) one(r);
 }
 
-// The rows, few, stay in the cache between the references and the sums.
+// Row r of the second input, where there is one.
 template <class Op, class T>
-void reduce_columns(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
-                    std::int64_t ahead, double* state, std::int64_t plane) {
+const T* const* second_input(const T* const* y, std::int64_t r) {
+    return Op::inputs > 1 ? y + r : nullptr;
+}
+
+// Updates the references of states by rows, moves the sums to them and returns them in `reference`.
+template <class Op, class T>
+void raise_references(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
+                      double* state, std::int64_t plane, T (*reference)[column_width]) {
     using V = Lanes<T>;
     constexpr int W = V::width;
-    alignas(64) T reference[Op::references][column_width], sums[Op::sums][column_width];
     for (int k = 0; k < Op::references; ++k)
         for (std::int64_t i = 0; i < plane; ++i)
             reference[k][i] = static_cast<T>(state[k * plane + i]);
-    for (int k = 0; k < Op::sums; ++k)
-        for (std::int64_t i = 0; i < plane; ++i) sums[k][i] = 0;
-    const auto second = [&](std::int64_t r) { return Op::inputs > 1 ? y + r : nullptr; };
     by_fours(
-        n_rows, [&](std::int64_t r) { observe_rows<Op, T, 4>(x + r, second(r), width, reference); },
-        [&](std::int64_t r) { observe_rows<Op, T, 1>(x + r, second(r), width, reference); });
+        n_rows,
+        [&](std::int64_t r) {
+            observe_rows<Op, T, 4>(x + r, second_input<Op>(y, r), width, reference);
+        },
+        [&](std::int64_t r) {
+            observe_rows<Op, T, 1>(x + r, second_input<Op>(y, r), width, reference);
+        });
     for (std::int64_t c = 0; c < width; c += W) {
         bool moves = false;
         V own[Op::references];
@@ -214,13 +221,25 @@ void reduce_columns(const T* const* x, const T* const* y, std::int64_t n_rows, s
         }
         if (moves) move_references<Op, T>(own, state + c, plane);
     }
+}
+
+// The rows, few, stay in the cache between the references and the sums.
+template <class Op, class T>
+void reduce_columns(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
+                    std::int64_t ahead, double* state, std::int64_t plane) {
+    using V = Lanes<T>;
+    constexpr int W = V::width;
+    alignas(64) T reference[Op::references][column_width], sums[Op::sums][column_width];
+    for (int k = 0; k < Op::sums; ++k)
+        for (std::int64_t i = 0; i < plane; ++i) sums[k][i] = 0;
+    raise_references<Op>(x, y, n_rows, width, state, plane, reference);
     by_fours(
         n_rows,
         [&](std::int64_t r) {
-            add_rows<Op, T, 4>(x + r, second(r), width, ahead, reference, sums);
+            add_rows<Op, T, 4>(x + r, second_input<Op>(y, r), width, ahead, reference, sums);
         },
         [&](std::int64_t r) {
-            add_rows<Op, T, 1>(x + r, second(r), width, ahead, reference, sums);
+            add_rows<Op, T, 1>(x + r, second_input<Op>(y, r), width, ahead, reference, sums);
         });
     for (int k = 0; k < Op::sums; ++k)
         for (std::int64_t c = 0; c < width; c += W)

@@ -8,6 +8,7 @@ void register_build_info(pybind11::module_& module);
 void register_threads(pybind11::module_& module);
 void register_linalg(pybind11::module_& module);
 void register_estep(pybind11::module_& module);
+void register_array_arguments(pybind11::module_& module);
 void register_arrays(pybind11::module_& module);
 void register_capi(pybind11::module_& module);
 }  // namespace vbfast
@@ -22,6 +23,7 @@ PYBIND11_MODULE(_vbfast, module) {
     vbfast::register_threads(module);
     vbfast::register_linalg(module);
     vbfast::register_estep(module);
+    vbfast::register_array_arguments(module);
     vbfast::register_arrays(module);
     vbfast::register_capi(module);
 }

@@ -45,7 +45,6 @@ def ready_operands(
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None] | None: ...
 def check_weights(weights: npt.NDArray[np.float64], joint: npt.NDArray[Any]) -> None: ...
 def check_gradients(in_logits: object, in_joint: object, joint: npt.NDArray[Any]) -> None: ...
-def new_gradients(joint: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]: ...
 def reduce_array(
     reduction: int,
     x: npt.NDArray[Any],
@@ -65,15 +64,20 @@ def map_array(
     num_threads: int,
 ) -> npt.NDArray[Any]: ...
 def bound_terms(
-    reduction: int,
-    x: npt.NDArray[Any],
-    y: npt.NDArray[Any] | None,
+    log_joint: npt.NDArray[Any],
+    q: npt.NDArray[Any] | None,
+    is_logits: bool,
     weight: npt.NDArray[np.float64] | None,
     per_sample: bool,
-    names: tuple[str, ...],
-    gradients: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None,
     num_threads: int,
 ) -> tuple[Any, Any, Any, Any, Any]: ...
+def bound_and_gradients(
+    log_joint: npt.NDArray[Any],
+    q_logits: npt.NDArray[Any] | None,
+    weight: npt.NDArray[np.float64] | None,
+    out: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None,
+    num_threads: int,
+) -> tuple[tuple[float, float, float, float, float], tuple[npt.NDArray[Any], npt.NDArray[Any]]]: ...
 
 class Workspace:
     def __init__(self) -> None: ...

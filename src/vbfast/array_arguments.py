@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from vbfast import _vbfast
 from vbfast.backends import DEFAULT_BACKEND, get_array_functions
-from vbfast.engine.config import current_settings
+from vbfast.engine.config import current_overrides
 
 __all__ = [
     "Array",
@@ -33,8 +33,11 @@ def executor() -> tuple[Any, int]:
 
     The number of threads is 0 for the pool's own.
     """
-    backend, num_threads = current_settings()
-    return _vbfast if backend == DEFAULT_BACKEND else get_array_functions(backend), num_threads
+    overrides = current_overrides()
+    if overrides is None:
+        return _vbfast, 0
+    functions = get_array_functions(overrides.backend or DEFAULT_BACKEND)
+    return functions, overrides.num_threads or 0
 
 
 def as_real(a: npt.ArrayLike, name: str) -> Array:

@@ -16,10 +16,6 @@ from vbfast.results import ElboTerms
 
 __all__ = ["ElboGradient", "elbo", "elbo_and_grad"]
 
-_OF_POSTERIOR = _vbfast.REDUCTIONS["logits_entropy"]
-_FROM_LOGITS = _vbfast.REDUCTIONS["logits_logits"]
-_FROM_PROBS = _vbfast.REDUCTIONS["probs_logits"]
-
 
 @dataclass(frozen=True)
 class ElboGradient:
@@ -43,13 +39,10 @@ class ElboGradient:
         fields["log_joint"] = log_joint
 
 
-def _operands(
+def _prepared(
     log_joint: npt.ArrayLike, q: npt.ArrayLike | None, name: str
 ) -> tuple[Array, Array | None]:
     """Return the log-joint and q as arrays of one type and shape."""
-    ready = _vbfast.ready_operands(log_joint, q)
-    if ready is not None:
-        return ready
     joint = as_real(log_joint, "log_joint")
     if joint.ndim == 0 or joint.shape[-1] == 0:
         raise ValueError(
@@ -70,26 +63,6 @@ def _weights(sample_weight: npt.ArrayLike, joint: Array) -> Array:
     weights = as_real(sample_weight, "sample_weight").astype(np.float64, copy=False)
     _vbfast.check_weights(weights, joint)
     return weights
-
-
-def _terms(
-    joint: Array,
-    q: Array | None,
-    name: str,
-    weights: Array | None,
-    per_sample: bool = False,
-    gradients: tuple[Array, Array] | None = None,
-) -> ElboTerms:
-    """Return the terms, of the posterior where q is None; ``name`` is that of q's argument."""
-    functions, num_threads = executor()
-    if q is None:
-        reduction, x, y = _OF_POSTERIOR, joint, None
-    else:
-        reduction, x, y = _FROM_PROBS if name == "q" else _FROM_LOGITS, q, joint
-    log_evidence, entropy, expected, kl, bound = functions.bound_terms(
-        reduction, x, y, weights, per_sample, (name, ""), gradients, num_threads
-    )
-    return ElboTerms(bound, expected, entropy, log_evidence, kl)
 
 
 def elbo(
@@ -148,9 +121,13 @@ def elbo(
     if q is not None and q_logits is not None:
         raise ValueError("at most one of q and q_logits may be given")
     given, name = (q_logits, "q_logits") if q is None else (q, "q")
-    joint, given = _operands(log_joint, given, name)
+    ready = _vbfast.ready_operands(log_joint, given)
+    joint, given = ready or _prepared(log_joint, given, name)
     weights = None if sample_weight is None else _weights(sample_weight, joint)
-    return _terms(joint, given, name, weights, per_sample)
+    functions, num_threads = executor()
+    return ElboTerms(
+        *functions.bound_terms(joint, given, q is None, weights, per_sample, num_threads)
+    )
 
 
 def elbo_and_grad(
@@ -209,17 +186,17 @@ def elbo_and_grad(
     >>> print(gradient.log_joint, gradient.q_logits.round(6))
     [[0.5 0.5]] [[-0.274653  0.274653]]
     """
-    joint, given = _operands(log_joint, q_logits, "q_logits")
+    ready = _vbfast.ready_operands(log_joint, q_logits)
+    joint, given = ready or _prepared(log_joint, q_logits, "q_logits")
     weights = None if sample_weight is None else _weights(sample_weight, joint)
-    if out is None:
-        gradients = _vbfast.new_gradients(joint)
-    else:
-        gradients = _two_outputs(out)
-        _vbfast.check_gradients(*gradients, joint)
+    if out is not None:
+        out = _two_outputs(out)
+        _vbfast.check_gradients(*out, joint)
         # Not even in place: rows with +inf are looked at again when the gradients are there.
-        joint, given, weights = _vbfast.apart((joint, given, weights), gradients, True)
-    terms = _terms(joint, given, "q_logits", weights, False, gradients)
-    return terms, ElboGradient(*gradients)
+        joint, given, weights = _vbfast.apart((joint, given, weights), out, True)
+    functions, num_threads = executor()
+    terms, gradients = functions.bound_and_gradients(joint, given, weights, out, num_threads)
+    return ElboTerms(*terms), ElboGradient(*gradients)
 
 
 def _two_outputs(out: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import vbfast
-from vbfast.backends import DEFAULT_BACKEND, backend_names
-from vbfast.engine.config import config_context, current_backend, current_settings
+from vbfast.array_arguments import executor
+from vbfast.backends import DEFAULT_BACKEND, backend_names, get_array_functions
+from vbfast.engine.config import config_context, current_backend
 
 
 def test_set_and_reset(restore_num_threads):
@@ -36,14 +37,15 @@ def test_blocks_nest_and_end(restore_num_threads):
     assert (vbfast.get_num_threads(), current_backend()) == (7, DEFAULT_BACKEND)
 
 
-def test_settings_of_short_calls(restore_num_threads):
-    assert current_settings() == (DEFAULT_BACKEND, 0)
+def test_settings_of_array_functions(restore_num_threads):
+    native = get_array_functions(DEFAULT_BACKEND)
+    assert executor() == (native, 0)
     with config_context(num_threads=2):
-        assert current_settings() == (DEFAULT_BACKEND, 2)
+        assert executor() == (native, 2)
         with config_context(backend="reference"):
-            assert current_settings() == ("reference", 2)
+            assert executor() == (get_array_functions("reference"), 2)
     with config_context(backend="reference"):
-        assert current_settings() == ("reference", 0)
+        assert executor() == (get_array_functions("reference"), 0)
 
 
 def test_a_block_ends_by_an_exception_too():

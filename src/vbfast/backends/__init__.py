@@ -2,8 +2,8 @@
 
 A backend is a module of this package with a function ``create_backend() -> Backend``. It is
 complete when the shared suite in ``tests/backends`` passes on it. Executors of the array functions
-are modules with the extension module's ``reduce_array``, ``map_array`` and ``bound_terms``; a
-backend that has none of its own uses the native ones.
+are modules with the extension module's ``reduce_array``, ``map_array``, ``bound_terms`` and
+``bound_and_gradients``; a backend that has none of its own uses the native ones.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def get_array_functions(name: str) -> ModuleType:
     Returns
     -------
     module
-        With ``reduce_array``, ``map_array`` and ``bound_terms``, for which 0 threads means as
-        many as are in force.
+        With ``reduce_array``, ``map_array``, ``bound_terms`` and ``bound_and_gradients``, for which
+        0 threads means as many as are in force.
 
     Raises
     ------

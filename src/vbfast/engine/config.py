@@ -27,6 +27,7 @@ class _Overrides:
 
 
 _overrides: ContextVar[_Overrides | None] = ContextVar("vbfast_config", default=None)
+current_overrides = _overrides.get  # for calls so short that a function of Python's would show
 
 
 @functools.cache  # array functions ask at every call
@@ -120,17 +121,6 @@ def current_backend() -> str:
     if overrides is not None and overrides.backend is not None:
         return overrides.backend
     return DEFAULT_BACKEND
-
-
-def current_settings() -> tuple[str, int]:
-    """Return the backend's name and the number of threads in one look, for short calls.
-
-    The number is 0 where no :func:`config_context` says one: the pool's own then holds.
-    """
-    overrides = _overrides.get()
-    if overrides is None:
-        return DEFAULT_BACKEND, 0
-    return overrides.backend or DEFAULT_BACKEND, overrides.num_threads or 0
 
 
 @contextlib.contextmanager

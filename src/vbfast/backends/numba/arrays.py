@@ -49,7 +49,7 @@ from vbfast.backends.numba.threads import Task, run_tasks
 from vbfast.engine.config import current_num_threads
 from vbfast.engine.contract import Float64Array
 
-__all__ = ["bound_terms", "map_array", "reduce_array"]
+__all__ = ["bound_and_gradients", "bound_terms", "map_array", "reduce_array"]
 
 Array = npt.NDArray[Any]
 
@@ -333,38 +333,65 @@ def map_array(
     return out
 
 
-def bound_terms(
-    reduction: int,
-    x: Array,
-    y: Array | None,
+def _run_bound(
+    log_joint: Array,
+    q: Array | None,
+    is_logits: bool,
     weight: Float64Array | None,
     per_sample: bool,
-    names: tuple[str, ...],
-    gradients: tuple[Array, Array] | None,
+    gradients: tuple[Array, ...],
     num_threads: int,
 ) -> tuple[Any, Any, Any, Any, Any]:
-    """Return the terms of the bound over the last axis, and fill its gradients."""
-    operation = _OPERATIONS[reduction]
-    mapping = -1
-    if gradients is not None:
-        mapping = POSTERIOR_GRADIENT if y is None else GRADIENT
+    """Return the terms of the bound over the last axis, and fill the gradients if there are any."""
+    if q is None:
+        inputs: tuple[Array, ...] = (log_joint,)
+        name, mapping = "logits_entropy", POSTERIOR_GRADIENT
+    else:
+        inputs = (q, log_joint)
+        name, mapping = "logits_logits" if is_logits else "probs_logits", GRADIENT
     call = _Call(
-        operation,
-        (x,) if y is None else (x, y),
-        (x.ndim - 1,),
+        _OPERATIONS[_vbfast.REDUCTIONS[name]],
+        inputs,
+        (log_joint.ndim - 1,),
         num_threads,
-        mapping=mapping,
-        outputs=gradients or (),
+        mapping=mapping if gradients else -1,
+        outputs=gradients,
         weights=weight,
-        names=() if y is None else names,
-        demand=PROPER if operation.q_logits else DISTRIBUTION,
+        names=() if q is None else ("q_logits" if is_logits else "q", ""),
+        demand=PROPER if is_logits else DISTRIBUTION,
         kept=tuple(range(N_RESULTS)) if per_sample else (),
         keeps_as=np.float64,
     )
     call.run()
     if per_sample:
-        rows = [result.reshape(x.shape[:-1]) for result in call.results]
-        return rows[0], rows[1], rows[2], rows[3], rows[4]
-    with np.errstate(invalid="ignore"):
-        log_evidence, entropy, expected, kl, bound = call.sums.sum(axis=0).tolist()
-    return log_evidence, entropy, expected, kl, bound
+        terms = [result.reshape(log_joint.shape[:-1]) for result in call.results]
+    else:
+        with np.errstate(invalid="ignore"):
+            terms = call.sums.sum(axis=0).tolist()
+    log_evidence, entropy, expected, kl, bound = terms
+    return bound, expected, entropy, log_evidence, kl
+
+
+def bound_terms(
+    log_joint: Array,
+    q: Array | None,
+    is_logits: bool,
+    weight: Float64Array | None,
+    per_sample: bool,
+    num_threads: int,
+) -> tuple[Any, Any, Any, Any, Any]:
+    """Return the terms of the bound over the last axis."""
+    return _run_bound(log_joint, q, is_logits, weight, per_sample, (), num_threads)
+
+
+def bound_and_gradients(
+    log_joint: Array,
+    q_logits: Array | None,
+    weight: Float64Array | None,
+    out: tuple[Array, Array] | None,
+    num_threads: int,
+) -> tuple[tuple[float, float, float, float, float], tuple[Array, Array]]:
+    """Return the summed terms, and the gradients in new arrays where none are given."""
+    if out is None:
+        out = np.empty(log_joint.shape, log_joint.dtype), np.empty(log_joint.shape, log_joint.dtype)
+    return _run_bound(log_joint, q_logits, True, weight, False, out, num_threads), out
