@@ -20,6 +20,43 @@ inline std::int64_t parameter_block(std::int64_t component_bytes, std::int64_t b
     return block > 24 ? block / 24 * 24 : (block > 1 ? block : 1);
 }
 
+// Whether the squares so far alone put a component so far below another one that its
+// responsibilities are zero for all rows of the group. Then the rest of them can be left out, and
+// no bit of what follows changes: squares only grow, maxima of rows too, and rounding keeps the
+// order.
+template <class T>
+inline bool negligible(const Lanes<T>* squares, T offset, const T* row_max) {
+    using V = Lanes<T>;
+    constexpr int W = V::width;
+    constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;
+    unsigned below = all;
+#pragma GCC unroll 8
+    for (int v = 0; v < Blocking::row_vectors; ++v) {
+        const V l = fnma(V::set(T(0.5)), squares[v], V::set(offset));
+        below &= V::bits(less(l - V::load(row_max + v * W), V::set(ExpConstants<T>::lowest)));
+    }
+    return below == all;
+}
+
+// Leaves the sums of squares of negligible components early. It counts in a tile how often it asked
+// for that and how often it could: with dense posteriors it cannot, and asking would cost some
+// percent for nothing.
+struct EarlyExit {
+    bool allowed;  // responsibilities are all that is wanted
+    std::int64_t asked = 0;
+    std::int64_t taken = 0;
+
+    bool pays() const { return allowed && asked < 2048 + 16 * taken; }
+
+    template <class T>
+    bool leave(const Lanes<T>* squares, T offset, const T* row_max) {
+        const bool possible = negligible(squares, offset, row_max);
+        ++asked;
+        taken += possible;
+        return possible;
+    }
+};
+
 // acc[v] += sum over J columns of (intercept_j + sum_i x_i P_ij)^2, or stores the columns.
 template <class T, int J, bool store>
 inline const T* factor_block(const T* x, const T* factor, const T* intercept, std::int64_t j0,
@@ -55,18 +92,37 @@ inline const T* factor_block(const T* x, const T* factor, const T* intercept, st
     return factor;
 }
 
-// All columns of one factor for one group.
-template <class T, int first_columns, bool store>
+// All columns of one factor for one group, unless `leave(squares)` says between two blocks of them
+// that the squares so far will do.
+template <class T, int first_columns, bool store, class Leave>
 inline void apply_factor(const T* x, const T* factor, const T* intercept, std::int64_t n_features,
-                         Lanes<T>* acc, T* out) {
-    constexpr int J = Blocking::factor_columns;
+                         Lanes<T>* acc, T* out, const Leave& leave) {
+    constexpr int J = Blocking::factor_columns, RV = Blocking::row_vectors;
     std::int64_t j = 0;
     if constexpr (first_columns > 0) {
         factor = factor_block<T, first_columns, store>(x, factor, intercept, 0, acc, out);
         j = first_columns;
     }
-    for (; j < n_features; j += J)
+    for (; j < n_features; j += J) {
+        if constexpr (!store) {
+            // So many numbers of the factor have to be left that asking costs little beside them.
+            constexpr std::int64_t least = 256;
+            if (n_features * n_features - j * j >= 2 * least) {
+                // A copy: the sums themselves must not need an address, to stay in registers.
+                Lanes<T> squares[RV];
+                for (int v = 0; v < RV; ++v) squares[v] = acc[v];
+                if (leave(squares)) return;
+            }
+        }
         factor = factor_block<T, J, store>(x, factor, intercept, j, acc, out);
+    }
+}
+
+// All columns of one factor for one group, kept.
+template <class T, int first_columns>
+inline void store_columns(const T* x, const T* factor, const T* intercept, std::int64_t n_features,
+                          T* out) {
+    apply_factor<T, first_columns, true>(x, factor, intercept, n_features, nullptr, out, nullptr);
 }
 
 // x - mean_k of one group into scratch, for components that are far from the shift.
@@ -114,12 +170,13 @@ inline void finish_joint(const Lanes<T> (*acc)[Blocking::row_vectors], const T* 
 
 template <class T, int first_columns, int n>
 inline void factor_log_joint_block(const Model<T>& model, Tile<T>& tile, std::int64_t g,
-                                   std::int64_t k) {
+                                   std::int64_t k, EarlyExit& early_exit) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>;
     const std::int64_t D = model.n_features;
     const T* x = tile.features + g * (D + 2) * G;
     const bool tied = model.covariance == Covariance::tied;
+    T* row_max = tile.row_max + g * G;
     V acc[n][Blocking::row_vectors];
     for (int i = 0; i < n; ++i) {
         const T* factor = model.factor + (k + i) * model.factor_stride;
@@ -131,14 +188,18 @@ inline void factor_log_joint_block(const Model<T>& model, Tile<T>& tile, std::in
         for (V& a : acc[i]) a = V::zero();
         if (n == 1 && tile.whitened) {
             T* y = tile.whitened + (g * model.n_components + k) * D * G;
-            apply_factor<T, first_columns, true>(rows, factor, intercept, D, nullptr, y);
+            store_columns<T, first_columns>(rows, factor, intercept, D, y);
             add_squares(y, D, acc[i]);
         } else {
-            apply_factor<T, first_columns, false>(rows, factor, intercept, D, acc[i], nullptr);
+            apply_factor<T, first_columns, false>(
+                rows, factor, intercept, D, acc[i], nullptr, [&](const V* squares) {
+                    return early_exit.pays() &&
+                           early_exit.leave(squares, model.offset[k + i], row_max);
+                });
         }
     }
     finish_joint<T, n>(acc, nullptr, model.offset + k, tile.joint + g * model.joint_stride + k * G,
-                       tile.row_max + g * G);
+                       row_max);
 }
 
 // `n` components near the shift that have one block of columns, D of them: all offsets are known to
@@ -171,7 +232,7 @@ inline void few_columns_block(const Model<T>& model, Tile<T>& tile, std::int64_t
 // if it were one component at a time. Returns how far it got.
 template <class T, int first_columns>
 std::int64_t few_columns_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g,
-                                   std::int64_t first, std::int64_t last) {
+                                   std::int64_t first, std::int64_t last, EarlyExit& early_exit) {
     constexpr int n = Blocking::factor_components, J = Blocking::factor_columns;
     std::int64_t k = first;
     for (; k + n <= last; k += n) {
@@ -180,18 +241,19 @@ std::int64_t few_columns_log_joint(const Model<T>& model, Tile<T>& tile, std::in
         if (near)
             few_columns_block<T, first_columns ? first_columns : J, n>(model, tile, g, k);
         else
-            factor_log_joint_block<T, first_columns, n>(model, tile, g, k);
+            factor_log_joint_block<T, first_columns, n>(model, tile, g, k, early_exit);
     }
     return k;
 }
 
 template <class T, int first_columns>
 void factor_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::int64_t first,
-                      std::int64_t last) {
+                      std::int64_t last, EarlyExit& early_exit) {
     std::int64_t k = first;
     if (model.n_features <= Blocking::factor_columns && model.covariance == Covariance::full)
-        k = few_columns_log_joint<T, first_columns>(model, tile, g, first, last);
-    for (; k < last; ++k) factor_log_joint_block<T, first_columns, 1>(model, tile, g, k);
+        k = few_columns_log_joint<T, first_columns>(model, tile, g, first, last, early_exit);
+    for (; k < last; ++k)
+        factor_log_joint_block<T, first_columns, 1>(model, tile, g, k, early_exit);
 }
 
 // sum_d (x_d scale_kd + shift_kd)^2 for `n` components at once; pairs (scale, shift) by feature.
@@ -340,17 +402,18 @@ void log_joint_with_remainder(const Model<T>& model, Tile<T>& tile, const Comple
     const std::int64_t D = model.n_features, K = model.n_components;
     const bool tied = model.covariance == Covariance::tied;
     const Visits visits = plan_visits(model, group_count(tile));
+    EarlyExit early_exit{tile.assignment == Assignment::posterior && !tile.out_log_joint};
     for (std::int64_t start = 0; start < group_count(tile); start += visits.groups)
         for (std::int64_t first = 0; first < K; first += visits.components) {
             const std::int64_t last = first + visits.components < K ? first + visits.components : K;
             for (std::int64_t g = start; g < start + visits.groups && g < group_count(tile); ++g) {
                 const T* x = tile.features + g * (D + 2) * G;
                 if (tied && model.tied_near) {
-                    apply_factor<T, first_columns, true>(x, model.factor, nullptr, D, nullptr,
-                                                         tile.group_scratch);
+                    store_columns<T, first_columns>(x, model.factor, nullptr, D,
+                                                    tile.group_scratch);
                     distance_log_joint(model, tile, tile.group_scratch, g, first, last);
                 } else if (tied || model.covariance == Covariance::full) {
-                    factor_log_joint<T, first_columns>(model, tile, g, first, last);
+                    factor_log_joint<T, first_columns>(model, tile, g, first, last, early_exit);
                 } else if (model.covariance == Covariance::diag) {
                     diag_log_joint(model, tile, g, first, last);
                 } else {

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vbfast.engine.config import config_context
-from vbfast.engine.contract import COVARIANCE_TYPES, Request, RowOutputs
+from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request, RowOutputs
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import SlicedRows, as_row_source
 
@@ -55,3 +55,44 @@ def test_goes_with_posterior_passes_only(backend, random_params, sample, rng):
     params = random_params(rng, "diag", 3, 2)
     with pytest.raises(ValueError, match="log_joint does not go with assignment 'hard'"):
         log_joint_of(as_row_source(sample(rng, params, 5)), params, Request("hard"))
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_features", [24, 40, 63])
+def test_what_far_components_leave_out_changes_no_bit(backend, run, rng, dtype, n_features):
+    """Their squares are summed to the end only where the log-joint itself is wanted."""
+    n_components = 30
+    scale = 10.0 ** rng.uniform(-2.0, 1.0, n_components)
+    factors = np.linalg.cholesky(
+        np.eye(n_features) + 0.3 * np.ones((n_features, n_features))
+    ).T.copy()
+    params = KernelParams(
+        "full",
+        -n_features * np.log(scale),
+        rng.normal(size=(n_components, n_features)),
+        factors / scale[:, np.newaxis, np.newaxis],
+    )
+    params.offset[4] = -np.inf
+    params.means[5] += 1e4 * scale[5]  # far from the shift
+    component = rng.integers(n_components, size=700)
+    X = params.means[component] + scale[component, np.newaxis] * rng.normal(size=(700, n_features))
+    X = X[np.argsort(scale[component])].astype(dtype)
+    request = Request(statistics="full", entropy=True)
+    log_joint = log_joint_of(as_row_source(X), params, request)
+    far = log_joint < log_joint.max(axis=1, keepdims=True) - 2000
+    assert 0.3 < far.mean() < 0.9
+
+    result, outputs = run(X, params, request)
+    whole_outputs = replace(outputs, log_joint=np.empty_like(log_joint), **{
+        name: np.empty_like(getattr(outputs, name))
+        for name in ("log_evidence", "labels", "resp", "entropy", "expected_log_joint")
+    })  # fmt: skip
+    whole = run_pass(as_row_source(X), params, request, outputs=whole_outputs)
+    for name in ("log_evidence", "labels", "resp", "entropy", "expected_log_joint"):
+        np.testing.assert_array_equal(getattr(outputs, name), getattr(whole_outputs, name))
+    for name in ("log_evidence", "expected_log_joint", "entropy", "kl"):
+        assert getattr(result, name) == getattr(whole, name)
+    for name in ("weight", "first", "second"):
+        np.testing.assert_array_equal(
+            getattr(result.statistics, name), getattr(whole.statistics, name)
+        )
