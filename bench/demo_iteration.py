@@ -1,6 +1,8 @@
 """Seconds of an EM iteration on the demo's full data: 531,720 patches, 63 dimensions, K = 200.
 
-Ours runs on all rows; scikit-learn on a subset, and its time is scaled to all rows.
+Ours runs on all rows; scikit-learn on a subset, and its time is scaled to all rows. Once more ours
+goes on from a fit of ten iterations of that subset: components differ more then, and those that
+cannot matter for some rows are left early. scikit-learn's iterations all cost the same.
 """
 
 from __future__ import annotations
@@ -36,16 +38,27 @@ def table(*, subset=20_000, repeats=3, quick=False):
             "tol": 0.0,
             "reg_covar": 0.1 if quick else 1e-6,
         }
-        ours, theirs = [], []
+        fitted = vbfast.GaussianMixture(**start, max_iter=2 if quick else 10).fit(chosen)
+        later = {
+            **start,
+            "weights_init": fitted.weights_,
+            "means_init": fitted.means_,
+            "precisions_init": fitted.precisions_,
+        }
+        ours, ours_later, theirs = [], [], []
         for _ in range(repeats):
             ours.append(iteration_seconds(vbfast.GaussianMixture(**start), rows, 1))
+            ours_later.append(iteration_seconds(vbfast.GaussianMixture(**later), rows, 1))
             peer = sklearn.mixture.GaussianMixture(**start)
             theirs.append(iteration_seconds(peer, chosen, 1))
         scaled = float(np.median(theirs)) * len(rows) / len(chosen)
-        lines.append([dtype, f"{len(rows):,}", f"{np.median(ours):.2f}", f"{scaled:.1f}",
-                      f"{scaled / np.median(ours):.1f}"])  # fmt: skip
-    header = ["dtype", "rows", "vbfast s", f"scikit-learn s (scaled from {len(chosen):,} rows)"]
-    return measure.markdown([*header, "ratio"], lines)
+        first, tenth = np.median(ours), np.median(ours_later)
+        lines.append([dtype, f"{len(rows):,}", f"{scaled:.1f}", f"{first:.2f}",
+                      f"{scaled / first:.1f}", f"{tenth:.2f}",
+                      f"{scaled / tenth:.1f}"])  # fmt: skip
+    header = ["dtype", "rows", f"scikit-learn s (scaled from {len(chosen):,} rows)", "vbfast s",
+              "ratio", "after ten iterations s", "ratio"]  # fmt: skip
+    return measure.markdown(header, lines)
 
 
 if __name__ == "__main__":
