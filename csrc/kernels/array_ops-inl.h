@@ -28,7 +28,7 @@ Lanes<T> exp_or_zero(Lanes<T> x) {
 // A number of the size of x where exp(x) is not zero, finite where it is.
 template <class T>
 Lanes<T> finite_exponent(Lanes<T> x) {
-    return max(Lanes<T>::set(ExpConstants<T>::lowest), x);
+    return max(Lanes<T>::set(ExpConstants<T>::zero_at), x);
 }
 
 // log(p) for p >= 0; a finite number, not -inf, at zero and about right for subnormal p.

@@ -63,10 +63,12 @@ void outer_products(const T* u, std::int64_t stride, std::int64_t n_rows, std::i
     }
 }
 
-// Rows of component k with their weights r > 0; of a posterior, those that can change a sum.
+// Rows of component k with their weights r > 0; of a posterior, those that can change a sum: a
+// component whose rows all have less counts as one that has lost them.
 template <class T>
 std::int64_t list_rows(const Model<T>& model, Tile<T>& tile, std::int64_t k) {
-    const T limit = tile.assignment == Assignment::posterior ? T(1e-30) : T(0);
+    constexpr T least_responsibility = T(1e-30);
+    const T limit = tile.assignment == Assignment::posterior ? least_responsibility : T(0);
     if (!by_label(tile)) return list_above(tile, model.joint_stride, k, limit, tile.row_scale);
     std::int64_t count = 0;
     for (std::int64_t n = 0; n < tile.n_rows; ++n)

@@ -33,7 +33,7 @@ inline bool negligible(const Lanes<T>* squares, T offset, const T* row_max) {
 #pragma GCC unroll 8
     for (int v = 0; v < Blocking::row_vectors; ++v) {
         const V l = fnma(V::set(T(0.5)), squares[v], V::set(offset));
-        below &= V::bits(less(l - V::load(row_max + v * W), V::set(ExpConstants<T>::lowest)));
+        below &= V::bits(less(l - V::load(row_max + v * W), V::set(ExpConstants<T>::zero_at)));
     }
     return below == all;
 }

@@ -53,7 +53,7 @@ inline void softmax_block(T* joint, const Lanes<T>* m, Lanes<T>* s, Lanes<T>* u)
     exp_nonpositive<T, true, R>(d, e);
     for (int v = 0; v < R; ++v) {
         s[v] = s[v] + e[v];
-        if constexpr (entropy) u[v] = fma(e[v], max(V::set(ExpConstants<T>::lowest), d[v]), u[v]);
+        if constexpr (entropy) u[v] = fma(e[v], max(V::set(ExpConstants<T>::zero_at), d[v]), u[v]);
         e[v].store(joint + v * W);
     }
 }

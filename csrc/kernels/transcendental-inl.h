@@ -17,8 +17,8 @@ struct ExpConstants<double> {
     static constexpr double ln2 = 0x1.62e42fefa39efp-1;
     static constexpr double ln2_high = 0x1.62e42fee00000p-1;
     static constexpr double ln2_low = 0x1.a39ef35793c76p-33;
-    static constexpr double smallest = -707.0;  // 2^n stays normal
-    static constexpr double lowest = -1023 * ln2;
+    static constexpr double masked_below = -707.0;  // with a table; 2^n stays normal
+    static constexpr double zero_at = -1023 * ln2;  // without: 2^n is zero
     static constexpr int degree = 9;
     static constexpr double q[degree + 1] = {0.50000000000000010221,     0.16666666666666667453,
                                              0.041666666666624127873,    0.0083333333333300618325,
@@ -53,8 +53,8 @@ struct ExpConstants<float> {
     static constexpr float ln2 = 0x1.62e430p-1f;
     static constexpr float ln2_high = 0x1.62e400p-1f;
     static constexpr float ln2_low = 0x1.7f7d1cp-20f;
-    static constexpr float smallest = -86.0f;
-    static constexpr float lowest = -127 * ln2;
+    static constexpr float masked_below = -86.0f;
+    static constexpr float zero_at = -127 * ln2;
     static constexpr int degree = 4;
     static constexpr float q[degree + 1] = {0.5f, 0.166665769897f, 0.0416665546172f,
                                             0.00836317905272f, 0.00139261835877f};
@@ -86,7 +86,7 @@ inline void exp_nonpositive(const Lanes<T>* x, Lanes<T>* e) {
     if constexpr (V::has_lookup) {
 #pragma GCC unroll 8
         for (int i = 0; i < n; ++i) {
-            const auto kept = not_less(x[i], V::set(C::smallest));  // NaN is kept
+            const auto kept = not_less(x[i], V::set(C::masked_below));  // NaN is kept
             const V shifted = fma(x[i], log2_e, V::set(C::sixteenths));
             const V k = shifted - V::set(C::sixteenths);
             const V r = reduced(x[i], k);
@@ -99,8 +99,8 @@ inline void exp_nonpositive(const Lanes<T>* x, Lanes<T>* e) {
         V r[n], power[n], square[n], q[2][n];
 #pragma GCC unroll 8
         for (int i = 0; i < n; ++i) {
-            // The power of two is zero at C::lowest. In this order of arguments NaN is kept.
-            const V kept = max(V::set(C::lowest), x[i]);
+            // The power of two is zero at C::zero_at. In this order of arguments NaN is kept.
+            const V kept = max(V::set(C::zero_at), x[i]);
             const V shifted = fma(kept, log2_e, V::set(V::integers));
             r[i] = reduced(kept, shifted - V::set(V::integers));
             power[i] = V::power_of_two(shifted);
