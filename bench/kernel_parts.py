@@ -3,8 +3,8 @@
 What to look at before and after a kernel is changed: it repeats to a percent where whole
 iterations do not, because each part's shortest time of many counts. The last column is the sum as
 a fraction of the floor, whose peak is the fastest of some matrix products on the same core. It
-builds its programs (CMake preset ``kernel-parts``) and pins itself to one core; the level is the
-one that vbfast chose, or ``VBFAST_SIMD``.
+builds its program (CMake preset ``kernel-parts``) and pins itself to one core; the level is the one
+that vbfast chose, or ``VBFAST_SIMD``.
 """
 
 from __future__ import annotations
@@ -28,15 +28,19 @@ from vbfast.info import configuration
 ROOT = Path(__file__).parent.parent
 
 
-def build():
-    """Build the programs and return their folder."""
-    for step in (["cmake", "--preset"], ["cmake", "--build", "--preset"]):
-        subprocess.run([*step, "kernel-parts"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
-    return ROOT / "build" / "kernel-parts" / "bench"
+def build(level):
+    """Build the program of a level and return it."""
+    levels = ";".join(dict.fromkeys(["baseline", level]))
+    for step in (
+        ["cmake", "--preset", "kernel-parts", f"-DVBFAST_LEVELS={levels}"],
+        ["cmake", "--build", "--preset", "kernel-parts", "--target", f"kernel_parts_{level}"],
+    ):
+        subprocess.run(step, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return ROOT / "build" / "kernel-parts" / "bench" / f"kernel_parts_{level}"
 
 
 def table(cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=300, quick=False):
-    program = build() / f"kernel_parts_{configuration()['simd']}"
+    program = build(configuration()["simd"])
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     lines = []
