@@ -24,13 +24,13 @@ from vbfast.benchmark.iterations import iteration_seconds, iterations_lasting
 from vbfast.benchmark.timing import seconds
 
 
-def table(*, repeats=5, quick=False):
+def table(cases=tuple(CASES), *, repeats=5, quick=False):
     warnings.simplefilter("ignore", ConvergenceWarning)
     size = 300 if quick else 2500
     factor = np.random.default_rng(0).normal(size=(size, size))
     product = np.empty_like(factor)
     lines = []
-    for name in CASES:
+    for name in cases:
         case = CASES[name].smaller(100) if quick else CASES[name]
         rows = case.rows("float64")
         times, products, means = {1: [], 2: []}, {1: [], 2: []}, {}
@@ -56,4 +56,4 @@ def table(*, repeats=5, quick=False):
 
 
 if __name__ == "__main__":
-    print(table(**vars(measure.options(__doc__, repeats=5))))
+    print(table(**vars(measure.options(__doc__, cases=list(CASES), repeats=5))))
