@@ -40,7 +40,8 @@ inline bool negligible(const Lanes<T>* squares, T offset, const T* row_max) {
 
 // Leaves the sums of squares of negligible components early. It counts in a tile how often it asked
 // for that and how often it could: with dense posteriors it cannot, and asking would cost some
-// percent for nothing.
+// percent for nothing. After a trial, which is a few percent of what a tile asks, one answer in
+// sixteen has to be yes.
 struct EarlyExit {
     bool allowed;  // responsibilities are all that is wanted
     std::int64_t asked = 0;

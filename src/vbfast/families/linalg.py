@@ -68,21 +68,22 @@ def precision_cholesky(covariances: Float64Array) -> Float64Array:
         return _reference_precision_cholesky(covariances)
     from vbfast import _vbfast
 
-    factors = np.empty(covariances.shape)
+    parts = []
     for part in _calls(covariances):
-        factors[part], _, failed = _vbfast.precision_cholesky(
+        factors, _, failed = _vbfast.precision_cholesky(
             np.ascontiguousarray(covariances[part]), current_num_threads()
         )
         if failed >= 0:
             raise NotPositiveDefiniteError(part.start + int(failed))
-    return factors
+        parts.append(factors)
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 def _calls(matrices: Float64Array) -> list[slice]:
-    """Cut a batch of matrices into what one native call takes, at least a matrix each."""
+    """Cut a batch of matrices into what one native call takes, at least one call."""
     n_components, n_features = matrices.shape[:2]
     step = max(1, int(COST_OF_A_CALL / (n_features**2 * (n_features + 64))))
-    return [slice(start, start + step) for start in range(0, n_components, step)]
+    return [slice(start, start + step) for start in range(0, max(1, n_components), step)]
 
 
 def _reference_precision_cholesky(covariances: Float64Array) -> Float64Array:
