@@ -1,6 +1,7 @@
 #include "array_arguments.h"
 
 #include <algorithm>
+#include <initializer_list>
 #include <limits>
 #include <string>
 
@@ -85,26 +86,21 @@ bool same_elements(const py::array& a, const py::array& b) {
            std::equal(a.strides(), a.strides() + a.ndim(), b.strides());
 }
 
-// The inputs, those copied whose memory may overlap an output's; where they are that output, only
-// if `even_same`.
-py::tuple apart(const py::tuple& inputs, const py::tuple& outputs, bool even_same) {
-    py::tuple separate(inputs.size());
-    for (std::size_t k = 0; k < inputs.size(); ++k) {
-        py::object input = inputs[k];
-        if (!input.is_none()) {
-            const auto array = py::reinterpret_borrow<py::array>(input);
-            const Extent own(array);
-            for (const py::handle item : outputs) {
-                const auto output = py::reinterpret_borrow<py::array>(item);
-                if (!own.meets(Extent(output)) || (!even_same && same_elements(array, output)))
-                    continue;
-                input = array.attr("copy")();
-                break;
-            }
-        }
-        separate[k] = input;
-    }
-    return separate;
+// The input, or a copy if its memory may overlap an output's; where it is that output, only if
+// `even_same`.
+py::object apart_from(const py::object& input, std::initializer_list<const py::array*> outputs,
+                      bool even_same) {
+    if (input.is_none()) return input;
+    const auto array = py::reinterpret_borrow<py::array>(input);
+    const Extent own(array);
+    for (const py::array* output : outputs)
+        if (own.meets(Extent(*output)) && (even_same || !same_elements(array, *output)))
+            return array.attr("copy")();
+    return input;
+}
+
+py::object apart(const py::object& input, const py::array& output) {
+    return apart_from(input, {&output}, false);
 }
 
 // Whether what check_out asks of an output holds: all that most calls need to know.
@@ -115,14 +111,21 @@ bool fits(const py::object& out, const py::array& like) {
            has_flag(array, py::detail::npy_api::NPY_ARRAY_ALIGNED_);
 }
 
-// Raises unless the gradients of the bound can be written there.
-void check_gradients(const py::object& in_logits, const py::object& in_joint,
-                     const py::array& joint) {
+// Raises unless the gradients of the bound can be written to two arrays, and returns the inputs
+// apart from them. Not even in place: rows with +inf are looked at again when the gradients are
+// there.
+py::tuple apart_from_gradients(const py::array& joint, const py::object& q_logits,
+                               const py::object& weights, const py::object& in_logits,
+                               const py::object& in_joint) {
     if (!fits(in_logits, joint)) check_out(in_logits, joint.attr("shape"), joint.dtype(), "out[0]");
     if (!fits(in_joint, joint)) check_out(in_joint, joint.attr("shape"), joint.dtype(), "out[1]");
-    if (Extent(py::reinterpret_borrow<py::array>(in_logits))
-            .meets(Extent(py::reinterpret_borrow<py::array>(in_joint))))
+    const auto first = py::reinterpret_borrow<py::array>(in_logits);
+    const auto second = py::reinterpret_borrow<py::array>(in_joint);
+    if (Extent(first).meets(Extent(second)))
         throw py::value_error("the two arrays of out must not overlap");
+    return py::make_tuple(apart_from(joint, {&first, &second}, true),
+                          apart_from(q_logits, {&first, &second}, true),
+                          apart_from(weights, {&first, &second}, true));
 }
 
 // Raises unless there is one weight, finite and not negative, a row of the log-joint.
@@ -202,10 +205,11 @@ py::array new_like(const py::array& a) {
 
 void register_array_arguments(py::module_& module) {
     module.def("check_out", &check_out, "Raise unless an output has a shape and type.");
-    module.def("apart", &apart, "Inputs, or copies of those that may share memory with outputs.");
+    module.def("apart", &apart, "An input, or a copy if it may share memory with an output.");
     module.def("ready_operands", &ready_operands, "A log-joint and q that need no preparation.");
     module.def("check_weights", &check_weights, "Raise unless weights fit a log-joint.");
-    module.def("check_gradients", &check_gradients, "Raise unless gradients can be written.");
+    module.def("apart_from_gradients", &apart_from_gradients,
+               "Inputs of the bound, apart from the arrays of its gradients.");
 }
 
 }  // namespace vbfast

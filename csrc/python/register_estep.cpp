@@ -24,14 +24,14 @@ E parse(const std::map<std::string, E>& values, const std::string& name, const c
     return found->second;
 }
 
-const std::map<std::string, Covariance> covariances = {{"full", Covariance::full},
-                                                       {"tied", Covariance::tied},
-                                                       {"diag", Covariance::diag},
-                                                       {"spherical", Covariance::spherical}};
-const std::map<std::string, Moments> moments = {
+const std::map<std::string, Covariance> of_covariance = {{"full", Covariance::full},
+                                                         {"tied", Covariance::tied},
+                                                         {"diag", Covariance::diag},
+                                                         {"spherical", Covariance::spherical}};
+const std::map<std::string, Moments> of_moments = {
     {"none", Moments::none}, {"means", Moments::means}, {"spherical", Moments::spherical},
     {"diag", Moments::diag}, {"tied", Moments::tied},   {"full", Moments::full}};
-const std::map<std::string, Assignment> assignments = {
+const std::map<std::string, Assignment> of_assignment = {
     {"posterior", Assignment::posterior}, {"hard", Assignment::hard}, {"given", Assignment::given}};
 
 // Writable memory of an output array, or null for None.
@@ -90,16 +90,16 @@ class BoundEStep {
                bool entropy, bool single, std::int64_t n_partitions, std::int64_t tile_rows,
                bool split_components, py::tuple outputs, py::object workspace, int num_threads)
         : outputs_(std::move(outputs)), workspace_(std::move(workspace)) {
-        const MixtureParameters parameters = {parse(covariances, covariance, "covariance"),
+        const MixtureParameters parameters = {parse(of_covariance, covariance, "covariance"),
                                               means.shape(0),
                                               means.shape(1),
                                               offset.data(),
                                               means.data(),
                                               factors.data()};
-        kind_ = parse(moments, kind, "moments");
+        kind_ = parse(of_moments, kind, "moments");
         n_components_ = means.shape(0);
         n_features_ = means.shape(1);
-        const PassRequest request = {parse(assignments, assignment, "assignment"),
+        const PassRequest request = {parse(of_assignment, assignment, "assignment"),
                                      kind_,
                                      entropy,
                                      n_partitions,

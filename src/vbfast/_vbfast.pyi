@@ -35,16 +35,18 @@ MAPPINGS: dict[str, int]
 RESULTS: dict[str, int]
 
 def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None: ...
-def apart(
-    inputs: tuple[npt.NDArray[Any] | None, ...],
-    outputs: tuple[npt.NDArray[Any], ...],
-    even_same: bool,
-) -> tuple[Any, ...]: ...
+def apart(array: npt.NDArray[Any], out: npt.NDArray[Any]) -> npt.NDArray[Any]: ...
 def ready_operands(
     log_joint: object, q: object
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None] | None: ...
 def check_weights(weights: npt.NDArray[np.float64], joint: npt.NDArray[Any]) -> None: ...
-def check_gradients(in_logits: object, in_joint: object, joint: npt.NDArray[Any]) -> None: ...
+def apart_from_gradients(
+    joint: npt.NDArray[Any],
+    q_logits: npt.NDArray[Any] | None,
+    weights: npt.NDArray[Any] | None,
+    in_logits: object,
+    in_joint: object,
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any] | None, npt.NDArray[Any] | None]: ...
 def reduce_array(
     reduction: int,
     x: npt.NDArray[Any],

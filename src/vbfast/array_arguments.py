@@ -79,5 +79,4 @@ def is_unusual(array: Array) -> bool:
 
 def apart(array: Array, out: Array) -> Array:
     """Return the array, or a copy if the output overlaps it without being it."""
-    separate: Array = _vbfast.apart((array,), (out,), False)[0]
-    return separate
+    return _vbfast.apart(array, out)

@@ -191,9 +191,7 @@ def elbo_and_grad(
     weights = None if sample_weight is None else _weights(sample_weight, joint)
     if out is not None:
         out = _two_outputs(out)
-        _vbfast.check_gradients(*out, joint)
-        # Not even in place: rows with +inf are looked at again when the gradients are there.
-        joint, given, weights = _vbfast.apart((joint, given, weights), out, True)
+        joint, given, weights = _vbfast.apart_from_gradients(joint, given, weights, *out)
     functions, num_threads = executor()
     terms, gradients = functions.bound_and_gradients(joint, given, weights, out, num_threads)
     return ElboTerms(*terms), ElboGradient(*gradients)
