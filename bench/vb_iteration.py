@@ -50,7 +50,7 @@ def peer_seconds(case, rows):
         return float("nan")
 
 
-def table(cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=5, peers="sklearn",
+def table(cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=9, peers="sklearn",
           quick=False):  # fmt: skip
     warnings.simplefilter("ignore", ConvergenceWarning)
     warnings.filterwarnings("ignore", "covariance_prior is singular")
@@ -82,6 +82,6 @@ def table(cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=5, peers
 
 
 if __name__ == "__main__":
-    chosen = measure.options(__doc__, cases=list(CASES), dtypes=["float64", "float32"], repeats=5,
+    chosen = measure.options(__doc__, cases=list(CASES), dtypes=["float64", "float32"], repeats=9,
                              peers="sklearn")  # fmt: skip
     print(table(**vars(chosen)))
