@@ -1,10 +1,11 @@
 """Nanoseconds an element of the array functions, ours and other libraries', taking turns.
 
 On a log-joint of 200,000 x 256; "out=" writes into memory that is there already, the others into
-new arrays. A call is repeated for 0.3 s before the next library has its turn, and the median of
-such rounds is printed. Reading is the time that all threads take to read the inputs once: what no
-call can beat. After it, microseconds of a call on 10 elements. A dash: the library is not
-installed, or has no such function (numba's are loops of ours, none of them along the first axis).
+new arrays. After a call that is not timed, calls are repeated for 0.3 s before the next library has
+its turn, and the median of such rounds is printed. Reading has its turn, too: the inputs' largest
+elements by NumPy on all threads, about the time to read them once. After it, microseconds of a call
+on 10 elements. A dash: the library is not installed, or has no such function (numba's are loops of
+ours, none of them along the first axis).
 """
 
 from __future__ import annotations
@@ -21,52 +22,62 @@ import numpy as np
 
 import vbfast
 from array_peers import FUNCTIONS, MAKERS, Inputs, installed
-from vbfast.benchmark.timing import alternate, seconds
+from vbfast.benchmark.timing import seconds
 
 DTYPES = ("float64", "float32")
 TWO_INPUTS = ("elbo, q logits", "elbo_and_grad, out=", "elbo_and_grad")
 
 
-def reading_seconds(array, repeats):
-    """Median seconds to read an array with all threads: its largest element, by pieces."""
-    threads = vbfast.get_num_threads()
-    pieces = np.array_split(array.reshape(-1), 8 * threads)
-    with ThreadPoolExecutor(threads) as pool:
-        return alternate([lambda: list(pool.map(np.max, pieces))], repeats)[0]
+def reading(pool, arrays):
+    """Return a call that reads the arrays with all threads: their largest elements, by pieces."""
+    n_pieces = 8 * vbfast.get_num_threads()
+    pieces = [piece for a in arrays for piece in np.array_split(a.reshape(-1), n_pieces)]
+    return lambda: list(pool.map(np.max, pieces))
 
 
-def cells(calls, function, convert, times):
-    """One number a library, in the order of MAKERS."""
-    of_library = dict(zip([name for name in calls if function in calls[name]], times, strict=True))
-    return [convert(of_library[name]) if name in of_library else "-" for name in MAKERS]
+def cells(calls, function, results):
+    """One result a library, in the order of MAKERS."""
+    names = [name for name in calls if function in calls[name]]
+    of_library = dict(zip(names, results, strict=True))
+    return [of_library.get(name, "-") for name in MAKERS]
+
+
+def turn_seconds(call, number):
+    """Seconds of one of so many calls, after one more.
+
+    That one gets the library's working memory anew: what was freed before the others had their
+    turns may have gone back to the system, or from a virtual machine to its host, and pages that
+    come from there take up to twenty times as long as pages that are reused.
+    """
+    call()
+    return timeit.timeit(call, number=number) / number
 
 
 def median_seconds(calls, repeats, round_seconds):
-    """Median seconds of each call, over rounds that take turns; a round goes on for a while."""
+    """Median seconds of each call, over rounds that take turns; a turn goes on for a while."""
     numbers = []
     for call in calls:
         call()  # compiles, and loads what it needs
         numbers.append(max(1, round(round_seconds / seconds(call))))
-    rounds = [
-        lambda call=call, number=number: timeit.timeit(call, number=number)
-        for call, number in zip(calls, numbers, strict=True)
+    times = [
+        [turn_seconds(call, number) for call, number in zip(calls, numbers, strict=True)]
+        for _ in range(repeats)
     ]
-    return alternate(rounds, repeats) / numbers
+    return np.median(times, axis=0)
 
 
-def large(shape, repeats, round_seconds):
+def large(pool, shape, repeats, round_seconds):
     lines = []
     for dtype in DTYPES:
         inputs = Inputs.draw(*shape, dtype)
         calls = {name: MAKERS[name](inputs) for name in installed()}
         size = inputs.log_joint.size
-        reading = 1e9 * reading_seconds(inputs.log_joint, 2 * repeats + 1) / size
         for function in FUNCTIONS:
             chosen = [table[function] for table in calls.values() if function in table]
-            times = median_seconds(chosen, repeats, round_seconds)
-            row = cells(calls, function, lambda t, n=size: f"{1e9 * t / n:.2f}", times)
-            n_inputs = 2 if function in TWO_INPUTS else 1
-            lines.append([function, dtype, f"{n_inputs * reading:.2f}", *row])
+            read = [inputs.log_joint, inputs.q_logits][: 2 if function in TWO_INPUTS else 1]
+            times = median_seconds([*chosen, reading(pool, read)], repeats, round_seconds)
+            ns = [f"{1e9 * t / size:.2f}" for t in times]
+            lines.append([function, dtype, ns[-1], *cells(calls, function, ns[:-1])])
     return measure.markdown(["ns an element", "dtype", "reading", *MAKERS], lines)
 
 
@@ -79,13 +90,14 @@ def small(n_elements, repeats, round_seconds):
             continue
         chosen = [table[function] for table in calls.values() if function in table]
         times = median_seconds(chosen, repeats, round_seconds)
-        lines.append([function, *cells(calls, function, lambda t: f"{1e6 * t:.1f}", times)])
+        lines.append([function, *cells(calls, function, [f"{1e6 * t:.1f}" for t in times])])
     return measure.markdown([f"µs, {n_elements} elements", *MAKERS], lines)
 
 
 def table(*, repeats=3, quick=False):
     shape = (500, 256) if quick else (200_000, 256)
-    of_large = large(shape, repeats, 1e-4 if quick else 0.3)
+    with ThreadPoolExecutor(vbfast.get_num_threads()) as pool:
+        of_large = large(pool, shape, repeats, 1e-4 if quick else 0.3)
     return f"{of_large}\n\n{small(10, repeats, 1e-4 if quick else 0.02)}"
 
 

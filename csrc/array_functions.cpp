@@ -1,5 +1,6 @@
 #include "array_functions.h"
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -21,6 +22,18 @@ const ArrayKernels<double>& array_kernels<double>() {
 namespace {
 
 constexpr std::int64_t operations_per_element = 4;  // an exponential in lanes, at the least
+
+// How many tasks a thread takes at a time: one, but for new outputs. Where these have huge pages,
+// threads that come to a page at the same time all clear it, for one of them in the end: so each
+// writes as much as such a page has, unless too little is left to share.
+std::int64_t tasks_a_turn(const ArrayCall& call, const Plan& plan, std::int64_t n_tasks,
+                          int threads) {
+    constexpr std::int64_t huge_page = 1 << 21, turns = 8;
+    if (!call.new_outputs) return 1;
+    const std::int64_t bytes = std::max<std::int64_t>(1, plan.output_bytes / n_tasks);
+    const std::int64_t wanted = (huge_page + bytes - 1) / bytes;
+    return std::clamp(n_tasks / (turns * threads), std::int64_t{1}, wanted);
+}
 
 // The tasks of a call: one a block, or, where slices are cut into ranges, three rounds of them.
 template <class T>
@@ -148,16 +161,20 @@ RunStatus Run<T>::each_on_threads(std::int64_t n_tasks, int threads, Task task) 
     // Sums belong to tasks: which thread ran one must not matter.
     std::vector<double> sums(call_.wants_sums ? n_tasks * result_count : 0);
     std::vector<std::unique_ptr<Scratch<T>>> all(static_cast<std::size_t>(threads));
-    const RunStatus status =
-        parallel(n_tasks, threads, call_.interrupt, [&](std::int64_t index, int worker, Region&) {
-            if (!all[worker])
-                all[worker] = std::make_unique<Scratch<T>>(plan_, reductions_.n_states());
-            Scratch<T>& scratch = *all[worker];
+    const std::int64_t together = tasks_a_turn(call_, plan_, n_tasks, threads);
+    auto turn = [&](std::int64_t number, int worker, Region&) {
+        if (!all[worker]) all[worker] = std::make_unique<Scratch<T>>(plan_, reductions_.n_states());
+        Scratch<T>& scratch = *all[worker];
+        const std::int64_t end = std::min(n_tasks, (number + 1) * together);
+        for (std::int64_t index = number * together; index < end; ++index) {
             std::fill_n(scratch.sums, result_count, 0.0);
             (this->*task)(index, scratch);
             if (call_.wants_sums)
                 std::copy_n(scratch.sums, result_count, sums.begin() + index * result_count);
-        });
+        }
+    };
+    const RunStatus status =
+        parallel((n_tasks + together - 1) / together, threads, call_.interrupt, turn);
     for (std::size_t i = 0; i < sums.size(); ++i) outcome_.sums[i % result_count] += sums[i];
     return status;
 }

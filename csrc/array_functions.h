@@ -47,6 +47,7 @@ struct ArrayCall {
     Reduction reduction;
     bool maps = false;
     Mapping mapping = Mapping::softmax;
+    bool new_outputs = false;  // whose pages may not have been touched
     Demand demands[2] = {Demand::nothing, Demand::nothing};
     bool allow_negative = true;  // a negative sum of scaled exponentials, else it becomes NaN
     // Which Result goes where place_result + i points to, of the input's type or always double.

@@ -1,7 +1,6 @@
 #include "array_maps.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace vbfast {
 
@@ -19,17 +18,12 @@ void Maps<T>::find_parameters(Block block, const double* states, const double* r
     for (std::int64_t i = 0; i < block.width; ++i, position.advance()) {
         const double* state = states + i;
         T* own = parameters + i;
-        const double reference = state[0];
-        const bool finite = reference * 0 == 0;
         switch (call_.mapping) {
             case Mapping::softmax:
-                // SciPy's answer for a slice without a finite maximum is NaN.
-                own[0] = static_cast<T>(finite ? reference : 0);
-                own[plane] = static_cast<T>(finite ? 1 / state[plane]
-                                                   : std::numeric_limits<double>::quiet_NaN());
+                softmax_parameters<T>(state, plane, own, plane);
                 break;
             case Mapping::log_softmax:
-                own[0] = static_cast<T>(finite ? reference : 0);
+                own[0] = static_cast<T>(state[0] * 0 == 0 ? state[0] : 0);
                 own[plane] = static_cast<T>(results[result_log_sum * plane + i]);
                 break;
             case Mapping::posterior_gradient:

@@ -85,8 +85,8 @@ Plan::Plan(const ArrayCall& call, const Layout& layout_, std::int64_t size, bool
 
     fused = call.maps && fuses && !columns && n_elements <= row_chunk && all_direct;
     kept = call.maps && keeps && columns;
-    const std::int64_t written =
-        n_slices * n_elements * size * (present(place_out0) + present(place_out1));
+    output_bytes = present(place_out0) ? n_slices * n_elements * size : 0;
+    const std::int64_t written = output_bytes * (1 + present(place_out1));
     // Scratch memory, where outputs are gathered that are not direct, stays in the cache.
     stream = written >= streamed_bytes && outputs_direct && !in_place(*this);
 }

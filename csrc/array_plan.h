@@ -44,6 +44,7 @@ struct Plan {
     bool fused = false;          // reduction and map in one call of the kernel
     bool kept = false;           // exponentials wait in the output for the end of the reduction
     bool stream = false;         // outputs are written past the caches
+    std::int64_t output_bytes;   // of each output
     std::int64_t ahead = 0;      // of the kernels, see array_table.h
     bool direct[n_sliced] = {};  // kernels read or write the operand where it lies
     std::int64_t width, plane;   // slices of a block, and room for them in planes of states

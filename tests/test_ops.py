@@ -574,6 +574,11 @@ def test_large_gradients(order, offsets, dtype):
     for offset, buffer in zip(offsets, buffers, strict=True):
         filled = np.flatnonzero(~np.isnan(buffer))
         assert_array_equal(filled, np.arange(offset, offset + joint.size))
+    if order == "C":
+        with vbfast.config_context(num_threads=3):
+            _, new = vbfast.elbo_and_grad(joint, logits)
+        assert_array_equal(new.q_logits, out[0])
+        assert_array_equal(new.log_joint, out[1])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -8,6 +8,7 @@
 #include "kernels/array_parameters-inl.h"
 #include "kernels/array_reduce-inl.h"
 #include "kernels/array_maps-inl.h"
+#include "kernels/array_fused-inl.h"
 // clang-format on
 
 template <class T>
@@ -15,7 +16,7 @@ constexpr ArrayKernels<T> array_kernels = {
     {reducer<SumExp<T, false>, T>, scaled_reducer<T>, reducer<LogitsEntropy<T>, T>,
      reducer<ProbsEntropy<T>, T>, reducer<Pair<T, true, true>, T>, reducer<Pair<T, true, false>, T>,
      reducer<Pair<T, false, true>, T>, reducer<Pair<T, false, false>, T>},
-    {mapper<SoftmaxMap<T>, T>(fused_softmax<T>, keep_softmax<T>, scale_softmax<T>),
+    {mapper<SoftmaxMap<T>, T>(fused_row<SoftmaxMap<T>, T>, keep_softmax<T>, scale_softmax<T>),
      mapper<LogSoftmaxMap<T>, T>(nullptr),
-     mapper<PosteriorGradientMap<T>, T>(fused_posterior_gradient<T>),
-     mapper<GradientMap<T>, T>(fused_gradient<T>)}};
+     mapper<PosteriorGradientMap<T>, T>(fused_row<PosteriorGradientMap<T>, T>),
+     mapper<GradientMap<T>, T>(fused_row<GradientMap<T>, T>)}};

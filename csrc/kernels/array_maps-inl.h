@@ -1,10 +1,18 @@
-// Outputs of the size of the input: from elements and the parameters of their slice.
+// Outputs of the size of the input: from elements, their exponentials about the first parameter of
+// their slice, and its other parameters.
 
 template <class T>
 struct SoftmaxMap {
     using V = Lanes<T>;
+    using Sums = ExpSum<T>;
     static constexpr int inputs = 1, outputs = 1, parameters = 2;
-    static void apply(V x, V, const V* p, V* out) { out[0] = exp_or_zero<T>(x - p[0]) * p[1]; }
+    static void apply(V x, V y, const V* p, V* out) {
+        finish(exp_or_zero<T>(x - p[0]), x, y, p, out);
+    }
+    static void finish(V e, V, V, const V* p, V* out) { out[0] = e * p[1]; }
+    static void find_parameters(const double* state, std::int64_t plane, double, T* own) {
+        softmax_parameters<T>(state, plane, own, 1);
+    }
 };
 
 template <class T>
@@ -19,11 +27,17 @@ struct LogSoftmaxMap {
 template <class T>
 struct PosteriorGradientMap {
     using V = Lanes<T>;
+    using Sums = LogitsEntropy<T>;
     static constexpr int inputs = 1, outputs = 2, parameters = 2;
-    static void apply(V x, V, const V* p, V* out) { finish(exp_or_zero<T>(x - p[0]), p, out); }
-    static void finish(V e, const V* p, V* out) {
+    static void apply(V x, V y, const V* p, V* out) {
+        finish(exp_or_zero<T>(x - p[0]), x, y, p, out);
+    }
+    static void finish(V e, V, V, const V* p, V* out) {
         out[0] = p[1] * V::zero();
         out[1] = V::select(equal(p[1], V::zero()), V::zero(), e * p[1]);
+    }
+    static void find_parameters(const double* state, std::int64_t plane, double weight, T* own) {
+        posterior_gradient_parameters<T>(state, plane, weight, own, 1);
     }
 };
 
@@ -31,6 +45,7 @@ struct PosteriorGradientMap {
 template <class T>
 struct GradientMap {
     using V = Lanes<T>;
+    using Sums = Pair<T, true, true>;
     static constexpr int inputs = 2, outputs = 2, parameters = 4;
     static void apply(V x, V y, const V* p, V* out) {
         finish(exp_or_zero<T>(x - p[0]), x, y, p, out);
@@ -41,6 +56,9 @@ struct GradientMap {
         const V g = q * ((y - p[1]) - (x - p[0]) - p[3]);
         out[0] = V::select(equal(q, V::zero()), V::zero(), g);
         out[1] = q;
+    }
+    static void find_parameters(const double* state, std::int64_t plane, double weight, T* own) {
+        gradient_parameters<T>(state, plane, weight, own, 1);
     }
 };
 
@@ -89,9 +107,11 @@ void for_each_line(const T* out, std::int64_t n, F f) {
     rest(last, n);
 }
 
-template <class T, class F>
+// A single output that is to be streamed is: two would have to take turns, in which stores past the
+// caches are slower than others.
+template <class Map, class T, class F>
 void for_each_stored(const T* out, std::int64_t n, bool stream, F f) {
-    if (stream)
+    if (Map::outputs == 1 && stream)
         for_each_line(out, n, f);
     else
         for_each_vector_of<T>(n,
@@ -99,21 +119,18 @@ void for_each_stored(const T* out, std::int64_t n, bool stream, F f) {
 }
 
 // Maps elements that lie side by side; parameters(k, i, count) are those of elements i and after.
-// Two outputs are not streamed: they would have to take turns, in which stores past the caches are
-// slower than others.
 template <class Map, class T, class Parameters>
 void map_run(const T* x, const T* y, std::int64_t n, Parameters parameters, T* out0, T* out1,
              bool stream) {
     using V = Lanes<T>;
-    for_each_stored(out0, n, stream && Map::outputs == 1,
-                    [&](std::int64_t i, std::int64_t count, auto store) {
-                        V p[max_parameters], out[Map::outputs], b = V::zero();
-                        for (int k = 0; k < Map::parameters; ++k) p[k] = parameters(k, i, count);
-                        if constexpr (Map::inputs > 1) b = load_first(y + i, count);
-                        Map::apply(load_first(x + i, count), b, p, out);
-                        put(store, out[0], out0 + i, count);
-                        if constexpr (Map::outputs > 1) store_first(out[1], out1 + i, count);
-                    });
+    for_each_stored<Map>(out0, n, stream, [&](std::int64_t i, std::int64_t count, auto store) {
+        V p[max_parameters], out[Map::outputs], b = V::zero();
+        for (int k = 0; k < Map::parameters; ++k) p[k] = parameters(k, i, count);
+        if constexpr (Map::inputs > 1) b = load_first(y + i, count);
+        Map::apply(load_first(x + i, count), b, p, out);
+        put(store, out[0], out0 + i, count);
+        if constexpr (Map::outputs > 1) store_first(out[1], out1 + i, count);
+    });
 }
 
 template <class Map, class T>
@@ -142,42 +159,6 @@ void map_columns(const T* const* x, const T* const* y, std::int64_t n_rows, std:
     }
 }
 
-// The kept exponentials of a row, with room for the last vector.
-template <class T>
-struct Kept {
-    alignas(64) T e[row_chunk + Lanes<T>::width];
-};
-
-template <class T>
-void fused_softmax(const T* x, const T*, std::int64_t n, std::int64_t ahead, double, T* out, T*,
-                   bool stream, double* state, std::int64_t plane) {
-    using V = Lanes<T>;
-    Kept<T> kept;
-    T reference;
-    row_references<LogitsEntropy<T>>(x, x, n, &reference);
-    V sum[4] = {V::zero(), V::zero(), V::zero(), V::zero()};
-    const V base = or_zero_if_infinite(V::set(reference));
-    const T fill[2] = {-infinity<T>, T(0)};
-    for_each_vector<1, 4>(x, x, n, fill, [&](V a, V, int u, std::int64_t i) {
-        fetch_ahead(x + i + ahead);
-        const V e = exp_or_zero<T>(a - base);
-        sum[u] = sum[u] + e;
-        e.store(kept.e + i);
-    });
-    double each[V::width] = {}, total = 0;
-    (sum[0] + sum[1] + (sum[2] + sum[3])).add_to(each);
-    for (int j = 0; j < V::width; ++j) total += each[j];
-    // SciPy's answer for a slice without a finite maximum is NaN.
-    const T inverse = static_cast<T>(reference * T(0) == T(0) ? 1 / total : __builtin_nan(""));
-    state[0] = static_cast<double>(reference);
-    state[plane] = total;
-    state[2 * plane] = 0;
-    const V scale = V::set(inverse);
-    for_each_stored(out, n, stream, [&](std::int64_t i, std::int64_t count, auto store) {
-        put(store, V::load(kept.e + i) * scale, out + i, count);
-    });
-}
-
 // Each row is read from a cache once the references are known, and its exponentials written, one
 // row after the other. Not past the caches: with the input read in between, that is slower.
 template <class T>
@@ -196,10 +177,10 @@ void keep_softmax(const T* const* x, std::int64_t n_rows, std::int64_t width, st
     }
     for (std::int64_t r = 0; r < n_rows; ++r)
         for_each_vector_of<T>(width, [&](std::int64_t c, std::int64_t count) {
-            fetch_ahead(x[r] + c + ahead);
-            const V at = V::load(base + c);
-            V total = V::load(sum + c);
-            const V e = Op::add(load_first(x[r] + c, count), V::zero(), &at, &total);
+            fetch_ahead<1>(x[r] + c + ahead);
+            const V at = V::load(base + c), a = load_first(x[r] + c, count);
+            V total = V::load(sum + c), e;
+            Op::template add<1>(&a, nullptr, &at, &total, &e);
             total.store(sum + c);
             store_first(e, out[r] + c, count);
         });
@@ -219,61 +200,4 @@ void scale_softmax(std::int64_t n_rows, std::int64_t width, const T* reference, 
         for_each_vector_of<T>(width, [&](std::int64_t i, std::int64_t count) {
             store_first(load_first(out[r] + i, count) * V::load(factor + i), out[r] + i, count);
         });
-}
-
-template <class T>
-void fused_posterior_gradient(const T* x, const T*, std::int64_t n, std::int64_t ahead,
-                              double weight, T* out0, T* out1, bool stream, double* state,
-                              std::int64_t plane) {
-    using V = Lanes<T>;
-    Kept<T> kept;
-    T reference;
-    row_references<LogitsEntropy<T>>(x, x, n, &reference);
-    row_sums<LogitsEntropy<T>, true>(x, x, n, ahead, &reference, state, plane,
-                                     [&](V e, std::int64_t i) { e.store(kept.e + i); });
-    T parameters[max_parameters];
-    posterior_gradient_parameters<T>(state, plane, weight, parameters, 1);
-    V p[2] = {V::set(parameters[0]), V::set(parameters[1])};
-    for_each_stored(out1, n, stream, [&](std::int64_t i, std::int64_t count, auto store) {
-        V out[2];
-        PosteriorGradientMap<T>::finish(V::load(kept.e + i), p, out);
-        put(store, out[1], out1 + i, count);
-    });
-    for_each_stored(out0, n, stream, [&](std::int64_t i, std::int64_t count, auto store) {
-        put(store, p[1] * V::zero(), out0 + i, count);
-    });
-}
-
-template <class T>
-void fused_gradient(const T* x, const T* y, std::int64_t n, std::int64_t ahead, double weight,
-                    T* out0, T* out1, bool stream, double* state, std::int64_t plane) {
-    using V = Lanes<T>;
-    using Op = Pair<T, true, true>;
-    Kept<T> kept;
-    T reference[2];
-    row_references<Op>(x, y, n, reference);
-    row_sums<Op, true>(x, y, n, ahead, reference, state, plane,
-                       [&](V e, std::int64_t i) { e.store(kept.e + i); });
-    T parameters[max_parameters];
-    gradient_parameters<T>(state, plane, weight, parameters, 1);
-    V p[max_parameters];
-    for (int k = 0; k < max_parameters; ++k) p[k] = V::set(parameters[k]);
-    // One output after the other: as in map_run.
-    for_each_stored(out1, n, stream, [&](std::int64_t i, std::int64_t count, auto store) {
-        V out[2];
-        GradientMap<T>::finish(V::load(kept.e + i), load_first(x + i, count),
-                               load_first(y + i, count), p, out);
-        put(store, out[1], out1 + i, count);
-        store_first(out[0], kept.e + i, count);
-    });
-    for_each_stored(out0, n, stream, [&](std::int64_t i, std::int64_t count, auto store) {
-        put(store, V::load(kept.e + i), out0 + i, count);
-    });
-}
-
-template <class Map, class T>
-constexpr Mapper<T> mapper(decltype(Mapper<T>::fused) fused,
-                           decltype(Mapper<T>::keep) keep = nullptr,
-                           decltype(Mapper<T>::scale) scale = nullptr) {
-    return {Map::inputs, Map::outputs, map_row<Map, T>, map_columns<Map, T>, fused, keep, scale};
 }

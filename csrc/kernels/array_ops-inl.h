@@ -1,6 +1,8 @@
 // The reductions over lanes. Each has
 //   observe   updates the references by one vector of elements,
-//   add       adds a vector to the sums, about the references (zero where those are infinite),
+//   add       adds n vectors to the sums, about the references (zero where those are infinite), and
+//             returns in e what it adds to the first; n at a time, so that the chains of dependent
+//             operations of their exponentials overlap,
 //   rescale   moves float64 sums from one set of references to another,
 //   finish    results of float64 states.
 // A NaN is lost by the references but not by the sums. A reference of +inf is left to the caller.
@@ -16,12 +18,12 @@ V or_zero_if_infinite(V a) {
     return V::select(equal(a * V::zero(), V::zero()), a, V::zero());
 }
 
-// For x <= 0. `rounded` where only a sum of it is kept, which what it costs cannot be seen in: see
-// exp_nonpositive.
-template <class T, bool rounded = false>
+// For x <= 0. Below, exponentials of which only a sum is kept are those of exp_nonpositive for a
+// rounded difference: what that costs cannot be seen in the sum.
+template <class T>
 Lanes<T> exp_or_zero(Lanes<T> x) {
     Lanes<T> e;
-    exp_nonpositive<T, rounded, 1>(&x, &e);
+    exp_nonpositive<T, false, 1>(&x, &e);
     return e;
 }
 
@@ -45,6 +47,22 @@ V log_one_plus(V r) {
     return log_positive(u) + (r - (u - V::set(1))) / u;
 }
 
+// Of n vectors, by pairs.
+template <int n, class V>
+V sum_of(const V* a) {
+    if constexpr (n == 1)
+        return a[0];
+    else
+        return sum_of<n / 2>(a) + sum_of<n - n / 2>(a + n / 2);
+}
+
+template <int n, class V>
+V sum_of_products(const V* a, const V* b) {
+    V sum = a[0] * b[0];
+    for (int i = 1; i < n; ++i) sum = fma(a[i], b[i], sum);
+    return sum;
+}
+
 using Wide = Lanes<double>;
 
 // How far sums move when their reference rises: zero where it stays, infinite included.
@@ -62,7 +80,7 @@ inline Wide nan_of(Wide a) {
 template <class T, bool scaled>
 struct SumExp {
     using V = Lanes<T>;
-    static constexpr int inputs = scaled ? 2 : 1, references = 1, sums = 2, unroll = 4;
+    static constexpr int inputs = scaled ? 2 : 1, references = 1, sums = 2;
     static constexpr bool logits[2] = {true, false};
 
     static V effective(V x, V y) {
@@ -74,13 +92,19 @@ struct SumExp {
     static void observe(V x, V y, V* reference) {
         reference[0] = max(reference[0], effective(x, y));
     }
-    static void add(V x, V y, const V* base, V* sum) {
-        const V d = effective(x, y) - base[0];
-        V e = exp_or_zero<T, true>(d);
-        if constexpr (scaled) e = e * y;
-        const V rest = where(less(d, V::zero()), e);
-        sum[0] = sum[0] + rest;
-        sum[1] = sum[1] + (e - rest);
+    template <int n>
+    static VBFAST_INLINE void add(const V* x, const V* y, const V* base, V* sum, V* e) {
+        V d[n], at[n];
+        for (int i = 0; i < n; ++i) d[i] = effective(x[i], y[i]) - base[0];
+        exp_nonpositive<T, true, n>(d, e);
+        for (int i = 0; i < n; ++i) {
+            if constexpr (scaled) e[i] = e[i] * y[i];
+            const V rest = where(less(d[i], V::zero()), e[i]);
+            at[i] = e[i] - rest;
+            e[i] = rest;
+        }
+        sum[0] = sum[0] + sum_of<n>(e);
+        sum[1] = sum[1] + sum_of<n>(at);
     }
     static void rescale(const Wide* from, const Wide* to, Wide* sum) {
         const Wide f = exp_or_zero<double>(fall(from[0], to[0]));
@@ -111,10 +135,12 @@ struct ExpSum {
     static constexpr bool logits[2] = {true, false};
 
     static void observe(V x, V, V* reference) { reference[0] = max(reference[0], x); }
-    static V add(V x, V, const V* base, V* sum) {
-        const V e = exp_or_zero<T>(x - base[0]);
-        sum[0] = sum[0] + e;
-        return e;
+    template <int n>
+    static VBFAST_INLINE void add(const V* x, const V*, const V* base, V* sum, V* e) {
+        V d[n];
+        for (int i = 0; i < n; ++i) d[i] = x[i] - base[0];
+        exp_nonpositive<T, false, n>(d, e);
+        sum[0] = sum[0] + sum_of<n>(e);
     }
     static void rescale(const Wide* from, const Wide* to, Wide* sum) {
         sum[0] = exp_or_zero<double>(fall(from[0], to[0])) * sum[0];
@@ -124,16 +150,18 @@ struct ExpSum {
 template <class T>
 struct LogitsEntropy {
     using V = Lanes<T>;
-    static constexpr int inputs = 1, references = 1, sums = 2, unroll = 4;
+    static constexpr int inputs = 1, references = 1, sums = 2;
     static constexpr bool logits[2] = {true, false};
 
     static void observe(V x, V, V* reference) { reference[0] = max(reference[0], x); }
-    static V add(V x, V, const V* base, V* sum) {
-        const V d = x - base[0];
-        const V e = exp_or_zero<T>(d);
-        sum[0] = sum[0] + e;
-        sum[1] = fma(e, finite_exponent<T>(d), sum[1]);
-        return e;
+    template <int n>
+    static VBFAST_INLINE void add(const V* x, const V*, const V* base, V* sum, V* e) {
+        V d[n];
+        for (int i = 0; i < n; ++i) d[i] = x[i] - base[0];
+        exp_nonpositive<T, false, n>(d, e);
+        for (int i = 0; i < n; ++i) d[i] = finite_exponent<T>(d[i]);
+        sum[0] = sum[0] + sum_of<n>(e);
+        sum[1] = sum[1] + sum_of_products<n>(e, d);
     }
     static void rescale(const Wide* from, const Wide* to, Wide* sum) {
         const Wide d = fall(from[0], to[0]);
@@ -160,13 +188,19 @@ struct LogitsEntropy {
 template <class T>
 struct ProbsEntropy {
     using V = Lanes<T>;
-    static constexpr int inputs = 1, references = 1, sums = 2, unroll = 4;
+    static constexpr int inputs = 1, references = 1, sums = 2;
     static constexpr bool logits[2] = {false, false};
 
     static void observe(V x, V, V* reference) { reference[0] = min(reference[0], x); }
-    static void add(V x, V, const V*, V* sum) {
-        sum[0] = sum[0] + x;
-        sum[1] = fma(x, log_probability<T>(x), sum[1]);
+    template <int n>
+    static VBFAST_INLINE void add(const V* x, const V*, const V*, V* sum, V* e) {
+        V log_x[n];
+        for (int i = 0; i < n; ++i) {
+            e[i] = x[i];
+            log_x[i] = log_probability<T>(x[i]);
+        }
+        sum[0] = sum[0] + sum_of<n>(e);
+        sum[1] = sum[1] + sum_of_products<n>(e, log_x);
     }
     static void rescale(const Wide*, const Wide*, Wide*) {}
     static void finish(const Wide*, const Wide* sum, Wide* result) {
@@ -182,35 +216,42 @@ struct ProbsEntropy {
 template <class T, bool q_logits, bool p_logits>
 struct Pair {
     using V = Lanes<T>;
-    static constexpr int inputs = 2, references = 2, sums = 4, unroll = 2;
+    static constexpr int inputs = 2, references = 2, sums = 4;
     static constexpr bool logits[2] = {q_logits, p_logits};
 
     static void observe(V q, V p, V* reference) {
         reference[0] = q_logits ? max(reference[0], q) : min(reference[0], q);
         reference[1] = p_logits ? max(reference[1], p) : min(reference[1], p);
     }
-    static V add(V q, V p, const V* base, V* sum) {
-        V e = q, log_e, log_p;
+    template <int n>
+    static VBFAST_INLINE void add(const V* q, const V* p, const V* base, V* sum, V* e) {
+        V log_e[n], log_p[n], exp_p[n];
         if constexpr (q_logits) {
-            const V d = q - base[0];
-            e = exp_or_zero<T>(d);
-            log_e = finite_exponent<T>(d);
+            for (int i = 0; i < n; ++i) log_e[i] = q[i] - base[0];
+            exp_nonpositive<T, false, n>(log_e, e);
+            for (int i = 0; i < n; ++i) log_e[i] = finite_exponent<T>(log_e[i]);
         } else {
-            log_e = log_probability<T>(q);
+            for (int i = 0; i < n; ++i) {
+                e[i] = q[i];
+                log_e[i] = log_probability<T>(q[i]);
+            }
         }
         if constexpr (p_logits) {
-            log_p = p - base[1];
-            sum[3] = sum[3] + exp_or_zero<T, true>(log_p);
+            for (int i = 0; i < n; ++i) log_p[i] = p[i] - base[1];
+            exp_nonpositive<T, true, n>(log_p, exp_p);
         } else {
-            const auto none = equal(p, V::zero());
-            log_p = V::select(none, V::set(-infinity<T>), log_probability<T>(p));
-            sum[3] = sum[3] + p;
+            for (int i = 0; i < n; ++i) {
+                const auto none = equal(p[i], V::zero());
+                log_p[i] = V::select(none, V::set(-infinity<T>), log_probability<T>(p[i]));
+                exp_p[i] = p[i];
+            }
         }
-        sum[0] = sum[0] + e;
-        sum[1] = fma(e, log_e, sum[1]);
         // Zero mass times -inf is zero.
-        sum[2] = fma(e, where(less(V::zero(), e), log_p), sum[2]);
-        return e;
+        for (int i = 0; i < n; ++i) log_p[i] = where(less(V::zero(), e[i]), log_p[i]);
+        sum[0] = sum[0] + sum_of<n>(e);
+        sum[1] = sum[1] + sum_of_products<n>(e, log_e);
+        sum[2] = sum[2] + sum_of_products<n>(e, log_p);
+        sum[3] = sum[3] + sum_of<n>(exp_p);
     }
     static void rescale(const Wide* from, const Wide* to, Wide* sum) {
         const Wide zero = Wide::zero();

@@ -1,6 +1,15 @@
-// Parameters of the gradients from the state of a slice. Used by the kernels and, in a namespace of
-// its own, by the driver: both must skip the same slices.
-//
+// Parameters of maps from the state of a slice. Used by the kernels and, in a namespace of its own,
+// by the driver.
+
+// SciPy's answer for a slice without a finite maximum is NaN.
+template <class T>
+void softmax_parameters(const double* state, std::int64_t plane, T* parameters,
+                        std::int64_t stride) {
+    const bool finite = state[0] * 0 == 0;
+    parameters[0] = static_cast<T>(finite ? state[0] : 0);
+    parameters[stride] = static_cast<T>(finite ? 1 / state[plane] : __builtin_nan(""));
+}
+
 // The bound's gradient is zero in a slice of zero weight, or whose log-joint is -inf throughout.
 // Where the bound is not finite otherwise, that in the logits of q is NaN; that in the log-joint is
 // q, NaN only where q is.

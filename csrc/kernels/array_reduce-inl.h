@@ -17,32 +17,43 @@ constexpr T neutral(int k) {
     return Op::logits[k] ? -infinity<T> : T(0);
 }
 
-// Calls f(x, y, u, i) for each vector of a row, u going round 0 to U - 1 and the last vector filled
-// up with `fill`.
+template <int n>
+struct Count {
+    static constexpr int value = n;
+};
+
+// Calls f(Count<n>, x, y, i) for n vectors of a row from element i: U as long as there are so many,
+// then one, the last filled up with `fill`.
 template <int inputs, int U, class T, class F>
-void for_each_vector(const T* x, const T* y, std::int64_t n, const T* fill, F f) {
+void for_each_group(const T* x, const T* y, std::int64_t n, const T* fill, F f) {
     using V = Lanes<T>;
     constexpr int W = V::width;
+    const auto load = [&](auto count, std::int64_t i) {
+        V a[count.value], b[count.value];
+        for (int u = 0; u < count.value; ++u) {
+            a[u] = V::load(x + i + u * W);
+            b[u] = inputs > 1 ? V::load(y + i + u * W) : V::zero();
+        }
+        f(count, a, b, i);
+    };
     std::int64_t i = 0;
-    for (; i + U * W <= n; i += U * W)
-        for (int u = 0; u < U; ++u)
-            f(V::load(x + i + u * W), inputs > 1 ? V::load(y + i + u * W) : V::zero(), u,
-              i + u * W);
-    for (; i + W <= n; i += W) f(V::load(x + i), inputs > 1 ? V::load(y + i) : V::zero(), 0, i);
+    for (; i + U * W <= n; i += U * W) load(Count<U>(), i);
+    for (; i + W <= n; i += W) load(Count<1>(), i);
     if (i == n) return;
     T last[2][W];
     for (int j = 0; j < W; ++j) {
         last[0][j] = i + j < n ? x[i + j] : fill[0];
         last[1][j] = inputs > 1 && i + j < n ? y[i + j] : fill[1];
     }
-    f(V::load(last[0]), V::load(last[1]), 0, i);
+    const V a = V::load(last[0]), b = V::load(last[1]);
+    f(Count<1>(), &a, &b, i);
 }
 
 // The references of a row, one number each.
 template <class Op, class T>
 void row_references(const T* x, const T* y, std::int64_t n, T* reference) {
     using V = Lanes<T>;
-    constexpr int U = Op::unroll;
+    constexpr int U = 4;
     V lanes[U][Op::references];
     for (int u = 0; u < U; ++u)
         for (int k = 0; k < Op::references; ++k)
@@ -50,8 +61,11 @@ void row_references(const T* x, const T* y, std::int64_t n, T* reference) {
     // Filling up must not lower a minimum.
     const T fill[2] = {Op::logits[0] ? -infinity<T> : infinity<T>,
                        Op::references > 1 ? (Op::logits[1] ? -infinity<T> : infinity<T>) : T(0)};
-    for_each_vector<Op::inputs, U>(
-        x, y, n, fill, [&](V a, V b, int u, std::int64_t) { Op::observe(a, b, lanes[u]); });
+    for_each_group<Op::inputs, U>(x, y, n, fill,
+                                  [&](auto count, const V* a, const V* b, std::int64_t) {
+                                      for (int u = 0; u < count.value; ++u)
+                                          Op::observe(a[u], b[u], lanes[u]);
+                                  });
     for (int k = 0; k < Op::references; ++k) {
         V all = lanes[0][k];
         for (int u = 1; u < U; ++u)
@@ -64,32 +78,30 @@ void row_references(const T* x, const T* y, std::int64_t n, T* reference) {
     }
 }
 
-// Sums of a row about its references; `keep(e, i)` sees what the operation returns, if anything.
-template <class Op, bool keeps, class T, class Keep>
+// Sums of a row about its references; keep(Count<n>, e, i) sees what n vectors from element i add
+// to the first.
+template <class Op, class T, class Keep>
 void row_sums(const T* x, const T* y, std::int64_t n, std::int64_t ahead, const T* reference,
               double* state, std::int64_t plane, Keep keep) {
     using V = Lanes<T>;
-    constexpr int U = Op::unroll;
-    V base[Op::references], sum[U][Op::sums];
+    V base[Op::references], sum[Op::sums];
     for (int k = 0; k < Op::references; ++k) base[k] = V::set(reference[k]);
     base_of<V, Op>(base, base);
-    for (int u = 0; u < U; ++u)
-        for (int k = 0; k < Op::sums; ++k) sum[u][k] = V::zero();
+    for (int k = 0; k < Op::sums; ++k) sum[k] = V::zero();
     const T fill[2] = {neutral<T, Op>(0), neutral<T, Op>(1)};
-    for_each_vector<Op::inputs, U>(x, y, n, fill, [&](V a, V b, int u, std::int64_t i) {
-        fetch_ahead(x + i + ahead);
-        if constexpr (Op::inputs > 1) fetch_ahead(y + i + ahead);
-        if constexpr (keeps)
-            keep(Op::add(a, b, base, sum[u]), i);
-        else
-            Op::add(a, b, base, sum[u]);
-    });
+    for_each_group<Op::inputs, Blocking::exponentials>(
+        x, y, n, fill, [&](auto count, const V* a, const V* b, std::int64_t i) {
+            constexpr int vectors = decltype(count)::value;
+            fetch_ahead<vectors>(x + i + ahead);
+            if constexpr (Op::inputs > 1) fetch_ahead<vectors>(y + i + ahead);
+            V e[vectors];
+            Op::template add<vectors>(a, b, base, sum, e);
+            keep(count, e, i);
+        });
     for (int k = 0; k < Op::references; ++k) state[k * plane] = static_cast<double>(reference[k]);
     for (int k = 0; k < Op::sums; ++k) {
-        V all = sum[0][k];
-        for (int u = 1; u < U; ++u) all = all + sum[u][k];
         double each[V::width] = {}, total = 0;
-        all.add_to(each);
+        sum[k].add_to(each);
         for (int j = 0; j < V::width; ++j) total += each[j];
         state[(Op::references + k) * plane] = total;
     }
@@ -100,7 +112,8 @@ void reduce_row(const T* x, const T* y, std::int64_t n, std::int64_t ahead, doub
                 std::int64_t plane) {
     T reference[Op::references];
     row_references<Op>(x, y, n, reference);
-    row_sums<Op, false>(x, y, n, ahead, reference, state, plane, [](Lanes<T>, std::int64_t) {});
+    row_sums<Op>(x, y, n, ahead, reference, state, plane,
+                 [](auto, const Lanes<T>*, std::int64_t) {});
 }
 
 // Moves the sums of W slices to new references.
@@ -169,12 +182,16 @@ void add_rows(const T* const* x, const T* const* y, std::int64_t width, std::int
         for (int k = 0; k < Op::references; ++k) base[k] = V::load(reference[k] + c);
         base_of<V, Op>(base, base);
         for (int k = 0; k < Op::sums; ++k) own[k] = V::load(sums[k] + c);
+        V a[n_rows], b[n_rows], e[n_rows];
         for (int r = 0; r < n_rows; ++r) {
-            fetch_ahead(x[r] + c + ahead);
-            if constexpr (Op::inputs > 1) fetch_ahead(y[r] + c + ahead);
-            Op::add(load_first(x[r] + c, count),
-                    Op::inputs > 1 ? load_first(y[r] + c, count) : V::zero(), base, own);
+            fetch_ahead<1>(x[r] + c + ahead);
+            a[r] = load_first(x[r] + c, count);
+            if constexpr (Op::inputs > 1) {
+                fetch_ahead<1>(y[r] + c + ahead);
+                b[r] = load_first(y[r] + c, count);
+            }
         }
+        Op::template add<n_rows>(a, b, base, own, e);
         for (int k = 0; k < Op::sums; ++k) own[k].store(sums[k] + c);
     });
 }

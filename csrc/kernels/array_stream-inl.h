@@ -1,7 +1,8 @@
-// What is read soon, asked for early. Any address will do.
-template <class T>
+// Asks early for n vectors that are read soon. Any address will do.
+template <int n, class T>
 void fetch_ahead(const T* p) {
-    __builtin_prefetch(p);
+    constexpr int line = 64 / sizeof(T);
+    for (int i = 0; i < n * Lanes<T>::width; i += line) __builtin_prefetch(p + i);
 }
 
 // Stores that go past the caches, for aligned vectors of large outputs: the line that is written

@@ -1,3 +1,7 @@
+// For what is too large for the compiler to take into a loop by itself: a call writes all registers
+// to memory.
+#define VBFAST_INLINE inline __attribute__((always_inline))
+
 // exp and log over lanes. Relative error of both below 1.5 ulp on the ranges stated, but for the
 // exp of a rounded difference, see there.
 //
@@ -73,7 +77,7 @@ struct ExpConstants<float> {
 //
 // Constants are fetched once for n vectors, whose chains of dependent operations overlap.
 template <class T, bool rounded, int n>
-inline void exp_nonpositive(const Lanes<T>* x, Lanes<T>* e) {
+VBFAST_INLINE void exp_nonpositive(const Lanes<T>* x, Lanes<T>* e) {
     using V = Lanes<T>;
     using C = ExpConstants<T>;
     const V log2_e = V::set(T(1.4426950408889634074));

@@ -167,6 +167,7 @@ py::array map_array(int mapping, py::array x, const py::object& axis,
     call.interrupt = &python_interrupt;
     Builder builder(x, reduced_dimensions(x, axis));
     builder.sliced(place_x, x);
+    call.new_outputs = !out;
     const py::array target = out ? *out : new_like(x);
     builder.sliced(place_out0, target);
     run(call, builder, is_double, py::tuple());
@@ -175,10 +176,10 @@ py::array map_array(int mapping, py::array x, const py::object& axis,
 
 // The terms of the bound over the last axis, in the order of ElboTerms: sums, or rows as float64.
 // Of the posterior, where there is no q. `gradients`: null, or outputs for those in the logits of q
-// and in the log-joint.
+// and in the log-joint, and whether they are new.
 py::tuple run_bound(const py::array& log_joint, const std::optional<py::array>& q, bool is_logits,
                     const std::optional<py::array>& weight, bool per_sample,
-                    const py::array* gradients, int num_threads) {
+                    const py::array* gradients, bool new_gradients, int num_threads) {
     ArrayCall call;
     call.num_threads = num_threads;
     call.interrupt = &python_interrupt;
@@ -195,6 +196,7 @@ py::tuple run_bound(const py::array& log_joint, const std::optional<py::array>& 
     if (weight) builder.a_slice(place_weight, *weight);
     if (gradients != nullptr) {
         call.maps = true;
+        call.new_outputs = new_gradients;
         call.mapping = q ? Mapping::gradient : Mapping::posterior_gradient;
         builder.sliced(place_out0, gradients[0]);
         builder.sliced(place_out1, gradients[1]);
@@ -221,7 +223,7 @@ py::tuple run_bound(const py::array& log_joint, const std::optional<py::array>& 
 
 py::tuple bound_terms(const py::array& log_joint, const std::optional<py::array>& q, bool is_logits,
                       const std::optional<py::array>& weight, bool per_sample, int num_threads) {
-    return run_bound(log_joint, q, is_logits, weight, per_sample, nullptr, num_threads);
+    return run_bound(log_joint, q, is_logits, weight, per_sample, nullptr, false, num_threads);
 }
 
 // The summed terms, and the gradients in `out` or new arrays.
@@ -235,7 +237,7 @@ py::tuple bound_and_gradients(const py::array& log_joint, const std::optional<py
     };
     const py::array gradients[] = {output(0), output(1)};
     const py::tuple terms =
-        run_bound(log_joint, q_logits, true, weight, false, gradients, num_threads);
+        run_bound(log_joint, q_logits, true, weight, false, gradients, !out, num_threads);
     return py::make_tuple(terms, py::make_tuple(gradients[0], gradients[1]));
 }
 

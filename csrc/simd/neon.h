@@ -151,6 +151,7 @@ struct Lanes<float> {
 struct Blocking {
     static constexpr int row_vectors = 4;
     static constexpr int softmax_rows = 4;
+    static constexpr int exponentials = 4;
     static constexpr int factor_columns = 6;
     static constexpr int factor_components = 4;
     static constexpr int diag_components = 4;

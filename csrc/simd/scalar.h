@@ -59,6 +59,7 @@ struct Lanes {
 struct Blocking {
     static constexpr int row_vectors = 4;
     static constexpr int softmax_rows = 4;
+    static constexpr int exponentials = 4;
     static constexpr int factor_columns = 2;
     static constexpr int factor_components = 2;
     static constexpr int diag_components = 2;

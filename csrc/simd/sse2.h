@@ -147,6 +147,7 @@ struct Lanes<float> {
 struct Blocking {
     static constexpr int row_vectors = 2;
     static constexpr int softmax_rows = 1;
+    static constexpr int exponentials = 4;
     static constexpr int factor_columns = 4;
     static constexpr int factor_components = 4;
     static constexpr int diag_components = 2;
