@@ -47,22 +47,6 @@ V log_one_plus(V r) {
     return log_positive(u) + (r - (u - V::set(1))) / u;
 }
 
-// Of n vectors, by pairs.
-template <int n, class V>
-V sum_of(const V* a) {
-    if constexpr (n == 1)
-        return a[0];
-    else
-        return sum_of<n / 2>(a) + sum_of<n - n / 2>(a + n / 2);
-}
-
-template <int n, class V>
-V sum_of_products(const V* a, const V* b) {
-    V sum = a[0] * b[0];
-    for (int i = 1; i < n; ++i) sum = fma(a[i], b[i], sum);
-    return sum;
-}
-
 using Wide = Lanes<double>;
 
 // How far sums move when their reference rises: zero where it stays, infinite included.

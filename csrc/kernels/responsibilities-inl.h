@@ -43,18 +43,24 @@ void settle_infinite_row(const Model<T>& model, T* joint) {
         joint[k * G] = joint[k * G] == inf ? T(0) : -inf;
 }
 
-// exp(l - m) of one component for R vectors of rows in place, added to s, and times l - m to u.
-template <class T, bool entropy, int R>
+// exp(l - m) of C components for R vectors of rows in place, added to s, and times l - m to u.
+template <class T, bool entropy, int R, int C>
 inline void softmax_block(T* joint, const Lanes<T>* m, Lanes<T>* s, Lanes<T>* u) {
     using V = Lanes<T>;
-    constexpr int W = V::width;
-    V d[R], e[R];
-    for (int v = 0; v < R; ++v) d[v] = V::load(joint + v * W) - m[v];
-    exp_nonpositive<T, true, R>(d, e);
+    constexpr int G = group_rows<T>, W = V::width;
+    V d[R * C], e[R * C];
+    for (int c = 0; c < C; ++c)
+        for (int v = 0; v < R; ++v) d[v * C + c] = V::load(joint + c * G + v * W) - m[v];
+    exp_nonpositive<T, true, R * C>(d, e);
+    for (int c = 0; c < C; ++c)
+        for (int v = 0; v < R; ++v) e[v * C + c].store(joint + c * G + v * W);
     for (int v = 0; v < R; ++v) {
-        s[v] = s[v] + e[v];
-        if constexpr (entropy) u[v] = fma(e[v], max(V::set(ExpConstants<T>::zero_at), d[v]), u[v]);
-        e[v].store(joint + v * W);
+        s[v] = s[v] + sum_of<C>(e + v * C);
+        if constexpr (entropy) {
+            for (int c = 0; c < C; ++c)
+                d[v * C + c] = max(V::set(ExpConstants<T>::zero_at), d[v * C + c]);
+            u[v] = u[v] + sum_of_products<C>(e + v * C, d + v * C);
+        }
     }
 }
 
@@ -79,8 +85,11 @@ void softmax_group(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
                     if (row_max[v * W + i] > T(0) && !(V::bits(finite) >> i & 1))
                         settle_infinite_row(model, joint + v * W + i);
         }
-        for (std::int64_t k = 0; k < model.n_components; ++k)
-            softmax_block<T, entropy, R>(joint + k * G, m, s, u);
+        constexpr int C = Blocking::exponentials / R;
+        std::int64_t k = 0;
+        for (; k + C <= model.n_components; k += C)
+            softmax_block<T, entropy, R, C>(joint + k * G, m, s, u);
+        for (; k < model.n_components; ++k) softmax_block<T, entropy, R, 1>(joint + k * G, m, s, u);
         for (int v = 0; v < R; ++v) {
             s[v].store(tile.inverse_sum + g * G + first + v * W);
             if constexpr (entropy) u[v].store(tile.row_scale + g * G + first + v * W);

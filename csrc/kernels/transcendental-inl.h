@@ -128,6 +128,22 @@ VBFAST_INLINE void exp_nonpositive(const Lanes<T>* x, Lanes<T>* e) {
     }
 }
 
+// The sum of n vectors, by pairs.
+template <int n, class V>
+V sum_of(const V* a) {
+    if constexpr (n == 1)
+        return a[0];
+    else
+        return sum_of<n / 2>(a) + sum_of<n - n / 2>(a + n / 2);
+}
+
+template <int n, class V>
+V sum_of_products(const V* a, const V* b) {
+    V sum = a[0] * b[0];
+    for (int i = 1; i < n; ++i) sum = fma(a[i], b[i], sum);
+    return sum;
+}
+
 // log(x) for normal positive finite x, after the classical scheme: with x = 2^e m, f = m - 1 and
 // s = f / (2 + f), log(m) = f - s (f - R(s^2)), R an odd-power series of 2 atanh(s).
 template <class T>

@@ -197,7 +197,7 @@ struct Lanes<float> {
 struct Blocking {
     static constexpr int row_vectors = 4;        // vectors of rows that a group has
     static constexpr int softmax_rows = 4;       // of them at a time, in the softmax
-    static constexpr int exponentials = 4;       // that overlap, in the array functions
+    static constexpr int exponentials = 4;       // vectors of them that overlap
     static constexpr int factor_columns = 6;     // columns of a precision factor at a time
     static constexpr int factor_components = 4;  // components of few features at a time
     static constexpr int diag_components = 4;    // components at a time, diagonal log-joint
