@@ -10,7 +10,6 @@ ours, none of them along the first axis).
 
 from __future__ import annotations
 
-import timeit
 from concurrent.futures import ThreadPoolExecutor
 
 import measure
@@ -42,17 +41,6 @@ def cells(calls, function, results):
     return [of_library.get(name, "-") for name in MAKERS]
 
 
-def turn_seconds(call, number):
-    """Seconds of one of so many calls, after one more.
-
-    That one gets the library's working memory anew: what was freed before the others had their
-    turns may have gone back to the system, or from a virtual machine to its host, and pages that
-    come from there take up to twenty times as long as pages that are reused.
-    """
-    call()
-    return timeit.timeit(call, number=number) / number
-
-
 def median_seconds(calls, repeats, round_seconds):
     """Median seconds of each call, over rounds that take turns; a turn goes on for a while."""
     numbers = []
@@ -60,19 +48,19 @@ def median_seconds(calls, repeats, round_seconds):
         call()  # compiles, and loads what it needs
         numbers.append(max(1, round(round_seconds / seconds(call))))
     times = [
-        [turn_seconds(call, number) for call, number in zip(calls, numbers, strict=True)]
+        [measure.warm_seconds(call, number) for call, number in zip(calls, numbers, strict=True)]
         for _ in range(repeats)
     ]
     return np.median(times, axis=0)
 
 
-def large(pool, shape, repeats, round_seconds):
+def large(pool, functions, shape, repeats, round_seconds):
     lines = []
     for dtype in DTYPES:
         inputs = Inputs.draw(*shape, dtype)
         calls = {name: MAKERS[name](inputs) for name in installed()}
         size = inputs.log_joint.size
-        for function in FUNCTIONS:
+        for function in functions:
             chosen = [table[function] for table in calls.values() if function in table]
             read = [inputs.log_joint, inputs.q_logits][: 2 if function in TWO_INPUTS else 1]
             times = median_seconds([*chosen, reading(pool, read)], repeats, round_seconds)
@@ -81,11 +69,11 @@ def large(pool, shape, repeats, round_seconds):
     return measure.markdown(["ns an element", "dtype", "reading", *MAKERS], lines)
 
 
-def small(n_elements, repeats, round_seconds):
+def small(functions, n_elements, repeats, round_seconds):
     inputs = Inputs.draw(1, n_elements, "float64")
     calls = {name: MAKERS[name](inputs) for name in installed()}
     lines = []
-    for function in FUNCTIONS:
+    for function in functions:
         if "axis 0" in function:
             continue
         chosen = [table[function] for table in calls.values() if function in table]
@@ -94,12 +82,12 @@ def small(n_elements, repeats, round_seconds):
     return measure.markdown([f"µs, {n_elements} elements", *MAKERS], lines)
 
 
-def table(*, repeats=3, quick=False):
+def table(functions=FUNCTIONS, *, repeats=3, quick=False):
     shape = (500, 256) if quick else (200_000, 256)
     with ThreadPoolExecutor(vbfast.get_num_threads()) as pool:
-        of_large = large(pool, shape, repeats, 1e-4 if quick else 0.3)
-    return f"{of_large}\n\n{small(10, repeats, 1e-4 if quick else 0.02)}"
+        of_large = large(pool, functions, shape, repeats, 1e-4 if quick else 0.3)
+    return f"{of_large}\n\n{small(functions, 10, repeats, 1e-4 if quick else 0.02)}"
 
 
 if __name__ == "__main__":
-    print(table(**vars(measure.options(__doc__, repeats=3))))
+    print(table(**vars(measure.options(__doc__, functions=list(FUNCTIONS), repeats=3))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import timeit
 
 
 def restart_without(variable="OPENBLAS_CORETYPE"):
@@ -31,3 +32,14 @@ def options(description, **defaults):
         else:
             parser.add_argument(f"--{name}", type=type(value), default=value)
     return parser.parse_args()
+
+
+def warm_seconds(call, number=1):
+    """Seconds of one of so many calls, after one that is not timed.
+
+    That one gets the call's working memory anew: what was freed before others had their turns may
+    have gone back to the system, or from a virtual machine to its host, and pages that come from
+    there take up to twenty times as long as pages that are reused.
+    """
+    call()
+    return timeit.timeit(call, number=number) / number
