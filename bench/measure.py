@@ -1,4 +1,4 @@
-"""What the benchmark scripts share, beyond ``vbfast.benchmark``: options and tables."""
+"""What the benchmark scripts share, beyond ``vbfast.benchmark``: options, tables, warm calls."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 // Parameters of maps from the state of a slice. Used by the kernels and, in a namespace of its own,
-// by the driver.
+// by the driver: both must skip the same slices.
 
 // SciPy's answer for a slice without a finite maximum is NaN.
 template <class T>
