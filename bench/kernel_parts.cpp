@@ -106,7 +106,8 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
     Tile<T> tile{};
     Workspace workspace;
     const auto place = [&](char* memory) {
-        return lay_out(tile, shape.tile_rows, group_rows<T>, model.joint_stride, D, false, memory);
+        return lay_out(tile, shape.tile_rows, group_rows<T>, model.joint_stride, D, !model.all_near,
+                       false, memory);
     };
     place(workspace.scratch(place(nullptr)));
     tile.assignment = Assignment::posterior;

@@ -70,7 +70,7 @@ class EStepOf final : public EStep {
     std::size_t tile_bytes() const {
         Tile<T> tile;
         return lay_out(tile, request_.tile_rows, kernels_.group_rows, packed_.model.joint_stride,
-                       D(), request_.gradient != nullptr, nullptr);
+                       D(), !packed_.model.all_near, request_.gradient != nullptr, nullptr);
     }
 
     // Whitened rows of the tile that a worker is at, where the pass keeps them; else none.
@@ -88,7 +88,7 @@ class EStepOf final : public EStep {
     Tile<T> tile_in(char* memory) const {
         Tile<T> tile;
         lay_out(tile, request_.tile_rows, kernels_.group_rows, packed_.model.joint_stride, D(),
-                request_.gradient != nullptr, memory);
+                !packed_.model.all_near, request_.gradient != nullptr, memory);
         tile.assignment = request_.assignment;
         tile.entropy = request_.entropy;
         return tile;
@@ -243,7 +243,7 @@ void EStepOf<T>::merge_partials(int num_threads) {
              });
 }
 
-// The sums are about a point a: the shift for a dense component, the rounded mean for a listed one.
+// The sums are about a point a: the shift for a dense component, its centre for a listed one.
 // With delta = a - mean: sum r (x - mean) = first + N delta, and so on for the second moment.
 template <class T>
 void EStepOf<T>::statistics(double* weight, double* first, double* second, int num_threads) {
@@ -271,9 +271,11 @@ void EStepOf<T>::statistics(double* weight, double* first, double* second, int n
         const double N = at(0);
         weight[k] = N;
         for (std::int64_t i = 0; i < D; ++i) {
-            const double a =
-                listed ? static_cast<double>(model.means[k * model.padded_features + i]) : 0.0;
-            d[i] = a + static_cast<double>(model.shift[i]) - means_[k * D + i];
+            const double centre =
+                listed ? static_cast<double>(model.centres[k * model.padded_features + i]) : 0.0;
+            const double shift =
+                listed && !model.all_near ? 0.0 : static_cast<double>(model.shift[i]);
+            d[i] = centre + shift - means_[k * D + i];
             first[k * D + i] = at(1 + i) + N * d[i];
         }
         // sum r (x-mean)_i (x-mean)_j, from the sum about a and the first moments about a and mean.

@@ -14,10 +14,12 @@ enum class Assignment : int { posterior, hard, given };
 
 // A mixture in the layout of the kernels, in the precision T of the computation.
 //
-// All positions are relative to `shift`, a point near the data, so that float32 rows keep their
+// Positions are relative to `shift`, a point amid the means, so that float32 rows keep their
 // digits. A component whose mean is within some hundred standard deviations of it is `near`: the
-// rounding of its moments about the shift is then far below the tolerance of the contract, and rows
-// need not be centred one component at a time. The others are centred before anything is squared.
+// rounding of rows and moments about the shift is then far below the tolerance of the contract, and
+// rows need not be centred one component at a time. Of the others, the far ones, the rows are
+// centred as they came, before anything is squared: a row has the digits that its own distance to
+// the mean allows, wherever the shift is.
 template <class T>
 struct Model {
     Covariance covariance;
@@ -28,8 +30,14 @@ struct Model {
     std::int64_t padded_features;  // row length of row-major tiles and of `means`, a multiple of 16
     const T* shift;                // (n_features,)
     const T* means;                // (n_components, padded_features), minus the shift
-    const T* offset;               // (n_components,)
-    const std::uint8_t* near;      // (n_components,)
+    // Where some component is far, tiles keep the rows as they came, and the points that rows of
+    // far or listed components are taken from are the means themselves, rounded. What rounding to
+    // float32 left of a mean is the remainder.
+    bool all_near;
+    const T* centres;    // (n_components, padded_features); `means` where all components are near
+    const T* remainder;  // (n_components, padded_features); null in float64, or where all are near
+    const T* offset;     // (n_components,)
+    const std::uint8_t* near;  // (n_components,)
     // full and tied: the factor in column blocks, see kernels/log_joint.h; diag: pairs (scale,
     // -mean * scale) by feature; spherical: the means.
     const T* factor;
@@ -47,7 +55,6 @@ struct Model {
     std::int64_t listed_matrix_stride;
     bool keeps_whitened;  // tiles have memory for whitened rows
     bool nearest;         // labels alone are wanted, and those of the nearest mean
-    bool tied_near;       // every component of a tied model is near
     // Second moments by outer products of listed rows instead of one dense product.
     const std::uint8_t* listed;  // (n_components,)
     std::int64_t n_moments;      // columns of the dense product
@@ -91,6 +98,7 @@ struct Tile {
     // Scratch, 64-byte aligned; `capacity` rows, a multiple of the group.
     std::int64_t capacity;
     T* features;           // groups of (n_features + 2, group rows): rows in lanes
+    T* raw;                // the same as they came, where some component is far; else null
     T* row_major;          // (capacity, padded_features)
     T* joint;              // groups of joint_stride, (n_components, group rows): log-joint, then
                            // responsibilities
@@ -130,8 +138,8 @@ struct KernelSet {
                          double* dense, double* listed, double* pooled);
     // k-means++: adds w min(closest, |x - c|^2) to each candidate's potential, and stores the
     // minimum in `lowered`, a row of stride `lowered_stride` a candidate, unless that is null.
-    // `candidates` is (n_candidates, n_features) minus the shift.
-    void (*seeding_step)(Tile<T>&, std::int64_t n_features, const T* shift, const T* candidates,
+    // `candidates` is (n_candidates, n_features), rows of the data, which are exact in T.
+    void (*seeding_step)(Tile<T>&, std::int64_t n_features, const T* candidates,
                          std::int64_t n_candidates, const T* closest, T* lowered,
                          std::int64_t lowered_stride, double* potentials);
 };

@@ -231,13 +231,7 @@ void add_moments(Moments kind, std::int64_t D, PackedModel<T>& packed) {
             for (std::int64_t j = 0; j <= i; ++j) add(i, j);
 }
 
-}  // namespace
-
-std::int64_t triangle_size(std::int64_t n_features) {
-    const std::int64_t blocks = (n_features + 7) / 8;
-    return 32 * blocks * (blocks + 1);
-}
-
+// A point amid the given points: the median of each coordinate, which a stray point does not move.
 std::vector<double> coordinate_medians(const double* points, std::int64_t n_points,
                                        std::int64_t n_features, const std::vector<bool>& used,
                                        int num_threads) {
@@ -255,9 +249,61 @@ std::vector<double> coordinate_medians(const double* points, std::int64_t n_poin
     return result;
 }
 
+// The means as they are, in two numbers of T where one does not hold them.
 template <class T>
-void pack(const MixtureParameters& parameters, const PassRequest& request,
-          const KernelSet<T>& kernels, PackedModel<T>& packed, int num_threads) {
+void pack_centres(const MixtureParameters& parameters, std::int64_t padded,
+                  PackedModel<T>& packed) {
+    const std::int64_t K = parameters.n_components, D = parameters.n_features;
+    packed.centres.assign(static_cast<std::size_t>(K * padded), T(0));
+    if (sizeof(T) < sizeof(double)) packed.remainder = packed.centres;
+    for (std::int64_t k = 0; k < K; ++k)
+        for (std::int64_t d = 0; d < D; ++d) {
+            const double mean = parameters.means[k * D + d];
+            const T centre = static_cast<T>(mean);
+            packed.centres[k * padded + d] = centre;
+            if (!packed.remainder.empty())
+                packed.remainder[k * padded + d] =
+                    static_cast<T>(mean - static_cast<double>(centre));
+        }
+}
+
+// Whether the precision of some component has no normal number in T: a collapsed component's, say.
+// Distances times it would be inf times zero, or rough.
+template <class T>
+bool precisions_leave_range(const MixtureParameters& spherical) {
+    for (std::int64_t k = 0; k < spherical.n_components; ++k) {
+        const double half = 0.5 * spherical.precision_cholesky[k] * spherical.precision_cholesky[k];
+        if (!(half >= static_cast<double>(std::numeric_limits<T>::min()) &&
+              half <= static_cast<double>(std::numeric_limits<T>::max())))
+            return true;
+    }
+    return false;
+}
+
+// As a diagonal model, whose kernels scale rows before they square them.
+MixtureParameters as_diagonal(MixtureParameters parameters, std::vector<double>& scales) {
+    const std::int64_t D = parameters.n_features;
+    for (std::int64_t k = 0; k < parameters.n_components; ++k)
+        scales.insert(scales.end(), static_cast<std::size_t>(D), parameters.precision_cholesky[k]);
+    parameters.covariance = Covariance::diag;
+    parameters.precision_cholesky = scales.data();
+    return parameters;
+}
+
+}  // namespace
+
+std::int64_t triangle_size(std::int64_t n_features) {
+    const std::int64_t blocks = (n_features + 7) / 8;
+    return 32 * blocks * (blocks + 1);
+}
+
+template <class T>
+void pack(const MixtureParameters& given, const PassRequest& request, const KernelSet<T>& kernels,
+          PackedModel<T>& packed, int num_threads) {
+    std::vector<double> scales;
+    const bool as_given =
+        given.covariance != Covariance::spherical || !precisions_leave_range<T>(given);
+    const MixtureParameters parameters = as_given ? given : as_diagonal(given, scales);
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     const std::int64_t padded = round_up(D, 16);
     const Covariance covariance = parameters.covariance;
@@ -331,6 +377,7 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
     });
     const bool all_near =
         std::all_of(packed.near.begin(), packed.near.end(), [](std::uint8_t near) { return near; });
+    if (!all_near) pack_centres(parameters, padded, packed);
 
     const bool lists = request.assignment != Assignment::posterior ||
                        (request.moments == Moments::full && D > largest_dense_full) ||
@@ -353,6 +400,9 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
     model.padded_features = padded;
     model.shift = packed.shift.data();
     model.means = packed.means.data();
+    model.all_near = all_near;
+    model.centres = all_near ? packed.means.data() : packed.centres.data();
+    model.remainder = packed.remainder.empty() ? nullptr : packed.remainder.data();
     model.offset = packed.offset.data();
     model.near = packed.near.data();
     model.factor = packed.factor.data();
@@ -371,7 +421,6 @@ void pack(const MixtureParameters& parameters, const PassRequest& request,
     model.precisions = packed.precisions.data();
     model.shared_precision = packed.shared_precision.data();
     model.nearest = is_nearest_mean(parameters, request, packed.half_norm);
-    model.tied_near = all_near;
     model.listed = packed.listed.data();
     model.n_moments = static_cast<std::int64_t>(packed.left.size());
     model.left = packed.left.data();

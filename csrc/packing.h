@@ -13,8 +13,8 @@ namespace vbfast {
 template <class T>
 struct PackedModel {
     Model<T> model;
-    std::vector<T> shift, means, offset, factor, intercept, whitened_means, half_precision,
-        half_norm, precision_means, precisions, shared_precision, listed_matrices;
+    std::vector<T> shift, means, centres, remainder, offset, factor, intercept, whitened_means,
+        half_precision, half_norm, precision_means, precisions, shared_precision, listed_matrices;
     std::vector<std::uint8_t> near, listed;
     std::vector<std::int32_t> left, right;
     std::int64_t dense_size;  // doubles of a partial statistic, by kind
@@ -25,11 +25,6 @@ struct PackedModel {
 template <class T>
 void pack(const MixtureParameters& parameters, const PassRequest& request,
           const KernelSet<T>& kernels, PackedModel<T>& packed, int num_threads);
-
-// A point amid the given points: the median of each coordinate, which a stray point does not move.
-std::vector<double> coordinate_medians(const double* points, std::int64_t n_points,
-                                       std::int64_t n_features, const std::vector<bool>& used,
-                                       int num_threads);
 
 // Doubles that the lower triangle of a (D, D) matrix takes in block rows of eight.
 std::int64_t triangle_size(std::int64_t n_features);

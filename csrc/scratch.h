@@ -16,7 +16,8 @@ inline std::size_t aligned_size(std::size_t bytes) {
 // Points the tile at consecutive pieces of `memory`, or only adds their sizes up where it is null.
 template <class T>
 std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
-                    std::int64_t joint_stride, std::int64_t D, bool gradient, char* memory) {
+                    std::int64_t joint_stride, std::int64_t D, bool raw, bool gradient,
+                    char* memory) {
     const std::int64_t padded = (D + 15) / 16 * 16;
     // An odd number of cache lines, so that the same columns of all rows spread over all sets of
     // L1.
@@ -36,6 +37,8 @@ std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
         used += aligned_size(static_cast<std::size_t>(count) * sizeof(Element));
     };
     take(tile.features, tile_rows * (D + 2));
+    take(tile.raw, raw ? tile_rows * (D + 2) : 0);
+    if (!raw) tile.raw = nullptr;
     take(tile.row_major, tile_rows * padded);
     take(tile.joint, (tile_rows + group_rows - 1) / group_rows * joint_stride);
     take(tile.row_max, tile_rows);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "packing.h"
 #include "scratch.h"
 #include "workspace.h"
 
@@ -20,14 +19,7 @@ class SeedingOf final : public Seeding {
           n_features_(n_features),
           tile_rows_(tile_rows),
           sums_(static_cast<std::size_t>(n_partitions * n_candidates), 0.0) {
-        const std::vector<bool> used(static_cast<std::size_t>(n_candidates), true);
-        const std::vector<double> medians =
-            coordinate_medians(candidates, n_candidates, n_features, used, 1);
-        shift_.assign(medians.begin(), medians.end());
-        for (std::int64_t c = 0; c < n_candidates; ++c)
-            for (std::int64_t d = 0; d < n_features; ++d)
-                candidates_.push_back(static_cast<T>(candidates[c * n_features + d] -
-                                                     static_cast<double>(shift_[d])));
+        candidates_.assign(candidates, candidates + n_candidates * n_features);
     }
 
     PassOutcome run(const std::vector<Block>& blocks, int num_threads,
@@ -36,7 +28,7 @@ class SeedingOf final : public Seeding {
             threads_for(count_rows(blocks) * n_candidates_ * n_features_, num_threads);
         Tile<T> sized;
         const std::size_t bytes = lay_out(sized, tile_rows_, kernels_.group_rows,
-                                          kernels_.group_rows, n_features_, false, nullptr);
+                                          kernels_.group_rows, n_features_, false, false, nullptr);
         Workspace workspace;
         char* memory = workspace.scratch(bytes * static_cast<std::size_t>(threads));
         LowestIndex bad;
@@ -46,12 +38,12 @@ class SeedingOf final : public Seeding {
                 const Block& block = blocks[static_cast<std::size_t>(task)];
                 Tile<T> tile;
                 lay_out(tile, tile_rows_, kernels_.group_rows, kernels_.group_rows, n_features_,
-                        false, memory + bytes * static_cast<std::size_t>(worker));
+                        false, false, memory + bytes * static_cast<std::size_t>(worker));
                 for (std::int64_t n = 0; n < block.n_rows; n += tile_rows_) {
                     if (stop_requested(region, worker)) return;
                     point_at(tile, block, n, std::min(tile_rows_, block.n_rows - n), 1);
                     kernels_.seeding_step(
-                        tile, n_features_, shift_.data(), candidates_.data(), n_candidates_,
+                        tile, n_features_, candidates_.data(), n_candidates_,
                         static_cast<const T*>(block.closest) + n,
                         block.lowered ? static_cast<T*>(block.lowered) + n : nullptr,
                         block.lowered_stride, sums_.data() + block.partition * n_candidates_);
@@ -73,7 +65,6 @@ class SeedingOf final : public Seeding {
     const std::int64_t n_candidates_;
     const std::int64_t n_features_;
     const std::int64_t tile_rows_;
-    std::vector<T> shift_;
     std::vector<T> candidates_;
     std::vector<double> sums_;
 };

@@ -9,6 +9,7 @@
 #include "kernels/nearest-inl.h"
 #include "kernels/gradient_listed-inl.h"
 #include "kernels/gradient_x-inl.h"
+#include "kernels/overflow-inl.h"
 #include "kernels/responsibilities-inl.h"
 #include "kernels/dense_moments-inl.h"
 #include "kernels/listed_moments-inl.h"

@@ -133,7 +133,8 @@ void pack_listed(const Model<T>& model, Tile<T>& tile, std::int64_t k, std::int6
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
     const std::int64_t D = model.n_features, P = model.padded_features;
-    const T* mean = model.means + k * P;
+    const T* centre = model.centres + k * P;
+    const T* remainder = model.remainder ? model.remainder + k * P : nullptr;
     for (std::int64_t m = 0; m < n; ++m) {
         const std::int64_t row = tile.list[start + m];
         const T q = tile.list_weight[start + m];
@@ -143,8 +144,11 @@ void pack_listed(const Model<T>& model, Tile<T>& tile, std::int64_t k, std::int6
             for (std::int64_t d = 0; d < D; ++d) u[d] = -q * y[d * G];
         } else {
             const T* x = tile.row_major + row * P;
-            for (std::int64_t d = 0; d < P; d += W)
-                (V::set(q) * (V::load(mean + d) - V::load(x + d))).store(u + d);
+            for (std::int64_t d = 0; d < P; d += W) {
+                V difference = V::load(centre + d) - V::load(x + d);
+                if (remainder) difference = difference + V::load(remainder + d);
+                (V::set(q) * difference).store(u + d);
+            }
         }
     }
 }

@@ -178,10 +178,7 @@ void for_active(const Model<T>& model, Tile<T>& tile, Subtract subtract) {
         if (n_near > 0) subtract(joint, tile.active, n_near, x, gradient);
         for (std::int64_t i = 1; i <= n_far; ++i) {
             const std::int32_t* k = tile.active + K - i;
-            subtract(
-                joint, k, std::int64_t(1),
-                centre_group(x, model.means + *k * model.padded_features, D, tile.group_scratch),
-                gradient);
+            subtract(joint, k, std::int64_t(1), centre_group(model, tile, g, *k), gradient);
         }
     }
 }

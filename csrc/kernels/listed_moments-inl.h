@@ -1,4 +1,5 @@
-// Sufficient statistics of one component at a time from the list of its rows, about its own mean.
+// Sufficient statistics of one component at a time from the list of its rows, about its own mean as
+// it is rounded in model.centres.
 //
 // Used where the dense product does not fit: many features (its D^2 / 2 columns would be rebuilt
 // for every tile, and high-dimensional posteriors are sparse, which a list exploits), components
@@ -158,9 +159,10 @@ void label_means(const Model<T>& model, const Tile<T>& tile, std::int64_t first,
         if (k < first || k >= last || !(r > 0)) continue;
         double* sums = listed + k * model.listed_stride;
         const T* x = tile.row_major + n * P;
-        const T* mean = model.means + k * P;
+        const T* centre = model.centres + k * P;
         sums[0] += r;
-        for (std::int64_t d = 0; d < D; ++d) sums[1 + d] += r * static_cast<double>(x[d] - mean[d]);
+        for (std::int64_t d = 0; d < D; ++d)
+            sums[1 + d] += r * static_cast<double>(x[d] - centre[d]);
     }
 }
 
@@ -182,7 +184,7 @@ void summary_step(const Model<T>& model, Tile<T>& tile, std::int64_t first, std:
         if (!model.listed[k]) continue;
         const std::int64_t n = list_rows(model, tile, k);
         double* sums = listed + k * model.listed_stride;
-        listed_moments(model, tile, n, model.means + k * model.padded_features, sums,
+        listed_moments(model, tile, n, model.centres + k * model.padded_features, sums,
                        tied ? pooled : sums + 1 + model.n_features);
     }
 }

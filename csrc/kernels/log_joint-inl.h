@@ -126,15 +126,38 @@ inline void store_columns(const T* x, const T* factor, const T* intercept, std::
     apply_factor<T, first_columns, true>(x, factor, intercept, n_features, nullptr, out, nullptr);
 }
 
-// x - mean_k of one group into scratch, for components that are far from the shift.
+// A mean in one feature, as rows that are kept as they came are centred with it: the first
+// difference is exact for rows about as far from the origin as the mean, the second takes off what
+// rounding to float32 left of that.
 template <class T>
-const T* centre_group(const T* x, const T* mean, std::int64_t n_features, T* out) {
+struct Centre {
+    Lanes<T> rounded, remainder;
+
+    Centre(const Model<T>& model, std::int64_t k, std::int64_t d)
+        : rounded(Lanes<T>::set(model.centres[k * model.padded_features + d])),
+          remainder(Lanes<T>::zero()) {
+        if constexpr (sizeof(T) == 4)
+            remainder = Lanes<T>::set(model.remainder[k * model.padded_features + d]);
+    }
+    Lanes<T> subtract_from(Lanes<T> x) const {
+        if constexpr (sizeof(T) == 4) return (x - rounded) - remainder;
+        return x - rounded;
+    }
+};
+
+// x - mean_k of group g into scratch, for components that are far from the shift.
+template <class T>
+const T* centre_group(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::int64_t k) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
-    for (std::int64_t d = 0; d < n_features; ++d)
+    const T* x = uncentred_group(model, tile, g);
+    for (std::int64_t d = 0; d < model.n_features; ++d) {
+        const Centre<T> centre(model, k, d);
         for (int v = 0; v < Blocking::row_vectors; ++v)
-            (V::load(x + d * G + v * W) - V::set(mean[d])).store(out + d * G + v * W);
-    return out;
+            centre.subtract_from(V::load(x + d * G + v * W))
+                .store(tile.group_scratch + d * G + v * W);
+    }
+    return tile.group_scratch;
 }
 
 // acc[v] += |y|^2, in the order of apply_factor.
@@ -169,6 +192,15 @@ inline void finish_joint(const Lanes<T> (*acc)[Blocking::row_vectors], const T* 
     }
 }
 
+// Whether `n` components from k on are near.
+template <class T, int n>
+inline bool all_near(const Model<T>& model, std::int64_t k) {
+    bool near = true;
+    if (!model.all_near)
+        for (int i = 0; i < n; ++i) near = near && model.near[k + i];
+    return near;
+}
+
 template <class T, int first_columns, int n>
 inline void factor_log_joint_block(const Model<T>& model, Tile<T>& tile, std::int64_t g,
                                    std::int64_t k, EarlyExit& early_exit) {
@@ -182,9 +214,7 @@ inline void factor_log_joint_block(const Model<T>& model, Tile<T>& tile, std::in
     for (int i = 0; i < n; ++i) {
         const T* factor = model.factor + (k + i) * model.factor_stride;
         const bool near = !tied && model.near[k + i];
-        const T* rows = near ? x
-                             : centre_group(x, model.means + (k + i) * model.padded_features, D,
-                                            tile.group_scratch);
+        const T* rows = near ? x : centre_group(model, tile, g, k + i);
         const T* intercept = near ? model.intercept + (k + i) * D : nullptr;
         for (V& a : acc[i]) a = V::zero();
         if (n == 1 && tile.whitened) {
@@ -237,9 +267,7 @@ std::int64_t few_columns_log_joint(const Model<T>& model, Tile<T>& tile, std::in
     constexpr int n = Blocking::factor_components, J = Blocking::factor_columns;
     std::int64_t k = first;
     for (; k + n <= last; k += n) {
-        bool near = true;
-        for (int i = 0; i < n; ++i) near = near && model.near[k + i];
-        if (near)
+        if (all_near<T, n>(model, k))
             few_columns_block<T, first_columns ? first_columns : J, n>(model, tile, g, k);
         else
             factor_log_joint_block<T, first_columns, n>(model, tile, g, k, early_exit);
@@ -307,6 +335,31 @@ inline void distance_block(const T* x, const T* means, std::int64_t stride, std:
     }
 }
 
+// sum_d (x_d - mean_kd)^2 for `n` components at once, of rows as they came; times the scales of
+// `pairs`, if they are scaled, before they are squared.
+template <class T, int n, bool scaled>
+inline void deviation_block(const Model<T>& model, const T* x, const T* pairs, std::int64_t k,
+                            Lanes<T> (*acc)[Blocking::row_vectors]) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+#pragma GCC unroll 8
+    for (int i = 0; i < n; ++i)
+#pragma GCC unroll 8
+        for (int v = 0; v < RV; ++v) acc[i][v] = V::zero();
+    for (std::int64_t d = 0; d < model.n_features; ++d) {
+        V xd[RV];
+        for (int v = 0; v < RV; ++v) xd[v] = V::load(x + d * G + v * W);
+        for (int i = 0; i < n; ++i) {
+            const Centre<T> centre(model, k + i, d);
+            for (int v = 0; v < RV; ++v) {
+                V t = centre.subtract_from(xd[v]);
+                if constexpr (scaled) t = t * V::set(pairs[2 * (i * model.n_features + d)]);
+                acc[i][v] = fma(t, t, acc[i][v]);
+            }
+        }
+    }
+}
+
 template <class T, int n>
 inline void diag_log_joint_block(const Model<T>& model, Tile<T>& tile, std::int64_t g,
                                  std::int64_t k) {
@@ -315,24 +368,12 @@ inline void diag_log_joint_block(const Model<T>& model, Tile<T>& tile, std::int6
     const std::int64_t D = model.n_features;
     const T* x = tile.features + g * (D + 2) * G;
     T* joint = tile.joint + g * model.joint_stride;
-    bool near = true;
-    for (int i = 0; i < n; ++i) near = near && model.near[k + i];
+    const T* pairs = model.factor + 2 * k * D;
     V acc[n][Blocking::row_vectors];
-    if (near) {
-        diag_block<T, n>(x, model.factor + 2 * k * D, D, acc);
-    } else {
-        for (int i = 0; i < n; ++i) {
-            const T* centred = centre_group(x, model.means + (k + i) * model.padded_features, D,
-                                            tile.group_scratch);
-            const T* pairs = model.factor + 2 * (k + i) * D;
-            for (V& a : acc[i]) a = V::zero();
-            for (std::int64_t d = 0; d < D; ++d)
-                for (int v = 0; v < Blocking::row_vectors; ++v) {
-                    const V t = V::load(centred + d * G + v * V::width) * V::set(pairs[2 * d]);
-                    acc[i][v] = fma(t, t, acc[i][v]);
-                }
-        }
-    }
+    if (all_near<T, n>(model, k))
+        diag_block<T, n>(x, pairs, D, acc);
+    else
+        deviation_block<T, n, true>(model, uncentred_group(model, tile, g), pairs, k, acc);
     finish_joint<T, n>(acc, nullptr, model.offset + k, joint + k * G, tile.row_max + g * G);
 }
 
@@ -345,7 +386,7 @@ void diag_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::i
     for (; k < last; ++k) diag_log_joint_block<T, 1>(model, tile, g, k);
 }
 
-template <class T, int n>
+template <class T, int n, bool some_far>
 inline void distance_log_joint_block(const Model<T>& model, Tile<T>& tile, const T* x,
                                      const T* means, std::int64_t stride, std::int64_t g,
                                      std::int64_t k) {
@@ -353,13 +394,18 @@ inline void distance_log_joint_block(const Model<T>& model, Tile<T>& tile, const
     constexpr int G = group_rows<T>;
     T* joint = tile.joint + g * model.joint_stride;
     V acc[n][Blocking::row_vectors];
-    distance_block<T, n>(x, means + k * stride, stride, model.n_features, acc);
+    if (some_far && !all_near<T, n>(model, k))
+        deviation_block<T, n, false>(model, uncentred_group(model, tile, g), nullptr, k, acc);
+    else
+        distance_block<T, n>(x, means + k * stride, stride, model.n_features, acc);
     finish_joint<T, n>(acc, model.half_precision ? model.half_precision + k : nullptr,
                        model.offset + k, joint + k * G, tile.row_max + g * G);
 }
 
-// Spherical: distances of the rows; tied: of the whitened rows, in scratch.
-template <class T>
+// Spherical: distances of the rows; tied, where all components are near: of the whitened rows, in
+// scratch. Components of few features are too short to be asked one block at a time whether some
+// component is far.
+template <class T, bool some_far>
 void distance_log_joint(const Model<T>& model, Tile<T>& tile, const T* x, std::int64_t g,
                         std::int64_t first, std::int64_t last) {
     constexpr int n = Blocking::distance_components;
@@ -368,8 +414,9 @@ void distance_log_joint(const Model<T>& model, Tile<T>& tile, const T* x, std::i
     const std::int64_t stride = tied ? model.n_features : model.padded_features;
     std::int64_t k = first;
     for (; k + n <= last; k += n)
-        distance_log_joint_block<T, n>(model, tile, x, means, stride, g, k);
-    for (; k < last; ++k) distance_log_joint_block<T, 1>(model, tile, x, means, stride, g, k);
+        distance_log_joint_block<T, n, some_far>(model, tile, x, means, stride, g, k);
+    for (; k < last; ++k)
+        distance_log_joint_block<T, 1, some_far>(model, tile, x, means, stride, g, k);
 }
 
 // So many groups of rows meet so many components before either changes.
@@ -409,16 +456,18 @@ void log_joint_with_remainder(const Model<T>& model, Tile<T>& tile, const Comple
             const std::int64_t last = first + visits.components < K ? first + visits.components : K;
             for (std::int64_t g = start; g < start + visits.groups && g < group_count(tile); ++g) {
                 const T* x = tile.features + g * (D + 2) * G;
-                if (tied && model.tied_near) {
+                if (tied && model.all_near) {
                     store_columns<T, first_columns>(x, model.factor, nullptr, D,
                                                     tile.group_scratch);
-                    distance_log_joint(model, tile, tile.group_scratch, g, first, last);
+                    distance_log_joint<T, false>(model, tile, tile.group_scratch, g, first, last);
                 } else if (tied || model.covariance == Covariance::full) {
                     factor_log_joint<T, first_columns>(model, tile, g, first, last, early_exit);
                 } else if (model.covariance == Covariance::diag) {
                     diag_log_joint(model, tile, g, first, last);
+                } else if (model.all_near) {
+                    distance_log_joint<T, false>(model, tile, x, g, first, last);
                 } else {
-                    distance_log_joint(model, tile, x, g, first, last);
+                    distance_log_joint<T, true>(model, tile, x, g, first, last);
                 }
                 if (last == K) complete(g);
             }

@@ -17,8 +17,11 @@ void find_labels(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
     const T* joint = tile.joint + g * model.joint_stride;
+    const V lowest = V::set(-static_cast<T>(__builtin_inf()));
     for (int v = 0; v < Blocking::row_vectors; ++v) {
-        const V largest = V::load(tile.row_max + g * G + v * W);
+        const V row_max = V::load(tile.row_max + g * G + v * W);
+        // The largest that settle_overflowed leaves where it leaves any.
+        const V largest = V::select(equal(row_max, lowest), V::zero(), row_max);
         std::int32_t* label = tile.label + g * G + v * W;
         unsigned missing = W == 32 ? ~0u : (1u << W) - 1;
         for (int i = 0; i < W; ++i) label[i] = 0;  // NaN alone: no component is largest
@@ -202,8 +205,9 @@ template <class T>
 void posterior_step(const Model<T>& model, Tile<T>& tile) {
     const bool entropy = tile.entropy || tile.out_entropy || tile.out_expected_log_joint;
     log_joint(model, tile, [&model, &tile, entropy](std::int64_t g) {
-        if (tile.out_labels) find_labels(model, tile, g);
         if (tile.out_log_joint) write_log_joint_group(model, tile, g);
+        settle_overflowed(model, tile, g);
+        if (tile.out_labels) find_labels(model, tile, g);
         if (entropy)
             softmax_group<T, true>(model, tile, g);
         else
@@ -267,7 +271,10 @@ void general_row(const Model<T>& model, Tile<T>& tile, std::int64_t n, Q q) {
 template <class T>
 void label_step(const Model<T>& model, Tile<T>& tile) {
     if (tile.assignment == Assignment::hard || tile.out_labels)
-        for (std::int64_t g = 0; g < group_count(tile); ++g) find_labels(model, tile, g);
+        for (std::int64_t g = 0; g < group_count(tile); ++g) {
+            settle_overflowed(model, tile, g);
+            find_labels(model, tile, g);
+        }
     if (tile.given_label)
         for (std::int64_t n = 0; n < tile.n_rows; ++n)
             tile.label[n] = static_cast<std::int32_t>(tile.given_label[n]);
@@ -296,6 +303,7 @@ void given_step(const Model<T>& model, Tile<T>& tile) {
         general_row(model, tile, n, [q](std::int64_t k) { return q[k]; });
     }
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
+        settle_overflowed(model, tile, g);
         if (tile.out_labels) find_labels(model, tile, g);
         T* joint = tile.joint + g * model.joint_stride;
         for (int i = 0; i < G; ++i) {

@@ -1,13 +1,14 @@
 // k-means++ (Arthur and Vassilvitskii 2007): what each candidate would leave of the sum of squared
-// distances to the closest centre.
+// distances to the closest centre. Candidates are rows, so that differences are taken of numbers as
+// they came and lose nothing, wherever the origin and the other candidates are.
 
 template <class T>
-void seeding_step(Tile<T>& tile, std::int64_t n_features, const T* shift, const T* candidates,
+void seeding_step(Tile<T>& tile, std::int64_t n_features, const T* candidates,
                   std::int64_t n_candidates, const T* closest, T* lowered,
                   std::int64_t lowered_stride, double* potentials) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, n = Blocking::distance_components;
-    if (!load_features(tile, n_features, shift, false)) return;
+    if (!load_features<T>(tile, n_features, nullptr, false)) return;
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
         const T* x = tile.features + g * (n_features + 2) * G;
         const bool whole = (g + 1) * G <= tile.n_rows;

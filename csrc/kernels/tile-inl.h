@@ -59,22 +59,29 @@ void load_group(const Tile<T>& tile, std::int64_t n_features, std::int64_t row, 
     }
 }
 
-// Subtracts the shift from a loaded group. Returns its first lane that is not finite, or -1.
+// Beyond this distance from the shift a row is kept at it where components are far: no such row has
+// anything to do with a near component, and its square must not overflow in the dense moments.
 template <class T>
-int centre_loaded(std::int64_t n_features, const T* shift, bool squared_norm, T* x) {
+constexpr T farthest = sizeof(T) == 8 ? T(0x1p500) : T(0x1p60);
+
+// Stores a loaded group minus the shift (zero where it is null), in place unless the raw rows are
+// kept. Returns its first lane that is not finite, or -1.
+template <class T, bool keeps_raw>
+int centre_loaded(std::int64_t n_features, const T* shift, bool squared_norm, const T* raw, T* x) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
     V check[RV], norm[RV];
     for (int v = 0; v < RV; ++v) check[v] = norm[v] = V::zero();
     for (std::int64_t d = 0; d < n_features; ++d) {
-        const V c = V::set(shift[d]);
+        const V c = shift ? V::set(shift[d]) : V::zero();
         for (int v = 0; v < RV; ++v) {
-            T* p = x + d * G + v * W;
-            const V raw = V::load(p);
-            check[v] = fma(raw, V::zero(), check[v]);  // NaN once a value is not finite
-            const V centred = raw - c;
+            const V value = V::load(raw + d * G + v * W);
+            check[v] = fma(value, V::zero(), check[v]);  // NaN once a value is not finite
+            V centred = value - c;
+            if constexpr (keeps_raw)
+                centred = max(V::set(-farthest<T>), min(V::set(farthest<T>), centred));
             norm[v] = fma(centred, centred, norm[v]);
-            centred.store(p);
+            centred.store(x + d * G + v * W);
         }
     }
     int bad = -1;
@@ -94,12 +101,16 @@ template <class T>
 bool load_features(Tile<T>& tile, std::int64_t n_features, const T* shift, bool squared_norm) {
     constexpr int G = group_rows<T>;
     const std::int64_t n_groups = group_count(tile);
-    const auto features = [&](std::int64_t g) { return tile.features + g * (n_features + 2) * G; };
+    T* loaded = tile.raw ? tile.raw : tile.features;
+    const auto at = [&](T* rows, std::int64_t g) { return rows + g * (n_features + 2) * G; };
     tile.bad_row = -1;
-    if (n_groups > 0) load_group(tile, n_features, 0, features(0));
+    if (n_groups > 0) load_group(tile, n_features, 0, at(loaded, 0));
     for (std::int64_t g = 0; g < n_groups; ++g) {
-        if (g + 1 < n_groups) load_group(tile, n_features, (g + 1) * G, features(g + 1));
-        const int bad = centre_loaded(n_features, shift, squared_norm, features(g));
+        if (g + 1 < n_groups) load_group(tile, n_features, (g + 1) * G, at(loaded, g + 1));
+        T* x = at(tile.features, g);
+        const int bad =
+            tile.raw ? centre_loaded<T, true>(n_features, shift, squared_norm, at(tile.raw, g), x)
+                     : centre_loaded<T, false>(n_features, shift, squared_norm, x, x);
         if (bad < 0) continue;
         const std::int64_t n = g * G + bad;
         tile.bad_row = n < tile.n_rows ? n : tile.n_rows - 1;
@@ -110,6 +121,12 @@ bool load_features(Tile<T>& tile, std::int64_t n_features, const T* shift, bool 
     return true;
 }
 
+// Group g of the rows that centres are subtracted from.
+template <class T>
+const T* uncentred_group(const Model<T>& model, const Tile<T>& tile, std::int64_t g) {
+    return (model.all_near ? tile.features : tile.raw) + g * (model.n_features + 2) * group_rows<T>;
+}
+
 // The same rows once more, row-major and zero-padded: lanes across features.
 template <class T>
 void load_row_major(Tile<T>& tile, const Model<T>& model) {
@@ -117,7 +134,7 @@ void load_row_major(Tile<T>& tile, const Model<T>& model) {
     constexpr int G = group_rows<T>, W = V::width;
     const std::int64_t D = model.n_features, P = model.padded_features;
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        const T* x = tile.features + g * (D + 2) * G;
+        const T* x = uncentred_group(model, tile, g);
         T* rows = tile.row_major + g * G * P;
         std::int64_t d = 0;
         for (; d + W <= D; d += W)
