@@ -288,6 +288,30 @@ def test_files_that_hold_no_table(tmp_path, name, content, message):
         load_rows(path)
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5", ".parquet"])
+def test_damaged_files_are_refused_or_read(tmp_path, rng, rows, suffix):
+    """With a byte flipped, numbers may be others, but there is no other exception."""
+    if suffix == ".npz":
+        np.savez(tmp_path / "x.npz", rows[:20])
+    elif suffix == ".h5":
+        with pytest.importorskip("h5py").File(tmp_path / "x.h5", "w") as file:
+            file["rows"] = rows[:20]
+    else:
+        write(tmp_path / f"x{suffix}", rows[:20])
+    content = (tmp_path / f"x{suffix}").read_bytes()
+    damaged, refused = tmp_path / f"damaged{suffix}", 0
+    for _ in range(300):
+        changed = bytearray(content)
+        changed[rng.integers(len(content))] ^= int(rng.integers(1, 256))
+        damaged.write_bytes(changed)
+        try:
+            load_rows(damaged)
+        except (ValueError, OSError) as error:
+            assert damaged.name in str(error) or isinstance(error, OSError)
+            refused += 1
+    assert 0 < refused
+
+
 @pytest.mark.parametrize("value", [1j, "a"])
 def test_arrays_that_are_no_real_numbers(tmp_path, value):
     np.save(tmp_path / "rows.npy", np.full((3, 2), value))

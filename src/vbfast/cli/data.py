@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +17,6 @@ __all__ = ["add_data_arguments", "load_rows", "load_weights", "text_format"]
 
 ARRAYS, TEXT, HDF5 = (".npy", ".npz"), (".csv", ".tsv", ".txt"), (".h5", ".hdf5")
 SUFFIXES = (*ARRAYS, ".parquet", *HDF5, *TEXT)
-# What reading a damaged .npz file raises, beside ValueError.
-_BROKEN_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError)
 
 
 def add_data_arguments(parser: argparse.ArgumentParser) -> None:
@@ -132,14 +129,20 @@ def _load(path: Path, key: str | None, text: TextFormat, *, several: str) -> Tab
     try:
         if suffix in TEXT:
             return read_text(path, text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+    try:
         if suffix == ".parquet":
             return _load_parquet(path)
         if suffix in HDF5:
             table = Table(path, _load_hdf5(path, key, several))
         else:
             table = Table(path, _load_numpy(path, key, several))
-    except (ValueError, TypeError, *_BROKEN_ARCHIVE) as error:
-        raise ValueError(f"{path}: {error}") from error
+    except (OSError, ImportError, MemoryError):
+        raise
+    except Exception as error:
+        # A damaged file makes the libraries raise nearly anything.
+        raise ValueError(f"{path}: {error or type(error).__name__}") from error
     if table.values.dtype.kind not in "biuf":
         raise ValueError(
             f"{path} has an array of dtype {table.values.dtype}; expected real numbers"
