@@ -306,10 +306,9 @@ def test_damaged_files_are_refused_or_read(tmp_path, rng, rows, suffix):
         damaged.write_bytes(changed)
         try:
             load_rows(damaged)
-        except (ValueError, OSError) as error:
-            assert damaged.name in str(error) or isinstance(error, OSError)
+        except (ValueError, OSError):
             refused += 1
-    assert 0 < refused
+    assert refused > 0
 
 
 @pytest.mark.parametrize("value", [1j, "a"])

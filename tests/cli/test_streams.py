@@ -131,6 +131,7 @@ def test_warnings_are_notes(tmp_path, capsys, rows):
         (["fit", "x.npy", "-k", "2", "--bayesian", "--concentration", "0"], "must be above zero"),
         (["fit", "x.npy", "-k", "2", "--threads", "0"], "--threads: must be at least 1; got 0"),
         (["fit", "x.npy", "-k", "2", "--seed", "-1"], "--seed: must be at least 0; got -1"),
+        (["fit", "x.npy", "-k", "2", "--seed", "4294967296"], "--seed: must be at most 4294967295"),
         (["fit", "x.csv", "-k", "2", "--delimiter", "ab"], "expected one character; got 'ab'"),
         (["demo", "--patches", "-5"], "--patches: must be at least 1; got -5"),
         (["demo", "--components", "0"], "--components: must be at least 1; got 0"),

@@ -8,15 +8,19 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-__all__ = ["UsageError", "check_outputs", "count", "positive", "real"]
+__all__ = ["SEEDS", "UsageError", "check_outputs", "count", "positive", "real"]
+
+
+# The largest that NumPy takes.
+SEEDS = 2**32 - 1
 
 
 class UsageError(ValueError):
     """Options that cannot be meant, as opposed to data that is refused."""
 
 
-def count(least: int) -> Callable[[str], int]:
-    """Return an argparse type of integers that are at least ``least``."""
+def count(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return an argparse type of integers from ``least`` to ``most``."""
 
     def parse(text: str) -> int:
         try:
@@ -25,6 +29,8 @@ def count(least: int) -> Callable[[str], int]:
             raise argparse.ArgumentTypeError(f"expected an integer; got {text!r}") from None
         if number < least:
             raise argparse.ArgumentTypeError(f"must be at least {least}; got {number}")
+        if most is not None and number > most:
+            raise argparse.ArgumentTypeError(f"must be at most {most}; got {number}")
         return number
 
     return parse

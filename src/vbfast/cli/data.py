@@ -19,8 +19,8 @@ ARRAYS, TEXT, HDF5 = (".npy", ".npz"), (".csv", ".tsv", ".txt"), (".h5", ".hdf5"
 SUFFIXES = (*ARRAYS, ".parquet", *HDF5, *TEXT)
 
 
-def add_data_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the rows, their weights, and how to read them."""
+def add_data_arguments(parser: argparse.ArgumentParser, *, dtype: str) -> None:
+    """Declare the rows, their weights, and how to read them; ``dtype`` says whose the default is."""
     parser.add_argument(
         "data",
         type=Path,
@@ -40,7 +40,7 @@ def add_data_arguments(parser: argparse.ArgumentParser) -> None:
         "--delimiter", type=_delimiter, metavar="CHARACTER", help="of a text file; told by default"
     )
     parser.add_argument(
-        "--dtype", choices=("float32", "float64"), help="of the computation; default as the data's"
+        "--dtype", choices=("float32", "float64"), help=f"of the computation; default {dtype}"
     )
 
 
@@ -142,7 +142,7 @@ def _load(path: Path, key: str | None, text: TextFormat, *, several: str) -> Tab
         raise
     except Exception as error:
         # A damaged file makes the libraries raise nearly anything.
-        raise ValueError(f"{path}: {error or type(error).__name__}") from error
+        raise ValueError(f"{path}: {str(error) or type(error).__name__}") from error
     if table.values.dtype.kind not in "biuf":
         raise ValueError(
             f"{path} has an array of dtype {table.values.dtype}; expected real numbers"
@@ -155,11 +155,12 @@ def _load_numpy(path: Path, key: str | None, several: str) -> npt.NDArray[Any]:
     with path.open("rb") as file:
         archive = path.suffix.lower() == ".npz"
         known = zipfile.is_zipfile(file) if archive else file.read(6) == b"\x93NUMPY"
-    if not known:
-        raise ValueError("not what NumPy writes into such a file")
-    if archive:
-        with np.load(path, allow_pickle=False) as arrays:
-            return np.asarray(arrays[_chosen(list(arrays), key, several)])
+        if not known:
+            raise ValueError("not what NumPy writes into such a file")
+        if archive:
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                return np.asarray(arrays[_chosen(list(arrays), key, several)])
     return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vbfast.cli.arguments import check_outputs, count
+from vbfast.cli.arguments import SEEDS, check_outputs, count
 
 
 def add_parser(subparsers: Any) -> None:
@@ -25,7 +25,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", help="default float32"
     )
-    parser.add_argument("--seed", type=count(0), default=0, help="default 0")
+    parser.add_argument("--seed", type=count(0, SEEDS), default=0, help="default 0")
     parser.add_argument(
         "--output",
         type=Path,

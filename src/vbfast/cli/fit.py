@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vbfast.cli.arguments import UsageError, check_outputs, count, positive, real
+from vbfast.cli.arguments import SEEDS, UsageError, check_outputs, count, positive, real
 from vbfast.cli.data import add_data_arguments, load_rows, load_weights, text_format
 from vbfast.cli.score import evidence_line
 from vbfast.engine.config import config_context
@@ -29,7 +29,7 @@ FEWEST_DRAWS = 25
 def add_parser(subparsers: Any) -> None:
     """Declare the subcommand."""
     parser = subparsers.add_parser("fit", help="fit a Gaussian mixture to a file of rows")
-    add_data_arguments(parser)
+    add_data_arguments(parser, dtype="the data's")
     parser.add_argument("-k", "--components", type=count(1), required=True, help="how many")
     parser.add_argument(
         "--covariance", choices=COVARIANCE_TYPES, default="full", help="default full"
@@ -85,7 +85,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--accelerate", choices=("squarem", "anderson"), help="go beyond what iterations lead to"
     )
-    parser.add_argument("--seed", type=count(0), default=0, help="of the starts; default 0")
+    parser.add_argument("--seed", type=count(0, SEEDS), default=0, help="of the starts; default 0")
     parser.add_argument("--threads", type=count(1), help="default: as vbfast info says")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)

@@ -26,8 +26,7 @@ def add_parser(subparsers: Any) -> None:
     """Declare the subcommand."""
     parser = subparsers.add_parser("score", help="log-density of rows under a fitted mixture")
     parser.add_argument("model", type=Path, metavar="MODEL.npz", help="from vbfast fit -o")
-    add_data_arguments(parser)
-    parser.set_defaults(dtype=None)
+    add_data_arguments(parser, dtype="the model's")
     for name, what in (("-o", "evidence"), ("--labels", "component")):
         flags = (name, "--output") if name == "-o" else (name,)
         parser.add_argument(

@@ -6,7 +6,7 @@ import json
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,12 +137,11 @@ def load(path: str | os.PathLike[str]) -> GaussianEstimator:
     True
     """
     path = Path(path)
-    with path.open("rb"):
-        pass  # what keeps it from being opened is not damage
-    try:
-        return _restored(_read(path))
-    except ValueError as error:
-        raise ValueError(f"{path} is no model file: {error}") from error
+    with path.open("rb") as file:
+        try:
+            return _restored(_read(file))
+        except ValueError as error:
+            raise ValueError(f"{path} is no model file: {error}") from error
 
 
 def _arrays_of(model: GaussianEstimator) -> Arrays:
@@ -183,16 +182,17 @@ def _choices(mixture: type[GaussianEstimator]) -> dict[str, tuple[str, ...]]:
     return dict(_CHOICES if mixture is BayesianGaussianMixture else _CHOICES[:1])
 
 
-def _read(path: Path) -> Arrays:
+def _read(file: IO[bytes]) -> Arrays:
     """Return the arrays of an archive whose checksums are right."""
     try:
-        if not zipfile.is_zipfile(path):
+        if not zipfile.is_zipfile(file):
             raise ValueError("no .npz archive")
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(file) as archive:
             broken = archive.testzip()
         if broken is not None:
             raise ValueError(f"{broken} is damaged")
-        with np.load(path, allow_pickle=False) as arrays:
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as arrays:
             read = {key: arrays[key] for key in arrays}
         foreign = [key for key, array in read.items() if not isinstance(array, np.ndarray)]
         if foreign:
