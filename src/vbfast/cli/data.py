@@ -20,7 +20,7 @@ SUFFIXES = (*ARRAYS, ".parquet", *HDF5, *TEXT)
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, *, dtype: str) -> None:
-    """Declare the rows, their weights, and how to read them; ``dtype`` says whose the default is."""
+    """Declare the rows, their weights, and how to read them; ``dtype`` is whose by default."""
     parser.add_argument(
         "data",
         type=Path,
