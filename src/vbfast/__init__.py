@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         GaussianMixture,
         Mixture,
         Selection,
+        load,
         select,
     )
     from vbfast.families.natural import NaturalParameters, VariationalGradient
@@ -62,6 +63,7 @@ __all__ = [
     "get_include",
     "get_num_threads",
     "kl_divergence",
+    "load",
     "log_softmax",
     "logsumexp",
     "select",
@@ -90,6 +92,7 @@ _HOMES = {
     "Mixture": "vbfast.estimators",
     "MixtureGradient": "vbfast.results",
     "Selection": "vbfast.estimators",
+    "load": "vbfast.estimators",
     "select": "vbfast.estimators",
     "config_context": "vbfast.engine.config",
     "get_num_threads": "vbfast.engine.config",

@@ -46,9 +46,36 @@ def test_posterior_mean_of_one_component_is_the_wiener_filter():
     np.testing.assert_allclose(clean, mean + (rows - mean) @ gain.T, atol=1e-10)
 
 
-def test_denoising_helps(tmp_path):
-    output = tmp_path / "demo"
-    before, after = run_demo(n_patches=5000, n_components=10, max_iter=5, output=output)
+def test_denoising_helps(tmp_path, capsys):
+    from PIL import Image
+
+    output = tmp_path / "demo.png"
+    before, after = run_demo(n_patches=5000, n_components=10, output=output)
     assert 19.5 < before < 21.0
     assert after > before + 5.0
-    assert output.read_bytes().startswith(b"\x89PNG")
+    printed = capsys.readouterr()
+    assert "10 components, converged after " in printed.out
+    assert f"PSNR {before:.2f} dB noisy, {after:.2f} dB denoised" in printed.out
+    for name in ("vbfast", "scikit-learn"):
+        assert f"an iteration over all patches: {name} " in printed.out
+    assert printed.out.endswith(f"wrote {output}\n")
+    assert "Iteration 1\t" in printed.err
+    assert "inf" not in printed.err
+    with Image.open(output) as picture:
+        assert picture.format == "PNG"
+        pixels = np.asarray(picture.convert("RGB"))
+    # The images are enlarged, with a bar in colour below them.
+    truth = photographs()[1][HELD_OUT]
+    height, width = (3 * side for side in truth.shape)
+    grey = np.uint8(np.round(255 * truth)).repeat(3, axis=0).repeat(3, axis=1)
+    places = np.lib.stride_tricks.sliding_window_view(pixels[:, :200, 0], (1, 120))[:, :, 0]
+    row, column = np.argwhere((places == grey[0, :120]).all(axis=-1))[0]
+    np.testing.assert_array_equal(pixels[row : row + height, column : column + width, 1], grey)
+    assert (pixels[row + height :] == (37, 99, 235)).all(axis=-1).any()
+
+
+def test_a_missing_pillow_is_said_before_the_fit(monkeypatch, capsys):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ImportError, match=r"needs Pillow: pip install 'vbfast\[cli\]'"):
+        run_demo()
+    assert capsys.readouterr().out == ""

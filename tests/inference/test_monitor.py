@@ -57,8 +57,20 @@ def test_lines_with_times(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "time lapse" in lines[1]
     assert "ll change 1.00000" in lines[1]
+    assert "(+" not in lines[1]  # the change, once
     assert lines[2].startswith("Initialization did not converge. time lapse ")
     assert lines[2].endswith("\t lower bound 18.50000.")
+
+
+@pytest.mark.parametrize("verbose", [1, 2])
+def test_the_first_bound_has_no_change(capsys, verbose):
+    monitor = LineMonitor(WORKLOAD, verbose, interval=1)
+    monitor.initialisation_begins(0)
+    monitor.ascent_begins()
+    monitor.iteration_done(IterationReport(1, -1.5, float("inf")))
+    line = capsys.readouterr().out.splitlines()[1]
+    assert "bound -1.500000 a row  " in line
+    assert "inf" not in line
 
 
 @pytest.fixture

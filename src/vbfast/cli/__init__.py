@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import vbfast
 from vbfast.cli import bench, demo, fit, info, score
+from vbfast.cli.arguments import UsageError
+from vbfast.cli.table import note
 
 __all__ = ["main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand.
+
+    Results go to standard output, everything else to standard error.
 
     Parameters
     ----------
@@ -23,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        The exit status: 0, 1 for an error of the input, 130 after Ctrl-C.
+        The exit status: 0, 1 for data that is refused and files that cannot be read or written, 2
+        for options that cannot be meant, 130 after Ctrl-C, 141 if nobody reads what is printed.
     """
     parser = argparse.ArgumentParser(
         prog="vbfast", description="Large Gaussian mixtures, fitted fast."
@@ -33,11 +42,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in (info, fit, score, bench, demo):
         command.add_parser(subparsers)
     options = parser.parse_args(arguments)
+    status = _run(options)
     try:
-        options.run(options)
+        sys.stdout.flush()
+    except OSError as error:
+        _discard_output()
+        if status == 0:
+            status = _report(options, error)
+    return status
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the subcommand and return the exit status."""
+    try:
+        with _warnings_as_notes():
+            options.run(options)
     except KeyboardInterrupt:
         return 130
-    except (OSError, ValueError, ImportError) as error:
-        print(f"vbfast {options.command}: {error}", file=sys.stderr)
-        return 1
+    except (OSError, ValueError, ImportError, MemoryError) as error:
+        return _report(options, error)
     return 0
+
+
+def _report(options: argparse.Namespace, error: Exception) -> int:
+    """Say what went wrong, and return the exit status for it."""
+    if isinstance(error, BrokenPipeError):
+        return 141
+    print(f"vbfast {options.command}: {_one_line(error)}", file=sys.stderr)
+    return 2 if isinstance(error, UsageError) else 1
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}"
+    return " ".join(str(error).split())
+
+
+@contextlib.contextmanager
+def _warnings_as_notes() -> Iterator[None]:
+    """Print warnings as sentences, without the line of code that they come from."""
+
+    def show(message: Warning | str, *details: Any, **options: Any) -> None:  # noqa: ARG001
+        note(" ".join(str(message).split()))
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from writing, as it ends, what could not be written."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import threadpoolctl
 
+from vbfast.atomic_file import written_whole
 from vbfast.benchmark.cases import CASES
 from vbfast.benchmark.machine import machine
-from vbfast.cli.data import check_writable
+from vbfast.cli.arguments import UsageError, check_outputs, count
 
 if TYPE_CHECKING:
     from vbfast.benchmark.iterations import IterationTime
@@ -58,8 +59,10 @@ def add_parser(subparsers: Any) -> None:
         "--full", action="store_true", help=f"all rows: {FEWER_ROWS} times as many, for minutes"
     )
     parser.add_argument("--no-peer", action="store_true", help="leave scikit-learn out")
-    parser.add_argument("--repeats", type=int, default=3, help="timings of each, for the median")
-    parser.add_argument("--threads", type=int, help="of vbfast and of BLAS")
+    parser.add_argument(
+        "--repeats", type=count(1), default=3, help="timings of each, for the median"
+    )
+    parser.add_argument("--threads", type=count(1), help="of vbfast and of BLAS")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers, too")
     parser.set_defaults(run=run)
 
@@ -71,12 +74,8 @@ def run(options: argparse.Namespace) -> None:
 
     unknown = [name for name in options.cases if name not in CASES]
     if unknown:
-        raise ValueError(f"no case {', '.join(unknown)}; there are {', '.join(CASES)}")
-    for name in ("repeats", "threads"):
-        number = getattr(options, name)
-        if number is not None and number < 1:
-            raise ValueError(f"--{name} must be at least 1; got {number}")
-    check_writable(options.json)
+        raise UsageError(f"no case {', '.join(unknown)}; there are {', '.join(CASES)}")
+    check_outputs([("--json", options.json, ())])
     chosen = [CASES[name] for name in options.cases or CASES]
     if not options.full:
         chosen = [case.smaller(FEWER_ROWS) for case in chosen]
@@ -104,7 +103,8 @@ def run(options: argparse.Namespace) -> None:
                 "machine": machine(),
                 "iterations": [_record(time) for time in times],
             }
-            options.json.write_text(json.dumps(record, indent=2) + "\n")
+            with written_whole(options.json) as file:
+                file.write((json.dumps(record, indent=2) + "\n").encode())
             print(f"wrote {options.json}")
 
 

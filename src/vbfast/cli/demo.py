@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from vbfast.cli.data import check_writable
+from vbfast.cli.arguments import SEEDS, check_outputs, count
 
 
 def add_parser(subparsers: Any) -> None:
@@ -16,19 +16,21 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument("--full", action="store_true", help="all 531,720 patches")
     parser.add_argument(
-        "--patches", type=int, default=100_000, help="size of the subset; default 100000"
+        "--patches", type=count(1), default=100_000, help="size of the subset; default 100000"
     )
-    parser.add_argument("--components", type=int, default=200, help="default 200")
-    parser.add_argument("--max-iter", type=int, default=30, help="iterations; default 30")
+    parser.add_argument("--components", type=count(1), default=200, help="default 200")
+    parser.add_argument(
+        "--max-iter", type=count(1), default=200, help="iterations at most; default 200"
+    )
     parser.add_argument(
         "--dtype", choices=("float32", "float64"), default="float32", help="default float32"
     )
-    parser.add_argument("--seed", type=int, default=0, help="default 0")
+    parser.add_argument("--seed", type=count(0, SEEDS), default=0, help="default 0")
     parser.add_argument(
         "--output",
         type=Path,
         default=Path("vbfast-demo.png"),
-        help="a PNG, whatever its name; default vbfast-demo.png",
+        help="default vbfast-demo.png",
     )
     parser.set_defaults(run=run)
 
@@ -37,9 +39,7 @@ def run(options: argparse.Namespace) -> None:
     """Run the demonstration."""
     from vbfast.demo.demo import run_demo
 
-    check_writable(options.output)
-    if options.patches < 1:
-        raise ValueError(f"--patches must be at least 1; got {options.patches}")
+    check_outputs([("--output", options.output, (".png",))])
     run_demo(
         n_patches=None if options.full else options.patches,
         n_components=options.components,

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import copy
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vbfast.cli.data import check_writable, load_rows, load_weights
+from vbfast.cli.arguments import SEEDS, UsageError, check_outputs, count, positive, real
+from vbfast.cli.data import add_data_arguments, load_rows, load_weights, text_format
+from vbfast.cli.score import evidence_line
 from vbfast.engine.config import config_context
 from vbfast.engine.contract import COVARIANCE_TYPES
 
@@ -17,7 +22,6 @@ if TYPE_CHECKING:
     from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
     from vbfast.results import VariationalElboTerms
 
-DRAWS = 100
 # As log_marginal_likelihood has it.
 FEWEST_DRAWS = 25
 
@@ -25,8 +29,8 @@ FEWEST_DRAWS = 25
 def add_parser(subparsers: Any) -> None:
     """Declare the subcommand."""
     parser = subparsers.add_parser("fit", help="fit a Gaussian mixture to a file of rows")
-    parser.add_argument("data", type=Path, metavar="DATA", help=".npy, .npz, .csv or .parquet")
-    parser.add_argument("-k", "--components", type=int, required=True, help="how many")
+    add_data_arguments(parser, dtype="the data's")
+    parser.add_argument("-k", "--components", type=count(1), required=True, help="how many")
     parser.add_argument(
         "--covariance", choices=COVARIANCE_TYPES, default="full", help="default full"
     )
@@ -42,89 +46,92 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--concentration",
-        type=float,
+        type=positive,
         metavar="NUMBER",
         help="of the weights' prior, with --bayesian; default 1 / components",
     )
     parser.add_argument(
         "--draws",
-        type=int,
+        type=count(0),
         metavar="NUMBER",
         help="with --bayesian: from the posterior, for the log marginal likelihood and its k-hat; "
-        f"each takes a pass; at least {FEWEST_DRAWS}, or 0 for none; default {DRAWS}",
+        f"each takes a pass; at least {FEWEST_DRAWS}; none by default",
     )
     parser.add_argument(
         "-o", "--output", type=Path, metavar="MODEL.npz", help="write the fitted mixture"
     )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="one weight a row")
-    parser.add_argument("--key", help="array of an .npz file")
-    parser.add_argument("--dtype", choices=("float32", "float64"), help="of the computation")
     parser.add_argument(
         "--init",
         choices=("kmeans", "k-means++", "random", "random_from_data"),
         default="kmeans",
         help="how the first responsibilities are made; default kmeans",
     )
-    parser.add_argument("--max-iter", type=int, default=100, help="iterations; default 100")
+    parser.add_argument("--max-iter", type=count(0), default=100, help="iterations; default 100")
     parser.add_argument(
         "--tol",
-        type=float,
+        type=real,
         default=1e-3,
         help="change of the bound per row below which the fit has converged; default 1e-3",
     )
     parser.add_argument(
         "--reg-covar",
-        type=float,
+        type=real,
         default=1e-6,
         help="added to the diagonal of every covariance; default 1e-6",
     )
     parser.add_argument(
-        "--n-init", type=int, default=1, help="starts, of which the best is kept; default 1"
+        "--n-init", type=count(1), default=1, help="starts, of which the best is kept; default 1"
     )
     parser.add_argument(
         "--accelerate", choices=("squarem", "anderson"), help="go beyond what iterations lead to"
     )
-    parser.add_argument("--seed", type=int, help="of the starts")
-    parser.add_argument("--threads", type=int, help="default: as vbfast info says")
+    parser.add_argument("--seed", type=count(0, SEEDS), default=0, help="of the starts; default 0")
+    parser.add_argument("--threads", type=count(1), help="default: as vbfast info says")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Fit, print the bound, and write the model."""
+    """Fit, write the model, and print the bound."""
     from sklearn.exceptions import ConvergenceWarning
 
-    from vbfast.cli.model_file import save_model
     from vbfast.estimators import BayesianGaussianMixture
+    from vbfast.estimators.model_file import SUFFIX
 
-    check_writable(options.output, options.data, options.weights)
-    rows = load_rows(options.data, options.key)
-    if options.dtype is not None and rows.dtype != options.dtype:
-        with np.errstate(over="ignore"):  # the fit says what is infinite
-            rows = rows.astype(options.dtype)
-    weights = None if options.weights is None else load_weights(options.weights)
+    check_outputs([("-o", options.output, (SUFFIX,))], options.data, options.weights)
     model = make_model(options)
+    table = load_rows(options.data, options.key, text_format(options))
+    if options.dtype is not None:
+        table = table.of_dtype(options.dtype)
+    rows = table.values
+    weights = None if options.weights is None else load_weights(options.weights)
     with config_context(num_threads=options.threads):
-        with warnings.catch_warnings():
+        # Results alone go to standard output.
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(sys.stderr),
+            table.located_errors(),
+        ):
             warnings.simplefilter("ignore", ConvergenceWarning)  # said in words below
             model.fit(rows, sample_weight=weights)
+        # Before what takes more passes, and may be interrupted.
+        if options.output is not None:
+            save_named(options.output, model, table.names)
         # The dtype of the computation, which that of the file need not be.
-        print(f"rows {rows.shape[0]}, features {rows.shape[1]}, dtype {model.means_.dtype}")
+        print(
+            f"rows {rows.shape[0]}, features {rows.shape[1]}, dtype {model.means_.dtype}, "
+            f"seed {options.seed}"
+        )
         state = "converged" if model.converged_ else "not converged"
-        ended = f"{model.n_iter_} iterations, {model.n_passes_} passes, {state}"
+        print(f"{model.n_iter_} iterations, {model.n_passes_} passes, {state}")
+        print(evidence_line(model, rows, weights))
         if isinstance(model, BayesianGaussianMixture):
-            print(f"bound {model.elbo_:.6f} nats, {ended}")
             report_terms(model.elbo(rows, sample_weight=weights))
             print(f"active components {model.n_active_components_} of {options.components}")
-        else:
-            print(f"evidence {model.lower_bound_:.6f} nats a row, {ended}")
-        # Before the draws, which may take longer than the fit and be interrupted.
         if options.output is not None:
-            save_model(options.output, model)
             print(f"wrote {options.output}")
-        draws = DRAWS if options.draws is None else options.draws
-        if isinstance(model, BayesianGaussianMixture) and draws:
-            estimate = model.log_marginal_likelihood(rows, draws, sample_weight=weights)
+        if isinstance(model, BayesianGaussianMixture) and options.draws:
+            estimate = model.log_marginal_likelihood(rows, options.draws, sample_weight=weights)
             print(f"log marginal likelihood {estimate.value:.6f} nats by importance sampling,")
             print(f"  standard error {estimate.standard_error:.3g}. {estimate.advice}")
 
@@ -134,7 +141,7 @@ def make_model(options: argparse.Namespace) -> GaussianMixture | BayesianGaussia
 
     Raises
     ------
-    ValueError
+    UsageError
         If an option of the prior or posterior comes without ``--bayesian``, or the draws are too
         few.
     """
@@ -155,7 +162,7 @@ def make_model(options: argparse.Namespace) -> GaussianMixture | BayesianGaussia
     }
     if options.bayesian:
         if options.draws not in (None, 0) and options.draws < FEWEST_DRAWS:
-            raise ValueError(f"--draws must be 0 or at least {FEWEST_DRAWS}; got {options.draws}")
+            raise UsageError(f"--draws must be 0 or at least {FEWEST_DRAWS}; got {options.draws}")
         return BayesianGaussianMixture(
             weight_concentration_prior_type=options.weight_prior or "dirichlet_process",
             weight_concentration_prior=options.concentration,
@@ -167,17 +174,29 @@ def make_model(options: argparse.Namespace) -> GaussianMixture | BayesianGaussia
         ("draws", "posterior"),
     ):
         if getattr(options, name) is not None:
-            raise ValueError(f"--{name.replace('_', '-')} is of a {owner}: add --bayesian")
+            raise UsageError(f"--{name.replace('_', '-')} is of a {owner}: add --bayesian")
     return GaussianMixture(**common)
 
 
+def save_named(
+    path: Path,
+    model: GaussianMixture | BayesianGaussianMixture,
+    names: tuple[str, ...] | None,
+) -> None:
+    """Write the model with the names of its features, which the rows of its fit do not carry."""
+    named = copy.copy(model)
+    if names is not None:
+        named.feature_names_in_ = np.array(names, dtype=object)
+    named.save(path)
+
+
 def report_terms(terms: VariationalElboTerms) -> None:
-    """Print what the bound of the fitted posterior consists of, in nats."""
+    """Print the bound of the fitted posterior on the rows, and what it consists of, in nats."""
+    print(f"bound {terms.total:.6f} nats of the fitted posterior, which is the sum of")
     for name, value in (
         ("expected log-joint", terms.expected_log_joint),
         ("entropy", terms.entropy),
         ("KL of the weights", -terms.kl_weights),
         ("KL of the components", -terms.kl_components.sum()),
-        ("total", terms.total),
     ):
         print(f"  {name:<21}{value:+18.6f}")

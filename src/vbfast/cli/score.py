@@ -4,59 +4,103 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.cli.data import check_writable, load_rows, load_weights
+from vbfast.atomic_file import written_whole
+from vbfast.cli.arguments import check_outputs
+from vbfast.cli.data import add_data_arguments, load_rows, load_weights, text_format
+from vbfast.cli.table import matched
 from vbfast.engine.contract import Float64Array, FloatArray
 from vbfast.engine.weights import as_sample_weight
+
+if TYPE_CHECKING:
+    from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
+
+SUFFIXES = (".npy", ".csv")
 
 
 def add_parser(subparsers: Any) -> None:
     """Declare the subcommand."""
     parser = subparsers.add_parser("score", help="log-density of rows under a fitted mixture")
     parser.add_argument("model", type=Path, metavar="MODEL.npz", help="from vbfast fit -o")
-    parser.add_argument("data", type=Path, metavar="DATA", help=".npy, .npz, .csv or .parquet")
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="one weight a row")
-    parser.add_argument("--key", help="array of an .npz file")
-    parser.add_argument("-o", "--output", type=Path, metavar="FILE.npy", help="evidence by row")
-    parser.add_argument("--labels", type=Path, metavar="FILE.npy", help="component by row")
+    add_data_arguments(parser, dtype="the model's")
+    for name, what in (("-o", "evidence"), ("--labels", "component")):
+        flags = (name, "--output") if name == "-o" else (name,)
+        parser.add_argument(
+            *flags, type=Path, metavar="FILE", help=f"{what} by row, {' or '.join(SUFFIXES)}"
+        )
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
     """Print the mean evidence and write what was asked for."""
-    from vbfast.cli.model_file import load_model
-    from vbfast.estimators import BayesianGaussianMixture
+    from vbfast.estimators import load
 
-    for output in (options.output, options.labels):
-        check_writable(output, options.model, options.data, options.weights)
-    model = load_model(options.model)
-    rows = load_rows(options.data, options.key)
+    check_outputs(
+        [("-o", options.output, SUFFIXES), ("--labels", options.labels, SUFFIXES)],
+        options.model,
+        options.data,
+        options.weights,
+    )
+    model = load(options.model)
+    names = getattr(model, "feature_names_in_", None)
+    table = load_rows(options.data, options.key, text_format(options))
+    table = matched(table, None if names is None else tuple(names))
+    if names is not None:
+        del model.feature_names_in_  # matched now; the rows are an array, and have none
+    # By default as the fit computed, so that the same rows have the same evidence.
+    rows = table.of_dtype(options.dtype or model.means_.dtype).values
     weights = None
     if options.weights is not None:
         weights = as_sample_weight(load_weights(options.weights), len(rows))
+    with table.located_errors():
+        evidence = row_evidence(model, rows)
+        print(evidence_line(model, rows, weights, evidence))
+        if options.output is not None:
+            save_array(options.output, evidence, "evidence")
+        if options.labels is not None:
+            save_array(options.labels, model.predict(rows), "component")
+
+
+def row_evidence(model: GaussianMixture | BayesianGaussianMixture, rows: Any) -> FloatArray:
+    """Return the log-density of each row: for a posterior the predictive one."""
+    from vbfast.estimators import BayesianGaussianMixture
+
     if isinstance(model, BayesianGaussianMixture):
-        name, evidence = "predictive density", model.log_predictive_density(rows)
-    else:
-        name, evidence = "evidence", model.score_samples(rows)
+        return model.log_predictive_density(rows)
+    return model.score_samples(rows)
+
+
+def evidence_line(
+    model: GaussianMixture | BayesianGaussianMixture,
+    rows: Any,
+    weights: Float64Array | None,
+    evidence: FloatArray | None = None,
+) -> str:
+    """Say what the average log-density of the rows under the fitted parameters is."""
+    from vbfast.estimators import BayesianGaussianMixture
+
+    if evidence is None:
+        evidence = row_evidence(model, rows)
+    name = "predictive density" if isinstance(model, BayesianGaussianMixture) else "evidence"
     counted = f"{len(evidence)} rows"
     if weights is not None:
         counted += f" of weight {weights.sum():.6g}"
-    print(f"{name} {mean_evidence(evidence, weights):.6f} nats a row, {counted}")
-    if options.output is not None:
-        save_array(options.output, evidence)
-    if options.labels is not None:
-        save_array(options.labels, model.predict(rows))
+    return f"{name} {mean_evidence(evidence, weights):.6f} nats a row, {counted}"
 
 
-def save_array(path: Path, array: npt.NDArray[Any]) -> None:
-    """Write an array, and say so."""
+def save_array(path: Path, array: npt.NDArray[Any], name: str) -> None:
+    """Write an array as the ending of ``path`` says, and say so."""
     # By its name alone NumPy would write another file than the one asked for, ending in .npy.
-    with path.open("wb") as file:
-        np.save(file, array)
+    with written_whole(path) as file:
+        if path.suffix.lower() == ".csv":
+            digits = "%d" if array.dtype.kind == "i" else "%.17g"
+            np.savetxt(file, array, fmt=digits, header=name, comments="")
+        else:
+            np.save(file, array)
     print(f"wrote {path}")
 
 

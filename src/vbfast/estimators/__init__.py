@@ -16,6 +16,7 @@ from __future__ import annotations
 from vbfast.estimators.bayesian import BayesianGaussianMixture
 from vbfast.estimators.gaussian import GaussianMixture
 from vbfast.estimators.mixture import Mixture
+from vbfast.estimators.model_file import load
 from vbfast.estimators.selection import Selection, select
 
-__all__ = ["BayesianGaussianMixture", "GaussianMixture", "Mixture", "Selection", "select"]
+__all__ = ["BayesianGaussianMixture", "GaussianMixture", "Mixture", "Selection", "load", "select"]

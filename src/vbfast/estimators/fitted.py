@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
 from typing import Any
@@ -233,6 +234,35 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         counts = rng.multinomial(n_samples, weights)
         draws = [self._draw(k, count, rng) for k, count in enumerate(counts.tolist()) if count > 0]
         return np.concatenate(draws), np.repeat(np.arange(len(counts)), counts)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted mixture to a file that :func:`vbfast.load` and ``vbfast score`` read.
+
+        An ``.npz`` archive of plain arrays, without pickles. A file that is there already is
+        replaced once the new one is on the disk, and stays as it was if that fails. Not kept are
+        ``backend``, a ``random_state`` that is a generator, and an ``init_params`` that is an array
+        or a function: the loaded mixture has the defaults there.
+
+        Parameters
+        ----------
+        path : str or path
+            Ends in ``.npz``.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        TypeError
+            If the mixture is of components of one's own, whose functions a file of arrays cannot
+            hold, or of a class derived from ours.
+        ValueError
+            If ``path`` has another ending, or the mixture is none that can be scored with: its
+            weights do not sum to one, as after ``max_iter=0`` they may, or a number overflows or
+            underflows in float32.
+        """
+        from vbfast.estimators.model_file import save_model
+
+        save_model(path, self)
 
     @abstractmethod
     def _draw(self, k: int, n_samples: int, random_state: np.random.RandomState) -> Float64Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 import time
 from dataclasses import dataclass
@@ -94,9 +95,12 @@ class _Pace:
         """Seconds until ``max_iter``: convergence may come sooner."""
         return self.elapsed / iteration * (self._workload.max_iter - iteration)
 
-    def describe(self, report: IterationReport) -> str:
+    def describe(self, report: IterationReport, *, change: bool = True) -> str:
+        # The first bound has none before it.
+        shown = change and math.isfinite(report.change)
+        changed = f" ({report.change:+.2e})" if shown else ""
         return (
-            f"{self._workload.describe_bound(report.lower_bound)} ({report.change:+.2e})"
+            f"{self._workload.describe_bound(report.lower_bound)}{changed}"
             f"  {_si(self.rows_per_second(report.iteration))} rows/s"
             f"  at most {_clock(self.seconds_left(report.iteration))} left"
         )
@@ -135,9 +139,11 @@ class LineMonitor(Monitor):
         line = f"  Iteration {report.iteration}"
         if self._timed:
             now = time.perf_counter()
-            line += f"\t time lapse {now - self._last:.5f}s\t ll change {report.change:.5f}"
+            line += f"\t time lapse {now - self._last:.5f}s"
+            if math.isfinite(report.change):
+                line += f"\t ll change {report.change:.5f}"
             self._last = now
-        print(f"{line}\t {self._pace.describe(report)}")
+        print(f"{line}\t {self._pace.describe(report, change=not self._timed)}")
 
     def initialisation_ends(self, lower_bound: float, converged: bool) -> None:
         """Show the outcome."""

@@ -1,0 +1,70 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+__all__ = ["written_whole"]
+
+
+@contextlib.contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that takes the place of ``path`` when the block ends, and only then.
+
+    What is written goes to a file beside it, which is flushed to the disk and renamed. If the block
+    or the disk fails, what was there before stays as it was, and nothing is left beside it. What is
+    no ordinary file (a device, a pipe) is written to as it is.
+
+    Parameters
+    ----------
+    path : Path
+        A link is followed; the permissions of a file that is replaced are kept.
+
+    Yields
+    ------
+    binary file, open for writing
+
+    Raises
+    ------
+    OSError
+        If it cannot be written; with the name of ``path`` whatever the name of the file beside it.
+    """
+    try:
+        target = path.resolve()
+        if target.exists() and not target.is_file():
+            with target.open("wb") as file:
+                yield file
+            return
+        aside = target.with_name(f".vbfast-{secrets.token_hex(8)}")
+        try:
+            with aside.open("xb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            if target.exists():
+                aside.chmod(stat.S_IMODE(target.stat().st_mode))
+            aside.replace(target)
+        except BaseException:
+            aside.unlink(missing_ok=True)
+            raise
+        _sync_folder(target.parent)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Flush the new name to the disk, where the system and its files know of that."""
+    with contextlib.suppress(OSError, AttributeError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
