@@ -119,7 +119,8 @@ struct Tile {
     std::int64_t panel_stride;  // from one of the rows to the next
 
     TileSums sums;
-    std::int64_t bad_row;  // first row that is not finite, or -1
+    std::int64_t bad_row;   // first row that is not finite, or -1
+    bool squares_overflow;  // some row is so far from the shift that its squares are not ordinary
 };
 
 template <class T>

@@ -61,20 +61,36 @@ inline void moment_row(std::int64_t n_groups, const T* joint, std::int64_t joint
                                                  out + f * Blocking::moment_components);
 }
 
-// Builds the panel of features m0 to m0 + n for the groups from `start` on.
+// Extended feature f of a row whose squares overflow, at most what has an ordinary square: a
+// component that such a row has nothing to do with takes zero times its products.
 template <class T>
+inline Lanes<T> bounded_feature(Lanes<T> a, std::int64_t f, std::int64_t n_features) {
+    using V = Lanes<T>;
+    constexpr T farthest = sizeof(T) == 8 ? T(0x1p500) : T(0x1p60);
+    static_assert(farthest * farthest == ordinary_square<T>, "what has an ordinary square");
+    const V limit = V::set(f > n_features ? ordinary_square<T> : farthest);
+    return max(V::zero() - limit, min(limit, a));
+}
+
+// Builds the panel of features m0 to m0 + n for the groups from `start` on.
+template <class T, bool bounded>
 void moment_panel(const Model<T>& model, Tile<T>& tile, std::int64_t start, std::int64_t n_groups,
                   std::int64_t m0, int n, std::int64_t panel_stride) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
+    const std::int64_t D = model.n_features;
     for (std::int64_t g = 0; g < n_groups; ++g) {
-        const T* x = tile.features + (start + g) * (model.n_features + 2) * G;
+        const T* x = tile.features + (start + g) * (D + 2) * G;
         T* panel = tile.panel + g * panel_stride;
         for (int v = 0; v < Blocking::row_vectors; ++v) {
             const V scale = V::load(tile.row_scale + (start + g) * G + v * W);
             for (int f = 0; f < n; ++f) {
-                const V a = V::load(x + model.left[m0 + f] * G + v * W);
-                const V b = V::load(x + model.right[m0 + f] * G + v * W);
+                const std::int64_t left = model.left[m0 + f], right = model.right[m0 + f];
+                V a = V::load(x + left * G + v * W), b = V::load(x + right * G + v * W);
+                if constexpr (bounded) {
+                    a = bounded_feature<T>(a, left, D);
+                    b = bounded_feature<T>(b, right, D);
+                }
                 (a * scale * b).store(panel + f * G + v * W);
             }
         }
@@ -96,7 +112,10 @@ void moments_of_groups(const Model<T>& model, Tile<T>& tile, std::int64_t start,
     for (std::int64_t m0 = 0; m0 < model.n_moments; m0 += panel_features) {
         const std::int64_t left = model.n_moments - m0;
         const int n = static_cast<int>(left < panel_features ? left : panel_features);
-        moment_panel(model, tile, start, n_groups, m0, n, panel_stride);
+        if (tile.squares_overflow)
+            moment_panel<T, true>(model, tile, start, n_groups, m0, n, panel_stride);
+        else
+            moment_panel<T, false>(model, tile, start, n_groups, m0, n, panel_stride);
         const T* panel = tile.panel;
         double* out = dense + first / B * model.dense_stride + m0 * B;
         for (std::int64_t k = first; k < last; k += B, out += model.dense_stride) {

@@ -74,10 +74,12 @@ class OverflowedRow {
     void subtract_mean(std::int64_t k) {
         const std::int64_t P = model_.padded_features;
         for (std::int64_t d = 0; d < D_; ++d) {
-            const double x = static_cast<double>(load_unaligned<T>(row_ + d * stride_));
+            // A quarter of each: the difference of the largest numbers is none.
+            const double x = 0.25 * static_cast<double>(load_unaligned<T>(row_ + d * stride_));
             double mean = static_cast<double>(model_.centres[k * P + d]);
             if (model_.all_near) mean += static_cast<double>(model_.shift[d]);
             if (model_.remainder) mean += static_cast<double>(model_.remainder[k * P + d]);
+            mean *= 0.25;
             // The rounding of a difference (Knuth 1997, section 4.2.2, theorem B).
             const double difference = x - mean, back = x - difference;
             large_[d] = difference;
@@ -154,19 +156,22 @@ void settle_overflowed_row(const Model<T>& model, Tile<T>& tile, std::int64_t n)
     for (std::int64_t k = 0; k < model.n_components; ++k) joint[k * G] -= largest;
 }
 
-// The rows of a group that need it, where labels or responsibilities are wanted. Moments are not
-// summed in such passes: the squares of such rows would overflow in them, too.
+// The rows of a group that need it, where labels or responsibilities are wanted. They count for
+// nothing in moments, where their squares would overflow, too.
 template <class T>
 void settle_overflowed(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
-    if (!(tile.out_labels || tile.out_resp) || model.moments != Moments::none) return;
+    if (!tile.out_labels && !tile.out_resp) return;
     const V lowest = V::set(-static_cast<T>(__builtin_inf()));
     for (int v = 0; v < Blocking::row_vectors; ++v) {
         unsigned overflowed = V::bits(equal(V::load(tile.row_max + g * G + v * W), lowest));
         for (; overflowed; overflowed &= overflowed - 1) {
             const std::int64_t n = g * G + v * W + __builtin_ctz(overflowed);
-            if (n < tile.n_rows) settle_overflowed_row(model, tile, n);
+            if (n >= tile.n_rows) continue;
+            settle_overflowed_row(model, tile, n);
+            if (tile.row_weight[n] > T(0)) tile.sums.lowest_log_evidence = -__builtin_inf();
+            tile.row_weight[n] = T(0);
         }
     }
 }

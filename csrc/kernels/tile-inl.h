@@ -59,40 +59,48 @@ void load_group(const Tile<T>& tile, std::int64_t n_features, std::int64_t row, 
     }
 }
 
-// Beyond this distance from the shift a row is kept at it where components are far: no such row has
-// anything to do with a near component, and its square must not overflow in the dense moments.
+// Squared distances from the shift up to which squares and products with weights keep clear of the
+// end of the range.
 template <class T>
-constexpr T farthest = sizeof(T) == 8 ? T(0x1p500) : T(0x1p60);
+constexpr T ordinary_square = sizeof(T) == 8 ? T(0x1p1000) : T(0x1p120);
 
 // Stores a loaded group minus the shift (zero where it is null), in place unless the raw rows are
-// kept. Returns its first lane that is not finite, or -1.
-template <class T, bool keeps_raw>
-int centre_loaded(std::int64_t n_features, const T* shift, bool squared_norm, const T* raw, T* x) {
+// kept. Returns whether all squared distances are ordinary, which no row is that is not finite.
+template <class T>
+bool centre_loaded(std::int64_t n_features, const T* shift, bool squared_norm, const T* raw, T* x) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
-    V check[RV], norm[RV];
-    for (int v = 0; v < RV; ++v) check[v] = norm[v] = V::zero();
+    V norm[RV];
+    for (V& a : norm) a = V::zero();
     for (std::int64_t d = 0; d < n_features; ++d) {
         const V c = shift ? V::set(shift[d]) : V::zero();
         for (int v = 0; v < RV; ++v) {
-            const V value = V::load(raw + d * G + v * W);
-            check[v] = fma(value, V::zero(), check[v]);  // NaN once a value is not finite
-            V centred = value - c;
-            if constexpr (keeps_raw)
-                centred = max(V::set(-farthest<T>), min(V::set(farthest<T>), centred));
+            const V centred = V::load(raw + d * G + v * W) - c;
             norm[v] = fma(centred, centred, norm[v]);
             centred.store(x + d * G + v * W);
         }
     }
-    int bad = -1;
-    for (int v = RV - 1; v >= 0; --v) {
+    constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;
+    unsigned ordinary = all;
+    for (int v = 0; v < RV; ++v) {
         V::set(T(1)).store(x + n_features * G + v * W);
         if (squared_norm) norm[v].store(x + (n_features + 1) * G + v * W);
-        constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;
-        const unsigned finite = V::bits(equal(check[v], V::zero()));
-        if (finite != all) bad = v * W + __builtin_ctz(~finite);
+        ordinary &= V::bits(less(norm[v], V::set(ordinary_square<T>)));
     }
-    return bad;
+    return ordinary == all;
+}
+
+// The first row of a group that is not finite, or -1.
+template <class T>
+std::int64_t find_not_finite(const Tile<T>& tile, std::int64_t n_features, std::int64_t g) {
+    constexpr int G = group_rows<T>;
+    for (std::int64_t n = g * G; n < g * G + G && n < tile.n_rows; ++n)
+        for (std::int64_t d = 0; d < n_features; ++d) {
+            const T x =
+                load_unaligned<T>(tile.rows + n * tile.row_stride + d * tile.feature_stride);
+            if (!(x * T(0) == T(0))) return n;
+        }
+    return -1;
 }
 
 // Loads all rows. Returns false, with tile.bad_row set, when one is not finite. A group is read
@@ -104,17 +112,15 @@ bool load_features(Tile<T>& tile, std::int64_t n_features, const T* shift, bool 
     T* loaded = tile.raw ? tile.raw : tile.features;
     const auto at = [&](T* rows, std::int64_t g) { return rows + g * (n_features + 2) * G; };
     tile.bad_row = -1;
+    tile.squares_overflow = false;
     if (n_groups > 0) load_group(tile, n_features, 0, at(loaded, 0));
     for (std::int64_t g = 0; g < n_groups; ++g) {
         if (g + 1 < n_groups) load_group(tile, n_features, (g + 1) * G, at(loaded, g + 1));
-        T* x = at(tile.features, g);
-        const int bad =
-            tile.raw ? centre_loaded<T, true>(n_features, shift, squared_norm, at(tile.raw, g), x)
-                     : centre_loaded<T, false>(n_features, shift, squared_norm, x, x);
-        if (bad < 0) continue;
-        const std::int64_t n = g * G + bad;
-        tile.bad_row = n < tile.n_rows ? n : tile.n_rows - 1;
-        return false;
+        if (centre_loaded(n_features, shift, squared_norm, at(loaded, g), at(tile.features, g)))
+            continue;
+        tile.bad_row = find_not_finite(tile, n_features, g);
+        if (tile.bad_row >= 0) return false;
+        tile.squares_overflow = true;
     }
     for (std::int64_t n = 0; n < n_groups * G; ++n)
         tile.row_weight[n] = n < tile.n_rows ? static_cast<T>(row_weight(tile, n)) : T(0);
