@@ -82,7 +82,7 @@ def add_parser(subparsers: Any) -> None:
         "--n-init", type=int, default=1, help="starts, of which the best is kept; default 1"
     )
     parser.add_argument(
-        "--accelerate", choices=("squarem", "anderson"), help="go beyond what iterations lead to"
+        "--accelerate", choices=("squarem",), help="go beyond what iterations lead to"
     )
     parser.add_argument("--seed", type=int, help="of the starts")
     parser.add_argument("--threads", type=int, help="default: as vbfast info says")

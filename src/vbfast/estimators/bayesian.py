@@ -88,12 +88,13 @@ default='dirichlet_process'
         progress bar on a terminal where rich is installed, as lines of text otherwise.
     verbose_interval : int, default=10
         Iterations between lines of text.
-    accelerate : {None, 'squarem', 'anderson'}, default=None
-        Whether iterations may go beyond the posterior that the last one led to, and how: 'squarem'
-        by squared extrapolation (Varadhan and Roland 2008), 'anderson' by damped Anderson
-        acceleration (Henderson and Varadhan 2019). A step that would lower the bound is refused, at
-        the cost of a pass. Fits that take hundreds of iterations take fewer; from one start they
-        may end in another local maximum than plain iterations.
+    accelerate : {None, 'squarem'}, default=None
+        Whether iterations may go beyond the posterior that the last one led to: 'squarem' does, by
+        squared extrapolation (Varadhan and Roland 2008). A step is refused, at the cost of a pass,
+        if it would lower the bound in which ``reg_covar`` counts as noise of the rows, which
+        without ``reg_covar`` is the bound. With it the plain iterations in between may lower
+        ``lower_bounds_``, as they do without acceleration. Fits that take hundreds of iterations
+        take fewer; from one start they may end in another local maximum than plain iterations.
     backend : {'native', 'numba', 'reference'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
 

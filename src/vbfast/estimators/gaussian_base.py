@@ -33,7 +33,7 @@ class BaseGaussianMixture(BaseMixture):
         "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "init_params": [StrOptions(set(INIT_PARAMS)), "array-like", callable],
-        "accelerate": [StrOptions({"squarem", "anderson"}), None],
+        "accelerate": [StrOptions({"squarem"}), None],
         "backend": [StrOptions(set(backend_names())), None],
     }
 
