@@ -7,7 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vbfast.engine.contract import CovarianceType, Float64Array, KernelParams, Request
+from vbfast.engine.contract import (
+    CovarianceType,
+    Float64Array,
+    FloatArray,
+    KernelParams,
+    Request,
+)
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight, of_ordinary_scale
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
@@ -271,16 +277,24 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         }
 
     def _kernel_params(self) -> KernelParams:
-        check_fitted_shapes(
-            self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
-        )
+        return self._params_with(self.weights_)
+
+    def _density_params(self) -> KernelParams:
+        return self._params_with(np.ones(len(self.weights_)))
+
+    def _params_with(self, weights: Any) -> KernelParams:
+        check_fitted_shapes(weights, self.means_, self.precisions_cholesky_, self.covariance_type)
         return kernel_params(
             self.covariance_type,
             *(
                 np.ascontiguousarray(values, dtype=np.float64)
-                for values in (self.weights_, self.means_, self.precisions_cholesky_)
+                for values in (weights, self.means_, self.precisions_cholesky_)
             ),
         )
+
+    @np.errstate(divide="ignore")
+    def _estimate_log_weights(self) -> FloatArray:
+        return np.asarray(np.log(self.weights_))
 
     def log_evidence_and_grad(
         self, X: Any, sample_weight: Any = None, *, wrt_x: bool = False

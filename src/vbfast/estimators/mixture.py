@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -226,6 +227,14 @@ default='kmeans'
 
     def _kernel_params(self) -> CustomParams:
         return self._fitted_parameters().kernel_params()
+
+    def _density_params(self) -> CustomParams:
+        even = np.ones(len(self.weights_))
+        return replace(self._fitted_parameters(), weights=even).kernel_params()
+
+    @np.errstate(divide="ignore")
+    def _estimate_log_weights(self) -> Float64Array:
+        return np.asarray(np.log(self.weights_))
 
     sample = available_if(_draws)(BaseMixture.sample)
 
