@@ -21,6 +21,7 @@ from vbfast.families.natural import NaturalParameters
 from vbfast.families.splitting import split_widest
 from vbfast.families.variational import MixturePosterior, MixturePrior, VariationalBayes
 from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
+from vbfast.inference.monitor import SILENT, Monitor
 
 __all__ = ["BayesianGaussianMixture"]
 
@@ -259,8 +260,9 @@ default='dirichlet_process'
         given: MixturePrior,
         random_state: np.random.RandomState,
         sample_weight: Float64Array | None,
+        monitor: Monitor = SILENT,
     ) -> MixturePosterior:
-        statistics = self._initial_statistics(rows, random_state, sample_weight)
+        statistics = self._initial_statistics(rows, random_state, sample_weight, monitor)
         return given.posterior(statistics, reg_covar=float(self.reg_covar))
 
     def _objective(

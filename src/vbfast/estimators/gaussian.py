@@ -28,6 +28,7 @@ from vbfast.families.gaussian import (
 )
 from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
 from vbfast.inference.em import Solution
+from vbfast.inference.monitor import SILENT, Monitor
 from vbfast.results import MixtureGradient
 
 __all__ = ["GaussianMixture"]
@@ -216,13 +217,14 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         given: GivenStart,
         random_state: np.random.RandomState,
         sample_weight: Float64Array | None,
+        monitor: Monitor = SILENT,
     ) -> GaussianParameters:
         weights, means, precisions = given.weights, given.means, given.precisions
         if weights is not None and means is not None and precisions is not None:
             return GaussianParameters.from_precisions(
                 self.covariance_type, weights, means, precisions
             )
-        statistics = self._initial_statistics(rows, random_state, sample_weight)
+        statistics = self._initial_statistics(rows, random_state, sample_weight, monitor)
         count, estimated_means, covariances = moments(
             statistics, reg_covar=self.reg_covar, eps=float(np.finfo(rows.dtype).eps)
         )

@@ -15,6 +15,7 @@ from vbfast.engine.rows import RowSource
 from vbfast.estimators.base import BaseMixture
 from vbfast.families.custom import Custom, CustomLikelihood, CustomParameters
 from vbfast.inference.initialisation import RandomResponsibilities, initial_responsibilities
+from vbfast.inference.monitor import SILENT, Monitor
 
 __all__ = ["Mixture"]
 
@@ -161,6 +162,7 @@ default='kmeans'
         given: CustomParameters,
         random_state: np.random.RandomState,
         sample_weight: Float64Array | None,
+        monitor: Monitor = SILENT,
     ) -> CustomParameters:
         counting = 0 if sample_weight is None else int(np.argmax(sample_weight > 0.0))
         row = rows.take(np.array([counting]))[0]
@@ -173,6 +175,7 @@ default='kmeans'
             init_params=self.init_params,
             random_state=random_state,
             sample_weight=sample_weight,
+            monitor=monitor,
         )
         sums = run_pass(
             rows,

@@ -30,7 +30,7 @@ from vbfast.engine.dormant import run_pass_of_awake
 from vbfast.engine.rows import RowSource
 from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.inference.acceleration import Accelerator
-from vbfast.inference.monitor import IterationReport, Monitor
+from vbfast.inference.monitor import SILENT, IterationReport, Monitor
 from vbfast.inference.recentring import CentredObjective, recentre
 
 __all__ = ["Ascent", "Objective", "Parameters", "Progress", "Solution", "ascend"]
@@ -160,7 +160,7 @@ def ascend(
     sample_weight: Float64Array | None = None,
     previous_bound: float = -np.inf,
     accelerator: Accelerator[P] | None = None,
-    monitor: Monitor | None = None,
+    monitor: Monitor = SILENT,
     progress: Progress[P] | None = None,
     workspace: Any = None,
 ) -> Solution[P]:
@@ -203,7 +203,6 @@ def ascend(
     KeyboardInterrupt
         If the user interrupts.
     """
-    monitor = Monitor() if monitor is None else monitor
     progress = Progress() if progress is None else progress
     bounds: list[float] = []
     bound = previous_bound
