@@ -11,6 +11,7 @@ import numpy as np
 from vbfast.demo.denoise import denoise, psnr
 from vbfast.demo.patches import HELD_OUT, photographs, training_rows
 from vbfast.estimators import GaussianMixture
+from vbfast.optional import needed
 
 NOISE = 25 / 255
 
@@ -42,8 +43,14 @@ def run_demo(
     -------
     before, after : float
         Peak signal-to-noise ratios, decibels.
+
+    Raises
+    ------
+    ImportError
+        If Pillow is not installed (extra ``cli``).
     """
-    from PIL import Image
+    with needed("PIL", by="the picture"):
+        from PIL import Image
     from sklearn.exceptions import ConvergenceWarning
 
     images = photographs()
