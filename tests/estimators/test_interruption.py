@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import signal
@@ -11,7 +12,9 @@ import numpy as np
 import pytest
 from sklearn.base import clone
 
+from vbfast.backends import DEFAULT_BACKEND
 from vbfast.engine import dormant
+from vbfast.engine.config import config_context, current_backend
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, Mixture, base
 from vbfast.inference.monitor import ProgressMonitor
 
@@ -168,6 +171,20 @@ def test_the_bar_is_cleaned_up(clustered, mixture, interrupted, monkeypatch):
     mixture.set_params(verbose=1)
     assert interrupted(mixture, clustered, passes=7).partial.n_iter_ == 7
     assert console.file.getvalue().rstrip().endswith("\x1b[?25h")  # shows the cursor again
+
+
+def test_no_backend_is_left_behind(clustered, interrupted, monkeypatch):
+    """Where the interruption comes before the block that set it could clean up."""
+
+    @contextlib.contextmanager
+    def leaving_it_set(*, backend):
+        config_context(backend=backend).__enter__()
+        yield
+
+    monkeypatch.setattr("vbfast.estimators.fitted.config_context", leaving_it_set)
+    for method in ("fit", "fit_predict"):
+        interrupted(GaussianMixture(2, backend="reference"), clustered, passes=1, method=method)
+        assert current_backend() == DEFAULT_BACKEND
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="POSIX has timers")
