@@ -85,10 +85,11 @@ default='dirichlet_process'
     warm_start : bool, default=False
         Whether a fit goes on from the last one's end; ``n_init`` then has no effect.
     verbose : int, default=0
-        From 1 on a fit shows the bound, its change, rows per second and the time left: as a
-        progress bar on a terminal where rich is installed, as lines of text otherwise.
+        From 1 on a fit shows how its start gets on, then the bound, its change, rows per second
+        and the time left: as a progress bar on a terminal where rich is installed, as lines of text
+        otherwise.
     verbose_interval : int, default=10
-        Iterations between lines of text.
+        Iterations between lines of text, of which there is one every five seconds at least.
     accelerate : {None, 'squarem'}, default=None
         Whether iterations may go beyond the posterior that the last one led to: 'squarem' does, by
         squared extrapolation (Varadhan and Roland 2008). A step is refused, at the cost of a pass,

@@ -76,10 +76,11 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     warm_start : bool, default=False
         Whether a fit goes on from the last one's end; ``n_init`` then has no effect.
     verbose : int, default=0
-        From 1 on a fit shows the bound per row, its change, rows per second and the time left: as
-        a progress bar on a terminal where rich is installed, as lines of text otherwise.
+        From 1 on a fit shows how its start gets on, then the bound per row, its change, rows per
+        second and the time left: as a progress bar on a terminal where rich is installed, as lines
+        of text otherwise.
     verbose_interval : int, default=10
-        Iterations between lines of text.
+        Iterations between lines of text, of which there is one every five seconds at least.
     accelerate : {None, 'squarem'}, default=None
         Whether iterations may go beyond the parameters that the last one led to: 'squarem' does, by
         squared extrapolation (Varadhan and Roland 2008). A step is refused, at the cost of a pass,

@@ -52,9 +52,10 @@ default='kmeans'
     warm_start : bool, default=False
         Whether a fit goes on from the last one's end; ``n_init`` then has no effect.
     verbose : int, default=0
-        From 1 on a fit shows the bound per row, its change, rows per second and the time left.
+        From 1 on a fit shows how its start gets on, then the bound per row, its change, rows per
+        second and the time left.
     verbose_interval : int, default=10
-        Iterations between lines of text.
+        Iterations between lines of text, of which there is one every five seconds at least.
 
     Attributes
     ----------
