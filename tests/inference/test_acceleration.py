@@ -9,6 +9,7 @@ import pytest
 from sklearn.exceptions import ConvergenceWarning
 
 from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import as_row_source
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
 from vbfast.families.gaussian import GaussianParameters, MaximumLikelihood
@@ -208,6 +209,31 @@ def test_plain_iterations_climb_the_merit(overlapping, estimator, monkeypatch):
     assert np.diff(mixture.lower_bounds_).min() < -1e-4 * scale
     assert len(merits) == mixture.n_iter_
     assert np.diff(merits).min() > -1e-12 * scale
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_merit_of_a_posterior_is_the_bound_of_rows_with_noise(overlapping, covariance_type):
+    """The noise's mean over 2 D points with its mean and covariance is exact for quadratics."""
+    reg_covar = 0.7
+    mixture = fit_quietly(
+        BayesianGaussianMixture(
+            3, covariance_type=covariance_type, random_state=0, reg_covar=reg_covar, max_iter=2
+        ),
+        overlapping,
+    )
+    source, previous = as_row_source(overlapping), mixture._posterior()
+    objective = mixture._objective(previous.prior, F8)
+    sums = run_pass(source, previous.kernel_params(), objective.request)
+    updated = objective.maximise(sums.statistics, previous)
+    bound = objective.lower_bound(sums, previous, updated)
+    merit = objective.merit(bound, sums, previous, updated)
+
+    resp, stepped = mixture.predict_proba(overlapping), mixture._holding(updated)
+    assert bound == pytest.approx(stepped.elbo(overlapping, resp).total, rel=1e-9)
+    points = np.sqrt(2.0 * reg_covar) * np.eye(2)
+    noisy = [stepped.elbo(overlapping + e, resp).total for e in (*points, *-points)]
+    assert merit == pytest.approx(np.mean(noisy), rel=1e-9)
+    assert merit < bound - 100.0
 
 
 def test_convergence_means_that_a_plain_step_gains_nothing(overlapping):
