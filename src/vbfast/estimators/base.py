@@ -6,7 +6,6 @@ import contextvars
 import copy
 import warnings
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -168,7 +167,8 @@ class BaseMixture(FittedMixture):
         GaussianMixture(n_components=2, random_state=0)
         """
         with unchanged_on_failure(self):
-            _in_a_context_of_its_own(self._fit, X, sample_weight)
+            # A context variable that an interruption leaves set, as the backend, is not seen here.
+            contextvars.copy_context().run(self._fit, X, sample_weight)
         return self
 
     def fit_predict(
@@ -191,7 +191,7 @@ class BaseMixture(FittedMixture):
             the fit returned.
         """
         with unchanged_on_failure(self):
-            _in_a_context_of_its_own(self._fit, X, sample_weight)
+            contextvars.copy_context().run(self._fit, X, sample_weight)
             try:
                 return self.predict(X)
             except KeyboardInterrupt as interrupt:
@@ -274,11 +274,6 @@ class BaseMixture(FittedMixture):
             raise
         assert best is not None
         return best
-
-
-def _in_a_context_of_its_own(fit: Callable[[Any, Any], None], X: Any, sample_weight: Any) -> None:
-    """Fit where a context variable that an interruption leaves set, as the backend, is not seen."""
-    contextvars.copy_context().run(fit, X, sample_weight)
 
 
 def _better(best: Solution[Any] | None, other: Solution[Any] | None) -> Solution[Any] | None:
