@@ -82,7 +82,10 @@ def test_of_components_of_ones_own(clustered, diagonal_gaussian):
     square = np.square((clustered[:, np.newaxis] - mean) * scale).sum(axis=2)
     np.testing.assert_allclose(log_joint, constant - 0.5 * square, rtol=1e-12, atol=1e-12)
     log_density = mixture._estimate_log_prob(clustered)
-    np.testing.assert_allclose(log_density + np.log(mixture.weights_), log_joint, rtol=1e-12)
+    np.testing.assert_array_equal(mixture._estimate_log_weights(), np.log(mixture.weights_))
+    np.testing.assert_allclose(
+        log_density + mixture._estimate_log_weights(), log_joint, rtol=1e-12, atol=1e-12
+    )
     np.testing.assert_allclose(
         np.exp(mixture.predict_log_proba(clustered)), mixture.predict_proba(clustered), atol=1e-15
     )

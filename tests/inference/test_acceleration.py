@@ -133,6 +133,13 @@ def test_no_proposal_where_there_are_no_parameters():
         assert accelerator.propose(x, x := 0.95 * x) is None
 
 
+def test_no_proposal_from_steps_whose_squares_are_no_numbers():
+    accelerator = Squarem(Identity())
+    x = 1e200 * np.ones(2)
+    for _ in range(4):
+        assert accelerator.propose(x, x := 0.95 * x) is None
+
+
 def test_by_name():
     assert isinstance(make_accelerator("squarem", Identity()), Squarem)
     assert make_accelerator(None, Identity()) is None
@@ -298,7 +305,7 @@ class Lower:
         self.refusals += 1
 
 
-@pytest.mark.parametrize("variance", [1e8, 1e-300])
+@pytest.mark.parametrize("variance", [1e8, 1e-300, 1e-320])
 def test_refused_proposals_leave_plain_iterations(overlapping, variance):
     def mixture(scale):
         return GaussianParameters.from_covariances(

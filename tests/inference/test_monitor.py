@@ -9,6 +9,7 @@ import warnings
 
 import pytest
 
+from vbfast.inference import monitor as monitor_module
 from vbfast.inference.monitor import (
     IterationReport,
     LineMonitor,
@@ -85,6 +86,21 @@ def test_the_first_iteration_has_changed_nothing(capsys, verbose):
     shown = capsys.readouterr().out
     assert "bound -1.500000 a row  " in shown
     assert "inf" not in shown
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "pace"),
+    [(70, "7 rows/s"), (123_456, "12.3k rows/s"), (9 * 10**12, "900G rows/s")],
+)
+def test_pace_and_time_left(capsys, monkeypatch, n_samples, pace):
+    now = [0.0]
+    monkeypatch.setattr(monitor_module.time, "perf_counter", lambda: now[0])
+    with LineMonitor(Workload(n_samples, max_iter=400, n_init=1), verbose=1, interval=1) as monitor:
+        monitor.initialisation_begins(0)
+        monitor.ascent_begins()
+        now[0] += 10.0
+        monitor.iteration_done(IterationReport(1, -1.5, math.inf))
+    assert f"{pace}  at most 1:06:30 left" in capsys.readouterr().out
 
 
 def test_lines_with_times(capsys):

@@ -167,8 +167,7 @@ default='kmeans'
     ) -> CustomParameters:
         counting = 0 if sample_weight is None else int(np.argmax(sample_weight > 0.0))
         row = rows.take(np.array([counting]))[0]
-        tried = bool(np.isfinite(row).all())  # else the first pass says which row is not
-        if tried:
+        if np.isfinite(row).all():  # else the first pass says which row is not
             self.family.check_statistics(row)
         resp = initial_responsibilities(
             rows,
@@ -189,9 +188,8 @@ default='kmeans'
             resp.leave_behind(random_state, rows.n_samples)
         assert sums.statistics is not None
         start = self._objective(given, rows.dtype).maximise(sums.statistics, given)
-        if tried:
-            assert start.theta is not None
-            self.family.check_density(row, start.theta[0])
+        assert start.theta is not None
+        self.family.check_density(row, start.theta[0])
         return start
 
     def _check_resumable(self, n_features: int) -> None:

@@ -80,6 +80,7 @@ class Squarem(Generic[P]):
         self._astray = self.ASTRAY
         self._length = 1.0
 
+    @np.errstate(over="ignore", invalid="ignore")  # of steps whose squares are no numbers
     def propose(self, parameters: P, image: P) -> P | None:
         """Propose after two plain steps in a row."""
         before, self._before = self._before, (parameters, image)

@@ -18,7 +18,6 @@ from vbfast.engine.contract import (
     CovarianceType,
     Float64Array,
     FloatArray,
-    NonFiniteRowError,
     PassResult,
     Request,
     RowOutputs,
@@ -320,10 +319,8 @@ def _one_row_statistics(
 ) -> Statistics:
     """Return the statistics where component ``k`` holds row ``rows[k]`` and nothing else."""
     centres = source.take(rows).astype(np.float64)
-    finite = np.isfinite(centres).all(axis=1)
-    if not finite.all():
+    if not np.isfinite(centres).all():
         column_moments(source, workspace=workspace)  # raises for the first row that is not finite
-        raise NonFiniteRowError(int(rows[np.argmin(finite)]))
     K, D = centres.shape
     # One copy of the row, whatever its weight: a weight acts as so many copies, and one is drawn.
     weight = np.ones(K)
