@@ -59,7 +59,9 @@ def test_is_the_density_times_the_weight(clustered, covariance_type, dtype):
     )
     log_joint = mixture.log_joint(rows)
     assert log_joint.dtype == dtype
-    np.testing.assert_allclose(log_joint, expected, rtol=1e-10 if dtype == np.float64 else 1e-3)
+    # A float32 log-joint near zero is a difference of terms that are not.
+    rtol, atol = (1e-10, 1e-10) if dtype == np.float64 else (1e-3, 1e-4)
+    np.testing.assert_allclose(log_joint, expected, rtol=rtol, atol=atol)
 
 
 @all_types
