@@ -92,7 +92,8 @@ def test_results_alone_go_to_standard_output(tmp_path, capsys, rows):
     assert words[0] == "rows"
     assert words[2] == "evidence"
     assert len(words) == 3
-    assert printed.err.startswith("Initialization 0\n  Iteration 1\t")
+    assert printed.err.startswith("Initialization 0\n")
+    assert "\n  Iteration 1\t" in printed.err
     assert "inf" not in printed.err
     for line in printed.err.splitlines()[2:-1]:
         assert line.count("ll change") + line.count("(") == 1

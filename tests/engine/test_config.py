@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 
 import numpy as np
@@ -110,3 +111,12 @@ def test_wrong_overrides(arguments, error, message):
         pytest.fail("the block must not be entered")
     if "backend" in arguments:
         assert all(name in str(caught.value) for name in backend_names())
+
+
+def test_a_block_that_is_closed_where_it_was_not_entered():
+    """As the interpreter does with one that an interruption left."""
+    block = config_context(backend="reference")
+    contextvars.copy_context().run(block.__enter__)
+    with config_context(num_threads=2):
+        block.gen.close()
+        assert (vbfast.get_num_threads(), current_backend()) == (2, DEFAULT_BACKEND)

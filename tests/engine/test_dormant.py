@@ -63,14 +63,45 @@ def model(covariance_type):
     return KernelParams(covariance_type, offset, rng.normal(size=(K, D)), factor)
 
 
-def test_asleep_is_what_a_kernel_rounds_to_zero():
-    offset = np.array([0.0, -90.0, -100.0, -np.inf])
-    reach = 69.0 + np.log(4)
-    np.testing.assert_array_equal(dormant_components(offset, -20.0), [0, 0, 1, 1])
-    np.testing.assert_array_equal(dormant_components(offset, -100.0 + reach), [0, 0, 0, 1])
-    np.testing.assert_array_equal(dormant_components(offset, -20.0, margin=20.0), [0, 0, 0, 1])
-    for nothing_known in (-np.inf, np.nan):
-        assert not dormant_components(offset, nothing_known).any()
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_components", [2, 300])
+def test_who_is_asleep_holds_nothing_that_a_sum_could_show(rows, dtype, n_components):
+    """The kernels' own sums say so, for components ever farther below the others."""
+    source = as_row_source(rows.astype(dtype))
+    below = np.linspace(0.0, 250.0, 120)
+    offset = np.concatenate([np.zeros(n_components - 1), [0.0]])
+    ones, means = np.ones(n_components), np.zeros((n_components, D))
+    asleep = []
+    for depth in below:
+        offset[-1] = -depth
+        params = KernelParams("spherical", offset.copy(), means, ones)
+        result = run_pass(source, params, Request(statistics="diag"))
+        sleeps = dormant_components(params.offset, result.lowest_log_evidence)
+        assert not sleeps[:-1].any()
+        if sleeps[-1]:
+            assert result.statistics.weight[-1] < 1e-25 * len(rows)
+            assert result.statistics.second[-1].max() < 1e-25 * np.square(rows).sum()
+        asleep.append(bool(sleeps[-1]))
+    assert asleep == sorted(asleep)
+    assert asleep[-1]
+    assert not asleep[0]
+
+
+def test_a_margin_keeps_components_awake():
+    offset = -np.linspace(0.0, 500.0, 1000)
+    without, narrow, wide = (
+        dormant_components(offset, -20.0, margin=margin) for margin in (0.0, 20.0, 40.0)
+    )
+    assert without.sum() > narrow.sum() > wide.sum() > 0
+    # As if the evidence were lower by the margin.
+    np.testing.assert_array_equal(narrow, dormant_components(offset, -40.0))
+
+
+@pytest.mark.parametrize("nothing_known", [-np.inf, np.nan])
+def test_nobody_is_asleep_where_nothing_is_known(nothing_known):
+    offset = np.array([0.0, -1e4, -np.inf])
+    assert not dormant_components(offset, nothing_known).any()
+    assert dormant_components(offset, 0.0).tolist() == [False, True, True]
 
 
 @all_types

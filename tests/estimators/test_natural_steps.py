@@ -169,14 +169,13 @@ def test_no_iteration_has_led_there_and_a_fit_can_go_on(clustered):
     assert moved.elbo_ == pytest.approx(one_more.elbo_, rel=1e-12)
 
 
-@pytest.mark.parametrize("accelerate", ["squarem", "anderson"])
-def test_accelerated_fits_go_on_from_anywhere(clustered, accelerate):
+def test_accelerated_fits_go_on_from_anywhere(clustered):
     """Also from concentrations below the prior's, which no counts lead to."""
     mixture = fitted(clustered, "diag", "dirichlet_distribution", 3)
     eta = mixture.natural_parameters_
     low = np.full(4, 0.5 * mixture.weight_concentration_prior_)
     moved = mixture.at(dataclasses.replace(eta, weight_concentration=low))
-    moved.set_params(warm_start=True, max_iter=500, accelerate=accelerate, tol=1e-3)
+    moved.set_params(warm_start=True, max_iter=500, accelerate="squarem", tol=1e-3)
     moved.fit(clustered)
     assert moved.converged_
     assert np.isfinite(moved.lower_bounds_).all()

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import sklearn
 from scipy import sparse
 from sklearn.mixture import GaussianMixture as ScikitLearnMixture
 
@@ -172,6 +173,13 @@ def test_wrong_rows_of_a_file(clustered, fitted, tmp_path):
 def test_wrong_rows(clustered, make, error, message):
     with pytest.raises(error, match=message):
         GaussianMixture(4).fit(make(clustered))
+
+
+def test_rows_that_scikit_learn_is_told_not_to_check(clustered):
+    """The passes see them all the same."""
+    rows = non_finite(clustered, np.nan)
+    with sklearn.config_context(assume_finite=True), pytest.raises(ValueError, match="row 417"):
+        GaussianMixture(2, random_state=0).fit(rows)
 
 
 def test_infinities_of_both_signs_are_an_error_and_no_warning(clustered):

@@ -155,6 +155,18 @@ def test_verbose_fit_prints(clustered, capsys):
     assert "Initialization converged. time lapse" in out
 
 
+@pytest.mark.parametrize("init_params", ["kmeans", "k-means++"])
+@both_mixtures
+def test_verbose_fit_shows_the_start_and_a_number(clustered, capsys, mixture_class, init_params):
+    mixture = mixture_class(3, random_state=0, verbose=1, tol=1.0, init_params=init_params)
+    mixture.fit(clustered)
+    assert mixture.n_iter_ < mixture.verbose_interval
+    out = capsys.readouterr().out
+    assert "  k-means++ centre 1 of 3\n" in out
+    assert f"bound {mixture.lower_bound_:.6f}" in out
+    assert "inf" not in out
+
+
 def test_fits_in_forked_children_after_a_fit(clustered):
     mixture = GaussianMixture(3, random_state=0)
     expected = clone(mixture).fit(clustered)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.special import softmax
+from scipy.stats import multivariate_normal
 from sklearn.mixture._gaussian_mixture import (
     _compute_log_det_cholesky,
     _compute_precision_cholesky,
@@ -207,3 +209,40 @@ def test_the_bound_is_the_evidence_per_unit_of_weight(rows, resp):
     sums = PassResult(4.0, -10.0, np.nan, np.nan, np.nan, None)
     assert objective.lower_bound(sums, parameters, parameters) == -2.5
     assert objective.request.statistics == "diag"
+
+
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+def test_merit_is_the_bound_of_rows_with_noise(rows, resp, kind):
+    """The noise's mean over 2 D points with its mean and covariance is exact for quadratics."""
+    reg_covar = 0.7
+    centres = rows[:N_COMPONENTS]
+    previous = maximise(statistics_of(rows, resp, kind, centres), reg_covar=0.1, eps=EPS)
+    covariances = {
+        "full": lambda: previous.covariances,
+        "tied": lambda: np.tile(previous.covariances, (N_COMPONENTS, 1, 1)),
+        "diag": lambda: np.array([np.diag(variances) for variances in previous.covariances]),
+        "spherical": lambda: np.array([v * np.eye(N_FEATURES) for v in previous.covariances]),
+    }[kind]()
+
+    def log_joint(x):
+        densities = [
+            multivariate_normal(mean, covariance).logpdf(x)
+            for mean, covariance in zip(previous.means, covariances, strict=True)
+        ]
+        return np.log(previous.weights) + np.transpose(densities)
+
+    q = softmax(log_joint(rows), axis=1)
+    points = np.sqrt(reg_covar * N_FEATURES) * np.eye(N_FEATURES)
+    noisy = np.mean([log_joint(rows + e) for e in (*points, *-points)], axis=0)
+    expected = (q * (noisy - np.log(q))).sum() / N_SAMPLES
+
+    evidence = (q * (log_joint(rows) - np.log(q))).sum()
+    sums = PassResult(
+        N_SAMPLES, evidence, np.nan, np.nan, np.nan, statistics_of(rows, q, kind, centres)
+    )
+    objective = MaximumLikelihood(kind, reg_covar, EPS)
+    bound = objective.lower_bound(sums, previous, previous)
+    merit = objective.merit(bound, sums, previous, previous)
+    np.testing.assert_allclose(merit, expected, rtol=1e-12)
+    assert merit < bound - 0.1
+    assert MaximumLikelihood(kind, 0.0, EPS).merit(bound, sums, previous, previous) == bound

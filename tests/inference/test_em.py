@@ -123,6 +123,11 @@ class PenalisedMean:
     def threshold(self, tol: float, total_weight: float) -> float:
         return tol
 
+    def merit(
+        self, lower_bound: float, sums: PassResult, previous: OneMean, updated: OneMean
+    ) -> float:
+        return lower_bound
+
 
 class Staircase(PenalisedMean):
     """Bounds as given, whatever the rows; ten times the tolerance is little for so many rows."""

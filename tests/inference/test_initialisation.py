@@ -6,8 +6,15 @@ import numpy as np
 import pytest
 import sklearn.mixture
 
+from vbfast.engine.contract import NonFiniteRowError
 from vbfast.engine.rows import SlicedRows, as_row_source
-from vbfast.inference.initialisation import INIT_PARAMS, initial_statistics
+from vbfast.inference import initialisation
+from vbfast.inference.initialisation import (
+    INIT_PARAMS,
+    RandomResponsibilities,
+    initial_responsibilities,
+    initial_statistics,
+)
 
 
 def start(X, init_params, covariance_type="full", n_components=3, random_state=0, **keywords):
@@ -122,6 +129,38 @@ def test_rows_of_zero_weight_hold_nothing(X, init_params):
 def test_unknown_names_are_listed(X):
     with pytest.raises(ValueError, match="'kmeans', 'k-means\\+\\+', 'random', 'random_from_data'"):
         start(X, "spectral")
+    with pytest.raises(ValueError, match=r"'kmeans', 'random', an array of .*; got 'spectral'"):
+        initial_responsibilities(
+            as_row_source(X),
+            n_components=3,
+            init_params="spectral",
+            random_state=np.random.RandomState(0),
+        )
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
+def test_random_responsibilities_are_one_stream_in_any_order(monkeypatch, chunk):
+    monkeypatch.setattr(initialisation, "SKIP_CHUNK", chunk)
+    expected = np.random.RandomState(4)
+    uniform = expected.uniform(size=(90, 3))
+    generator = np.random.RandomState(4)
+    random = RandomResponsibilities(generator, 3, np.dtype(np.float64))
+    for first in (40, 0, 70, 20, 50, 10, 30, 60):
+        block = random.block(first, first + 10)
+        own = uniform[first : first + 10]
+        np.testing.assert_array_equal(block, own / own.sum(axis=1)[:, np.newaxis])
+    random.leave_behind(generator, 90)
+    assert generator.uniform() == expected.uniform()
+
+
+@pytest.mark.parametrize("init_params", ["k-means++", "random_from_data"])
+def test_a_drawn_row_that_is_not_finite(X, init_params):
+    """The error names the first such row, and not the one that was drawn."""
+    rows = np.full_like(X, np.nan)
+    rows[:5] = X[:5]
+    with pytest.raises(NonFiniteRowError) as caught:
+        start(rows, init_params)
+    assert caught.value.row == 5
 
 
 def test_too_few_rows_of_positive_weight(X):

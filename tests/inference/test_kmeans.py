@@ -58,6 +58,14 @@ def test_an_empty_cluster_takes_the_farthest_row():
     np.testing.assert_allclose(np.sort(centres[:, 0]), [0.5, 2.0, 50.0])
 
 
+def test_an_empty_cluster_takes_no_row_of_zero_weight():
+    X = np.array([[0.0], [1.0], [2.0], [50.0], [99.0]])
+    weights = np.array([1.0, 1.0, 1.0, 1.0, 0.0])
+    start = np.array([[0.0], [1.0], [1e6]])
+    centres = lloyd(as_row_source(X), start, tolerance=0.0, sample_weight=weights)
+    np.testing.assert_allclose(np.sort(centres[:, 0]), [0.5, 2.0, 50.0])
+
+
 def test_duplicates_leave_centres_where_they_are():
     X = np.ones((10, 2))
     centres = lloyd(as_row_source(X), np.array([[1.0, 1.0], [3.0, 3.0]]), tolerance=0.0)

@@ -83,7 +83,7 @@ def add_parser(subparsers: Any) -> None:
         "--n-init", type=count(1), default=1, help="starts, of which the best is kept; default 1"
     )
     parser.add_argument(
-        "--accelerate", choices=("squarem", "anderson"), help="go beyond what iterations lead to"
+        "--accelerate", choices=("squarem",), help="go beyond what iterations lead to"
     )
     parser.add_argument("--seed", type=count(0, SEEDS), default=0, help="of the starts; default 0")
     parser.add_argument("--threads", type=count(1), help="default: as vbfast info says")

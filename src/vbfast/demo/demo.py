@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
+import importlib
 import sys
 import time
 import warnings
@@ -19,6 +19,7 @@ from vbfast.demo.patches import HELD_OUT, photographs, training_rows
 from vbfast.demo.picture import Bar, Panel, draw
 from vbfast.engine.contract import FloatArray
 from vbfast.estimators import GaussianMixture
+from vbfast.optional import needed
 
 NOISE = 25 / 255
 REG_COVAR = 1e-6
@@ -57,10 +58,10 @@ def run_demo(
     Raises
     ------
     ImportError
-        If Pillow is missing.
+        If Pillow is not installed (extra ``cli``).
     """
-    if importlib.util.find_spec("PIL") is None:
-        raise ImportError("the picture needs Pillow: pip install 'vbfast[cli]'")
+    with needed("PIL", by="the picture"):
+        importlib.import_module("PIL")
     from sklearn.exceptions import ConvergenceWarning
 
     images = photographs()

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.atomic_file import written_whole
+from vbfast.optional import needed
 
 __all__ = ["Bar", "Panel", "draw"]
 
@@ -56,7 +57,8 @@ def draw(
     bars_title : str
     bars : sequence of Bar
     """
-    from PIL import Image, ImageDraw, ImageFont
+    with needed("PIL", by="the picture"):
+        from PIL import Image, ImageDraw, ImageFont
 
     def font(size: int) -> Any:
         return ImageFont.load_default(size)

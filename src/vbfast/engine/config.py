@@ -158,4 +158,6 @@ def config_context(*, num_threads: int | None = None, backend: str | None = None
     try:
         yield
     finally:
-        _overrides.reset(token)
+        # A block that an interruption left unfinished may be closed after its context is gone.
+        with contextlib.suppress(ValueError):
+            _overrides.reset(token)

@@ -2,8 +2,8 @@
 
 A component's log-joint is at most its offset, as the quadratic form is never negative. Where the
 offset lies so far below the log evidence of every row that the component's responsibilities are
-below what the kernels round to zero, leaving it out changes no sum: the component is dormant, and
-costs nothing. Mixtures fitted with more components than the data needs have many.
+below 1e-30, no sum has a digit for them: the component is dormant, and is left out at no cost.
+Mixtures fitted with more components than the data needs have many.
 
 The evidence of a pass is known after it. So a pass goes by the lowest evidence of the one before
 it, with a margin, and is repeated with every component should its own evidence not bear that out.
@@ -40,8 +40,7 @@ from vbfast.engine.rows import RowSource
 
 __all__ = ["dormant_components", "run_pass_of_awake"]
 
-# Where the kernels take exponentials for zero, in nats below the largest; see
-# csrc/kernels/responsibilities-inl.h.
+# In nats below a row's largest log-joint: exp(-69) is 1e-30, which numba's kernels take for zero.
 NEGLIGIBLE = 69.0
 # How far the lowest evidence may fall from one pass to the next before a pass has to be repeated.
 MARGIN = 20.0

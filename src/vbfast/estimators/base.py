@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
+import copy
 import warnings
 from abc import abstractmethod
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
 
@@ -19,10 +22,15 @@ from vbfast.engine.engine import new_workspace, run_pass
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight
 from vbfast.estimators.fitted import FittedMixture
-from vbfast.estimators.validation import check_enough_rows, unchanged_on_failure, validate_rows
+from vbfast.estimators.validation import (
+    check_enough_rows,
+    keep_partial,
+    unchanged_on_failure,
+    validate_rows,
+)
 from vbfast.inference.acceleration import Accelerator
-from vbfast.inference.em import Ascent, Objective, Solution, ascend
-from vbfast.inference.monitor import Workload, make_monitor
+from vbfast.inference.em import Ascent, Objective, Progress, Solution, ascend
+from vbfast.inference.monitor import SILENT, Monitor, Workload, make_monitor
 
 __all__ = ["BaseMixture"]
 
@@ -77,6 +85,7 @@ class BaseMixture(FittedMixture):
         given: Any,
         random_state: np.random.RandomState,
         sample_weight: Float64Array | None,
+        monitor: Monitor = SILENT,
     ) -> Any:
         """Return parameters to start from."""
 
@@ -110,7 +119,12 @@ class BaseMixture(FittedMixture):
 
         ``n_init`` starts are iterated until the bound changes by less than ``tol`` says, and the
         one with the highest bound is kept. With ``warm_start``, a second fit goes on from where the
-        last one ended. A fit that fails or is interrupted leaves the estimator as it was.
+        last one ended.
+
+        A fit that fails or is interrupted leaves the estimator as it was. The ``KeyboardInterrupt``
+        of a fit has an attribute ``partial``: a copy of the estimator that is fitted as far as the
+        fit had come, with ``converged_`` False, or ``None`` if no iteration was finished. To go on
+        from there, fit it with ``warm_start=True``.
 
         Parameters
         ----------
@@ -139,8 +153,22 @@ class BaseMixture(FittedMixture):
         -----
         sklearn.exceptions.ConvergenceWarning
             If the best start did not converge within ``max_iter`` iterations.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import vbfast
+        >>> X = np.random.default_rng(0).normal(size=(100, 2))
+        >>> mixture = vbfast.GaussianMixture(2, random_state=0)
+        >>> try:
+        ...     mixture.fit(X)
+        ... except KeyboardInterrupt as interrupt:
+        ...     mixture = interrupt.partial
+        GaussianMixture(n_components=2, random_state=0)
         """
-        self._fit(X, sample_weight)
+        with unchanged_on_failure(self):
+            # A context variable that an interruption leaves set, as the backend, is not seen here.
+            contextvars.copy_context().run(self._fit, X, sample_weight)
         return self
 
     def fit_predict(
@@ -159,35 +187,43 @@ class BaseMixture(FittedMixture):
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            What ``fit(X).predict(X)`` returns.
+            What ``fit(X).predict(X)`` returns. Interrupted after the fit, ``partial`` is what
+            the fit returned.
         """
         with unchanged_on_failure(self):
-            self._fit(X, sample_weight)
-            return self.predict(X)
+            contextvars.copy_context().run(self._fit, X, sample_weight)
+            try:
+                return self.predict(X)
+            except KeyboardInterrupt as interrupt:
+                keep_partial(interrupt, copy.copy(self))
+                raise
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def _fit(self, X: Any, sample_weight: Any) -> None:
-        with unchanged_on_failure(self):
-            rows = validate_rows(self, X, reset=True, min_samples=2)
-            weights = as_sample_weight(sample_weight, rows.n_samples)
-            check_enough_rows(self.n_components, rows.n_samples, weights)
-            with self._passes_over(rows):
-                best = self._search(rows, weights)
-            if not best.converged and self.max_iter > 0:
-                warnings.warn(
-                    "Best performing initialization did not converge. "
-                    "Try different init parameters, or increase max_iter, "
-                    "tol, or check for degenerate data.",
-                    ConvergenceWarning,
-                    stacklevel=4,
-                )
-            for name, value in self._fitted_attributes(best.parameters, rows.dtype).items():
-                setattr(self, name, value)
-            self.converged_ = best.converged
-            self.n_iter_ = best.n_iter
-            self.n_passes_ = best.n_passes
-            self.lower_bound_ = best.lower_bound
-            self.lower_bounds_ = best.lower_bounds
+        rows = validate_rows(self, X, reset=True, min_samples=2)
+        weights = as_sample_weight(sample_weight, rows.n_samples)
+        check_enough_rows(self.n_components, rows.n_samples, weights)
+        with self._passes_over(rows):
+            best = self._search(rows, weights)
+        if not best.converged and self.max_iter > 0:
+            warnings.warn(
+                "Best performing initialization did not converge. "
+                "Try different init parameters, or increase max_iter, "
+                "tol, or check for degenerate data.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        self._take(best, rows.dtype)
+
+    def _take(self, solution: Solution[Any], dtype: np.dtype[Any]) -> None:
+        """Become the fitted mixture of a solution."""
+        for name, value in self._fitted_attributes(solution.parameters, dtype).items():
+            setattr(self, name, value)
+        self.converged_ = solution.converged
+        self.n_iter_ = solution.n_iter
+        self.n_passes_ = solution.n_passes
+        self.lower_bound_ = solution.lower_bound
+        self.lower_bounds_ = solution.lower_bounds
 
     def _search(self, rows: RowSource, sample_weight: Float64Array | None) -> Solution[Any]:
         """Ascend from every start and return the best end."""
@@ -198,36 +234,51 @@ class BaseMixture(FittedMixture):
         workload = Workload(rows.n_samples, self.max_iter, n_init, self._bound_per_row)
         workspace = new_workspace()
         best: Solution[Any] | None = None
-        with make_monitor(
-            workload, verbose=self.verbose, interval=self.verbose_interval
-        ) as monitor:
-            for index in range(n_init):
-                monitor.initialisation_begins(index)
-                if resumed:
-                    self._check_resumable(rows.n_features)
-                    start = self._fitted_parameters()
-                else:
-                    start = self._start(rows, given, random_state, sample_weight)
-                if self.max_iter == 0:
-                    # No iteration will see the rows, some of which the start may not have either.
-                    run_pass(rows, start.kernel_params(), Request(), workspace=workspace)
-                solution = ascend(
-                    rows,
-                    start,
-                    self._objective(given, rows.dtype),
-                    Ascent(self.tol, self.max_iter),
-                    sample_weight=sample_weight,
-                    previous_bound=self.lower_bound_ if resumed else -np.inf,
-                    accelerator=self._accelerator(),
-                    monitor=monitor,
-                    workspace=workspace,
-                )
-                monitor.initialisation_ends(solution.lower_bound, solution.converged)
-                if (
-                    best is None
-                    or solution.lower_bound > best.lower_bound
-                    or best.lower_bound == -np.inf
-                ):
-                    best = solution
+        progress = Progress[Any]()
+        try:
+            with make_monitor(
+                workload, verbose=self.verbose, interval=self.verbose_interval
+            ) as monitor:
+                for index in range(n_init):
+                    progress = Progress()
+                    monitor.initialisation_begins(index)
+                    if resumed:
+                        self._check_resumable(rows.n_features)
+                        start = self._fitted_parameters()
+                    else:
+                        start = self._start(rows, given, random_state, sample_weight, monitor)
+                    if self.max_iter == 0:
+                        # No iteration will see the rows, some of which the start may not have
+                        # either.
+                        run_pass(rows, start.kernel_params(), Request(), workspace=workspace)
+                    solution = ascend(
+                        rows,
+                        start,
+                        self._objective(given, rows.dtype),
+                        Ascent(self.tol, self.max_iter),
+                        sample_weight=sample_weight,
+                        previous_bound=self.lower_bound_ if resumed else -np.inf,
+                        accelerator=self._accelerator(),
+                        monitor=monitor,
+                        progress=progress,
+                        workspace=workspace,
+                    )
+                    monitor.initialisation_ends(solution.lower_bound, solution.converged)
+                    best = _better(best, solution)
+        except KeyboardInterrupt as interrupt:
+            reached = _better(best, progress.reached)
+            if reached is not None:
+                partial = copy.copy(self)
+                partial._take(replace(reached, converged=False), rows.dtype)
+                keep_partial(interrupt, partial)
+            raise
         assert best is not None
         return best
+
+
+def _better(best: Solution[Any] | None, other: Solution[Any] | None) -> Solution[Any] | None:
+    """Return the solution with the higher bound, the first of equals; none is the worst."""
+    if best is None or other is None:
+        return best or other
+    worse = best.lower_bound == -np.inf or other.lower_bound > best.lower_bound
+    return other if worse else best

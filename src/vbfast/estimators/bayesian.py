@@ -21,6 +21,7 @@ from vbfast.families.natural import NaturalParameters
 from vbfast.families.splitting import split_widest
 from vbfast.families.variational import MixturePosterior, MixturePrior, VariationalBayes
 from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
+from vbfast.inference.monitor import SILENT, Monitor
 
 __all__ = ["BayesianGaussianMixture"]
 
@@ -84,16 +85,18 @@ default='dirichlet_process'
     warm_start : bool, default=False
         Whether a fit goes on from the last one's end; ``n_init`` then has no effect.
     verbose : int, default=0
-        From 1 on a fit shows the bound, its change, rows per second and the time left: as a
-        progress bar on a terminal where rich is installed, as lines of text otherwise.
+        From 1 on a fit shows how its start gets on, then the bound, its change, rows per second
+        and the time left: as a progress bar on a terminal where rich is installed, as lines of text
+        otherwise.
     verbose_interval : int, default=10
-        Iterations between lines of text.
-    accelerate : {None, 'squarem', 'anderson'}, default=None
-        Whether iterations may go beyond the posterior that the last one led to, and how: 'squarem'
-        by squared extrapolation (Varadhan and Roland 2008), 'anderson' by damped Anderson
-        acceleration (Henderson and Varadhan 2019). A step that would lower the bound is refused, at
-        the cost of a pass. Fits that take hundreds of iterations take fewer; from one start they
-        may end in another local maximum than plain iterations.
+        Iterations between lines of text, of which there is one every five seconds at least.
+    accelerate : {None, 'squarem'}, default=None
+        Whether iterations may go beyond the posterior that the last one led to: 'squarem' does, by
+        squared extrapolation (Varadhan and Roland 2008). A step is refused, at the cost of a pass,
+        if it would lower the bound in which ``reg_covar`` counts as noise of the rows, which
+        without ``reg_covar`` is the bound. With it the plain iterations in between may lower
+        ``lower_bounds_``, as they do without acceleration. Fits that take hundreds of iterations
+        take fewer; from one start they may end in another local maximum than plain iterations.
     backend : {'native', 'numba', 'reference'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
 
@@ -258,8 +261,9 @@ default='dirichlet_process'
         given: MixturePrior,
         random_state: np.random.RandomState,
         sample_weight: Float64Array | None,
+        monitor: Monitor = SILENT,
     ) -> MixturePosterior:
-        statistics = self._initial_statistics(rows, random_state, sample_weight)
+        statistics = self._initial_statistics(rows, random_state, sample_weight, monitor)
         return given.posterior(statistics, reg_covar=float(self.reg_covar))
 
     def _objective(

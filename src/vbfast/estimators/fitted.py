@@ -14,6 +14,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
+from vbfast import _vbfast
 from vbfast.engine.config import config_context
 from vbfast.engine.contract import (
     Float64Array,
@@ -24,9 +25,10 @@ from vbfast.engine.contract import (
     RowOutputs,
 )
 from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import RowSource
+from vbfast.engine.rows import RowSource, as_row_source
 from vbfast.engine.weights import as_sample_weight
 from vbfast.estimators.validation import translated_errors, validate_rows
+from vbfast.ops import log_softmax
 from vbfast.results import ElboTerms
 
 __all__ = ["FittedMixture", "elbo_terms"]
@@ -47,6 +49,14 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
     @abstractmethod
     def _kernel_params(self) -> PassParams:
         """Return the log-joint of the fitted attributes."""
+
+    @abstractmethod
+    def _density_params(self) -> PassParams:
+        """Return that log-joint without the weights: the components' log-densities."""
+
+    @abstractmethod
+    def _estimate_log_weights(self) -> FloatArray:
+        """Return the weights' share of the log-joint, as scikit-learn's method of this name."""
 
     @contextlib.contextmanager
     def _passes_over(self, rows: RowSource) -> Iterator[None]:
@@ -111,6 +121,119 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         resp = np.empty((rows.n_samples, len(self.weights_)), dtype=rows.dtype)
         self._evaluate(rows, Request(), outputs=RowOutputs(resp=resp))
         return resp
+
+    def predict_log_proba(self, X: Any) -> FloatArray:
+        """Evaluate the logarithms of the responsibilities, in nats.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_resp : ndarray of shape (n_samples, n_components)
+            float32 for float32 rows, else float64. Finite also where :meth:`predict_proba` has
+            rounded to zero.
+        """
+        rows = self._fitted_rows(X)
+        return self._log_responsibilities(rows)[1]
+
+    def log_joint(self, X: Any, out: FloatArray | None = None) -> FloatArray:
+        """Evaluate the log-joint ``log p(x_n, z_n = k)`` of each row and component, in nats.
+
+        What the array functions take: ``vbfast.elbo(mixture.log_joint(X))`` has the terms of
+        ``mixture.elbo(X)``. The array has n_samples x n_components numbers, which no other method
+        but :meth:`predict_log_proba` and :meth:`predict_proba` allocates.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+        out : ndarray of shape (n_samples, n_components), optional
+            Where the result goes, of its dtype. Unless it is in C order and does not overlap X,
+            there is a temporary array of its size. If X turns out not to be finite, or the user
+            interrupts, it is partly filled.
+
+        Returns
+        -------
+        log_joint : ndarray of shape (n_samples, n_components)
+            `out` if given. float32 for float32 rows, else float64; ``-inf`` for components of zero
+            weight.
+
+        Raises
+        ------
+        TypeError
+            If `out` is no array.
+        ValueError
+            If X has NaN or infinity or the wrong shape, or `out` has another shape or dtype or
+            cannot be written to.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import vbfast
+        >>> X = np.array([[-1.0], [0.0], [1.0], [9.0], [10.0], [11.0]])
+        >>> mixture = vbfast.GaussianMixture(2, random_state=0).fit(X)
+        >>> log_joint = mixture.log_joint(X)
+        >>> log_joint.shape
+        (6, 2)
+        >>> bool(np.isclose(vbfast.elbo(log_joint).elbo, mixture.elbo(X).elbo))
+        True
+        """
+        rows = self._fitted_rows(X)
+        return self._log_joint(rows, self._kernel_params(), out)
+
+    def _log_joint(
+        self, rows: RowSource, params: PassParams, out: FloatArray | None = None
+    ) -> FloatArray:
+        """Return a log-joint of every row, in ``out`` if given."""
+        shape = (rows.n_samples, params.n_components)
+        if out is not None:
+            _vbfast.check_out(out, shape, rows.dtype, "out")
+        # A pass goes on reading rows after it has written for others.
+        if out is not None and out.flags.c_contiguous and not _may_overlap(out, rows):
+            filled = out
+        else:
+            filled = np.empty(shape, dtype=rows.dtype)
+        with self._passes_over(rows):
+            run_pass(rows, params, Request(), outputs=RowOutputs(log_joint=filled))
+        if out is None or filled is out:
+            return filled
+        out[...] = filled
+        return out
+
+    def _log_responsibilities(self, rows: RowSource) -> tuple[FloatArray, FloatArray]:
+        """Return the log-evidence of every row and its log-responsibilities."""
+        log_evidence = np.empty(rows.n_samples, dtype=rows.dtype)
+        log_resp = np.empty((rows.n_samples, len(self.weights_)), dtype=rows.dtype)
+        self._evaluate(
+            rows, Request(), outputs=RowOutputs(log_evidence=log_evidence, log_joint=log_resp)
+        )
+        with config_context(backend=self.backend):
+            log_softmax(log_resp, axis=1, out=log_resp)
+        beyond = np.flatnonzero(~np.isfinite(log_evidence))
+        if len(beyond) > 0:
+            # Their log-joints are no numbers, their responsibilities are.
+            few = as_row_source(rows.take(beyond))
+            resp = np.empty((len(beyond), log_resp.shape[1]), dtype=rows.dtype)
+            self._evaluate(few, Request(), outputs=RowOutputs(resp=resp))
+            with np.errstate(divide="ignore"):
+                log_resp[beyond] = np.log(resp)
+        return log_evidence, log_resp
+
+    # The names by which code written for scikit-learn's mixtures asks for the same.
+
+    def _estimate_log_prob(self, X: Any) -> FloatArray:
+        """Return the log-density of each row under each component; expected, if Bayesian."""
+        rows = self._fitted_rows(X)
+        return self._log_joint(rows, self._density_params())
+
+    def _estimate_weighted_log_prob(self, X: Any) -> FloatArray:
+        """Return the log-joint."""
+        return self.log_joint(X)
+
+    def _estimate_log_prob_resp(self, X: Any) -> tuple[FloatArray, FloatArray]:
+        """Return the log-evidence of each row and its log-responsibilities."""
+        return self._log_responsibilities(self._fitted_rows(X))
 
     def score_samples(self, X: Any) -> FloatArray:
         """Compute the log-evidence of each row, in nats.
@@ -267,6 +390,10 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
     @abstractmethod
     def _draw(self, k: int, n_samples: int, random_state: np.random.RandomState) -> Float64Array:
         """Draw rows from component ``k``, of shape (n_samples, n_features)."""
+
+
+def _may_overlap(out: FloatArray, rows: RowSource) -> bool:
+    return isinstance(rows.data, np.ndarray) and bool(np.may_share_memory(out, rows.data))
 
 
 def elbo_terms(sums: PassResult) -> ElboTerms:

@@ -7,7 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vbfast.engine.contract import CovarianceType, Float64Array, KernelParams, Request
+from vbfast.engine.contract import (
+    CovarianceType,
+    Float64Array,
+    FloatArray,
+    KernelParams,
+    Request,
+)
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight, of_ordinary_scale
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
@@ -22,6 +28,7 @@ from vbfast.families.gaussian import (
 )
 from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
 from vbfast.inference.em import Solution
+from vbfast.inference.monitor import SILENT, Monitor
 from vbfast.results import MixtureGradient
 
 __all__ = ["GaussianMixture"]
@@ -69,16 +76,18 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     warm_start : bool, default=False
         Whether a fit goes on from the last one's end; ``n_init`` then has no effect.
     verbose : int, default=0
-        From 1 on a fit shows the bound per row, its change, rows per second and the time left: as
-        a progress bar on a terminal where rich is installed, as lines of text otherwise.
+        From 1 on a fit shows how its start gets on, then the bound per row, its change, rows per
+        second and the time left: as a progress bar on a terminal where rich is installed, as lines
+        of text otherwise.
     verbose_interval : int, default=10
-        Iterations between lines of text.
-    accelerate : {None, 'squarem', 'anderson'}, default=None
-        Whether iterations may go beyond the parameters that the last one led to, and how:
-        'squarem' by squared extrapolation (Varadhan and Roland 2008), 'anderson' by damped Anderson
-        acceleration (Henderson and Varadhan 2019). A step that would lower the bound is refused, at
-        the cost of a pass. Fits that take hundreds of iterations take fewer; from one start they
-        may end in another local maximum than plain iterations.
+        Iterations between lines of text, of which there is one every five seconds at least.
+    accelerate : {None, 'squarem'}, default=None
+        Whether iterations may go beyond the parameters that the last one led to: 'squarem' does, by
+        squared extrapolation (Varadhan and Roland 2008). A step is refused, at the cost of a pass,
+        if it would lower the bound in which ``reg_covar`` counts as noise of the rows, which
+        without ``reg_covar`` is the bound. With it the plain iterations in between may lower
+        ``lower_bounds_``, as they do without acceleration. Fits that take hundreds of iterations
+        take fewer; from one start they may end in another local maximum than plain iterations.
     backend : {'native', 'numba', 'reference'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
 
@@ -122,8 +131,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     A. P. Dempster, N. M. Laird and D. B. Rubin (1977), Maximum likelihood from incomplete data via
     the EM algorithm. C. M. Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.
     R. Varadhan and C. Roland (2008), Simple and globally convergent methods for accelerating the
-    convergence of any EM algorithm. N. C. Henderson and R. Varadhan (2019), Damped Anderson
-    acceleration with restarts and monotonicity control for accelerating EM and EM-like algorithms.
+    convergence of any EM algorithm.
 
     Examples
     --------
@@ -210,13 +218,14 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         given: GivenStart,
         random_state: np.random.RandomState,
         sample_weight: Float64Array | None,
+        monitor: Monitor = SILENT,
     ) -> GaussianParameters:
         weights, means, precisions = given.weights, given.means, given.precisions
         if weights is not None and means is not None and precisions is not None:
             return GaussianParameters.from_precisions(
                 self.covariance_type, weights, means, precisions
             )
-        statistics = self._initial_statistics(rows, random_state, sample_weight)
+        statistics = self._initial_statistics(rows, random_state, sample_weight, monitor)
         count, estimated_means, covariances = moments(
             statistics, reg_covar=self.reg_covar, eps=float(np.finfo(rows.dtype).eps)
         )
@@ -271,16 +280,24 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         }
 
     def _kernel_params(self) -> KernelParams:
-        check_fitted_shapes(
-            self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
-        )
+        return self._params_with(self.weights_)
+
+    def _density_params(self) -> KernelParams:
+        return self._params_with(np.ones(len(self.weights_)))
+
+    def _params_with(self, weights: Any) -> KernelParams:
+        check_fitted_shapes(weights, self.means_, self.precisions_cholesky_, self.covariance_type)
         return kernel_params(
             self.covariance_type,
             *(
                 np.ascontiguousarray(values, dtype=np.float64)
-                for values in (self.weights_, self.means_, self.precisions_cholesky_)
+                for values in (weights, self.means_, self.precisions_cholesky_)
             ),
         )
+
+    @np.errstate(divide="ignore")
+    def _estimate_log_weights(self) -> FloatArray:
+        return np.asarray(np.log(self.weights_))
 
     def log_evidence_and_grad(
         self, X: Any, sample_weight: Any = None, *, wrt_x: bool = False

@@ -21,6 +21,7 @@ from vbfast.estimators.base import BaseMixture
 from vbfast.estimators.starts import check_resumed_shapes
 from vbfast.inference.acceleration import Acceleration
 from vbfast.inference.initialisation import INIT_PARAMS, initial_statistics
+from vbfast.inference.monitor import Monitor
 
 __all__ = ["BaseGaussianMixture"]
 
@@ -33,7 +34,7 @@ class BaseGaussianMixture(BaseMixture):
         "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
         "init_params": [StrOptions(set(INIT_PARAMS)), "array-like", callable],
-        "accelerate": [StrOptions({"squarem", "anderson"}), None],
+        "accelerate": [StrOptions({"squarem"}), None],
         "backend": [StrOptions(set(backend_names())), None],
     }
 
@@ -51,6 +52,7 @@ class BaseGaussianMixture(BaseMixture):
         rows: RowSource,
         random_state: np.random.RandomState,
         sample_weight: Float64Array | None,
+        monitor: Monitor,
     ) -> Statistics:
         """Return the statistics of the first responsibilities, as ``init_params`` says."""
         return initial_statistics(
@@ -60,6 +62,7 @@ class BaseGaussianMixture(BaseMixture):
             init_params=self.init_params,
             random_state=random_state,
             sample_weight=sample_weight,
+            monitor=monitor,
         )
 
     def _check_resumable(self, n_features: int) -> None:

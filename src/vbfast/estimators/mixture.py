@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +15,7 @@ from vbfast.engine.rows import RowSource
 from vbfast.estimators.base import BaseMixture
 from vbfast.families.custom import Custom, CustomLikelihood, CustomParameters
 from vbfast.inference.initialisation import RandomResponsibilities, initial_responsibilities
+from vbfast.inference.monitor import SILENT, Monitor
 
 __all__ = ["Mixture"]
 
@@ -50,9 +52,10 @@ default='kmeans'
     warm_start : bool, default=False
         Whether a fit goes on from the last one's end; ``n_init`` then has no effect.
     verbose : int, default=0
-        From 1 on a fit shows the bound per row, its change, rows per second and the time left.
+        From 1 on a fit shows how its start gets on, then the bound per row, its change, rows per
+        second and the time left.
     verbose_interval : int, default=10
-        Iterations between lines of text.
+        Iterations between lines of text, of which there is one every five seconds at least.
 
     Attributes
     ----------
@@ -160,11 +163,11 @@ default='kmeans'
         given: CustomParameters,
         random_state: np.random.RandomState,
         sample_weight: Float64Array | None,
+        monitor: Monitor = SILENT,
     ) -> CustomParameters:
         counting = 0 if sample_weight is None else int(np.argmax(sample_weight > 0.0))
         row = rows.take(np.array([counting]))[0]
-        tried = bool(np.isfinite(row).all())  # else the first pass says which row is not
-        if tried:
+        if np.isfinite(row).all():  # else the first pass says which row is not
             self.family.check_statistics(row)
         resp = initial_responsibilities(
             rows,
@@ -172,6 +175,7 @@ default='kmeans'
             init_params=self.init_params,
             random_state=random_state,
             sample_weight=sample_weight,
+            monitor=monitor,
         )
         sums = run_pass(
             rows,
@@ -184,9 +188,8 @@ default='kmeans'
             resp.leave_behind(random_state, rows.n_samples)
         assert sums.statistics is not None
         start = self._objective(given, rows.dtype).maximise(sums.statistics, given)
-        if tried:
-            assert start.theta is not None
-            self.family.check_density(row, start.theta[0])
+        assert start.theta is not None
+        self.family.check_density(row, start.theta[0])
         return start
 
     def _check_resumable(self, n_features: int) -> None:
@@ -226,6 +229,14 @@ default='kmeans'
 
     def _kernel_params(self) -> CustomParams:
         return self._fitted_parameters().kernel_params()
+
+    def _density_params(self) -> CustomParams:
+        even = np.ones(len(self.weights_))
+        return replace(self._fitted_parameters(), weights=even).kernel_params()
+
+    @np.errstate(divide="ignore")
+    def _estimate_log_weights(self) -> Float64Array:
+        return np.asarray(np.log(self.weights_))
 
     sample = available_if(_draws)(BaseMixture.sample)
 

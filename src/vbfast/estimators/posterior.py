@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -116,6 +117,13 @@ class PosteriorMixture(BaseGaussianMixture):
 
     def _kernel_params(self) -> KernelParams:
         return self._posterior().kernel_params()
+
+    def _density_params(self) -> KernelParams:
+        posterior = self._posterior()
+        return replace(posterior.kernel_params(), offset=posterior.components.expected_log_density)
+
+    def _estimate_log_weights(self) -> FloatArray:
+        return np.asarray(self._posterior().weights.expected_log.astype(self.means_.dtype))
 
     @property
     def elbo_(self) -> float:

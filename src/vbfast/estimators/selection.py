@@ -17,6 +17,7 @@ from sklearn.utils.parallel import Parallel, delayed
 
 from vbfast.engine.config import config_context, current_backend, current_num_threads
 from vbfast.estimators.bayesian import BayesianGaussianMixture
+from vbfast.optional import needed
 
 __all__ = ["Selection", "select"]
 
@@ -59,10 +60,10 @@ class Selection:
         Raises
         ------
         ImportError
-            If pandas is not installed.
+            If pandas is not installed (extra ``pandas``).
         """
-        import pandas as pd
-
+        with needed("pandas", by="to_dataframe"):
+            import pandas as pd
         return pd.DataFrame(self.table)
 
     def plot(self, ax: Any = None) -> Any:
@@ -83,8 +84,8 @@ class Selection:
             If matplotlib is not installed (extra ``plot``).
         """
         if ax is None:
-            from matplotlib import pyplot as plt
-
+            with needed("matplotlib", by="plot"):
+                from matplotlib import pyplot as plt
             ax = plt.subplots()[1]
         varied = [name for name in _SERIES if len({row[name] for row in self.table}) > 1]
         series: dict[tuple[Any, ...], list[dict[str, Any]]] = {}

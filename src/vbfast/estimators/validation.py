@@ -19,6 +19,7 @@ from vbfast.families.linalg import NotPositiveDefiniteError
 
 __all__ = [
     "check_enough_rows",
+    "keep_partial",
     "translated_errors",
     "unchanged_on_failure",
     "validate_rows",
@@ -143,11 +144,20 @@ def _ill_defined(dtype: npt.DTypeLike) -> str:
 
 @contextlib.contextmanager
 def unchanged_on_failure(estimator: BaseEstimator) -> Iterator[None]:
-    """Give an estimator back every attribute it had if the block fails or is interrupted."""
+    """Give an estimator back every attribute it had if the block fails or is interrupted.
+
+    Every ``KeyboardInterrupt`` leaves with an attribute ``partial``, see :func:`keep_partial`.
+    """
     before = dict(vars(estimator))
     try:
         yield
-    except BaseException:
-        vars(estimator).clear()
-        vars(estimator).update(before)
+    except BaseException as error:
+        estimator.__dict__ = before  # at once, so that a second interruption finds either
+        if isinstance(error, KeyboardInterrupt) and not hasattr(error, "partial"):
+            keep_partial(error, None)
         raise
+
+
+def keep_partial(interrupt: KeyboardInterrupt, fitted: BaseEstimator | None) -> None:
+    """Hand an interrupted fit's result to whom catches the interruption, as ``partial``."""
+    interrupt.partial = fitted  # type: ignore[attr-defined]

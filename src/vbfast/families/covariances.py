@@ -23,6 +23,7 @@ __all__ = [
     "covariance_shape",
     "log_det_factor",
     "precision_factor",
+    "precision_traces",
     "precisions_of",
     "relative_trace",
     "scatter_about",
@@ -55,6 +56,16 @@ def precisions_of(covariance_type: CovarianceType, factor: Float64Array) -> Floa
     if covariance_type in ("full", "tied"):
         return gram(factor)
     return np.asarray(np.square(factor))
+
+
+def precision_traces(
+    covariance_type: CovarianceType, factor: Float64Array, n_features: int
+) -> Float64Array:
+    """Return ``tr(P P^T)`` of precision factors: shape (K,), for 'tied' ()."""
+    squared = np.square(factor)
+    if covariance_type == "spherical":
+        return np.asarray(n_features * squared)
+    return np.asarray(squared.sum(axis=-1 if covariance_type == "diag" else (-2, -1)))
 
 
 def relative_trace(

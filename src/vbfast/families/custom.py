@@ -125,7 +125,7 @@ class Custom:
     def __post_init__(self) -> None:
         from vbfast.backends.numba import require_numba
 
-        require_numba()
+        require_numba("a family of components of one's own")
         for name, arguments in _ARGUMENTS.items():
             function = getattr(self, name)
             if name != "sample" or function is not None:

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from vbfast.engine.contract import PassResult
+
 __all__ = ["PerUnitOfWeight"]
 
 
 class PerUnitOfWeight:
-    """An objective whose bound is per unit of weight."""
+    """An objective whose bound is per unit of weight, and what its global step maximises."""
+
+    def merit(self, lower_bound: float, sums: PassResult, previous: Any, updated: Any) -> float:
+        """Return what the iterations climb: the bound."""
+        del sums, previous, updated
+        return lower_bound
 
     def threshold(self, tol: float, total_weight: float) -> float:
         """Return ``tol``: the weight of the rows does not enter a bound per unit of it."""

@@ -41,6 +41,7 @@ from vbfast.families.covariances import (
     add_to_diagonal,
     log_det_factor,
     precision_factor,
+    precision_traces,
     precisions_of,
     relative_trace,
     scatter_about,
@@ -306,12 +307,9 @@ class NormalWishart:
     @functools.cached_property
     def expected_trace(self) -> Float64Array:
         """``E[tr Lambda_k] = tr(nu_k W_k)``, shaped as the degrees of freedom."""
-        squared = np.square(self.precision_cholesky)
-        if self.prior.covariance_type == "spherical":
-            return self.n_features * squared
-        n_components = np.size(self.degrees_of_freedom)
-        trace = squared.reshape(n_components, -1).sum(axis=1)
-        return np.asarray(trace.reshape(np.shape(self.degrees_of_freedom)))
+        return precision_traces(
+            self.prior.covariance_type, self.precision_cholesky, self.n_features
+        )
 
 
 def log_wishart_normaliser(

@@ -148,11 +148,33 @@ class VariationalBayes:
         before, after = previous.components, updated.components
         components = before.expected_log_ratio(after)
         # The scale matrices have `reg_covar` in them, which the bound knows nothing of.
-        added = self.reg_covar * (counts + LEAST_COUNT)
+        added = self._added(counts)
         components += 0.5 * added * (after.expected_trace - before.expected_trace)
         held = counts > 0.0
         weights = updated.weights.log_evidence - counts[held] @ previous.weights.expected_log[held]
         return float(sums.log_evidence + weights + components.sum())
+
+    def merit(
+        self,
+        lower_bound: float,
+        sums: PassResult,
+        previous: MixturePosterior,
+        updated: MixturePosterior,
+    ) -> float:
+        """Return what the iterations climb: the bound if ``reg_covar`` is noise of every row.
+
+        See :meth:`vbfast.families.gaussian.MaximumLikelihood.merit`; the trace is expected here.
+        """
+        del previous
+        if self.reg_covar == 0.0:
+            return lower_bound
+        assert sums.statistics is not None
+        added = self._added(sums.statistics.weight)
+        return lower_bound - 0.5 * float((added * updated.components.expected_trace).sum())
+
+    def _added(self, counts: Float64Array) -> Float64Array:
+        """Return what ``reg_covar`` adds to the diagonal of each component's scale matrix."""
+        return np.asarray(self.reg_covar * (counts + LEAST_COUNT))
 
     def threshold(self, tol: float, total_weight: float) -> float:
         """Return the change of the bound below which the ascent has converged."""

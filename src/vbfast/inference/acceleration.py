@@ -1,4 +1,4 @@
-"""Where to go next, from where the fixed-point map has been: SQUAREM and Anderson acceleration.
+"""Where to go next, from where the fixed-point map has been: squared extrapolation (SQUAREM).
 
 EM and coordinate-ascent VB iterate a map F, from parameters to the global step of a pass with
 them. Close to its fixed point F is nearly linear, and steps ``f(x) = F(x) - x`` at a few points
@@ -12,7 +12,6 @@ Points are vectors of unconstrained coordinates, and steps are compared by a met
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
@@ -20,9 +19,9 @@ import numpy as np
 from vbfast.engine.contract import Float64Array
 from vbfast.families.linalg import NotPositiveDefiniteError
 
-__all__ = ["Acceleration", "Accelerator", "Anderson", "Coordinates", "Squarem", "make_accelerator"]
+__all__ = ["Acceleration", "Accelerator", "Coordinates", "Squarem", "make_accelerator"]
 
-Acceleration = Literal["squarem", "anderson"]
+Acceleration = Literal["squarem"]
 
 P = TypeVar("P")
 
@@ -81,6 +80,7 @@ class Squarem(Generic[P]):
         self._astray = self.ASTRAY
         self._length = 1.0
 
+    @np.errstate(over="ignore", invalid="ignore")  # of steps whose squares are no numbers
     def propose(self, parameters: P, image: P) -> P | None:
         """Propose after two plain steps in a row."""
         before, self._before = self._before, (parameters, image)
@@ -115,94 +115,11 @@ class Squarem(Generic[P]):
             self._limit = max(self.FIRST_LIMIT, self._limit / self.GROWTH)
 
 
-class Anderson(Generic[P]):
-    """Damped Anderson acceleration with restarts (Henderson and Varadhan 2019).
-
-    With differences of the last points, ``dx_j = x_{j+1} - x_j``, and of their steps, ``df_j``, it
-    proposes
-
-        x + f - sum_j c_j (dx_j + df_j),    c = argmin |f - sum_j c_j df_j|^2 + lambda |c|^2,
-
-    with lambda such that ``|c|^2`` is the part ``1 / (1 + 1.2^(kappa - s))`` of what it is at
-    ``lambda = 0`` (section 3.1); damping fades as the number s of proposals grows.
-
-    Small steps attract this least-squares problem wherever they are, also on a plateau that the
-    iterations are just leaving. So differences are forgotten when a step is longer than the last
-    one, or a proposal was refused, and nothing is proposed that lies behind the image.
-
-    Parameters
-    ----------
-    coordinates : Coordinates
-    order : int
-        The most differences in use.
-    kappa : float
-        How many accepted proposals it takes for half of the damping to be gone.
-    """
-
-    def __init__(self, coordinates: Coordinates[P], order: int = 5, kappa: float = 5.0) -> None:
-        self._coordinates = coordinates
-        self._order = order
-        self._kappa = kappa
-        self._proposals = 0
-        self._points: deque[Float64Array] = deque(maxlen=order + 1)
-        self._steps: deque[Float64Array] = deque(maxlen=order + 1)
-
-    def propose(self, parameters: P, image: P) -> P | None:
-        """Propose from the second point on."""
-        point, target = self._coordinates.vector(parameters), self._coordinates.vector(image)
-        step = target - point
-        metric = self._coordinates.metric(image)
-        if self._steps and metric @ step**2 > metric @ self._steps[-1] ** 2:
-            self._forget()
-        self._points.append(point)
-        self._steps.append(step)
-        if len(self._points) < 2:
-            return None
-        moves = np.diff(np.array(self._points), axis=0)
-        bends = np.diff(np.array(self._steps), axis=0)
-        mixing = self._damped(np.sqrt(metric) * bends, np.sqrt(metric) * step)
-        beyond: Float64Array = -mixing @ (moves + bends)
-        if not metric @ (beyond * step) > 0.0:
-            return None
-        self._proposals += 1
-        return _parameters(self._coordinates, target + beyond, image)
-
-    def refused(self) -> None:
-        """Start again, with more damping."""
-        self._forget()
-        self._proposals = max(self._proposals - self._order, 0)
-
-    def _forget(self) -> None:
-        self._points.clear()
-        self._steps.clear()
-
-    def _damped(self, bends: Float64Array, step: Float64Array) -> Float64Array:
-        """Solve the ridge regression whose solution has a given part of the full one's length."""
-        values, vectors = np.linalg.eigh(bends @ bends.T)
-        if values[-1] <= 0.0:
-            return np.zeros(len(values))
-        # Differences that are nearly dependent must not blow up.
-        values = np.maximum(values, 1e-12 * values[-1])
-        projected = vectors.T @ (bends @ step)
-        part = 1.0 / (1.0 + 1.2 ** (self._kappa - self._proposals))
-        goal = part * float(np.square(projected / values).sum())
-        low, high = 1e-12 * values[-1], 1e12 * values[-1]
-        for _ in range(60):
-            ridge = np.sqrt(low * high)
-            longer = float(np.square(projected / (values + ridge)).sum()) > goal
-            low, high = (ridge, high) if longer else (low, ridge)
-        return np.asarray(vectors @ (projected / (values + high)))
-
-
 def make_accelerator(
     name: Acceleration | None, coordinates: Coordinates[P]
 ) -> Accelerator[P] | None:
     """Return a new accelerator by name; ``None`` for plain steps."""
-    if name == "squarem":
-        return Squarem(coordinates)
-    if name == "anderson":
-        return Anderson(coordinates)
-    return None
+    return None if name is None else Squarem(coordinates)
 
 
 def _parameters(coordinates: Coordinates[P], vector: Float64Array, image: P) -> P | None:

@@ -6,7 +6,9 @@ is the algorithm of Dempster, Laird and Rubin (1977); with a posterior over the 
 place the same loop is coordinate-ascent variational Bayes (Neal and Hinton 1998, section 3).
 
 An accelerator may propose other parameters for the next pass than the global step's. That pass
-tells the bound there, and a lower one sends the loop back to the global step, which is known.
+tells the objective's merit there, and a lower one sends the loop back to the global step, which is
+known. The merit is the bound where global steps maximise the bound; where they add ``reg_covar``
+to variances they may lower it, and climb something else.
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ from vbfast.engine.dormant import run_pass_of_awake
 from vbfast.engine.rows import RowSource
 from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.inference.acceleration import Accelerator
-from vbfast.inference.monitor import IterationReport, Monitor
+from vbfast.inference.monitor import SILENT, IterationReport, Monitor
 from vbfast.inference.recentring import CentredObjective, recentre
 
-__all__ = ["Ascent", "Objective", "Parameters", "Solution", "ascend"]
+__all__ = ["Ascent", "Objective", "Parameters", "Progress", "Solution", "ascend"]
 
 
 class Parameters(Protocol):
@@ -43,7 +45,7 @@ class Parameters(Protocol):
 
 P = TypeVar("P", bound=Parameters)
 
-# Proposals wait for an iteration that raises the bound by less than this part of the rise so far:
+# Proposals wait for an iteration that raises the merit, by less than this part of the rise so far:
 # before, the map is far from linear, and it is luck whether an extrapolation leads to a good place.
 EARLY = 0.1
 
@@ -77,6 +79,12 @@ class Objective(Protocol[P]):
     def lower_bound(self, sums: PassResult, previous: P, updated: P) -> float:
         """Return the bound, from a pass's sums, what it was run with and what it led to."""
 
+    def merit(self, lower_bound: float, sums: PassResult, previous: P, updated: P) -> float:
+        """Return what the iterations climb, where that is not the bound itself.
+
+        The arguments but the first are those of :meth:`lower_bound`, the first its result.
+        """
+
     def threshold(self, tol: float, total_weight: float) -> float:
         """Return the change of the bound below which the ascent has converged."""
 
@@ -101,7 +109,7 @@ class Ascent:
 
 @dataclass(frozen=True)
 class Solution(Generic[P]):
-    """Where an ascent ended.
+    """Where an ascent has come to, or ended.
 
     Attributes
     ----------
@@ -130,6 +138,19 @@ class Solution(Generic[P]):
         return self.lower_bounds[-1] if self.lower_bounds else -np.inf
 
 
+@dataclass
+class Progress(Generic[P]):
+    """What an ascent leaves when it is interrupted.
+
+    Attributes
+    ----------
+    reached : Solution or None
+        After the last iteration that was finished; ``None`` before the first one was.
+    """
+
+    reached: Solution[P] | None = None
+
+
 def ascend(
     source: RowSource,
     parameters: P,
@@ -139,7 +160,8 @@ def ascend(
     sample_weight: Float64Array | None = None,
     previous_bound: float = -np.inf,
     accelerator: Accelerator[P] | None = None,
-    monitor: Monitor | None = None,
+    monitor: Monitor = SILENT,
+    progress: Progress[P] | None = None,
     workspace: Any = None,
 ) -> Solution[P]:
     """Alternate passes and global steps until the bound hardly changes.
@@ -160,6 +182,8 @@ def ascend(
         declared after a plain step only, since a proposal may happen not to move.
     monitor : Monitor, optional
         Told of every iteration.
+    progress : Progress, optional
+        Kept up to date, for the case that the ascent is interrupted.
     workspace : object, optional
         From :func:`vbfast.engine.engine.new_workspace`: memory kept between passes.
 
@@ -179,10 +203,11 @@ def ascend(
     KeyboardInterrupt
         If the user interrupts.
     """
-    monitor = Monitor() if monitor is None else monitor
+    progress = Progress() if progress is None else progress
     bounds: list[float] = []
     bound = previous_bound
     change = 0.0
+    merit = first_merit = -np.inf
     resumed = previous_bound > -np.inf
     lowest = -np.inf
     converged = False
@@ -217,11 +242,12 @@ def ascend(
                 sums = replace(sums, statistics=centred)
         try:
             updated, reached = _global_step(objective, sums, parameters)
+            reached_merit = objective.merit(reached, sums, parameters, updated)
         except (NotPositiveDefiniteError, NoResponsibilityError):
             if fallback is None:
                 raise
-            reached = -np.inf
-        if fallback is not None and not reached >= bound:
+            reached_merit = -np.inf
+        if fallback is not None and not reached_merit >= merit:
             assert accelerator is not None
             accelerator.refused()
             parameters, fallback = fallback, None
@@ -235,22 +261,26 @@ def ascend(
         lowest = sums.lowest_log_evidence
         bound, before = reached, bound
         bounds.append(bound)
+        gain, merit = reached_merit - merit, reached_merit
+        if len(bounds) == 1:
+            first_merit = merit
         change, change_before = bound - before, change if np.isfinite(change) else 0.0
         monitor.iteration_done(IterationReport(len(bounds), bound, change))
         rise = bound - bounds[0]
-        early = change > EARLY * rise
+        steady = 0.0 < gain <= EARLY * (merit - first_merit)
         small = resumed or abs(change) < SMALL * abs(rise)
         settled = small and abs(change) <= abs(change_before)
         still = abs(change) < ascent.tol or (
             settled and abs(change) < objective.threshold(ascent.tol, sums.total_weight)
         )
         converged = still and fallback is None
+        progress.reached = Solution(updated, bounds.copy(), converged, n_passes)
         proposal = None if accelerator is None else accelerator.propose(parameters, updated)
-        if proposal is None or still or early:
+        if proposal is None or still or not steady:
             parameters, fallback = updated, None
         else:
             parameters, fallback = proposal, updated
-    return Solution(updated, bounds, converged, n_passes)
+    return progress.reached or Solution(parameters, bounds, converged, n_passes)
 
 
 def _global_step(objective: Objective[P], sums: PassResult, parameters: P) -> tuple[P, float]:

@@ -18,7 +18,6 @@ from vbfast.engine.contract import (
     CovarianceType,
     Float64Array,
     FloatArray,
-    NonFiniteRowError,
     PassResult,
     Request,
     RowOutputs,
@@ -29,6 +28,7 @@ from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import n_weighted_rows
 from vbfast.inference.column_moments import column_moments, moments_about
 from vbfast.inference.kmeans import distance_params, kmeans, seed_rows
+from vbfast.inference.monitor import SILENT, Monitor
 
 __all__ = [
     "INIT_PARAMS",
@@ -51,6 +51,7 @@ def initial_statistics(
     init_params: str | npt.ArrayLike | Callable[[Any, int, np.random.RandomState], Any],
     random_state: int | np.random.RandomState | None = None,
     sample_weight: Float64Array | None = None,
+    monitor: Monitor = SILENT,
     workspace: Any = None,
 ) -> Statistics:
     """Return the statistics of a fit's first responsibilities.
@@ -74,6 +75,8 @@ def initial_statistics(
         'random' and 'random_from_data' take from it what scikit-learn takes.
     sample_weight : ndarray of shape (n_samples,), float64, optional
         Rows of zero weight are never drawn.
+    monitor : Monitor, optional
+        Told of the centres and iterations of k-means.
     workspace : object, optional
         From :func:`vbfast.engine.engine.new_workspace`.
 
@@ -118,7 +121,7 @@ def initial_statistics(
     if not isinstance(init_params, str):
         return _given_statistics(source, init_params, n_components, covariance_type, **weighting)
     if init_params == "kmeans":
-        centres = kmeans(source, n_components, generator, **weighting)
+        centres = kmeans(source, n_components, generator, monitor=monitor, **weighting)
         result = run_pass(
             source, distance_params(centres), Request("hard", covariance_type), **weighting
         )
@@ -136,7 +139,9 @@ def initial_statistics(
         random.leave_behind(generator, source.n_samples)
         return _statistics_of(result)
     if init_params == "k-means++":
-        rows = seed_rows(source, n_components, generator, sample_weight=sample_weight)
+        rows = seed_rows(
+            source, n_components, generator, sample_weight=sample_weight, monitor=monitor
+        )
         return _one_row_statistics(source, rows, covariance_type, **weighting)
     if init_params == "random_from_data":
         rows = _random_rows(source.n_samples, n_components, generator, sample_weight)
@@ -154,13 +159,14 @@ def initial_responsibilities(
     init_params: str | npt.ArrayLike | Callable[[Any, int, np.random.RandomState], Any],
     random_state: np.random.RandomState,
     sample_weight: Float64Array | None = None,
+    monitor: Monitor = SILENT,
     workspace: Any = None,
 ) -> Any:
     """Return the responsibilities that a fit of components without means starts from.
 
     Parameters
     ----------
-    source, n_components, random_state, sample_weight, workspace
+    source, n_components, random_state, sample_weight, monitor, workspace
         As in :func:`initial_statistics`.
     init_params : {'kmeans', 'random'}, array-like or callable
         As in :func:`initial_statistics`.
@@ -184,7 +190,7 @@ def initial_responsibilities(
         return init_params
     if init_params == "kmeans":
         weighting = {"sample_weight": sample_weight, "workspace": workspace}
-        centres = kmeans(source, n_components, random_state, **weighting)
+        centres = kmeans(source, n_components, random_state, monitor=monitor, **weighting)
         labels = np.empty(source.n_samples, dtype=np.int64)
         run_pass(
             source,
@@ -313,10 +319,8 @@ def _one_row_statistics(
 ) -> Statistics:
     """Return the statistics where component ``k`` holds row ``rows[k]`` and nothing else."""
     centres = source.take(rows).astype(np.float64)
-    finite = np.isfinite(centres).all(axis=1)
-    if not finite.all():
+    if not np.isfinite(centres).all():
         column_moments(source, workspace=workspace)  # raises for the first row that is not finite
-        raise NonFiniteRowError(int(rows[np.argmin(finite)]))
     K, D = centres.shape
     # One copy of the row, whatever its weight: a weight acts as so many copies, and one is drawn.
     weight = np.ones(K)

@@ -17,6 +17,7 @@ from vbfast.engine.engine import run_pass, run_seeding
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import n_weighted_rows
 from vbfast.inference.column_moments import column_moments
+from vbfast.inference.monitor import SILENT, Monitor
 
 __all__ = ["distance_params", "kmeans", "lloyd", "seed_rows"]
 
@@ -43,6 +44,7 @@ def kmeans(
     random_state: np.random.RandomState,
     *,
     sample_weight: Float64Array | None = None,
+    monitor: Monitor = SILENT,
     workspace: Any = None,
 ) -> Float64Array:
     """Cluster the rows: k-means++ seeding, then Lloyd's algorithm to scikit-learn's tolerance.
@@ -53,6 +55,8 @@ def kmeans(
     n_clusters : int
     random_state : numpy.random.RandomState
     sample_weight : ndarray of shape (n_samples,), float64, optional
+    monitor : Monitor, optional
+        Told of every centre and iteration.
     workspace : object, optional
         From :func:`vbfast.engine.engine.new_workspace`.
 
@@ -78,12 +82,13 @@ def kmeans(
            [10.5]])
     """
     _, variance = column_moments(source, sample_weight=sample_weight, workspace=workspace)
-    rows = seed_rows(source, n_clusters, random_state, sample_weight=sample_weight)
+    rows = seed_rows(source, n_clusters, random_state, sample_weight=sample_weight, monitor=monitor)
     return lloyd(
         source,
         source.take(rows).astype(np.float64),
         tolerance=RELATIVE_TOLERANCE * float(variance.mean()),
         sample_weight=sample_weight,
+        monitor=monitor,
         workspace=workspace,
     )
 
@@ -94,6 +99,7 @@ def seed_rows(
     random_state: np.random.RandomState,
     *,
     sample_weight: Float64Array | None = None,
+    monitor: Monitor = SILENT,
 ) -> npt.NDArray[np.intp]:
     """Choose distinct rows as first centres, far from each other.
 
@@ -108,6 +114,8 @@ def seed_rows(
     n_clusters : int
     random_state : numpy.random.RandomState
     sample_weight : ndarray of shape (n_samples,), float64, optional
+    monitor : Monitor, optional
+        Told of every centre.
 
     Returns
     -------
@@ -139,9 +147,11 @@ def seed_rows(
         closest[:] = lowered[0]
         return float(potential[0])
 
+    monitor.start_progressed(f"k-means++ centre 1 of {n_clusters}")
     closest = np.full(source.n_samples, np.inf, dtype=source.dtype)
     potential = lower(source.take(rows[:1]).astype(np.float64)) if n_clusters > 1 else 0.0
     for chosen in range(1, n_clusters):
+        monitor.start_progressed(f"k-means++ centre {chosen + 1} of {n_clusters}")
         quantiles = random_state.uniform(size=n_trials)
         if 0 < potential < np.inf:
             mass = closest if sample_weight is None else closest * sample_weight
@@ -215,6 +225,7 @@ def lloyd(
     *,
     tolerance: float,
     sample_weight: Float64Array | None = None,
+    monitor: Monitor = SILENT,
     workspace: Any = None,
 ) -> Float64Array:
     """Move centres to the means of the rows closest to them until they rest (Lloyd 1982).
@@ -230,6 +241,8 @@ def lloyd(
     tolerance : float
         Converged once the squared shifts of all centres sum to no more.
     sample_weight : ndarray of shape (n_samples,), float64, optional
+    monitor : Monitor, optional
+        Told of every iteration.
     workspace : object, optional
         From :func:`vbfast.engine.engine.new_workspace`.
 
@@ -243,7 +256,8 @@ def lloyd(
         If a row is not finite; the first such row.
     """
     request = Request("hard", "means")
-    for _ in range(MAX_ITERATIONS):
+    for iteration in range(1, MAX_ITERATIONS + 1):
+        monitor.start_progressed(f"k-means iteration {iteration} of at most {MAX_ITERATIONS}")
         result = run_pass(
             source,
             distance_params(centres),

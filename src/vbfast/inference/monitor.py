@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import importlib.util
 import math
 import sys
@@ -11,6 +13,7 @@ from types import TracebackType
 from typing import Any, Self
 
 __all__ = [
+    "SILENT",
     "IterationReport",
     "LineMonitor",
     "Monitor",
@@ -67,6 +70,9 @@ class Monitor:
     def initialisation_begins(self, index: int) -> None:
         """Hear that start number ``index`` (from 0) is being computed."""
 
+    def start_progressed(self, step: str) -> None:
+        """Hear which step of computing the start comes next."""
+
     def ascent_begins(self) -> None:
         """Hear that the start is there and the iterations begin."""
 
@@ -75,6 +81,9 @@ class Monitor:
 
     def initialisation_ends(self, lower_bound: float, converged: bool) -> None:
         """Hear where the iterations from this start ended."""
+
+
+SILENT = Monitor()
 
 
 class _Pace:
@@ -96,9 +105,7 @@ class _Pace:
         return self.elapsed / iteration * (self._workload.max_iter - iteration)
 
     def describe(self, report: IterationReport, *, change: bool = True) -> str:
-        # The first bound has none before it.
-        shown = change and math.isfinite(report.change)
-        changed = f" ({report.change:+.2e})" if shown else ""
+        changed = _change(report, " ({:+.2e})") if change else ""
         return (
             f"{self._workload.describe_bound(report.lower_bound)}{changed}"
             f"  {_si(self.rows_per_second(report.iteration))} rows/s"
@@ -107,7 +114,7 @@ class _Pace:
 
 
 class LineMonitor(Monitor):
-    """Prints lines that begin as scikit-learn's do, for logs and pipes.
+    """Prints lines that begin as scikit-learn's do, for logs, pipes and plain notebooks.
 
     Parameters
     ----------
@@ -118,6 +125,9 @@ class LineMonitor(Monitor):
         Iterations between lines.
     """
 
+    # Seconds after which there is a line again, whatever the interval.
+    LONGEST_SILENCE = 5.0
+
     def __init__(self, workload: Workload, verbose: int, interval: int) -> None:
         self._workload = workload
         self._timed = verbose >= 2
@@ -125,8 +135,16 @@ class LineMonitor(Monitor):
 
     def initialisation_begins(self, index: int) -> None:
         """Name the start."""
-        print(f"Initialization {index}")
         self._begun = self._last = time.perf_counter()
+        self._starting = False
+        self._iterations = 0
+        self._print(f"Initialization {index}")
+
+    def start_progressed(self, step: str) -> None:
+        """Show the first step of the start, and later ones from time to time."""
+        if not self._starting or self._silent_for_long():
+            self._starting = True
+            self._print(f"  {step}")
 
     def ascent_begins(self) -> None:
         """Start the clock of the pace."""
@@ -134,16 +152,14 @@ class LineMonitor(Monitor):
 
     def iteration_done(self, report: IterationReport) -> None:
         """Show bound, change, pace and time left."""
-        if report.iteration % self._interval:
+        self._iterations = report.iteration
+        if report.iteration % self._interval and not self._silent_for_long():
             return
         line = f"  Iteration {report.iteration}"
         if self._timed:
-            now = time.perf_counter()
-            line += f"\t time lapse {now - self._last:.5f}s"
-            if math.isfinite(report.change):
-                line += f"\t ll change {report.change:.5f}"
-            self._last = now
-        print(f"{line}\t {self._pace.describe(report, change=not self._timed)}")
+            line += f"\t time lapse {time.perf_counter() - self._last:.5f}s"
+            line += _change(report, "\t ll change {:.5f}")
+        self._print(f"{line}\t {self._pace.describe(report, change=not self._timed)}")
 
     def initialisation_ends(self, lower_bound: float, converged: bool) -> None:
         """Show the outcome."""
@@ -151,7 +167,17 @@ class LineMonitor(Monitor):
         if self._timed:
             elapsed = time.perf_counter() - self._begun
             line += f" time lapse {elapsed:.5f}s\t lower bound {lower_bound:.5f}."
-        print(line)
+        elif self._iterations:
+            bound = self._workload.describe_bound(lower_bound)
+            line += f"\t {bound} after {_count(self._iterations, 'iteration')}"
+        self._print(line)
+
+    def _silent_for_long(self) -> bool:
+        return time.perf_counter() - self._last > self.LONGEST_SILENCE
+
+    def _print(self, line: str) -> None:
+        print(line, flush=True)
+        self._last = time.perf_counter()
 
 
 class ProgressMonitor(Monitor):
@@ -194,6 +220,11 @@ class ProgressMonitor(Monitor):
         )
         self._draw()
 
+    def start_progressed(self, step: str) -> None:
+        """Show the step."""
+        self._progress.update(self._task, figures=step)
+        self._draw_again()
+
     def ascent_begins(self) -> None:
         """Start the clock of the pace."""
         self._pace = _Pace(self._workload)
@@ -203,8 +234,7 @@ class ProgressMonitor(Monitor):
         self._progress.update(
             self._task, completed=report.iteration, figures=self._pace.describe(report)
         )
-        if time.perf_counter() - self._drawn > self.REDRAW:
-            self._draw()
+        self._draw_again()
 
     def initialisation_ends(self, lower_bound: float, converged: bool) -> None:
         """Show the outcome."""
@@ -212,6 +242,10 @@ class ProgressMonitor(Monitor):
         bound = self._workload.describe_bound(lower_bound)
         self._progress.update(self._task, figures=f"{outcome}, {bound}")
         self._draw()
+
+    def _draw_again(self) -> None:
+        if time.perf_counter() - self._drawn > self.REDRAW:
+            self._draw()
 
     def _draw(self) -> None:
         self._progress.refresh()
@@ -226,7 +260,7 @@ def make_monitor(workload: Workload, *, verbose: int, interval: int) -> Monitor:
     workload : Workload
     verbose : int
         0 for silence; else a progress bar where rich is installed and standard output is a terminal
-        or a notebook, and lines of text otherwise.
+        or a notebook that can show it, and lines of text otherwise.
     interval : int
         Iterations between lines of text.
 
@@ -240,9 +274,29 @@ def make_monitor(workload: Workload, *, verbose: int, interval: int) -> Monitor:
         from rich.console import Console
 
         console = Console(file=sys.stdout)
-        if console.is_terminal or console.is_jupyter:
+        if _shows_bars(console):
             return ProgressMonitor(workload, console)
     return LineMonitor(workload, verbose, interval)
+
+
+def _shows_bars(console: Any) -> bool:
+    if console.is_jupyter:
+        # What rich draws with there; without it rich warns and shows nothing.
+        with contextlib.suppress(ImportError):
+            importlib.import_module("IPython.display")
+            importlib.import_module("ipywidgets")
+            return True
+        return False
+    return bool(console.is_terminal and not console.is_dumb_terminal)
+
+
+def _change(report: IterationReport, form: str) -> str:
+    """Return the change in words; nothing for the first iteration, which changes no bound."""
+    return form.format(report.change) if math.isfinite(report.change) else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _si(number: float) -> str:

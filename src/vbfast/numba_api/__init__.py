@@ -32,10 +32,10 @@ Examples
 0.143841
 """
 
-try:
+from vbfast.optional import needed
+
+with needed("numba", by="vbfast.numba_api"):
     import numba  # noqa: F401
-except ImportError as error:
-    raise ImportError("vbfast.numba_api needs numba: pip install 'vbfast[numba]'") from error
 
 from vbfast.numba_api.functions import (
     ElboTerms,

@@ -14,7 +14,6 @@ Imported when the backend is first used; that takes numba, the extra ``vbfast[nu
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Any
 
 from vbfast.engine.contract import (
@@ -28,22 +27,25 @@ from vbfast.engine.contract import (
     SeedingPass,
 )
 from vbfast.engine.plan import Plan
+from vbfast.optional import needed
 
 __all__ = ["NumbaBackend", "create_backend", "require_numba"]
 
 
-def require_numba() -> None:
+def require_numba(by: str) -> None:
     """Raise an error that says how to install numba, where it is not.
+
+    Parameters
+    ----------
+    by : str
+        What needs it.
 
     Raises
     ------
     ImportError
     """
-    if importlib.util.find_spec("numba") is None:
-        raise ImportError(
-            "The backend 'numba', and components of one's own, need numba, which is not installed. "
-            'Use: python -m pip install "vbfast[numba]"'
-        )
+    with needed("numba", by=by):
+        import numba  # noqa: F401
 
 
 class NumbaBackend:
@@ -99,5 +101,5 @@ class NumbaBackend:
 
 def create_backend() -> Backend:
     """Return the backend, for :func:`vbfast.backends.get_backend`."""
-    require_numba()
+    require_numba("the backend 'numba'")
     return NumbaBackend()
