@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from vbfast import ops
-from vbfast.torch.tensors import as_array, mapped
+from vbfast.torch.tensors import as_array, mapped, one_forward_mode
 
 __all__ = ["bound", "evidence"]
 
@@ -45,6 +45,7 @@ class _LogSumExp(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def jvp(ctx: Any, tangent: Any, _: None) -> Any:
+        one_forward_mode()
         (log_joint,) = ctx.saved_tensors
         one = torch.ones((1,) * log_joint.dim(), dtype=log_joint.dtype)
         return (_Posterior.apply(log_joint, one, ctx.dims) * tangent).sum(ctx.dims, keepdim=True)
@@ -83,6 +84,7 @@ class _Posterior(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def jvp(ctx: Any, in_joint: Any, in_cotangent: Any, _: None) -> Any:
+        one_forward_mode()
         resp, cotangent = _Posterior._alone(ctx)
         mean = (resp * in_joint).sum(ctx.dims, keepdim=True)
         return resp * (in_cotangent + cotangent * (in_joint - mean))
@@ -115,6 +117,7 @@ class _Elbo(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
+        one_forward_mode()
         in_joint, in_logits = _ElboGradients.apply(*ctx.saved_tensors)
         return (in_joint * tangents[0] + in_logits * tangents[1]).sum(-1)
 
@@ -152,6 +155,7 @@ class _ElboGradients(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def jvp(ctx: Any, in_joint: Any, in_logits: Any) -> Any:
+        one_forward_mode()
         q, s = ctx.saved_tensors
         u = in_logits - (q * in_logits).sum(-1, keepdim=True)
         bound = (q * in_joint + s * in_logits).sum(-1, keepdim=True)

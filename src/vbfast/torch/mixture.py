@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_map
 
 from vbfast.engine.contract import CovarianceType
 from vbfast.families.mixture_function import MixtureFunction
 from vbfast.torch.array_functions import evidence
-from vbfast.torch.tensors import as_array, mapped, wants_gradient
+from vbfast.torch.tensors import as_array, mapped, one_forward_mode, wants_gradient
 
 __all__ = ["log_density"]
 
@@ -66,9 +68,8 @@ class _Mixture(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def jvp(ctx: Any, _kind: None, _wrt_x: None, *tangents: Any) -> Any:
         in_x, *arguments = ctx.saved_tensors
-        evaluate = functools.partial(_by_array_mathematics, ctx.kind)
-        _, tangent = torch.func.jvp(
-            evaluate, tuple(arguments), _zeros_for_none(arguments, tangents)
+        tangent = _push_forward(
+            functools.partial(_by_array_mathematics, ctx.kind), arguments, tangents
         )
         return (tangent,) if in_x is None else (tangent, None)
 
@@ -88,10 +89,10 @@ class _Mixture(torch.autograd.Function):  # type: ignore[misc]
 
 
 class _MixtureGradients(torch.autograd.Function):  # type: ignore[misc]
-    """Gradients of the log evidence times a cotangent: in x on request, in parameters on request.
+    """Gradients of the log evidence times a cotangent, in x and in parameters, each on request.
 
-    ``in_x`` is what :class:`_Mixture` made of it, or None. Derivatives of the gradients are those of
-    array mathematics.
+    ``in_x`` is what :class:`_Mixture` made of it, or None. Derivatives of the gradients are those
+    of array mathematics.
     """
 
     @staticmethod
@@ -137,10 +138,7 @@ class _MixtureGradients(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Any:
-        arguments = ctx.saved_tensors
-        return torch.func.jvp(
-            _MixtureGradients._again(ctx), arguments, _zeros_for_none(arguments, tangents[4:])
-        )[1]
+        return _push_forward(_MixtureGradients._again(ctx), ctx.saved_tensors, tangents[4:])
 
     @staticmethod
     def vmap(
@@ -153,11 +151,21 @@ class _MixtureGradients(torch.autograd.Function):  # type: ignore[misc]
         return results, (0,) * len(results)
 
 
-def _zeros_for_none(primals: Any, tangents: Any) -> tuple[Any, ...]:
-    return tuple(
-        torch.zeros_like(primal) if tangent is None else tangent
-        for primal, tangent in zip(primals, tangents, strict=True)
+def _push_forward(function: Callable[..., Any], arguments: Any, tangents: Any) -> Any:
+    """Differentiate in forward mode by two reverse ones: the pullback's pullback.
+
+    (Townsend 2017, "A new trick for calculating Jacobian vector products".) Forward mode would be
+    one inside another.
+    """
+    one_forward_mode()
+    value, pull_back = torch.func.vjp(function, *arguments)
+    zeros = tree_map(torch.zeros_like, value)
+    _, push_forward = torch.func.vjp(pull_back, zeros)
+    given = tuple(
+        torch.zeros_like(argument) if tangent is None else tangent
+        for argument, tangent in zip(arguments, tangents, strict=True)
     )
+    return push_forward(given)[0]
 
 
 def _by_array_mathematics(

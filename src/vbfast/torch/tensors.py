@@ -15,6 +15,7 @@ __all__ = [
     "dimensions",
     "mapped",
     "of_one_type",
+    "one_forward_mode",
     "wants_gradient",
 ]
 
@@ -91,6 +92,26 @@ def mapped(size: int, in_dims: tuple[int | None, ...], *tensors: Any) -> tuple[A
 def wants_gradient(x: Any) -> bool:
     """Tell whether a tensor takes part in a derivative."""
     return bool(torch.is_grad_enabled() and x.requires_grad)
+
+
+def one_forward_mode() -> None:
+    """Refuse forward mode inside forward mode, where torch would drop the outer tangents.
+
+    Rules of a function's own for forward mode run without other tangents, so that their result
+    would be a wrong number.
+
+    Raises
+    ------
+    NotImplementedError
+        If more than one forward mode of :mod:`torch.func` is in force.
+    """
+    transforms = torch._C._functorch.get_interpreter_stack() or ()
+    forward = [t for t in transforms if t.key() == torch._C._functorch.TransformType.Jvp]
+    if len(forward) > 1:
+        raise NotImplementedError(
+            "vbfast.torch has no forward mode inside forward mode; use reverse mode for all "
+            "derivatives but one, as torch.func.hessian does"
+        )
 
 
 def dimensions(dim: int | Sequence[int] | None, n_dimensions: int) -> tuple[int, ...]:
