@@ -59,11 +59,12 @@ from vbfast.families.covariances import covariance_shape
 from vbfast.families.mixture_function import check_covariance_type, check_shapes
 from vbfast.torch.array_functions import bound, evidence
 from vbfast.torch.mixture import log_density
-from vbfast.torch.tensors import COMPUTED_IN, check, dimensions, of_one_type
+from vbfast.torch.tensors import COMPUTED_IN, check, dimensions, eager, of_one_type
 
 __all__ = ["elbo", "logsumexp", "mixture_log_evidence"]
 
 
+@eager
 def logsumexp(log_joint: Any, dim: int | Sequence[int] | None = -1, keepdim: bool = False) -> Any:
     r"""Log evidence :math:`\log \sum_k \exp(\ell_k)` of a log-joint, in nats.
 
@@ -113,6 +114,7 @@ def logsumexp(log_joint: Any, dim: int | Sequence[int] | None = -1, keepdim: boo
     return result.reshape([n for axis, n in enumerate(result.shape) if axis not in dims])
 
 
+@eager
 def elbo(log_joint: Any, q_logits: Any) -> Any:
     r"""Lower bound :math:`\sum_k q_k (\ell_k - \log q_k)` with :math:`q = \mathrm{softmax}(\eta)`.
 
@@ -149,6 +151,7 @@ def elbo(log_joint: Any, q_logits: Any) -> Any:
     return bound(joint, logits).to(dtype)
 
 
+@eager
 def mixture_log_evidence(
     x: Any,
     weights_logits: Any,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ __all__ = [
     "COMPUTED_IN",
     "as_array",
     "check",
+    "eager",
     "dimensions",
     "mapped",
     "of_one_type",
@@ -70,6 +72,21 @@ def of_one_type(**tensors: Any) -> tuple[Any, list[Any]]:
                 f"{name} must have the dtype of {first_name}, {first.dtype}; got {tensor.dtype}"
             )
     return first.dtype, [tensor.to(COMPUTED_IN[first.dtype]) for tensor in tensors.values()]
+
+
+def eager(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Keep a function out of the graphs of ``torch.compile``, which cannot see into kernels.
+
+    The compiler is asked for that only where it is at work: importing it takes seconds.
+    """
+
+    @functools.wraps(function)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if torch.compiler.is_dynamo_compiling():
+            return torch.compiler.disable(function)(*args, **kwargs)
+        return function(*args, **kwargs)
+
+    return call
 
 
 def as_array(tensor: Any) -> Any:
