@@ -59,8 +59,8 @@ def logsumexp(log_joint: Any, axis: int | Sequence[int] | None = -1, keepdims: b
     Returns
     -------
     jax.Array
-        Of the dtype of the log-joint; JAX's default dtype for integers, as of
-        :func:`jax.nn.logsumexp`. Its gradient is the posterior, :math:`\mathrm{softmax}(\ell)`, and
+        Of the dtype of :func:`jax.nn.logsumexp`: that of the log-joint, for integers float32
+        or float64. Its gradient is the posterior, :math:`\mathrm{softmax}(\ell)`, and
         zero for nothing but -inf.
 
     Raises

@@ -18,7 +18,7 @@ def real(*, integers: bool = False, **arrays: Any) -> tuple[Any, list[Any]]:
     Parameters
     ----------
     integers : bool, default=False
-        Whether they are allowed; their result has JAX's default type of floating point.
+        Whether they are allowed; their result has the type of JAX's own function.
     **arrays : array_like
 
     Raises
@@ -35,7 +35,7 @@ def real(*, integers: bool = False, **arrays: Any) -> tuple[Any, list[Any]]:
             raise TypeError(f"{name} must be float32, float64, float16 or bfloat16; got {dtype}")
     dtype = jnp.result_type(*values.values())
     if not jnp.issubdtype(dtype, jnp.floating):
-        dtype = jnp.result_type(float)
+        dtype = jax.eval_shape(jax.nn.logsumexp, jax.ShapeDtypeStruct((1,), dtype)).dtype
     return dtype, [value.astype(computed(dtype)) for value in values.values()]
 
 
