@@ -2,7 +2,7 @@ r"""Many small Gaussian mixtures at once, each at rows of its own, as array math
 
 What mixture density networks need: a pass over the rows of one mixture costs as much to set up as
 some thousands of its log-joints, so that a thousand mixtures of five components with one row each
-are some hundred times dearer one by one than together. Here every operation runs over all of them,
+are some seventy times dearer one by one than together. Here every operation runs over all of them,
 axes ``(n_features, n_components, n_mixtures, n_rows)`` with the long ones last, in float64, in
 blocks of mixtures that stay in cache; the sums over components are those of :mod:`vbfast.ops`.
 
