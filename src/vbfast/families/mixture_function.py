@@ -32,7 +32,7 @@ __all__ = ["MixtureFunction", "check_covariance_type", "check_shapes"]
 Array = npt.NDArray[Any]
 
 # Rows times components times features from which a pass for each mixture costs fewer instructions
-# than array mathematics over all (callgrind, value and gradients of 'full': 5 components, 2 features).
+# than array mathematics over all (callgrind: value and gradients of 'full', 5 components in 2-D).
 COORDINATES_OF_A_PASS = 1 << 12
 
 
