@@ -81,6 +81,17 @@ def mixture_arrays(rng):
 
 
 @pytest.fixture
+def mixture_batch(mixture_arrays):
+    """A function that makes a batch of mixtures: the same arrays with an axis in front."""
+
+    def make(covariance_type, n_mixtures=4, **shape):
+        several = [mixture_arrays(covariance_type, **shape) for _ in range(n_mixtures)]
+        return [np.stack(arrays) for arrays in zip(*several, strict=True)]
+
+    return make
+
+
+@pytest.fixture
 def restore_num_threads():
     """For tests that set the number of threads."""
     yield

@@ -140,6 +140,26 @@ def softmax(a: npt.ArrayLike, axis: Axis = None, *, out: Array | None = None) ->
     return _map(_SOFTMAX, a, axis, out)
 
 
+def posterior(log_joint: Array, axis: int | tuple[int, ...]) -> Array:
+    """Gradient of :func:`logsumexp`: softmax, and zero where there is nothing but -inf.
+
+    Parameters
+    ----------
+    log_joint : ndarray, float32 or float64
+    axis : int or tuple of int
+
+    Returns
+    -------
+    ndarray
+        A new array of the shape and type of the log-joint.
+    """
+    resp: Array = softmax(log_joint, axis)
+    none = np.all(log_joint == -np.inf, axis=axis, keepdims=True)
+    if none.any():
+        np.copyto(resp, 0.0, where=none)
+    return resp
+
+
 def log_softmax(a: npt.ArrayLike, axis: Axis = None, *, out: Array | None = None) -> Any:
     r"""Logarithm of :func:`softmax`, :math:`a_k - \log \sum_j \exp(a_j)`.
 

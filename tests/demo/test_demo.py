@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -75,7 +77,7 @@ def test_denoising_helps(tmp_path, capsys):
 
 
 def test_a_missing_pillow_is_said_before_the_fit(monkeypatch, capsys):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"needs Pillow: pip install 'vbfast\[cli\]'"):
         run_demo()
     assert capsys.readouterr().out == ""
