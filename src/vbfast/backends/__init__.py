@@ -39,7 +39,7 @@ def check_backend_name(name: str) -> str:
     ValueError
         If it is not; the message lists the names.
     """
-    if name not in _MODULES:
+    if not isinstance(name, str) or name not in _MODULES:
         known = ", ".join(repr(known_name) for known_name in _MODULES)
         raise ValueError(f"backend must be one of {known}; got {name!r}")
     return name

@@ -11,7 +11,7 @@ from vbfast.engine.contract import CovarianceType, Float64Array, KernelParams, R
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight, of_ordinary_scale
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
-from vbfast.estimators.starts import GivenStart, check_fitted_shapes, check_given_start
+from vbfast.estimators.starts import GivenStart, check_fitted_parameters, check_given_start
 from vbfast.families import gaussian_gradient
 from vbfast.families.coordinates import GaussianCoordinates
 from vbfast.families.gaussian import (
@@ -271,14 +271,10 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         }
 
     def _kernel_params(self) -> KernelParams:
-        check_fitted_shapes(
-            self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
-        )
         return kernel_params(
             self.covariance_type,
-            *(
-                np.ascontiguousarray(values, dtype=np.float64)
-                for values in (self.weights_, self.means_, self.precisions_cholesky_)
+            *check_fitted_parameters(
+                self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
             ),
         )
 
@@ -329,7 +325,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
             return gaussian_gradient.log_evidence_and_grad(
                 rows,
                 self._kernel_params(),
-                self.weights_.astype(np.float64),
+                np.asarray(self.weights_, dtype=np.float64),
                 sample_weight=weights,
                 wrt_x=wrt_x,
             )

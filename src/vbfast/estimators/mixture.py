@@ -12,6 +12,7 @@ from vbfast.engine.contract import CustomParams, Float64Array, Request
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import RowSource
 from vbfast.estimators.base import BaseMixture
+from vbfast.estimators.starts import fitted_array
 from vbfast.families.custom import Custom, CustomLikelihood, CustomParameters
 from vbfast.inference.initialisation import RandomResponsibilities, initial_responsibilities
 
@@ -218,10 +219,16 @@ default='kmeans'
         }
 
     def _fitted_parameters(self) -> CustomParameters:
-        weights, theta = (
-            np.ascontiguousarray(values, dtype=np.float64)
-            for values in (self.weights_, self.parameters_)
-        )
+        shape = np.shape(self.parameters_)
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(
+                "parameters_ must have shape (n_components, n_parameters), at least one of each; "
+                f"got shape {shape}"
+            )
+        weights = fitted_array(self, "weights_", shape[:1])
+        theta = fitted_array(self, "parameters_", shape)
+        if weights.min() < 0.0:
+            raise ValueError(f"weights_ must not be negative; got {weights.min()}")
         return CustomParameters(self.family, self._n_features, weights, theta)
 
     def _kernel_params(self) -> CustomParams:
