@@ -100,7 +100,11 @@ def logsumexp(
     if is_unusual(array) or (b is not None and is_unusual(as_array(b, "b"))):
         from scipy.special import logsumexp as of_scipy
 
-        return of_scipy(a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
+        array, b = (
+            given if given is None or is_unusual(as_array(given, name)) else as_real(given, name)
+            for given, name in ((array, "a"), (b, "b"))
+        )
+        return of_scipy(array, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
     array = as_real(array, "a")
     reduction, factors = _SUM_EXP, None
     if b is not None:

@@ -5,7 +5,7 @@ A kind is a list of functions ``(rng, valid) -> Odd`` that make an odd value fro
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 import fractions
 from collections.abc import Callable, Sequence
@@ -142,7 +142,7 @@ NO_ARRAYS = [
         int,
         ...,
         NotImplemented,
-        datetime.date(2020, 1, 1),
+        dt.date(2020, 1, 1),
         1j,
         np.ma.masked,
         slice(3),
@@ -157,7 +157,7 @@ NO_NUMBERS = [
     refused("complex", lambda rng, valid: np.asarray(valid) + 1j),
     refused("dates", lambda rng, valid: np.zeros(np.shape(valid), "M8[s]")),
     refused("records", lambda rng, valid: np.zeros(np.shape(valid), "f8,f8")),
-    refused("objects", lambda rng, valid: np.full(np.shape(valid), None).astype(object) + [object]),
+    refused("objects", lambda rng, valid: np.full(np.shape(valid), object)),
     refused("sparse", lambda rng, valid: scipy.sparse.csr_matrix(np.atleast_2d(valid))),
     refused("too large", lambda rng, valid: np.full(np.shape(valid), 10**400, object).tolist()),
     refused("a generator", lambda rng, valid: (value for value in np.asarray(valid))),
@@ -407,6 +407,17 @@ KINDS["output"] = [
     ),
     refused("every attribute", lambda rng, valid: Everything()),
     refused("read in slices", lambda rng, valid: Sliced(np.asarray(valid))),
+]
+
+# What SciPy has functions of.
+KINDS["real or complex array"] = [
+    refused("None", lambda rng, valid: None),
+    *NO_ARRAYS[:10],
+    either("complex", lambda rng, valid: np.asarray(valid) + 1j),
+    *STORED,
+    refused("ragged", lambda rng, valid: [[1.0, 2.0], [3.0]]),
+    refused("text", lambda rng, valid: np.asarray(valid).astype(str)),
+    refused("dates", lambda rng, valid: np.zeros(np.shape(valid), "M8[s]")),
 ]
 
 KINDS["weights of rows"] = [

@@ -321,7 +321,7 @@ add(
     fit,
     {
         **FITTED_TO,
-        **GAUSSIAN,
+        **{name: kind for name, kind in GAUSSIAN.items() if name != "init_params"},
         "weights_init": "distribution",
         "means_init": "array of a shape",
         "precisions_init": "array of a shape",
@@ -429,7 +429,7 @@ ARRAYS = ("native", "numba")
 add(
     "logsumexp",
     of_arrays("logsumexp"),
-    {"a": "array", "b": "array", "axis": "axis"},
+    {"a": "real or complex array", "b": "real or complex array", "axis": "axis"},
     lambda rng, dtype: {"a": logits(rng, dtype), "b": logits(rng, dtype) ** 2, "axis": 1},
     backends=ARRAYS,
 )
@@ -437,7 +437,7 @@ for name in ("softmax", "log_softmax"):
     add(
         name,
         of_arrays(name),
-        {"a": "array", "axis": "axis", "out": "output"},
+        {"a": "real or complex array", "axis": "axis", "out": "output"},
         lambda rng, dtype: {
             "a": logits(rng, dtype),
             "axis": 1,
