@@ -26,7 +26,11 @@ def evaluate(x):
     return exp_nonpositive(x, -700.0)
 """
 
+# The hook of an editable installation would find the package elsewhere.
 SCRIPT = """
+import sys
+
+sys.meta_path = [finder for finder in sys.meta_path if isinstance(finder, type)]
 from vbfast.backends.numba.evaluation import evaluate
 
 print(evaluate(-0.25), sum(evaluate.stats.cache_hits.values()))

@@ -10,6 +10,7 @@ from sklearn.utils.metaestimators import available_if
 
 from vbfast.engine.contract import CustomParams, Float64Array, Request
 from vbfast.engine.engine import run_pass
+from vbfast.engine.numbers import as_numbers
 from vbfast.engine.rows import RowSource
 from vbfast.estimators.base import BaseMixture
 from vbfast.estimators.starts import fitted_array
@@ -239,11 +240,14 @@ default='kmeans'
     def _draw(self, k: int, n_samples: int, random_state: np.random.RandomState) -> Float64Array:
         draw = self.family.sample
         assert draw is not None
-        rows = np.asarray(draw(self.parameters_[k], n_samples, random_state), dtype=np.float64)
+        drawn = draw(self.parameters_[k], n_samples, random_state)
+        rows = np.asarray(as_numbers(drawn, "what sample returned"), dtype=np.float64)
         wanted = (n_samples, self.n_features_in_)
         if rows.shape != wanted and (*rows.shape, 1) != wanted:
             raise ValueError(
                 f"sample must return an array of shape (n_samples, n_features) = {wanted}; got "
                 f"shape {rows.shape}"
             )
+        if not np.isfinite(rows).all():
+            raise ValueError("sample must return finite numbers; got NaN or infinity")
         return rows.reshape(wanted)
