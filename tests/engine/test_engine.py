@@ -220,7 +220,7 @@ def test_an_attribute_makes_no_source_of_responsibilities(X, params):
         def block(self, start, stop):
             return np.full((1, K), 1 / K)
 
-    with pytest.raises(TypeError, match="resp must be numeric: .* not 'Other'"):
+    with pytest.raises(TypeError, match=r"resp must be numeric: .* not 'Other'"):
         run_pass(as_row_source(X), params, Request("given", "diag"), resp=Other())
 
 

@@ -392,5 +392,5 @@ def test_draws_that_are_no_numbers(drawn):
     )
     X = np.arange(20.0).reshape(10, 2)
     mixture = vbfast.Mixture(family, 1, max_iter=1, tol=1e9, random_state=0).fit(X)
-    with pytest.raises((TypeError, ValueError), match="sample must return|what sample returned"):
+    with pytest.raises((TypeError, ValueError), match=r"sample must return|what sample returned"):
         mixture.sample(3)

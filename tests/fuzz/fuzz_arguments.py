@@ -28,11 +28,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from odd_values import KINDS, Odd
-from public_calls import CALLS, Call, Scene, scene
-
+import function_calls  # noqa: F401
 import vbfast
+from calls import CALLS, Call, Scene, scene
 from fuzzing import main
+from odd_values import KINDS, Odd
 
 TIMEOUT = 60.0  # seconds: numba compiles in some cases
 MEMORY = 6 << 30

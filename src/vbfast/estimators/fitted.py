@@ -216,8 +216,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         Raises
         ------
         TypeError, ValueError
-            If ``n_samples`` is not a positive integer, or what draws components of one's own returns another
-            number of rows or features.
+            If ``n_samples`` is not a positive integer, or what draws components of one's own
+            returns another number of rows or features, or no finite numbers.
         """
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, max_val=np.iinfo(np.int64).max)

@@ -1,4 +1,4 @@
-"""Calls of every public function and method, with valid arguments and the kinds of them."""
+"""Calls of the estimators' constructors and methods, and of select."""
 
 from __future__ import annotations
 
@@ -6,76 +6,13 @@ import copy
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
 import vbfast
-
-__all__ = ["CALLS", "Call", "Scene", "scene"]
-
-
-@dataclass
-class Scene:
-    """Valid arguments of a call, and the estimator that it is made on."""
-
-    settings: str
-    backend: str
-    arguments: dict[str, Any]
-    estimator: Any = None
-
-
-@dataclass
-class Call:
-    """A public function or method.
-
-    ``also``: patterns by argument that a message may have in place of the argument's name, in the
-    words of scikit-learn. ``arguments`` makes valid ones from a generator and a dtype.
-    """
-
-    name: str
-    function: Callable[[Scene, dict[str, Any]], Any]
-    kinds: dict[str, str]
-    arguments: Callable[[np.random.Generator, Any], dict[str, Any]]
-    estimator: Callable[..., Any] | None = None
-    also: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    backends: tuple[str, ...] = ("native", "numba", "reference")
-
-
-TYPES = ("full", "tied", "diag", "spherical")
-N, D, K = 7, 2, 3
-
-
-def scene(rng: np.random.Generator, call: Call) -> Scene:
-    """Draw the settings and valid arguments of a call."""
-    dtype = [np.float64, np.float32][rng.integers(2)]
-    backend = call.backends[rng.integers(len(call.backends))]
-    kind = TYPES[rng.integers(4)]
-    settings = f"{np.dtype(dtype)} {backend}"
-    estimator = None
-    arguments = call.arguments(rng, dtype)
-    if call.estimator is not None:
-        settings += f" {kind}"
-        estimator = call.estimator(kind, dtype)
-        for name in call.kinds:
-            if name not in arguments:  # an attribute
-                arguments[name] = getattr(estimator, name)
-    return Scene(settings, backend, arguments, estimator)
-
-
-def rows(rng: np.random.Generator, dtype: Any) -> Any:
-    # On a grid that half precision has.
-    return (rng.integers(1, 9, (N, D)) + np.arange(N)[:, np.newaxis] / 4).astype(dtype)
-
-
-def weights(rng: np.random.Generator) -> Any:
-    return rng.integers(1, 5, N) / 4
-
-
-def responsibilities(rng: np.random.Generator, dtype: Any) -> Any:
-    return (rng.multinomial(16, np.full(K, 1 / K), N) / 16).astype(dtype)
-
+from calls import D, K, Scene, add, responsibilities, rows, weights
 
 # ------------------------------------------------------------------------------------ estimators
 
@@ -153,6 +90,10 @@ def fit_predict(stage: Scene, arguments: dict[str, Any]) -> Any:
     return stage.estimator.fit_predict(**arguments)
 
 
+def fitted_attributes(*names: str) -> Callable[[Scene], dict[str, Any]]:
+    return lambda stage: {name: getattr(stage.estimator, name) for name in names}
+
+
 def attributes(stage: Scene, arguments: dict[str, Any]) -> Any:
     """Predict with attributes that were set after the fit."""
     X = arguments.pop("X")
@@ -160,19 +101,6 @@ def attributes(stage: Scene, arguments: dict[str, Any]) -> Any:
     for name, value in arguments.items():
         setattr(changed, name, value)
     return changed.predict_proba(X)
-
-
-CALLS: list[Call] = []
-
-
-def add(
-    name: str,
-    function: Callable[[Scene, dict[str, Any]], Any],
-    kinds: dict[str, str],
-    arguments: Callable[[np.random.Generator, Any], dict[str, Any]],
-    **named: Any,
-) -> None:
-    CALLS.append(Call(name, function, kinds, arguments, **named))
 
 
 ROWS = {"X": "rows of a fitted mixture"}
@@ -392,6 +320,7 @@ add(
     {"weights_": "attribute", "means_": "attribute", "precisions_cholesky_": "attribute"},
     on_rows,
     estimator=fitted(gaussian),
+    derived=fitted_attributes("weights_", "means_", "precisions_cholesky_"),
 )
 add(
     "bayesian attributes",
@@ -405,6 +334,13 @@ add(
     },
     on_rows,
     estimator=fitted(bayesian),
+    derived=fitted_attributes(
+        "weight_concentration_",
+        "means_",
+        "precisions_cholesky_",
+        "mean_precision_",
+        "degrees_of_freedom_",
+    ),
 )
 add(
     "own attributes",
@@ -412,109 +348,84 @@ add(
     {"weights_": "attribute", "parameters_": "attribute"},
     on_rows,
     estimator=fitted(own),
+    derived=fitted_attributes("weights_", "parameters_"),
 )
 
-# --------------------------------------------------------------------------- array functions
+# ------------------------------------------------------------------------ natural parameters
 
 
-def logits(rng: np.random.Generator, dtype: Any) -> Any:
-    return rng.integers(-8, 8, (N, K)).astype(dtype) / 4
+def moved(stage: Scene, arguments: dict[str, Any]) -> Any:
+    """Go to natural parameters some of which are odd."""
+    found = stage.estimator.natural_parameters_
+    values = {item.name: getattr(found, item.name) for item in fields(found)}
+    return stage.estimator.at(vbfast.NaturalParameters(**{**values, **arguments}))
 
 
-def of_arrays(name: str) -> Callable[[Scene, dict[str, Any]], Any]:
-    return lambda stage, arguments: getattr(vbfast, name)(**arguments)
+def natural(stage: Scene) -> dict[str, Any]:
+    found = stage.estimator.natural_parameters_
+    return {item.name: getattr(found, item.name) for item in fields(found)}
 
 
-ARRAYS = ("native", "numba")
 add(
-    "logsumexp",
-    of_arrays("logsumexp"),
-    {"a": "real or complex array", "b": "real or complex array", "axis": "axis"},
-    lambda rng, dtype: {"a": logits(rng, dtype), "b": logits(rng, dtype) ** 2, "axis": 1},
-    backends=ARRAYS,
+    "NaturalParameters",
+    moved,
+    {
+        "weight_concentration": "coordinates",
+        "mean_precision": "coordinates",
+        "scaled_means": "coordinates",
+        "second_moments": "coordinates",
+        "degrees_of_freedom": "coordinates",
+    },
+    lambda rng, dtype: {},
+    estimator=fitted(bayesian),
+    derived=natural,
 )
-for name in ("softmax", "log_softmax"):
-    add(
-        name,
-        of_arrays(name),
-        {"a": "real or complex array", "axis": "axis", "out": "output"},
-        lambda rng, dtype: {
-            "a": logits(rng, dtype),
-            "axis": 1,
-            "out": np.empty((N, K), dtype),
-        },
-        backends=ARRAYS,
+add(
+    "at",
+    method("at"),
+    {"natural_parameters": "no natural parameters"},
+    lambda rng, dtype: {},
+    estimator=fitted(bayesian),
+    derived=lambda stage: {"natural_parameters": stage.estimator.natural_parameters_},
+)
+add(
+    "multiple of natural parameters",
+    lambda stage, arguments: arguments["factor"] * stage.estimator.natural_parameters_,
+    {"factor": "factor"},
+    lambda rng, dtype: {"factor": 0.5},
+    estimator=fitted(bayesian),
+    also={"factor": ("NaturalParameters",)},
+)
+
+# ------------------------------------------------------------------------- functions of one's own
+
+
+def of_ones_own(stage: Scene, arguments: dict[str, Any]) -> Any:
+    """Fit a mixture of a family some of whose functions are odd."""
+    X = np.arange(1.0, 41.0).reshape(20, D)
+    stage.estimator = vbfast.Mixture(
+        vbfast.families.Custom(**arguments), 2, tol=0.0, max_iter=3, random_state=0
     )
+    stage.estimator.fit(X)
+    return stage.estimator, stage.estimator.sample(4)
+
+
 add(
-    "entropy",
-    of_arrays("entropy"),
-    {"probs": "distributions", "axis": "axis", "out": "output"},
-    lambda rng, dtype: {
-        "probs": responsibilities(rng, dtype),
-        "axis": -1,
-        "out": np.empty(N, dtype),
+    "Custom",
+    of_ones_own,
+    {
+        "log_density": "density",
+        "sufficient_statistics": "statistics",
+        "maximize": "global step",
+        "n_statistics": "positive count",
+        "sample": "draw",
     },
-    backends=ARRAYS,
-)
-add(
-    "kl_divergence",
-    of_arrays("kl_divergence"),
-    {"q_probs": "distributions", "p_logits": "array", "axis": "axis", "out": "output"},
     lambda rng, dtype: {
-        "q_probs": responsibilities(rng, dtype),
-        "p_logits": logits(rng, dtype),
-        "axis": -1,
-        "out": np.empty(N, dtype),
+        "log_density": POISSON.log_density.py_func,
+        "sufficient_statistics": POISSON.sufficient_statistics.py_func,
+        "maximize": POISSON.maximize,
+        "n_statistics": D,
+        "sample": POISSON.sample,
     },
-    backends=ARRAYS,
-)
-add(
-    "elbo",
-    of_arrays("elbo"),
-    {"log_joint": "array", "q": "distributions", "sample_weight": "weights of rows"},
-    lambda rng, dtype: {
-        "log_joint": logits(rng, dtype),
-        "q": responsibilities(rng, dtype),
-        "sample_weight": weights(rng),
-    },
-    backends=ARRAYS,
-)
-add(
-    "elbo_and_grad",
-    of_arrays("elbo_and_grad"),
-    {"log_joint": "array", "q_logits": "array", "sample_weight": "weights of rows"},
-    lambda rng, dtype: {
-        "log_joint": logits(rng, dtype),
-        "q_logits": logits(rng, dtype),
-        "sample_weight": weights(rng),
-    },
-    backends=ARRAYS,
-)
-
-# ------------------------------------------------------------------------------ configuration
-
-
-def configured(stage: Scene, arguments: dict[str, Any]) -> Any:
-    with vbfast.config_context(**arguments):
-        return vbfast.get_num_threads()
-
-
-def set_threads(stage: Scene, arguments: dict[str, Any]) -> Any:
-    vbfast.set_num_threads(**arguments)
-    return vbfast.get_num_threads()
-
-
-add(
-    "config_context",
-    configured,
-    {"num_threads": "threads", "backend": "choice"},
-    lambda rng, dtype: {"num_threads": 2, "backend": "native"},
-    backends=("native",),
-)
-add(
-    "set_num_threads",
-    set_threads,
-    {"num_threads": "threads"},
-    lambda rng, dtype: {"num_threads": 2},
     backends=("native",),
 )
