@@ -167,7 +167,7 @@ for function, of in (
         as_lengths(function),
         dict.fromkeys(of, "length"),
         lambda rng, dtype, of=of, flat=flat: {
-            name: weights(rng).astype(dtype)
+            name: weights(rng)
             if name == "sample_weight"
             else np.ascontiguousarray(responsibilities(rng, dtype)[0 if flat else slice(None)])
             for name in of

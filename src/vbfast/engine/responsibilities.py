@@ -92,7 +92,8 @@ class RespMatrix(RespSource):
             )
         given = claimed_dtype(resp, name)
         if given.kind not in "biufO":
-            raise TypeError(f"{name} must be real numbers; got dtype {given}")
+            wanted = "real" if given.kind == "c" else "numeric"
+            raise TypeError(f"{name} must be {wanted}; got dtype {given}")
         of_sums = given if given.kind == "f" else self._dtype
         single = np.finfo(of_sums).eps >= np.finfo(np.float32).eps
         self._tolerance = ROW_SUM_TOLERANCE[np.dtype(np.float32 if single else np.float64)]

@@ -2,8 +2,8 @@
 
 Fused multiply-adds are all that ``fastmath`` allows: reassociation, or assuming that no number is
 infinite or NaN, would break the numerical contract. Kernels hold no lock of the interpreter, are
-compiled when they are first called, and are kept on disk, in ``__pycache__``, until any file of the
-package changes.
+compiled when they are first called, and are kept on disk, in ``__pycache__``, until one of the
+files that they come from changes.
 """
 
 from __future__ import annotations
