@@ -100,10 +100,9 @@ def logsumexp(
     if is_unusual(array) or (b is not None and is_unusual(as_array(b, "b"))):
         from scipy.special import logsumexp as of_scipy
 
-        array, b = (
-            given if given is None or is_unusual(as_array(given, name)) else as_real(given, name)
-            for given, name in ((array, "a"), (b, "b"))
-        )
+        array = array if is_unusual(array) else as_real(array, "a")
+        if b is not None and not is_unusual(as_array(b, "b")):
+            b = as_real(b, "b")
         return of_scipy(array, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
     array = as_real(array, "a")
     reduction, factors = _SUM_EXP, None
