@@ -38,7 +38,7 @@ class Call:
     """A public function or method.
 
     ``also``: patterns by argument that a message may have in place of the argument's name, in the
-    words of scikit-learn. ``arguments`` makes valid ones from a generator and a dtype, ``derived``
+    words of scikit-learn. ``pairs``: whether two odd arguments are as odd as one. ``arguments`` makes valid ones from a generator and a dtype, ``derived``
     those that come from the estimator.
     """
 
@@ -49,6 +49,7 @@ class Call:
     estimator: Callable[..., Any] | None = None
     derived: Callable[[Scene], dict[str, Any]] = lambda stage: {}
     also: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    pairs: bool = True
     backends: tuple[str, ...] = ("native", "numba", "reference")
 
 

@@ -62,7 +62,7 @@ def case(rng: np.random.Generator) -> str | None:
     call = CALLS[rng.integers(len(CALLS))]
     stage = scene(rng, call)
     names = list(call.kinds)
-    count = 2 if len(names) > 1 and rng.random() < 0.1 else 1
+    count = 2 if len(names) > 1 and call.pairs and rng.random() < 0.1 else 1
     odd: dict[str, Odd] = {}
     for name in rng.choice(names, count, replace=False):
         kind = KINDS[call.kinds[name]]
@@ -78,7 +78,7 @@ _warmed: set[str] = set()
 
 def warm(call: Call, stage: Scene) -> None:
     """Make the valid call once, so that children need not compile; it has to be valid."""
-    key = f"{call.name} {stage.settings}"
+    key = f"{call.name} {stage.settings}" if stage.backend == "numba" else call.name
     if key not in _warmed:
         run(call, stage, {})
         _warmed.add(key)
