@@ -38,8 +38,8 @@ class Call:
     """A public function or method.
 
     ``also``: patterns by argument that a message may have in place of the argument's name, in the
-    words of scikit-learn. ``pairs``: whether two odd arguments are as odd as one. ``arguments`` makes valid ones from a generator and a dtype, ``derived``
-    those that come from the estimator.
+    words of scikit-learn. ``arguments`` makes valid ones from a generator and a dtype, ``derived``
+    those that come from the estimator. ``pairs``: whether two odd arguments are as odd as one.
     """
 
     name: str

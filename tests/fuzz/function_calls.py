@@ -29,7 +29,7 @@ ARRAYS = ("native", "numba")
 add(
     "logsumexp",
     of_arrays("logsumexp"),
-    {"a": "real or complex array", "b": "real or complex array", "axis": "axis"},
+    {"a": "real or complex array", "b": "factors", "axis": "axis"},
     lambda rng, dtype: {"a": logits(rng, dtype), "b": logits(rng, dtype) ** 2, "axis": 1},
     backends=ARRAYS,
 )
@@ -174,6 +174,7 @@ for function, of in (
         },
         backends=("native",),
         also=dict.fromkeys(of, of),
+        pairs=False,
     )
 
 # ------------------------------------------------------------------------------------- torch

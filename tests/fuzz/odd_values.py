@@ -420,6 +420,8 @@ KINDS["real or complex array"] = [
     refused("dates", lambda rng, valid: np.zeros(np.shape(valid), "M8[s]")),
 ]
 
+KINDS["factors"] = KINDS["real or complex array"][1:]
+
 KINDS["weights of rows"] = [
     *NO_NUMBERS,
     *STORED[:8],
