@@ -105,7 +105,7 @@ def test_starts_that_are_no_numbers(X, changed, message):
         ({"n_components": slice(3)}, TypeError, "n_components must be an instance of"),
         ({"n_components": [1, 0]}, ValueError, "n_components == 0, must be >= 1"),
         ({"n_components": []}, ValueError, "n_components must have at least one value"),
-        ({"n_jobs": 0}, ValueError, "n_jobs must not be 0"),
+        ({"n_jobs": 0}, ValueError, "n_jobs == 0"),
         ({"n_jobs": "abc"}, TypeError, "n_jobs must be an instance of"),
         ({"mean_precision_prior": b"abc"}, ValueError, "mean_precision_prior"),
         ({"random_state": "abc"}, ValueError, "random_state"),

@@ -221,9 +221,7 @@ sequence of them, default=None
         dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
     ]
     if n_jobs is not None:
-        check_scalar(n_jobs, "n_jobs", Integral)
-        if n_jobs == 0:
-            raise ValueError("n_jobs must not be 0; use 1, or -1 for all processors")
+        check_scalar(n_jobs, "n_jobs", Integral)  # joblib takes anything but 0 from here on
     n_jobs = min(effective_n_jobs(n_jobs), len(combinations))
     seeds = iter(_seeds(random_state, len(combinations) * len(numbers)))
     shown = verbose if n_jobs == 1 else 0  # lines of several fits would mix

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from vbfast.engine.contract import CovarianceType, Float64Array
-from vbfast.engine.numbers import as_numbers
+from vbfast.engine.numbers import as_array, as_numbers
 from vbfast.families.covariances import covariance_shape
 
 __all__ = [
@@ -83,8 +83,9 @@ def check_given_start(
 
 def _check_array(values: Any, shape: tuple[int, ...], name: str, argument: str) -> Any:
     """Check that finite numbers have a shape; ``name`` is scikit-learn's for what they are."""
+    array = as_array(values, argument)
     array = check_array(
-        as_numbers(values, argument),
+        array if array.dtype.kind == "c" else as_numbers(array, argument),
         dtype=_DTYPES,
         ensure_2d=False,
         allow_nd=True,
