@@ -43,6 +43,7 @@ for name in ("softmax", "log_softmax"):
             "axis": 1,
             "out": np.empty((N, K), dtype),
         },
+        also={"a": ("out must have",)},
         backends=ARRAYS,
     )
 add(
@@ -82,7 +83,7 @@ add(
 add(
     "elbo_and_grad",
     of_arrays("elbo_and_grad"),
-    {"log_joint": "array", "q_logits": "array", "sample_weight": "weights of rows"},
+    {"log_joint": "array", "q_logits": "array or none", "sample_weight": "weights of rows"},
     lambda rng, dtype: {
         "log_joint": logits(rng, dtype),
         "q_logits": logits(rng, dtype),
@@ -165,7 +166,7 @@ for function, of in (
     add(
         function.__name__,
         as_lengths(function),
-        dict.fromkeys(of, "length"),
+        {name: "contiguous length" if name == "sample_weight" else "length" for name in of},
         lambda rng, dtype, of=of, flat=flat: {
             name: weights(rng)
             if name == "sample_weight"

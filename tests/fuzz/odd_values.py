@@ -420,7 +420,9 @@ KINDS["real or complex array"] = [
     refused("dates", lambda rng, valid: np.zeros(np.shape(valid), "M8[s]")),
 ]
 
+# What may be left out.
 KINDS["factors"] = KINDS["real or complex array"][1:]
+KINDS["array or none"] = KINDS["array"][1:]
 
 KINDS["weights of rows"] = [
     *NO_NUMBERS,
@@ -548,6 +550,7 @@ KINDS["length"] = [
     same("strided", strided),
     same("backwards", backwards),
 ]
+KINDS["contiguous length"] = KINDS["length"][:3]  # what is no more is refused when it is compiled
 KINDS["tensor"] = [
     *NO_ARRAYS,
     refused("an array", lambda rng, valid: valid.numpy()),
