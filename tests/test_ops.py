@@ -638,6 +638,8 @@ def test_axes_that_are_none(backend, axis, error, message, with_out):
             lambda: vbfast.softmax(a, axis=axis, out=np.empty((2, 2)) if with_out else None),
             lambda: vbfast.entropy(a, axis=axis, out=np.empty(2) if with_out else None),
             lambda: vbfast.logsumexp(a, axis=axis),
+            lambda: vbfast.logsumexp(a + 1j, axis=axis),
+            lambda: vbfast.softmax(a + 1j, axis=axis),
         ):
             with pytest.raises(error, match=message):
                 call()

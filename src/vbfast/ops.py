@@ -103,6 +103,8 @@ def logsumexp(
         array = array if is_unusual(array) else as_real(array, "a")
         if b is not None and not is_unusual(as_array(b, "b")):
             b = as_real(b, "b")
+        n_dimensions = max(array.ndim, 0 if b is None else np.ndim(b))
+        _vbfast.reduced_axes(n_dimensions, axis)  # its errors name the argument
         return of_scipy(array, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
     array = as_real(array, "a")
     reduction, factors = _SUM_EXP, None
@@ -189,6 +191,7 @@ def _map(mapping: int, a: npt.ArrayLike, axis: Axis, out: Array | None) -> Any:
         import scipy.special
 
         of_scipy = scipy.special.softmax if mapping == _SOFTMAX else scipy.special.log_softmax
+        _vbfast.reduced_axes(array.ndim, axis)  # its errors name the argument
         result = of_scipy(array, axis=axis)
         if out is None:
             return result

@@ -72,7 +72,7 @@ add(
 add(
     "elbo",
     of_arrays("elbo"),
-    {"log_joint": "array", "q": "distributions", "sample_weight": "weights of rows"},
+    {"log_joint": "array", "q": "distributions or none", "sample_weight": "weights of rows"},
     lambda rng, dtype: {
         "log_joint": logits(rng, dtype),
         "q": responsibilities(rng, dtype),
@@ -108,7 +108,7 @@ def set_threads(stage: Scene, arguments: dict[str, Any]) -> Any:
 add(
     "config_context",
     configured,
-    {"num_threads": "threads", "backend": "choice"},
+    {"num_threads": "threads or none", "backend": "choice"},
     lambda rng, dtype: {"num_threads": 2, "backend": "native"},
     backends=("native",),
 )

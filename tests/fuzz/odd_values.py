@@ -414,7 +414,8 @@ KINDS["real or complex array"] = [
     refused("None", lambda rng, valid: None),
     *NO_ARRAYS[:10],
     either("complex", lambda rng, valid: np.asarray(valid) + 1j),
-    *STORED,
+    *STORED[:7],
+    *STORED[10:],
     refused("ragged", lambda rng, valid: [[1.0, 2.0], [3.0]]),
     refused("text", lambda rng, valid: np.asarray(valid).astype(str)),
     refused("dates", lambda rng, valid: np.zeros(np.shape(valid), "M8[s]")),
@@ -444,6 +445,8 @@ KINDS["distributions"] = [
     refused("sums of two", lambda rng, valid: np.asarray(valid) * 2),
     either("zeros", lambda rng, valid: np.zeros_like(valid)),
 ]
+
+KINDS["distributions or none"] = KINDS["distributions"][1:]
 
 KINDS["start"] = [
     *KINDS["resp"],
@@ -519,6 +522,14 @@ KINDS["prior to try"] = [
     refused("zero", lambda rng, valid: [1.0, 0.0]),
     refused("text", lambda rng, valid: ["a"]),
     refused("NaN", lambda rng, valid: np.nan),
+]
+KINDS["threads or none"] = [
+    *(
+        maker
+        for maker in KINDS["positive count"]
+        if maker(np.random.default_rng(0), 2).value is not None
+    ),
+    refused("2**40", lambda rng, valid: 2**40),
 ]
 KINDS["threads"] = [*KINDS["positive count"][:-1], refused("2**40", lambda rng, valid: 2**40)]
 
