@@ -123,7 +123,8 @@ void matrix_gradients(const MatrixMoments& moments, const double* factors, std::
     const std::int64_t D = n_features, size = D * D, scratch = size + n_vectors * D;
     Blocks blocks(n_matrices, D, num_threads, 2);
     const std::int64_t some =
-        std::min(n_matrices, std::max<std::int64_t>(1, scratch_numbers / scratch));
+        std::min(n_matrices,
+                 std::max<std::int64_t>(1, scratch_numbers / std::max<std::int64_t>(1, scratch)));
     Buffer memory;
     double* whitened = static_cast<double*>(
         memory.reserve(static_cast<std::size_t>(some * scratch) * sizeof(double)));

@@ -614,3 +614,32 @@ def test_softmax_of_columns_whose_maximum_rises(dtype, n):
     for out in (np.empty_like(a), np.empty_like(a, order="F"), strided, a):
         assert vbfast.softmax(a, axis=0, out=out) is out
         assert_allclose(out, result, rtol=8 * np.finfo(dtype).eps, atol=tiny)
+
+
+@pytest.mark.parametrize("backend", ["native", "numba"])
+@pytest.mark.parametrize(
+    ("axis", "error", "message"),
+    [
+        ("abc", TypeError, "axis must be an integer, a tuple of them or None; got 'abc'"),
+        (0.5, TypeError, "axis must be an integer, a tuple of them or None; got 0.5"),
+        (("a",), TypeError, "axis must be an integer, a tuple of them or None; got \\('a',\\)"),
+        (2**70, np.exceptions.AxisError, "axis .* is out of bounds"),
+        ((0, 9), np.exceptions.AxisError, "axis 9 is out of bounds"),
+        ((0, 0), ValueError, "duplicate value in 'axis'"),
+    ],
+)
+@pytest.mark.parametrize("with_out", [False, True])
+def test_axes_that_are_none(backend, axis, error, message, with_out):
+    if backend == "numba":
+        pytest.importorskip("numba")
+    a = np.full((2, 2), 0.5)
+    with vbfast.config_context(backend=backend):
+        for call in (
+            lambda: vbfast.softmax(a, axis=axis, out=np.empty((2, 2)) if with_out else None),
+            lambda: vbfast.entropy(a, axis=axis, out=np.empty(2) if with_out else None),
+            lambda: vbfast.logsumexp(a, axis=axis),
+            lambda: vbfast.logsumexp(a + 1j, axis=axis),
+            lambda: vbfast.softmax(a + 1j, axis=axis),
+        ):
+            with pytest.raises(error, match=message):
+                call()

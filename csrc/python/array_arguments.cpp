@@ -152,12 +152,14 @@ void check_weights(const py::array& weights, const py::array& joint) {
 
 }  // namespace
 
-Dimensions reduced_dimensions(const py::array& a, const py::object& axis) {
-    const py::ssize_t n = a.ndim();
+Dimensions reduced_dimensions(py::ssize_t n, const py::object& axis) {
     Dimensions reduced;
     if (axis.is_none()) return reduced.set();
     const auto mark = [&](const py::handle& item) {
-        const Py_ssize_t given = PyNumber_AsSsize_t(item.ptr(), PyExc_OverflowError);
+        if (!PyIndex_Check(item.ptr()))
+            throw py::type_error("axis must be an integer, a tuple of them or None; got " +
+                                 py::repr(axis).cast<std::string>());
+        const Py_ssize_t given = PyNumber_AsSsize_t(item.ptr(), nullptr);  // the nearest there is
         if (given == -1 && PyErr_Occurred()) throw py::error_already_set();
         if (n == 0 && (given == 0 || given == -1)) return;
         const Py_ssize_t d = given < 0 ? given + n : given;
@@ -204,6 +206,16 @@ py::array new_like(const py::array& a) {
 }
 
 void register_array_arguments(py::module_& module) {
+    module.def(
+        "reduced_axes",
+        [](py::ssize_t n_dimensions, const py::object& axis) {
+            const Dimensions reduced = reduced_dimensions(n_dimensions, axis);
+            py::list axes;
+            for (py::ssize_t d = 0; d < n_dimensions; ++d)
+                if (reduced[static_cast<std::size_t>(d)]) axes.append(d);
+            return py::tuple(axes);
+        },
+        "Which axes an argument names, as NumPy does.");
     module.def("check_out", &check_out, "Raise unless an output has a shape and type.");
     module.def("apart", &apart, "An input, or a copy if it may share memory with an output.");
     module.def("ready_operands", &ready_operands, "A log-joint and q that need no preparation.");

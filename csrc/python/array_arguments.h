@@ -13,8 +13,8 @@ namespace vbfast {
 
 using Dimensions = std::bitset<max_dimensions>;
 
-// Which dimensions of `a` are reduced: None is all. As in NumPy, 0-d arrays take axis 0 and -1.
-Dimensions reduced_dimensions(const pybind11::array& a, const pybind11::object& axis);
+// Which of so many dimensions are reduced: None is all. As in NumPy, 0-d arrays take axis 0 and -1.
+Dimensions reduced_dimensions(pybind11::ssize_t n_dimensions, const pybind11::object& axis);
 
 bool is_float64(const pybind11::array& a);
 

@@ -129,7 +129,7 @@ py::object reduce_array(int reduction, py::array x, std::optional<py::array> y,
     call.reduction = static_cast<Reduction>(reduction);
     call.num_threads = num_threads;
     call.interrupt = &python_interrupt;
-    Builder builder(x, reduced_dimensions(x, axis));
+    Builder builder(x, reduced_dimensions(x.ndim(), axis));
     builder.sliced(place_x, x);
     if (y) {
         y = aligned(*y);
@@ -165,7 +165,7 @@ py::array map_array(int mapping, py::array x, const py::object& axis,
     call.reduction = reduction_of(call.mapping);
     call.num_threads = num_threads;
     call.interrupt = &python_interrupt;
-    Builder builder(x, reduced_dimensions(x, axis));
+    Builder builder(x, reduced_dimensions(x.ndim(), axis));
     builder.sliced(place_x, x);
     call.new_outputs = !out;
     const py::array target = out ? *out : new_like(x);

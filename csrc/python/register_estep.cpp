@@ -34,6 +34,12 @@ const std::map<std::string, Moments> of_moments = {
 const std::map<std::string, Assignment> of_assignment = {
     {"posterior", Assignment::posterior}, {"hard", Assignment::hard}, {"given", Assignment::given}};
 
+// The kernels divide by both lengths.
+void check_not_empty(const Float64& rows, const char* name) {
+    if (rows.ndim() != 2 || rows.shape(0) == 0 || rows.shape(1) == 0)
+        throw py::value_error(std::string(name) + " must have two axes, neither of length zero");
+}
+
 // Writable memory of an output array, or null for None.
 void* output(const py::object& array) {
     return array.is_none() ? nullptr : py::array(array).mutable_data();
@@ -90,6 +96,7 @@ class BoundEStep {
                bool entropy, bool single, std::int64_t n_partitions, std::int64_t tile_rows,
                bool split_components, py::tuple outputs, py::object workspace, int num_threads)
         : outputs_(std::move(outputs)), workspace_(std::move(workspace)) {
+        check_not_empty(means, "means");
         const MixtureParameters parameters = {parse(of_covariance, covariance, "covariance"),
                                               means.shape(0),
                                               means.shape(1),
@@ -158,6 +165,7 @@ class BoundSeeding {
   public:
     BoundSeeding(const Float64& candidates, bool single, std::int64_t n_partitions,
                  std::int64_t tile_rows) {
+        check_not_empty(candidates, "candidates");
         const auto make = single ? make_seeding<float> : make_seeding<double>;
         seeding_ = make(candidates.data(), candidates.shape(0), candidates.shape(1), n_partitions,
                         tile_rows);

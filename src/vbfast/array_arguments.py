@@ -9,12 +9,14 @@ import numpy.typing as npt
 
 from vbfast import _vbfast
 from vbfast.backends import DEFAULT_BACKEND, get_array_functions
+from vbfast.engine import numbers
 from vbfast.engine.config import current_overrides
 
 __all__ = [
     "Array",
     "Axis",
     "apart",
+    "as_array",
     "as_real",
     "executor",
     "is_unusual",
@@ -40,9 +42,14 @@ def executor() -> tuple[Any, int]:
     return functions, overrides.num_threads or 0
 
 
+def as_array(a: npt.ArrayLike, name: str) -> Array:
+    """Return an array, of no subclass."""
+    return np.asarray(numbers.as_array(a, name))
+
+
 def as_real(a: npt.ArrayLike, name: str) -> Array:
     """Return a float32 or float64 array, without a copy of one."""
-    array = np.asarray(a)
+    array = as_array(a, name)
     if array.dtype in _FAST:
         return array
     if array.dtype.kind == "c":
@@ -55,6 +62,8 @@ def as_real(a: npt.ArrayLike, name: str) -> Array:
         return array.astype(np.float32 if array.dtype == np.float16 else np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be numeric; got dtype {array.dtype}") from error
+    except OverflowError as error:
+        raise ValueError(f"{name} must be numeric: {error}") from error
 
 
 def same_precision(a: Array, b: Array) -> tuple[Array, Array]:

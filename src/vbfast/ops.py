@@ -13,7 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast import _vbfast
-from vbfast.array_arguments import Array, Axis, apart, as_real, executor, is_unusual, same_kind
+from vbfast.array_arguments import (
+    Array,
+    Axis,
+    apart,
+    as_array,
+    as_real,
+    executor,
+    is_unusual,
+    same_kind,
+)
 from vbfast.bounds import ElboGradient, elbo, elbo_and_grad
 
 __all__ = [
@@ -87,11 +96,16 @@ def logsumexp(
     >>> print(vbfast.logsumexp([1000.0, 1000.0]).round(6))
     1000.693147
     """
-    array = np.asarray(a)
-    if is_unusual(array) or (b is not None and is_unusual(np.asarray(b))):
+    array = as_array(a, "a")
+    if is_unusual(array) or (b is not None and is_unusual(as_array(b, "b"))):
         from scipy.special import logsumexp as of_scipy
 
-        return of_scipy(a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
+        array = array if is_unusual(array) else as_real(array, "a")
+        if b is not None and not is_unusual(as_array(b, "b")):
+            b = as_real(b, "b")
+        n_dimensions = max(array.ndim, 0 if b is None else np.ndim(b))
+        _vbfast.reduced_axes(n_dimensions, axis)  # its errors name the argument
+        return of_scipy(array, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
     array = as_real(array, "a")
     reduction, factors = _SUM_EXP, None
     if b is not None:
@@ -192,11 +206,12 @@ def log_softmax(a: npt.ArrayLike, axis: Axis = None, *, out: Array | None = None
 
 
 def _map(mapping: int, a: npt.ArrayLike, axis: Axis, out: Array | None) -> Any:
-    array = np.asarray(a)
+    array = as_array(a, "a")
     if is_unusual(array):
         import scipy.special
 
         of_scipy = scipy.special.softmax if mapping == _SOFTMAX else scipy.special.log_softmax
+        _vbfast.reduced_axes(array.ndim, axis)  # its errors name the argument
         result = of_scipy(array, axis=axis)
         if out is None:
             return result
@@ -276,9 +291,7 @@ def entropy(
 
 def _reduced_shape(array: Array, axis: Axis, keepdims: bool) -> tuple[int, ...]:
     shape = array.shape
-    n = max(1, len(shape))
-    axes = range(n) if axis is None else axis if isinstance(axis, (tuple, list)) else (axis,)
-    reduced = {a % n for a in axes}
+    reduced = _vbfast.reduced_axes(array.ndim, axis)
     if keepdims:
         return tuple(1 if d in reduced else s for d, s in enumerate(shape))
     return tuple(s for d, s in enumerate(shape) if d not in reduced)

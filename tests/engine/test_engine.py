@@ -13,7 +13,7 @@ from vbfast.engine.config import config_context
 from vbfast.engine.contract import KernelParams, NonFiniteRowError, Request, RowOutputs
 from vbfast.engine.engine import new_workspace, run_pass, run_seeding
 from vbfast.engine.plan import make_plan
-from vbfast.engine.responsibilities import as_resp_source
+from vbfast.engine.responsibilities import RespSource, as_resp_source
 from vbfast.engine.rows import as_row_source
 
 N, D, K = 40_000, 3, 4
@@ -174,7 +174,7 @@ def test_a_bad_distribution_is_named_by_its_row_in_the_whole(rng, X, params):
 def test_a_source_of_responsibilities_is_asked_for_the_blocks_of_the_rows(rng, X, params):
     resp = rng.dirichlet(np.ones(K), N)
 
-    class Source:
+    class Source(RespSource):
         in_memory = True
 
         def __init__(self):
@@ -191,6 +191,37 @@ def test_a_source_of_responsibilities_is_asked_for_the_blocks_of_the_rows(rng, X
     np.testing.assert_array_equal(actual, all_of(as_row_source(X), params, request, resp=resp))
     bounds = plan_of(X).bounds
     assert source.asked == list(pairwise(bounds))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        np.full((1, K), 1 / K),
+        np.full(N, 1 / K),
+        np.full((N, K - 1), 1 / (K - 1)),
+        np.full((N, K), 1 / K, np.float32),
+        np.zeros(N, np.int32),
+        np.zeros(3, np.int64),
+    ],
+)
+def test_what_a_source_of_responsibilities_returns_is_checked(X, params, block):
+    class Source(RespSource):
+        def block(self, start, stop):
+            return block[start:stop]
+
+    with pytest.raises(ValueError, match=r"resp\[0:\d+\] should have shape .* and dtype float64"):
+        run_pass(as_row_source(X), params, Request("given", "diag"), resp=Source())
+
+
+def test_an_attribute_makes_no_source_of_responsibilities(X, params):
+    class Other:
+        in_memory = False
+
+        def block(self, start, stop):
+            return np.full((1, K), 1 / K)
+
+    with pytest.raises(TypeError, match=r"resp must be numeric: .* not 'Other'"):
+        run_pass(as_row_source(X), params, Request("given", "diag"), resp=Other())
 
 
 @pytest.mark.parametrize("assignment", ["posterior", "hard"])

@@ -138,6 +138,29 @@ def test_slices_of_the_wrong_shape(resp):
         source.block(2, 6)
 
 
+def test_slices_of_labels_of_the_wrong_shape():
+    class Short(Elsewhere):
+        def __getitem__(self, rows):
+            return super().__getitem__(rows)[:-1]
+
+    with pytest.raises(ValueError, match=r"resp\[0:5\] should have shape \(5,\); got \(4,\)"):
+        as_resp_source(Short(np.zeros(5, int)), 5, 4, np.float64)
+
+
+def test_slices_of_the_wrong_dtype(resp):
+    class Complex(Elsewhere):
+        def __getitem__(self, rows):
+            return super().__getitem__(rows) + 1j
+
+    with pytest.raises(TypeError, match=r"resp\[2:6\] must be real"):
+        as_resp_source(Complex(resp), 50, 4, np.float64).block(2, 6)
+
+
+def test_the_argument_that_they_came_as_is_named(resp):
+    with pytest.raises(ValueError, match="init_params must have non-negative rows that sum to one"):
+        as_resp_source(2 * resp, 50, 4, np.float64, name="init_params").block(0, 9)
+
+
 def test_arrays_of_other_libraries_in_memory(resp):
     torch = pytest.importorskip("torch")
     block = as_resp_source(torch.from_numpy(resp), 50, 4, np.float64).block(0, 50)

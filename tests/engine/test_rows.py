@@ -212,6 +212,57 @@ def test_slices_of_the_wrong_shape(X, answer):
         source.block(10, 14)
 
 
+@pytest.mark.parametrize(
+    ("answer", "error", "message"),
+    [
+        (lambda rows: rows.astype(complex), TypeError, r"X\[10:14\] must be real"),
+        (lambda rows: rows.astype(str), TypeError, r"X\[10:14\] must be numeric; got dtype <U"),
+        (
+            lambda rows: rows.astype(np.float64),
+            ValueError,
+            "dtype that X has, float32; got float64",
+        ),
+        (lambda rows: None, ValueError, r"should have shape \(4, 3\); got \(\)"),
+        (lambda rows: [[1.0], [1.0, 2.0]], ValueError, r"X\[10:14\] must be an array"),
+    ],
+)
+def test_slices_of_the_wrong_dtype(X, answer, error, message):
+    class Wrong(Elsewhere):
+        def __getitem__(self, rows):
+            return answer(super().__getitem__(rows))
+
+    source = as_row_source(Wrong(X.astype(np.float32)))
+    with pytest.raises(error, match=message):
+        source.block(10, 14)
+
+
+def test_slices_of_a_dtype_whose_numbers_all_fit(X):
+    """As of a NetCDF variable, which is packed as integers and scaled when it is read."""
+
+    class Scaled(Elsewhere):
+        def __getitem__(self, rows):
+            return super().__getitem__(rows).astype(np.float32) * np.float32(0.5)
+
+    source = as_row_source(Scaled(np.round(X).astype(np.int16)))
+    np.testing.assert_array_equal(source.block(3, 9), np.round(X[3:9]) * 0.5)
+
+
+@pytest.mark.parametrize(
+    ("claim", "error", "message"),
+    [
+        ({"shape": (40.0, 3.0)}, TypeError, "X.shape must be integers; got"),
+        ({"shape": "ab"}, TypeError, "X.shape must be integers; got 'ab'"),
+        ({"shape": 3}, TypeError, "X.shape must be integers; got 3"),
+        ({"dtype": "no dtype"}, TypeError, "X.dtype must be a NumPy dtype; got 'no dtype'"),
+    ],
+)
+def test_claims_that_are_none(X, claim, error, message):
+    given = Elsewhere(X)
+    vars(given).update(claim)
+    with pytest.raises(error, match=message):
+        as_row_source(given)
+
+
 def test_a_source_comes_back_as_it_is(X):
     for source in (as_row_source(X), as_row_source(Elsewhere(X))):
         assert as_row_source(source) is source
@@ -229,6 +280,8 @@ def test_a_source_comes_back_as_it_is(X):
         (Elsewhere(np.zeros((0, 3))), ValueError, "0 sample"),
         (np.zeros((2, 2), complex), TypeError, "X must be real; got dtype complex128"),
         ([[1j, 2]], TypeError, "X must be real"),
+        (["a", "b"], TypeError, "X must be numeric; got dtype <U1"),
+        ([[10**400, 1]], ValueError, "X must be numeric: int too large"),
         (Elsewhere(np.zeros((2, 2), "c8")), TypeError, "X must be real; got dtype complex64"),
         (sparse.csr_array((2, 2)), TypeError, "sparse"),
         (sparse.coo_matrix((2, 2)), TypeError, "sparse"),

@@ -254,7 +254,10 @@ def test_a_fit_tries_the_functions_first(clustered):
     Mixture(family(statistics), init_params=start).fit(X, sample_weight=weight)
     with pytest.raises(ValueError, match="such a row has none"):
         Mixture(family(statistics), init_params=start).fit(X)
-    with pytest.raises(ValueError, match="no more than n_statistics = 4 numbers"):
+    with pytest.raises(
+        ValueError,
+        match="index beyond the ends of an array, where x has length 4 and out has length 4",
+    ):
         Mixture(family(too_long)).fit(clustered)
 
 
@@ -312,3 +315,82 @@ def test_a_density_that_is_no_number_is_named_by_fit_and_score(bad):
         mixture.score(rows)
     with pytest.raises(ValueError, match=pattern):
         Mixture(family, 2, init_params=start, max_iter=3).fit(rows)
+
+
+# What is wrong happens at rows above 50 only: not at the first one, which functions are tried on.
+
+
+def _late_write_beyond(x, out):
+    out[0] = x[0]
+    if x[0] > 50:
+        for s in range(1, 3000):
+            out[s] = 1e300
+
+
+def _late_write_before(x, out):
+    out[0] = x[0]
+    if x[0] > 50:
+        for s in range(1, 3000):
+            out[-s] = 1e300
+
+
+def _late_read_beyond(x, out):
+    out[0] = x[0] if x[0] < 50 else x[100_000]
+
+
+def _late_density(x, theta):
+    return -theta[0] * x[0] if x[0] < 50 else theta[100_000]
+
+
+def _exponential(x, theta):
+    return math.log(theta[0]) - theta[0] * x[0]
+
+
+def _first(x, out):
+    out[0] = x[0]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("log_density", "sufficient_statistics", "named"),
+    [
+        (_exponential, _late_write_beyond, "sufficient_statistics"),
+        (_exponential, _late_write_before, "sufficient_statistics"),
+        (_exponential, _late_read_beyond, "sufficient_statistics"),
+        (_late_density, _first, "log_density"),
+    ],
+)
+@pytest.mark.parametrize("num_threads", [1, 2])
+def test_functions_that_go_beyond_the_ends_at_a_later_row(
+    log_density, sufficient_statistics, named, compiled, num_threads
+):
+    given = log_density, sufficient_statistics
+    family = vbfast.families.Custom(
+        *(map(numba.njit, given) if compiled else given),
+        lambda statistics, weight: weight[:, np.newaxis] / statistics,
+        n_statistics=1,
+    )
+    X = np.linspace(0.5, 40, 5000)[:, np.newaxis]
+    X[4321] = 51
+    mixture = vbfast.Mixture(family, 2, random_state=0)
+    with (
+        vbfast.config_context(num_threads=num_threads),
+        pytest.raises(ValueError, match=rf"family's {named} \(.*\) has an index beyond the ends"),
+    ):
+        mixture.fit(X)
+    assert not hasattr(mixture, "weights_")
+
+
+@pytest.mark.parametrize("drawn", [np.full((3, 2), np.nan), [["a", "b"]] * 3, None])
+def test_draws_that_are_no_numbers(drawn):
+    family = vbfast.families.Custom(
+        lambda x, theta: -abs(x[0] - theta[0]),
+        _first,
+        lambda statistics, weight: statistics / weight[:, np.newaxis],
+        n_statistics=1,
+        sample=lambda theta, n_samples, random_state: drawn,
+    )
+    X = np.arange(20.0).reshape(10, 2)
+    mixture = vbfast.Mixture(family, 1, max_iter=1, tol=1e9, random_state=0).fit(X)
+    with pytest.raises((TypeError, ValueError), match=r"sample must return|what sample returned"):
+        mixture.sample(3)

@@ -50,6 +50,27 @@ def test_memory_map(clustered, fitted, tmp_path):
     assert_equal_to_the_bit(source, clustered, fitted)
 
 
+@pytest.mark.parametrize(
+    ("stored", "computed"),
+    [(">f4", "f4"), (">f8", "f8"), ("f2", "f8"), (">f2", "f8"), (">i4", "f8"), ("u1", "f8")],
+)
+@pytest.mark.parametrize("backend", ["native", "reference"])
+def test_the_same_bits_from_an_array_as_from_a_map(clustered, tmp_path, stored, computed, backend):
+    rows = np.abs(np.round(clustered * 4)).astype(stored)
+    np.save(tmp_path / "rows.npy", rows)
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")
+    plain, *others = (
+        GaussianMixture(3, random_state=0, max_iter=5, tol=1e-1, backend=backend).fit(source)
+        for source in (rows.astype(computed), rows, mapped, np.asfortranarray(rows))
+    )
+    for other in others:
+        assert other.means_.dtype == computed
+        assert other.lower_bounds_ == plain.lower_bounds_
+        np.testing.assert_array_equal(other.covariances_, plain.covariances_)
+        np.testing.assert_array_equal(other.score_samples(rows), plain.score_samples(mapped))
+        assert other.score_samples(rows).dtype == computed
+
+
 def test_memory_map_of_integers(tmp_path):
     rows = np.random.default_rng(0).integers(0, 50, size=(300, 2))
     np.save(tmp_path / "rows.npy", rows)

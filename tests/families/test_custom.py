@@ -100,6 +100,22 @@ def test_another_number_of_parameters_than_before(family):
         )
 
 
+def test_another_number_of_parameters_where_all_hold_rows(family):
+    with pytest.raises(ValueError, match="1 parameters a component, and 3 before"):
+        CustomLikelihood(EPS).maximise(
+            statistics([4, 2], [[8], [2]]), previous(family, np.ones((2, 3)))
+        )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_sums_that_are_not_finite(family, bad):
+    with pytest.raises(ValueError, match=r"finite numbers; the sums of component 2 are \[\S+\]"):
+        CustomLikelihood(EPS).maximise(
+            statistics([4, 0, 2], [[8], [bad], [bad]]),
+            previous(family, np.ones((3, 1)), n_components=3),
+        )
+
+
 @pytest.mark.parametrize(
     ("n_statistics", "expected"), [(3, 3), (np.int64(3), 3), (lambda n_features: n_features + 1, 6)]
 )
@@ -109,7 +125,8 @@ def test_statistics_length(n_statistics, expected):
 
 
 @pytest.mark.parametrize(
-    ("n_statistics", "error"), [(0, ValueError), (1.5, TypeError), (None, TypeError)]
+    ("n_statistics", "error"),
+    [(0, ValueError), (-3, ValueError), (2**40, ValueError), (1.5, TypeError), (None, TypeError)],
 )
 def test_statistics_length_that_is_none(n_statistics, error):
     with pytest.raises(error, match=f"n_statistics must be .*; got {n_statistics}"):
@@ -121,9 +138,12 @@ def test_statistics_length_that_is_none(n_statistics, error):
 
 def test_functions_are_compiled_once(family):
     assert isinstance(family.log_density, numba.core.dispatcher.Dispatcher)
-    compiled = numba.njit(log_density)
-    other = Custom(compiled, sufficient_statistics, maximize, n_statistics=1)
-    assert other.log_density is compiled
+    assert Custom(log_density, sufficient_statistics, maximize, 1).log_density is family.log_density
+    compiled = numba.njit("float64(float64[:], float64[:])", fastmath=True)(log_density)
+    other, again = (Custom(compiled, sufficient_statistics, maximize, 1) for _ in range(2))
+    assert other.log_density is again.log_density
+    assert other.log_density.targetoptions["fastmath"] is True
+    assert other.log_density(np.ones(1, np.float32), np.full(1, 2.0)) == -2
     assert copy.deepcopy(family) is family
     again = pickle.loads(pickle.dumps(family))
     assert again.log_density(np.ones(1), np.full(1, 2.0)) == -2
@@ -178,6 +198,11 @@ def of_two_types(x, theta):
     return "a" + x[0]
 
 
+def writing_to_theta(x, theta):
+    theta[0] += 1.0
+    return 0.0
+
+
 def writing_density(x, theta):
     x[0] = 0.0
     return 0.0
@@ -189,7 +214,8 @@ def test_a_density_is_tried(family):
     for function, error, message in (
         (no_number, TypeError, "log_density must return a real number; got None"),
         (of_two_types, TypeError, "log_density cannot be compiled for rows of float32"),
-        (writing_density, ValueError, "log_density must not write to x"),
+        (writing_density, ValueError, "log_density must not write to its arguments"),
+        (writing_to_theta, ValueError, "log_density must not write to its arguments"),
     ):
         changed = Custom(function, sufficient_statistics, maximize, n_statistics=1)
         with pytest.raises(error, match=message):
@@ -208,9 +234,9 @@ def test_statistics_are_tried(family):
     def two(x, out):
         out[0] = out[1] = x[0]
 
-    with pytest.raises(ValueError, match="no more than n_statistics = 1 numbers to out"):
+    with pytest.raises(ValueError, match=r"sufficient_statistics \(two\) has an index beyond"):
         Custom(log_density, two, maximize, n_statistics=1).check_statistics(np.ones(1))
-    with pytest.raises(ValueError, match="sufficient_statistics must not write to x"):
+    with pytest.raises(ValueError, match="sufficient_statistics must not write to its arguments"):
         Custom(log_density, writing_statistics, maximize, 1).check_statistics(np.ones(1))
 
 

@@ -246,6 +246,19 @@ def test_matrix_gradients_at_a_condition_number_of_1e8(n_features):
 
 
 @pytest.mark.kernels
+@pytest.mark.parametrize(("n_matrices", "n_features"), [(0, 0), (0, 3), (2, 0)])
+@pytest.mark.parametrize("n_means", [0, 1, 2])
+def test_batches_of_nothing(n_matrices, n_features, n_means):
+    K, D = n_matrices, n_features
+    square = np.zeros((K, D, D))
+    found = matrix_gradients(np.ones(K), np.zeros((K, n_means, D)), square, square)
+    assert [array.shape for array in found] == [(K, n_means, D), (K, D, D), (K, D, D)]
+    np.testing.assert_array_equal(ratio_norms(square, square), np.zeros(K))
+    ones = np.ones((K, D))
+    assert subtract_symmetric(square, ones, ones).shape == (K, D, D)
+
+
+@pytest.mark.kernels
 def test_matrix_gradients_of_more_means_than_features():
     check_matrix_gradients(*random_moments(2, 13, n_means=45))
 

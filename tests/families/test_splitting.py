@@ -71,10 +71,24 @@ def test_the_widest_is_cut_and_its_moments_stay(posterior, covariance_type):
     np.testing.assert_array_equal(statistics.centres[1], components.means[1])
 
 
-def test_the_halves_are_those_of_a_normal_distribution():
-    half = stats.halfnorm(scale=2.0)
-    np.testing.assert_allclose(half.mean() ** 2, 2.0 / np.pi * 4.0)
-    np.testing.assert_allclose(half.var(), (1.0 - 2.0 / np.pi) * 4.0)
+@pytest.mark.parametrize("covariance_type", ["full", "diag", "spherical"])
+def test_the_halves_are_those_of_a_normal_distribution(posterior, covariance_type):
+    """Cut at the mean across the longest axis: along it each half is a half-normal distribution."""
+    statistics = split_widest(posterior, 3)
+    covariance, mean = posterior.components.covariances[0], posterior.components.means[0]
+    dense = covariance if covariance_type == "full" else np.diag(np.broadcast_to(covariance, D))
+    variances, axes = np.linalg.eigh(dense)
+    axis = axes[:, 0] if covariance_type == "spherical" else axes[:, -1]
+    half = stats.halfnorm(scale=np.sqrt(variances[-1]))
+    shift = statistics.centres[2] - mean
+    np.testing.assert_allclose(np.abs(shift), np.abs(axis) * half.mean(), atol=1e-12)
+    within = statistics.second[2] / statistics.weight[2]
+    expected = axes @ np.diag([*variances[:-1], half.var()]) @ axes.T
+    if covariance_type == "diag":
+        expected = np.diag(expected)
+    elif covariance_type == "spherical":
+        expected = np.trace(expected) / D
+    np.testing.assert_allclose(within, expected, rtol=1e-10, atol=1e-10)
 
 
 @all_types

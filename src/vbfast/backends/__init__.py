@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import importlib
 from types import ModuleType
-from typing import cast
+from typing import Any, cast
 
 from vbfast.engine.contract import Backend
 
@@ -31,7 +31,7 @@ def backend_names() -> tuple[str, ...]:
     return tuple(_MODULES)
 
 
-def check_backend_name(name: str) -> str:
+def check_backend_name(name: Any) -> str:
     """Return ``name`` if it is a backend's, without importing the backend.
 
     Raises
@@ -39,7 +39,7 @@ def check_backend_name(name: str) -> str:
     ValueError
         If it is not; the message lists the names.
     """
-    if name not in _MODULES:
+    if not isinstance(name, str) or name not in _MODULES:
         known = ", ".join(repr(known_name) for known_name in _MODULES)
         raise ValueError(f"backend must be one of {known}; got {name!r}")
     return name

@@ -69,6 +69,11 @@ class KernelParams:
 
     def __post_init__(self) -> None:
         # Kernels go by these shapes.
+        if self.means.ndim != 2 or 0 in self.means.shape:
+            raise ValueError(
+                "means must have shape (n_components, n_features), at least one of each; got "
+                f"shape {self.means.shape}"
+            )
         shapes = (self.offset.shape, self.precision_cholesky.shape)
         factors = covariance_shape(self.covariance_type, self.n_components, self.n_features)
         if shapes != ((self.n_components,), factors):
@@ -123,6 +128,20 @@ class CustomParams:
     theta: Float64Array | None
 
     backend: ClassVar[str | None] = "numba"
+
+    def __post_init__(self) -> None:
+        # Kernels go by these shapes.
+        if self.offset.ndim != 1 or len(self.offset) == 0:
+            raise ValueError(
+                "offset must have shape (n_components,), at least one; got shape "
+                f"{self.offset.shape}"
+            )
+        theta = self.theta
+        if theta is not None and (theta.ndim != 2 or len(theta) != len(self.offset)):
+            raise ValueError(
+                f"theta must have shape (n_components, n_parameters) with n_components = "
+                f"{len(self.offset)}; got shape {theta.shape}"
+            )
 
     @property
     def n_components(self) -> int:

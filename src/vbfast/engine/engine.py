@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.backends import get_backend
 from vbfast.engine.config import current_backend, current_num_threads
@@ -123,8 +124,7 @@ def run_pass(
     )
     backend = get_backend(params.backend or current_backend())
     running = backend.begin(params, request, plan, outputs, workspace)
-    row_values = source.n_features + (0 if resp_source is None else params.n_components)
-    for blocks in _rounds(source, plan, row_values, sample_weight, resp_source):
+    for blocks in _rounds(source, plan, sample_weight, resp_source, params.n_components):
         try:
             running.run(blocks, current_num_threads())
         except NonFiniteRowError as error:
@@ -168,7 +168,7 @@ def run_seeding(
     n_candidates, n_features = candidates.shape
     plan = make_plan(source.n_samples, n_features, n_candidates, source.dtype, None)
     running = get_backend(current_backend()).begin_seeding(candidates, plan)
-    for blocks in _rounds(source, plan, n_features, sample_weight, None):
+    for blocks in _rounds(source, plan, sample_weight):
         slices = [slice(block.start, block.start + len(block.rows)) for block in blocks]
         before = [closest[rows] for rows in slices]
         after = [None if lowered is None else lowered[:, rows] for rows in slices]
@@ -187,14 +187,15 @@ def new_workspace() -> Any:
 def _rounds(
     source: RowSource,
     plan: Plan,
-    row_values: int,
     sample_weight: Float64Array | None,
-    resp: RespSource | None,
+    resp: RespSource | None = None,
+    n_components: int = 0,
 ) -> Iterator[list[RowBlock]]:
     """Yield the blocks of each round: all rows at once where they are in memory.
 
-    ``row_values`` is how many numbers of the computation's dtype a row takes.
+    ``n_components`` is the length of a row of ``resp``.
     """
+    row_values = source.n_features + (0 if resp is None else n_components)
     longest = max(np.diff(plan.bounds).tolist())
     if source.in_memory is None or (resp is not None and not resp.in_memory):
         rows_of_round = ROUND_BYTES // (row_values * plan.dtype.itemsize)
@@ -214,10 +215,26 @@ def _rounds(
                         start,
                         source.block(start, stop),
                         None if sample_weight is None else sample_weight[start:stop],
-                        None if resp is None else resp.block(start, stop),
+                        None
+                        if resp is None
+                        else _resp_block(resp, start, stop, n_components, plan),
                     )
                 )
         yield blocks
+
+
+def _resp_block(
+    resp: RespSource, start: int, stop: int, n_components: int, plan: Plan
+) -> FloatArray | npt.NDArray[np.int64]:
+    """Return responsibilities of some rows; of what shape and dtype is what kernels go by."""
+    block = resp.block(start, stop)
+    labels = block.shape == (stop - start,) and block.dtype == np.int64
+    if not labels and (block.shape, block.dtype) != ((stop - start, n_components), plan.dtype):
+        raise ValueError(
+            f"resp[{start}:{stop}] should have shape {(stop - start, n_components)} and dtype "
+            f"{plan.dtype}; got {block.shape} and {block.dtype}"
+        )
+    return block
 
 
 def _first_non_finite(source: RowSource, plan: Plan, row: int) -> int:

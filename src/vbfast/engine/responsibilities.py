@@ -5,30 +5,32 @@ A row of zero weight is skipped: what is no distribution there is taken for no c
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vbfast.engine.contract import Float64Array, FloatArray
+from vbfast.engine.numbers import as_numbers, claimed_dtype, claimed_shape, read_slice
 from vbfast.engine.rows import is_sliceable
 
 # How far a row's sum may be from one before it is taken for a mistake rather than for rounding.
 ROW_SUM_TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-3}
 
 
-class RespSource(Protocol):
+class RespSource(ABC):
     """Responsibilities of all rows, asked for in blocks; each partition's in row order."""
 
-    @property
-    def in_memory(self) -> bool:
-        """Whether a block of any size is had without a copy."""
+    # Whether a block of any size is had without a copy.
+    in_memory = False
 
+    @abstractmethod
     def block(self, start: int, stop: int) -> FloatArray | npt.NDArray[np.int64]:
         """Return :attr:`RowBlock.resp` for the rows ``start`` to ``stop``."""
 
 
-class RespLabels:
+class RespLabels(RespSource):
     """Each row wholly in one component, or (-1) in none."""
 
     in_memory = True
@@ -40,19 +42,20 @@ class RespLabels:
         n_components: int,
         *,
         sample_weight: Float64Array | None = None,
+        name: str = "resp",
     ) -> None:
-        given = np.asarray(labels)
-        if given.shape != (n_samples,):
+        if claimed_shape(labels, name) != (n_samples,):
             raise ValueError(
-                f"resp given as labels must have shape {(n_samples,)}; got {given.shape}"
+                f"{name} given as labels must have shape {(n_samples,)}; got {labels.shape}"
             )
+        given = read_slice(labels, 0, n_samples, (n_samples,), np.int64, name)
         # Before the conversion, which would make -1 of the largest unsigned number.
         bad = (given < -1) | (given >= n_components)
         counting = bad & _counts(sample_weight, 0, n_samples)
         if counting.any():
             row = int(np.argmax(counting))
             raise ValueError(
-                f"resp given as labels must lie in -1..{n_components - 1}; "
+                f"{name} given as labels must lie in -1..{n_components - 1}; "
                 f"row {row} has {given[row]}"
             )
         labels = np.ascontiguousarray(given, dtype=np.int64)
@@ -63,10 +66,8 @@ class RespLabels:
         return self._labels[start:stop]
 
 
-class RespMatrix:
+class RespMatrix(RespSource):
     """A distribution over the components for each row, renormalised against rounding."""
-
-    in_memory = False
 
     def __init__(
         self,
@@ -76,19 +77,23 @@ class RespMatrix:
         dtype: npt.DTypeLike,
         *,
         sample_weight: Float64Array | None = None,
+        name: str = "resp",
     ) -> None:
         self._dtype = np.dtype(dtype)
+        self._name = name
         self._sample_weight = sample_weight
         self._resp = resp
         self._n_components = n_components
-        if tuple(resp.shape) != (n_samples, n_components):
+        shape = claimed_shape(resp, name)
+        if shape != (n_samples, n_components):
             raise ValueError(
-                f"resp must have shape (n_samples, n_components) = {(n_samples, n_components)}; "
-                f"got {tuple(resp.shape)}"
+                f"{name} must have shape (n_samples, n_components) = {(n_samples, n_components)}; "
+                f"got {shape}"
             )
-        given = np.dtype(resp.dtype)
-        if given.kind == "c":
-            raise TypeError(f"resp must be real; got dtype {given}")
+        given = claimed_dtype(resp, name)
+        if given.kind not in "biufO":
+            wanted = "real" if given.kind == "c" else "numeric"
+            raise TypeError(f"{name} must be {wanted}; got dtype {given}")
         of_sums = given if given.kind == "f" else self._dtype
         single = np.finfo(of_sums).eps >= np.finfo(np.float32).eps
         self._tolerance = ROW_SUM_TOLERANCE[np.dtype(np.float32 if single else np.float64)]
@@ -98,13 +103,10 @@ class RespMatrix:
 
         A row of zero weight that is no distribution is all zeros.
         """
-        resp = np.asarray(self._resp[start:stop], dtype=np.float64)
-        if resp.shape != (stop - start, self._n_components):
-            raise ValueError(
-                f"resp[{start}:{stop}] should have shape {(stop - start, self._n_components)}; "
-                f"got {resp.shape}"
-            )
+        shape = (stop - start, self._n_components)
+        found = read_slice(self._resp, start, stop, shape, np.float64, self._name)
         with np.errstate(over="ignore", invalid="ignore"):
+            resp = np.asarray(found, dtype=np.float64)
             sums = resp.sum(axis=1)
         # Written so that a NaN is bad too.
         bad = ~((np.abs(sums - 1) <= self._tolerance) & (resp.min(axis=1) >= 0))
@@ -112,8 +114,8 @@ class RespMatrix:
         if counting.any():
             row = int(np.argmax(counting))
             raise ValueError(
-                f"resp must have non-negative rows that sum to one; row {start + row} has least "
-                f"entry {resp[row].min()} and sum {sums[row]}"
+                f"{self._name} must have non-negative rows that sum to one; row {start + row} has "
+                f"least entry {resp[row].min()} and sum {sums[row]}"
             )
         sums[bad] = 1.0
         normalised = resp / sums[:, np.newaxis]
@@ -135,6 +137,7 @@ def as_resp_source(
     dtype: npt.DTypeLike,
     *,
     sample_weight: Float64Array | None = None,
+    name: str = "resp",
 ) -> RespSource:
     """Make given responsibilities readable by passes.
 
@@ -150,6 +153,8 @@ def as_resp_source(
     sample_weight : ndarray of shape (n_samples,), float64, optional
         A row of zero weight may be no distribution, or its label out of range: it then has no
         component.
+    name : str, default='resp'
+        Of the argument, for messages.
 
     Returns
     -------
@@ -161,14 +166,14 @@ def as_resp_source(
     ValueError
         If the shape is wrong or a label is out of range.
     TypeError
-        If resp is complex or sparse.
+        If resp is complex, sparse or has no numbers.
     """
-    if hasattr(resp, "block"):
-        return resp  # type: ignore[no-any-return]
+    if isinstance(resp, RespSource):
+        return resp
     if hasattr(resp, "tocsr"):
-        raise TypeError("resp must be a dense array; got a sparse one. Use resp.toarray()")
+        raise TypeError(f"{name} must be a dense array; got a sparse one. Use {name}.toarray()")
     if not isinstance(resp, np.ndarray) and not is_sliceable(resp):
-        resp = np.asarray(resp)
-    if len(resp.shape) == 1 and np.dtype(resp.dtype).kind in "iu":
-        return RespLabels(resp, n_samples, n_components, sample_weight=sample_weight)
-    return RespMatrix(resp, n_samples, n_components, dtype, sample_weight=sample_weight)
+        resp = as_numbers(resp, name)
+    if len(claimed_shape(resp, name)) == 1 and claimed_dtype(resp, name).kind in "iu":
+        return RespLabels(resp, n_samples, n_components, sample_weight=sample_weight, name=name)
+    return RespMatrix(resp, n_samples, n_components, dtype, sample_weight=sample_weight, name=name)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.engine.contract import FloatArray
+from vbfast.engine.numbers import as_numbers, claimed_dtype, claimed_shape, read_slice
 
 _COMPUTED_IN = (np.dtype(np.float32), np.dtype(np.float64))
 _NUMERIC_KINDS = "biufO"  # objects may be numbers: their conversion tells
@@ -73,18 +74,13 @@ class SlicedRows:
 
     def __init__(self, data: Any, dtype: np.dtype[Any] | None = None) -> None:
         self.data = data
-        self.dtype = _computation_dtype(np.dtype(data.dtype)) if dtype is None else dtype
-        self.n_samples, self.n_features = (int(length) for length in data.shape)
+        self.dtype = _computation_dtype(claimed_dtype(data, "X")) if dtype is None else dtype
+        self.n_samples, self.n_features = claimed_shape(data, "X")
 
     def block(self, start: int, stop: int) -> FloatArray:
         """Read rows."""
-        rows = np.require(self.data[start:stop], dtype=self.dtype, requirements="A")
-        if rows.shape != (stop - start, self.n_features):
-            raise ValueError(
-                f"X[{start}:{stop}] should have shape {(stop - start, self.n_features)}; "
-                f"got {rows.shape}"
-            )
-        return rows
+        shape = (stop - start, self.n_features)
+        return _aligned(read_slice(self.data, start, stop, shape, self.dtype, "X"), self.dtype)
 
     def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
         """Read a few rows, one by one: HDF5 takes no unsorted or repeated indices."""
@@ -112,7 +108,7 @@ def as_row_source(X: Any) -> RowSource:
     Raises
     ------
     TypeError
-        If X is complex or sparse.
+        If X is complex, sparse or has no numbers.
     ValueError
         If X is not two-dimensional, has no rows or no features, or is not numeric.
 
@@ -129,16 +125,22 @@ def as_row_source(X: Any) -> RowSource:
     if hasattr(X, "tocsr"):
         raise TypeError("X must be a dense array; got a sparse one. Use X.toarray()")
     if not isinstance(X, np.ndarray) and not is_sliceable(X):
-        X = np.asarray(X)
-    dtype = _computation_dtype(np.dtype(X.dtype))
-    _check_shape(tuple(X.shape))
+        X = as_numbers(X, "X")
+    dtype = _computation_dtype(claimed_dtype(X, "X"))
+    _check_shape(claimed_shape(X, "X"))
     if not isinstance(X, np.ndarray):
         return SlicedRows(X)
     if X.dtype == dtype and X.dtype.isnative and X.flags.aligned:
         return ArrayRows(np.asarray(X))
     if isinstance(X, np.memmap):
         return SlicedRows(X)
-    return ArrayRows(np.require(np.asarray(X), dtype=dtype, requirements="A"))
+    return ArrayRows(_aligned(as_numbers(X, "X"), dtype))
+
+
+def _aligned(rows: npt.NDArray[Any], dtype: np.dtype[Any]) -> FloatArray:
+    """Return rows in the dtype of the computation; numbers beyond it are infinite there."""
+    with np.errstate(over="ignore"):
+        return np.require(np.asarray(rows), dtype=dtype, requirements="A")
 
 
 def is_sliceable(X: Any) -> bool:

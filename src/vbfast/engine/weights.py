@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vbfast.engine.contract import Float64Array
+from vbfast.engine.numbers import as_numbers
 
 
 def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
@@ -26,7 +27,7 @@ def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
     Raises
     ------
     TypeError
-        If the weights are complex.
+        If the weights are complex or no numbers.
     ValueError
         If the shape is wrong, a weight is negative, NaN or infinite, or their sum is zero or
         overflows.
@@ -39,17 +40,15 @@ def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
     """
     if sample_weight is None:
         return None
-    given = np.asarray(sample_weight)
-    if given.dtype.kind == "c":
-        raise TypeError(f"sample_weight must be real; got dtype {given.dtype}")
+    given = as_numbers(sample_weight, "sample_weight")
     if given.ndim == 0:
         given = np.full(n_samples, given)
     if given.shape != (n_samples,):
         raise ValueError(
             f"sample_weight.shape == {given.shape}, expected {(n_samples,)}: one weight a row of X"
         )
-    weights = np.ascontiguousarray(given, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
+        weights = np.ascontiguousarray(given, dtype=np.float64)
         lowest, total = float(weights.min()), float(weights.sum())
     if lowest < 0:
         row = int(np.argmax(weights < 0))

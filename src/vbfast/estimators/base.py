@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval
 
 from vbfast.engine.contract import Float64Array, Request
@@ -23,6 +22,7 @@ from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight
 from vbfast.estimators.fitted import FittedMixture
 from vbfast.estimators.validation import (
+    as_random_state,
     check_enough_rows,
     keep_partial,
     unchanged_on_failure,
@@ -230,7 +230,7 @@ class BaseMixture(FittedMixture):
         given = self._check_given(rows, sample_weight)
         resumed = self.warm_start and hasattr(self, "converged_")
         n_init = 1 if resumed else self.n_init
-        random_state = check_random_state(self.random_state)
+        random_state = as_random_state(self.random_state)
         workload = Workload(rows.n_samples, self.max_iter, n_init, self._bound_per_row)
         workspace = new_workspace()
         best: Solution[Any] | None = None

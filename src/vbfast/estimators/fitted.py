@@ -6,12 +6,13 @@ import contextlib
 import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
+from numbers import Integral
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import BaseEstimator, DensityMixin
-from sklearn.utils import check_random_state
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from vbfast import _vbfast
@@ -27,7 +28,7 @@ from vbfast.engine.contract import (
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import RowSource, as_row_source
 from vbfast.engine.weights import as_sample_weight
-from vbfast.estimators.validation import translated_errors, validate_rows
+from vbfast.estimators.validation import as_random_state, translated_errors, validate_rows
 from vbfast.ops import log_softmax
 from vbfast.results import ElboTerms
 
@@ -118,7 +119,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
             float32 for float32 rows, else float64.
         """
         rows = self._fitted_rows(X)
-        resp = np.empty((rows.n_samples, len(self.weights_)), dtype=rows.dtype)
+        resp = np.empty((rows.n_samples, np.size(self.weights_)), dtype=rows.dtype)
         self._evaluate(rows, Request(), outputs=RowOutputs(resp=resp))
         return resp
 
@@ -338,17 +339,18 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
 
         Raises
         ------
-        ValueError
-            If ``n_samples`` is not positive, or what draws components of one's own returns another
-            number of rows or features.
+        TypeError, ValueError
+            If ``n_samples`` is not a positive integer, or what draws components of one's own
+            returns another number of rows or features, or no finite numbers.
         """
         check_is_fitted(self)
+        check_scalar(n_samples, "n_samples", Integral, max_val=np.iinfo(np.int64).max)
         if n_samples < 1:
             raise ValueError(
                 f"Invalid value for 'n_samples': {n_samples} . The sampling requires at "
                 "least one sample."
             )
-        rng = check_random_state(self.random_state if random_state is None else random_state)
+        rng = as_random_state(self.random_state if random_state is None else random_state)
         weights = np.asarray(self.weights_)
         if weights.dtype == np.float32:
             # The rounded weights may sum to more than one, which multinomial refuses.

@@ -17,7 +17,7 @@ from vbfast.engine.contract import (
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import as_sample_weight, of_ordinary_scale
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
-from vbfast.estimators.starts import GivenStart, check_fitted_shapes, check_given_start
+from vbfast.estimators.starts import GivenStart, check_fitted_parameters, check_given_start
 from vbfast.families import gaussian_gradient
 from vbfast.families.coordinates import GaussianCoordinates
 from vbfast.families.gaussian import (
@@ -283,15 +283,13 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         return self._params_with(self.weights_)
 
     def _density_params(self) -> KernelParams:
-        return self._params_with(np.ones(len(self.weights_)))
+        return self._params_with(np.ones(np.size(self.weights_)))
 
     def _params_with(self, weights: Any) -> KernelParams:
-        check_fitted_shapes(weights, self.means_, self.precisions_cholesky_, self.covariance_type)
         return kernel_params(
             self.covariance_type,
-            *(
-                np.ascontiguousarray(values, dtype=np.float64)
-                for values in (weights, self.means_, self.precisions_cholesky_)
+            *check_fitted_parameters(
+                weights, self.means_, self.precisions_cholesky_, self.covariance_type
             ),
         )
 
@@ -346,7 +344,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
             return gaussian_gradient.log_evidence_and_grad(
                 rows,
                 self._kernel_params(),
-                self.weights_.astype(np.float64),
+                np.asarray(self.weights_, dtype=np.float64),
                 sample_weight=weights,
                 wrt_x=wrt_x,
             )

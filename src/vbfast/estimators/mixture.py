@@ -11,8 +11,10 @@ from sklearn.utils.metaestimators import available_if
 
 from vbfast.engine.contract import CustomParams, Float64Array, Request
 from vbfast.engine.engine import run_pass
+from vbfast.engine.numbers import as_numbers
 from vbfast.engine.rows import RowSource
 from vbfast.estimators.base import BaseMixture
+from vbfast.estimators.starts import fitted_array
 from vbfast.families.custom import Custom, CustomLikelihood, CustomParameters
 from vbfast.inference.initialisation import RandomResponsibilities, initial_responsibilities
 from vbfast.inference.monitor import SILENT, Monitor
@@ -221,10 +223,16 @@ default='kmeans'
         }
 
     def _fitted_parameters(self) -> CustomParameters:
-        weights, theta = (
-            np.ascontiguousarray(values, dtype=np.float64)
-            for values in (self.weights_, self.parameters_)
-        )
+        shape = np.shape(self.parameters_)
+        if len(shape) != 2 or 0 in shape:
+            raise ValueError(
+                "parameters_ must have shape (n_components, n_parameters), at least one of each; "
+                f"got shape {shape}"
+            )
+        weights = fitted_array(self, "weights_", shape[:1])
+        theta = fitted_array(self, "parameters_", shape)
+        if weights.min() < 0.0:
+            raise ValueError(f"weights_ must not be negative; got {weights.min()}")
         return CustomParameters(self.family, self._n_features, weights, theta)
 
     def _kernel_params(self) -> CustomParams:
@@ -243,11 +251,14 @@ default='kmeans'
     def _draw(self, k: int, n_samples: int, random_state: np.random.RandomState) -> Float64Array:
         draw = self.family.sample
         assert draw is not None
-        rows = np.asarray(draw(self.parameters_[k], n_samples, random_state), dtype=np.float64)
+        drawn = draw(self.parameters_[k], n_samples, random_state)
+        rows = np.asarray(as_numbers(drawn, "what sample returned"), dtype=np.float64)
         wanted = (n_samples, self.n_features_in_)
         if rows.shape != wanted and (*rows.shape, 1) != wanted:
             raise ValueError(
                 f"sample must return an array of shape (n_samples, n_features) = {wanted}; got "
                 f"shape {rows.shape}"
             )
+        if not np.isfinite(rows).all():
+            raise ValueError("sample must return finite numbers; got NaN or infinity")
         return rows.reshape(wanted)

@@ -7,13 +7,14 @@ from numbers import Integral
 from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.utils import check_random_state, check_scalar
+from sklearn.utils import check_scalar
 
 from vbfast.engine.contract import Float64Array, FloatArray, KernelParams, Request
 from vbfast.engine.weights import as_sample_weight
 from vbfast.estimators.fitted import elbo_terms
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
-from vbfast.estimators.starts import check_fitted_shapes
+from vbfast.estimators.starts import check_fitted_parameters, fitted_array
+from vbfast.estimators.validation import as_random_state
 from vbfast.families.covariances import precisions_of
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
 from vbfast.families.natural import (
@@ -81,9 +82,10 @@ class PosteriorMixture(BaseGaussianMixture):
 
     def _posterior(self) -> MixturePosterior:
         """Return the posterior that the fitted attributes hold."""
-        check_fitted_shapes(
+        shares, means, factors = check_fitted_parameters(
             self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
         )
+        K = len(shares)
         prior = NormalWishartPrior(
             self.covariance_type,
             self.mean_precision_prior_,
@@ -91,21 +93,20 @@ class PosteriorMixture(BaseGaussianMixture):
             self.degrees_of_freedom_prior_,
             np.asarray(self.covariance_prior_),
         )
+        of_components = () if self.covariance_type == "tied" else (K,)
         components = NormalWishart(
             prior,
-            *(
-                np.array(values, dtype=np.float64, order="C")
-                for values in (
-                    self.mean_precision_,
-                    self.means_,
-                    self.degrees_of_freedom_,
-                    self.covariances_,
-                    self.precisions_cholesky_,
-                )
-            ),
+            fitted_array(self, "mean_precision_", (K,), positive=True),
+            means,
+            fitted_array(self, "degrees_of_freedom_", of_components, positive=True),
+            fitted_array(self, "covariances_", factors.shape),
+            factors,
         )
-        concentration = np.asarray(self.weight_concentration_, dtype=np.float64)
-        if concentration.ndim == 2:
+        sticks = np.ndim(self.weight_concentration_) == 2
+        concentration = fitted_array(
+            self, "weight_concentration_", (2, K) if sticks else (K,), positive=True
+        )
+        if sticks:
             weights = StickBreaking(self.weight_concentration_prior_, *concentration)
             return MixturePosterior(weights, components)
         return MixturePosterior(
@@ -234,7 +235,7 @@ class PosteriorMixture(BaseGaussianMixture):
                 rows,
                 posterior,
                 n_draws,
-                check_random_state(self.random_state if random_state is None else random_state),
+                as_random_state(self.random_state if random_state is None else random_state),
                 sample_weight=as_sample_weight(sample_weight, rows.n_samples),
             )
         value, standard_error = weights.log_mean()

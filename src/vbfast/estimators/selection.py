@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from joblib import effective_n_jobs
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils import check_random_state
+from sklearn.utils import check_scalar
 from sklearn.utils.parallel import Parallel, delayed
 
 from vbfast.engine.config import config_context, current_backend, current_num_threads
 from vbfast.estimators.bayesian import BayesianGaussianMixture
+from vbfast.estimators.validation import as_random_state
 from vbfast.optional import needed
 
 __all__ = ["Selection", "select"]
@@ -205,7 +206,7 @@ sequence of them, default=None
     >>> selection.best_.n_components, selection.best_.covariance_type
     (2, 'full')
     """
-    numbers = sorted(set(_grid("n_components", n_components)))
+    numbers = _numbers(n_components)
     grid = {
         "covariance_type": _grid("covariance_type", covariance_type),
         "weight_concentration_prior_type": _grid(
@@ -220,6 +221,8 @@ sequence of them, default=None
     combinations = [
         dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
     ]
+    if n_jobs is not None:
+        check_scalar(n_jobs, "n_jobs", Integral)  # joblib takes anything but 0 from here on
     n_jobs = min(effective_n_jobs(n_jobs), len(combinations))
     seeds = iter(_seeds(random_state, len(combinations) * len(numbers)))
     shown = verbose if n_jobs == 1 else 0  # lines of several fits would mix
@@ -270,7 +273,7 @@ def _seeds(random_state: Any, n_fits: int) -> list[Any]:
     """Return a seed for each fit, so that no start depends on when its fit has its turn."""
     if isinstance(random_state, Integral):
         return [random_state] * n_fits
-    generator = check_random_state(random_state)
+    generator = as_random_state(random_state)
     return [int(seed) for seed in generator.randint(np.iinfo(np.int32).max, size=n_fits)]
 
 
@@ -304,9 +307,17 @@ def _row(mixture: BayesianGaussianMixture, chosen: dict[str, Any], start: str) -
     }
 
 
+def _numbers(n_components: Any) -> list[int]:
+    """Return the numbers of components to try, in increasing order."""
+    numbers = _grid("n_components", n_components)
+    for number in numbers:
+        check_scalar(number, "n_components", Integral, min_val=1)
+    return sorted(set(numbers))
+
+
 def _grid(name: str, values: Any) -> list[Any]:
     """Return the values to try of a parameter that is one value or several."""
-    several = isinstance(values, Iterable) and not isinstance(values, str)
+    several = isinstance(values, Iterable) and not isinstance(values, str | bytes)
     result = list(values) if several else [values]
     if not result:
         raise ValueError(f"{name} must have at least one value; got none")

@@ -9,15 +9,17 @@ import numpy as np
 from sklearn.utils import check_array
 
 from vbfast.engine.contract import CovarianceType, Float64Array
+from vbfast.engine.numbers import as_array, as_numbers
 from vbfast.families.covariances import covariance_shape
 
 __all__ = [
     "GivenStart",
     "check_covariance_matrices",
-    "check_fitted_shapes",
+    "check_fitted_parameters",
     "check_given_start",
     "check_means",
     "check_resumed_shapes",
+    "fitted_array",
 ]
 
 _DTYPES = [np.float64, np.float32]
@@ -81,8 +83,9 @@ def check_given_start(
 
 def _check_array(values: Any, shape: tuple[int, ...], name: str, argument: str) -> Any:
     """Check that finite numbers have a shape; ``name`` is scikit-learn's for what they are."""
+    array = as_array(values, argument)
     array = check_array(
-        values,
+        array if array.dtype.kind == "c" else as_numbers(array, argument),
         dtype=_DTYPES,
         ensure_2d=False,
         allow_nd=True,
@@ -160,24 +163,74 @@ def check_covariance_matrices(
     return np.array(matrices, dtype=np.float64, order="C")
 
 
-def check_fitted_shapes(
+def check_fitted_parameters(
     weights: Any, means: Any, precisions_cholesky: Any, covariance_type: CovarianceType
-) -> None:
-    """Check that fitted parameters are of the covariance type, which may be set after the fit.
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Check fitted parameters: attributes, and the covariance type, may be set after the fit.
+
+    Returns
+    -------
+    weights, means, precisions_cholesky : ndarray
+        In float64 and C order.
 
     Raises
     ------
+    TypeError
+        If they are complex or no numbers.
     ValueError
-        If their shapes do not go together.
+        If their shapes do not go together, a number is not finite, or a weight is negative.
     """
-    shape = covariance_shape(covariance_type, *np.shape(means))
-    if np.shape(precisions_cholesky) != shape or np.shape(weights) != np.shape(means)[:1]:
+    given = {
+        "weights_": as_numbers(weights, "weights_"),
+        "means_": as_numbers(means, "means_"),
+        "precisions_cholesky_": as_numbers(precisions_cholesky, "precisions_cholesky_"),
+    }
+    shapes = {name: values.shape for name, values in given.items()}
+    if len(shapes["means_"]) != 2 or 0 in shapes["means_"]:
         raise ValueError(
-            f"covariance_type={covariance_type!r} and means_ of shape {np.shape(means)} need "
-            f"weights_ of shape {np.shape(means)[:1]} and precisions_cholesky_ of shape {shape}; "
-            f"got {np.shape(weights)} and {np.shape(precisions_cholesky)}. Fit again after a "
+            "means_ must have shape (n_components, n_features), at least one of each; got shape "
+            f"{shapes['means_']}"
+        )
+    n_components, n_features = shapes["means_"]
+    shape = covariance_shape(covariance_type, n_components, n_features)
+    if shapes["precisions_cholesky_"] != shape or shapes["weights_"] != (n_components,):
+        raise ValueError(
+            f"covariance_type={covariance_type!r} and means_ of shape {shapes['means_']} need "
+            f"weights_ of shape {(n_components,)} and precisions_cholesky_ of shape {shape}; "
+            f"got {shapes['weights_']} and {shapes['precisions_cholesky_']}. Fit again after a "
             "change of parameters."
         )
+    checked = {name: _finite(values, name) for name, values in given.items()}
+    if checked["weights_"].min() < 0.0:
+        raise ValueError(f"weights_ must not be negative; got {checked['weights_'].min()}")
+    return checked["weights_"], checked["means_"], checked["precisions_cholesky_"]
+
+
+def fitted_array(
+    estimator: Any, name: str, shape: tuple[int, ...], *, positive: bool = False
+) -> Float64Array:
+    """Return a fitted attribute as an array, in float64 and C order.
+
+    Raises
+    ------
+    TypeError
+        If it is complex or no numbers.
+    ValueError
+        If its shape is another one, or a number is not finite or, where asked, not positive.
+    """
+    values = as_numbers(getattr(estimator, name), name)
+    if values.shape != shape:
+        raise ValueError(f"{name} must have shape {shape}; got {values.shape}")
+    array = _finite(values, name)
+    if positive and not (array > 0.0).all():
+        raise ValueError(f"{name} must be positive; got {array.min()}")
+    return array
+
+
+def _finite(values: Any, name: str) -> Float64Array:
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name} must be finite; got NaN or infinity")
+    return np.array(values, dtype=np.float64, order="C")
 
 
 def check_resumed_shapes(

@@ -8,16 +8,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
-from sklearn.utils import assert_all_finite
+from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import validate_data
 
 from vbfast.engine.contract import Float64Array, NonFiniteRowError
+from vbfast.engine.numbers import as_array, as_numbers
 from vbfast.engine.rows import RowSource, as_row_source
 from vbfast.engine.weights import n_weighted_rows
 from vbfast.families.linalg import NotPositiveDefiniteError
 
 __all__ = [
+    "as_random_state",
     "check_enough_rows",
     "keep_partial",
     "translated_errors",
@@ -55,7 +58,7 @@ def validate_rows(
     if not _is_read_in_slices(X):
         X = validate_data(
             estimator,
-            X,
+            _in_numpy_words(X),
             reset=reset,
             dtype=[np.float64, np.float32],
             ensure_all_finite=False,
@@ -72,6 +75,27 @@ def validate_rows(
     return source
 
 
+# What data frames and arrays of other libraries have one of.
+_ARRAYS = ("__array__", "__array_interface__", "__dlpack__")
+
+
+def _in_numpy_words(X: Any) -> Any:
+    """Return numbers in native byte order, before scikit-learn's checks look at them.
+
+    They would widen float32 of the other byte order, which is computed in float32 where it is read
+    from a file, make numbers of dates and of text, and name no argument where they cannot. What
+    they have words for, as complex numbers and data frames, is left to them.
+    """
+    if not isinstance(X, np.ndarray):
+        if issparse(X) or any(hasattr(X, name) for name in _ARRAYS):
+            return X
+        X = as_array(X, "X")
+    if X.dtype.kind == "c":
+        return X
+    numbers = as_numbers(X, "X")
+    return numbers if numbers.dtype.isnative else numbers.astype(numbers.dtype.newbyteorder("="))
+
+
 def _is_read_in_slices(X: Any) -> bool:
     """Whether X is an array that scikit-learn's checks would load as a whole."""
     if isinstance(X, np.memmap):
@@ -84,6 +108,24 @@ def _is_read_in_slices(X: Any) -> bool:
         and hasattr(X, "__getitem__")
         and not any(hasattr(X, name) for name in in_memory)
     )
+
+
+def as_random_state(random_state: Any) -> np.random.RandomState:
+    """Return the generator that a seed makes, or the one that is given.
+
+    Raises
+    ------
+    ValueError
+        If it is neither.
+    """
+    try:
+        generator: np.random.RandomState = check_random_state(random_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "random_state must be an integer in [0, 2**32), a RandomState or None: "
+            f"{error}; got {random_state!r}"
+        ) from error
+    return generator
 
 
 def check_enough_rows(

@@ -82,7 +82,7 @@ def precision_cholesky(covariances: Float64Array) -> Float64Array:
 def _calls(matrices: Float64Array) -> list[slice]:
     """Cut a batch of matrices into what one native call takes, at least one call."""
     n_components, n_features = matrices.shape[:2]
-    step = max(1, int(COST_OF_A_CALL / (n_features**2 * (n_features + 64))))
+    step = max(1, int(COST_OF_A_CALL / max(1, n_features**2 * (n_features + 64))))
     return [slice(start, start + step) for start in range(0, max(1, n_components), step)]
 
 

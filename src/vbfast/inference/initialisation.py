@@ -24,6 +24,7 @@ from vbfast.engine.contract import (
     Statistics,
 )
 from vbfast.engine.engine import run_pass
+from vbfast.engine.responsibilities import RespSource, as_resp_source
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import n_weighted_rows
 from vbfast.inference.column_moments import column_moments, moments_about
@@ -116,10 +117,11 @@ def initial_statistics(
     generator: np.random.RandomState = check_random_state(random_state)
     weighting = {"sample_weight": sample_weight, "workspace": workspace}
     if callable(init_params):
-        resp = _called(init_params, source, n_components, generator)
+        resp = _called(init_params, source, n_components, generator, sample_weight)
         return _given_statistics(source, resp, n_components, covariance_type, **weighting)
     if not isinstance(init_params, str):
-        return _given_statistics(source, init_params, n_components, covariance_type, **weighting)
+        resp = _given(init_params, source, n_components, sample_weight)
+        return _given_statistics(source, resp, n_components, covariance_type, **weighting)
     if init_params == "kmeans":
         centres = kmeans(source, n_components, generator, monitor=monitor, **weighting)
         result = run_pass(
@@ -173,7 +175,7 @@ def initial_responsibilities(
 
     Returns
     -------
-    array-like or RespSource
+    ndarray or RespSource
         What :func:`vbfast.engine.engine.run_pass` takes as ``resp``: labels for 'kmeans', a
         :class:`RandomResponsibilities` for 'random'.
 
@@ -185,9 +187,9 @@ def initial_responsibilities(
         If ``init_params`` is another string.
     """
     if callable(init_params):
-        return _called(init_params, source, n_components, random_state)
+        return _called(init_params, source, n_components, random_state, sample_weight)
     if not isinstance(init_params, str):
-        return init_params
+        return _given(init_params, source, n_components, sample_weight)
     if init_params == "kmeans":
         weighting = {"sample_weight": sample_weight, "workspace": workspace}
         centres = kmeans(source, n_components, random_state, monitor=monitor, **weighting)
@@ -208,14 +210,12 @@ def initial_responsibilities(
     )
 
 
-class RandomResponsibilities:
+class RandomResponsibilities(RespSource):
     """scikit-learn's random start, ``uniform(size=(n_samples, n_components))`` normalised by rows.
 
     Made block by block: a copy of the generator stands at the end of every block made so far, and a
     block that starts elsewhere gets the next copy before it, moved on.
     """
-
-    in_memory = False
 
     def __init__(
         self, random_state: np.random.RandomState, n_components: int, dtype: np.dtype[Any]
@@ -260,16 +260,31 @@ def _called(
     source: RowSource,
     n_components: int,
     random_state: np.random.RandomState,
-) -> Any:
+    sample_weight: Float64Array | None,
+) -> RespSource:
     resp = init_params(source.data, n_components, random_state)
     if resp is None:
         raise ValueError("init_params must return responsibilities; the function returned None")
-    return resp
+    return _given(resp, source, n_components, sample_weight)
+
+
+def _given(
+    resp: Any, source: RowSource, n_components: int, sample_weight: Float64Array | None
+) -> RespSource:
+    """Return a user's responsibilities, checked."""
+    return as_resp_source(
+        resp,
+        source.n_samples,
+        n_components,
+        source.dtype,
+        sample_weight=sample_weight,
+        name="init_params",
+    )
 
 
 def _given_statistics(
     source: RowSource,
-    resp: Any,
+    resp: RespSource,
     n_components: int,
     covariance_type: CovarianceType,
     *,

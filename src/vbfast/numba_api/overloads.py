@@ -144,20 +144,28 @@ def _overload_elements(a, like):
     return lambda a, like: a.ctypes
 
 
-def _check_shape(a, like):
-    """Raise where a second input does not fit the first."""
+def _shape_check(message):
+    """Return what raises where a second input does not fit the first."""
+
+    def check(a, like):
+        pass
+
+    @overload(check)
+    def choose(a, like):
+        if _is_none(a):
+            return lambda a, like: None
+
+        def check_shape(a, like):
+            if a.shape != like.shape:
+                raise ValueError(message)
+
+        return check_shape
+
+    return check
 
 
-@overload(_check_shape)
-def _overload_check_shape(a, like):
-    if _is_none(a):
-        return lambda a, like: None
-
-    def check_shape(a, like):
-        if a.shape != like.shape:
-            raise ValueError("inputs must have the same shape")
-
-    return check_shape
+_check_shape_of_p = _shape_check("p must have the shape of q")
+_check_shape_of_q = _shape_check("q, or q_logits, must have the shape of log_joint")
 
 
 def _check_weights_fit(sample_weight, log_joint):
@@ -260,7 +268,7 @@ def _overload_kl_divergence(q_probs=None, p_probs=None, q_logits=None, p_logits=
     def kl_divergence(q_probs=None, p_probs=None, q_logits=None, p_logits=None):
         q = _aligned(_either(q_probs, q_logits))
         p = _aligned(_either(p_probs, p_logits))
-        _check_shape(p, q)
+        _check_shape_of_p(p, q)
         return call(q.size, q_kind, q.ctypes, _step(q, 0), p_kind, p.ctypes, _step(p, 0))
 
     return kl_divergence
@@ -274,7 +282,7 @@ def _overload_elbo(log_joint, q=None, q_logits=None):
 
     def elbo(log_joint, q=None, q_logits=None):
         x, y = _aligned(log_joint), _aligned(_either(q, q_logits))
-        _check_shape(y, x)
+        _check_shape_of_q(y, x)
         terms = np.empty(5)
         call(x.size, x.ctypes, _step(x, 0), kind, _elements(y, x), _step(y, 0), terms.ctypes)
         return _terms(terms)
@@ -291,7 +299,7 @@ def _overload_elbo_and_grad(log_joint, q_logits, out):
 
     def elbo_and_grad(log_joint, q_logits, out):
         x, y = _aligned(log_joint), _aligned(q_logits)
-        _check_shape(y, x)
+        _check_shape_of_q(y, x)
         grad_q, grad = out
         _check_out(grad_q, x)
         _check_out(grad, x)
@@ -376,7 +384,7 @@ def _overload_kl_divergence_rows(
     def kl_divergence_rows(q_probs=None, p_probs=None, q_logits=None, p_logits=None, num_threads=1):
         q = _aligned(_either(q_probs, q_logits))
         p = _aligned(_either(p_probs, p_logits))
-        _check_shape(p, q)
+        _check_shape_of_p(p, q)
         N, n = q.shape
         out = np.empty(N, q.dtype)
         _check_info(
@@ -399,7 +407,7 @@ def _overload_elbo_rows(log_joint, q=None, q_logits=None, sample_weight=None, nu
 
     def elbo_rows(log_joint, q=None, q_logits=None, sample_weight=None, num_threads=1):
         x, y = _aligned(log_joint), _aligned(_either(q, q_logits))
-        _check_shape(y, x)
+        _check_shape_of_q(y, x)
         _check_weights_fit(sample_weight, x)
         N, n = x.shape
         terms = np.empty(5)
@@ -425,7 +433,7 @@ def _overload_elbo_and_grad_rows(log_joint, q_logits, out, sample_weight=None, n
 
     def elbo_and_grad_rows(log_joint, q_logits, out, sample_weight=None, num_threads=1):
         x, y = _aligned(log_joint), _aligned(q_logits)
-        _check_shape(y, x)
+        _check_shape_of_q(y, x)
         _check_weights_fit(sample_weight, x)
         grad_q, grad = out
         _check_out(grad_q, x)

@@ -1,6 +1,7 @@
 """The E-step contract and the array functions as numba kernels, for components of one's own, too.
 
-- ``compiling``, ``exponential``: how kernels are compiled, and the exponential that vectorises;
+- ``compiling``, ``machine_code``, ``exponential``: how kernels are compiled and where they are
+  kept, and the exponential that vectorises;
 - ``tiles``, ``log_joint``, ``local_step``, ``gradient``, ``moments``: the kernels of a pass, in
   this order;
 - ``batch``, ``gaussian``, ``custom``: what is done with the rows of a batch, for the contract's

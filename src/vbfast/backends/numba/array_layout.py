@@ -7,7 +7,6 @@ round the lanes. Elements of a tile come in rows, one of each lane.
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -23,7 +22,6 @@ __all__ = [
     "find_lanes",
     "lay_out",
     "load_rows_of_tile",
-    "reduced_axes",
     "rows_of_slice",
     "slices_of_tile",
     "store_rows_of_tile",
@@ -53,28 +51,6 @@ class Layout(NamedTuple):
     n_slices: int
     n_elements: int
     by_element: bool  # whether a tile is a single slice
-
-
-def reduced_axes(n_dimensions: int, axis: int | Sequence[int] | None) -> tuple[int, ...]:
-    """Return the dimensions that an axis argument names, as NumPy does.
-
-    Raises
-    ------
-    AxisError, ValueError
-        If there is no such dimension, or it is named twice.
-    """
-    if axis is None:
-        return tuple(range(n_dimensions))
-    named = [operator.index(a) for a in (axis if isinstance(axis, (tuple, list)) else (axis,))]
-    if n_dimensions == 0:
-        named = [a for a in named if a not in (0, -1)]
-    for a in named:
-        if not -n_dimensions <= a < n_dimensions:
-            raise np.exceptions.AxisError(a, n_dimensions)
-    axes = tuple(a % n_dimensions for a in named)
-    if len(set(axes)) < len(axes):
-        raise ValueError("duplicate value in 'axis'")
-    return axes
 
 
 def lay_out(

@@ -34,7 +34,6 @@ from vbfast.backends.numba.array_kernels import (
 )
 from vbfast.backends.numba.array_layout import (
     lay_out,
-    reduced_axes,
     rows_of_slice,
     slices_of_tile,
 )
@@ -291,7 +290,7 @@ def reduce_array(
     num_threads: int,
 ) -> Any:
     """Reduce an array over some of its axes."""
-    axes = reduced_axes(x.ndim, axis)
+    axes = _vbfast.reduced_axes(x.ndim, axis)
     inputs = (x,) if y is None else (x, y)
     operation = _OPERATIONS[reduction]
     with_sign = operation.form == SCALED and len(which) == 1
@@ -325,7 +324,7 @@ def map_array(
     _Call(
         Operation(SINGLE if is_softmax else SUM_EXP, True, False),
         (x,),
-        reduced_axes(x.ndim, axis),
+        _vbfast.reduced_axes(x.ndim, axis),
         num_threads,
         mapping=SOFTMAX if is_softmax else LOG_SOFTMAX,
         outputs=(out,),

@@ -2,9 +2,8 @@
 
 Fused multiply-adds are all that ``fastmath`` allows: reassociation, or assuming that no number is
 infinite or NaN, would break the numerical contract. Kernels hold no lock of the interpreter, are
-compiled when they are first called, and are kept on disk, in ``__pycache__``. numba compiles a
-kernel anew when its own file has changed, not when one that it calls has: after a change of this
-file or of the exponential, delete what is kept.
+compiled when they are first called, and are kept on disk, in ``__pycache__``, until one of the
+files that they come from changes.
 """
 
 from __future__ import annotations
@@ -15,8 +14,10 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from llvmlite import ir
 from numba import njit
+from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic, overload
 
+from vbfast.backends.numba.machine_code import PackageCache
 from vbfast.engine.plan import TILE_LANE_BYTES
 
 __all__ = [
@@ -66,7 +67,10 @@ overload(group_rows)(_choose_group_rows)
 
 def kernel(function: F) -> F:
     """Compile a function of a module, and keep the machine code on disk."""
-    return cast(F, njit(cache=True, **_OPTIONS)(function))
+    dispatcher = njit(**_OPTIONS)(function)
+    if isinstance(dispatcher, Dispatcher):  # not where numba's compiler is switched off
+        dispatcher._cache = PackageCache(function)  # type: ignore[attr-defined]
+    return cast(F, dispatcher)
 
 
 def compiled(function: F) -> F:

@@ -15,6 +15,7 @@ import numpy as np
 
 from vbfast.backends.numba import moments, tiles
 from vbfast.backends.numba.batch import Batch
+from vbfast.backends.numba.bounds import beyond_the_ends, read_only
 from vbfast.backends.numba.compiling import compiled, group_rows, group_size, kernel
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.engine.contract import CustomParams, Float64Array, FloatArray, Statistics
@@ -113,7 +114,7 @@ class CustomModel:
         self._fill_joint = _log_joint_kernel(params.log_density)
         self._fill_panel = _panel_kernel(params.sufficient_statistics)
         self._listed = np.zeros(self.n_components, bool)
-        self._theta = np.empty((0, 0)) if params.theta is None else params.theta
+        self._theta = read_only(np.empty((0, 0)) if params.theta is None else params.theta)
 
     def row_memory(self, n_groups: int) -> FloatArray:
         """Return memory for the rows."""
@@ -137,21 +138,29 @@ class CustomModel:
         Raises
         ------
         ValueError
-            If the density of a row is NaN or infinite.
+            If the density of a row is NaN or infinite, or goes beyond the ends of an array.
         """
-        row, component = self._fill_joint(
-            batch.memory,
-            self._theta,
-            self._params.offset,
-            batch.n_rows,
-            batch.joint,
-            batch.row_max,
-            first,
-            last,
-        )
+        try:
+            row, component = self._fill_joint(
+                read_only(batch.memory),
+                self._theta,
+                self._params.offset,
+                batch.n_rows,
+                batch.joint,
+                batch.row_max,
+                first,
+                last,
+            )
+        except IndexError as error:
+            raise beyond_the_ends(
+                "log_density",
+                self._params.log_density,
+                x=self._params.n_features,
+                theta=self._theta.shape[1],
+            ) from error
         if row >= 0:
             name = getattr(self._params.log_density, "__name__", "log_density")
-            value = self._params.log_density(batch.memory[row], self._theta[component])
+            value = self._params.log_density(read_only(batch.memory[row]), self._theta[component])
             raise ValueError(
                 f"the family's log_density ({name}) returned {value} for row "
                 f"{batch.start + row}, x = {batch.memory[row]}, under component {component}; it "
@@ -167,10 +176,25 @@ class CustomModel:
         sums: Float64Array,
         pooled: Float64Array,  # noqa: ARG002
     ) -> None:
-        """Add the sums of the statistics."""
+        """Add the sums of the statistics.
+
+        Raises
+        ------
+        ValueError
+            If they go beyond the ends of an array.
+        """
         if batch.by_label:
             _fill_one_hot(batch.label, first, last, batch.joint)
-        self._fill_panel(batch.memory, batch.scale, self.n_moments - 1, memory.panel)
+        statistics = self._params.sufficient_statistics
+        try:
+            self._fill_panel(read_only(batch.memory), batch.scale, self.n_moments - 1, memory.panel)
+        except IndexError as error:
+            raise beyond_the_ends(
+                "sufficient_statistics",
+                statistics,
+                x=self._params.n_features,
+                out=self._params.n_statistics,
+            ) from error
         moments.add_dense(
             batch.joint,
             memory.panel,

@@ -1,0 +1,431 @@
+"""Calls of the estimators' constructors and methods, and of select."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+import vbfast
+from calls import D, K, Scene, add, responsibilities, rows, weights
+
+# ------------------------------------------------------------------------------------ estimators
+
+
+def poisson() -> Any:
+    """A family of one's own."""
+
+    def log_density(x: Any, theta: Any) -> float:
+        total = 0.0
+        for d in range(len(x)):
+            total += x[d] * math.log(theta[d]) - theta[d] - math.lgamma(x[d] + 1)
+        return total
+
+    def sufficient_statistics(x: Any, out: Any) -> None:
+        for d in range(len(x)):
+            out[d] = x[d]
+
+    def maximize(statistics: Any, weight: Any) -> Any:
+        return np.maximum(statistics / weight[:, np.newaxis], 1e-6)
+
+    def sample(theta: Any, n_samples: int, random_state: Any) -> Any:
+        return random_state.poisson(theta, (n_samples, len(theta)))
+
+    return vbfast.families.Custom(
+        log_density, sufficient_statistics, maximize, lambda n_features: n_features, sample
+    )
+
+
+POISSON = poisson()
+
+_fitted: dict[Any, Any] = {}
+
+
+def fitted(make: Callable[[str], Any]) -> Callable[..., Any]:
+    def get(kind: str, dtype: Any) -> Any:
+        key = (make, kind, dtype)
+        if key not in _fitted:
+            X = np.random.default_rng(0).normal(size=(40, D)).astype(dtype)
+            X[20:] += 6
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                _fitted[key] = make(kind).fit(np.abs(X).round(2))
+        return _fitted[key]
+
+    return get
+
+
+def gaussian(kind: str) -> Any:
+    return vbfast.GaussianMixture(K, covariance_type=kind, random_state=0, max_iter=3, tol=0.5)
+
+
+def bayesian(kind: str) -> Any:
+    return vbfast.BayesianGaussianMixture(
+        K, covariance_type=kind, random_state=0, max_iter=3, tol=0.5
+    )
+
+
+def own(kind: str) -> Any:
+    return vbfast.Mixture(POISSON, K, random_state=0, max_iter=3, tol=0.5)
+
+
+def method(name: str) -> Callable[[Scene, dict[str, Any]], Any]:
+    return lambda stage, arguments: getattr(stage.estimator, name)(**arguments)
+
+
+def fit(stage: Scene, arguments: dict[str, Any]) -> Any:
+    """Fit a copy: the mixture itself is used by other cases."""
+    given = {name: arguments.pop(name) for name in ("X", "sample_weight")}
+    stage.estimator = copy.copy(stage.estimator).set_params(**arguments)
+    return stage.estimator.fit(**given)
+
+
+def fit_predict(stage: Scene, arguments: dict[str, Any]) -> Any:
+    stage.estimator = copy.copy(stage.estimator)
+    return stage.estimator.fit_predict(**arguments)
+
+
+def fitted_attributes(*names: str) -> Callable[[Scene], dict[str, Any]]:
+    return lambda stage: {name: getattr(stage.estimator, name) for name in names}
+
+
+def attributes(stage: Scene, arguments: dict[str, Any]) -> Any:
+    """Predict with attributes that were set after the fit."""
+    X = arguments.pop("X")
+    changed = copy.copy(stage.estimator)
+    for name, value in arguments.items():
+        setattr(changed, name, value)
+    return changed.predict_proba(X)
+
+
+ROWS = {"X": "rows of a fitted mixture"}
+WEIGHTED = {**ROWS, "sample_weight": "weights"}
+SEED = {"random_state": (r"\bseed\b",)}
+
+
+def on_rows(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
+    return {"X": rows(rng, dtype)}
+
+
+def on_weighted_rows(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
+    return {"X": rows(rng, dtype), "sample_weight": weights(rng)}
+
+
+# ----------------------------------------------------------------------------- after the fit
+
+OF_ROWS = ("predict", "predict_proba", "score_samples")
+OF_WEIGHTED_ROWS = ("score",)
+for maker, of_rows, of_weighted_rows in (
+    (gaussian, (), ("log_evidence_and_grad", "aic", "bic")),
+    (bayesian, ("log_predictive_density",), ("elbo_and_grad",)),
+    (own, (), ()),
+):
+    for name in (*OF_ROWS, *of_rows):
+        add(f"{maker.__name__} {name}", method(name), ROWS, on_rows, estimator=fitted(maker))
+    for name in (*OF_WEIGHTED_ROWS, *of_weighted_rows):
+        add(
+            f"{maker.__name__} {name}",
+            method(name),
+            WEIGHTED,
+            on_weighted_rows,
+            estimator=fitted(maker),
+        )
+    add(
+        f"{maker.__name__} elbo",
+        method("elbo"),
+        {**WEIGHTED, "resp": "resp"},
+        lambda rng, dtype: {**on_weighted_rows(rng, dtype), "resp": responsibilities(rng, dtype)},
+        estimator=fitted(maker),
+    )
+    add(
+        f"{maker.__name__} sample",
+        method("sample"),
+        {"n_samples": "positive count", "random_state": "seed"},
+        lambda rng, dtype: {"n_samples": 3, "random_state": int(rng.integers(9))},
+        estimator=fitted(maker),
+        also=SEED,
+    )
+    add(
+        f"{maker.__name__} fit_predict",
+        fit_predict,
+        {"X": "rows", "sample_weight": "weights"},
+        on_weighted_rows,
+        estimator=fitted(maker),
+    )
+
+add(
+    "bayesian log_marginal_likelihood",
+    method("log_marginal_likelihood"),
+    {**WEIGHTED, "n_draws": "positive count", "random_state": "seed"},
+    lambda rng, dtype: {**on_weighted_rows(rng, dtype), "n_draws": 25, "random_state": 0},
+    estimator=fitted(bayesian),
+    also=SEED,
+)
+
+# --------------------------------------------------------------------------------- the fit
+
+STARTS = {
+    "n_components": "components",
+    "tol": "real",
+    "max_iter": "count",
+    "n_init": "positive count",
+    "random_state": "seed",
+    "warm_start": "flag",
+    "verbose": "verbosity",
+    "verbose_interval": "positive count",
+    "init_params": "start",
+}
+GAUSSIAN = {
+    **STARTS,
+    "reg_covar": "real",
+    "covariance_type": "choice",
+    "accelerate": "choice",
+    "backend": "choice",
+}
+PRIORS = {
+    "weight_concentration_prior_type": "choice",
+    "weight_concentration_prior": "positive real",
+    "mean_precision_prior": "positive real",
+    "degrees_of_freedom_prior": "positive real",
+    "mean_prior": "array of a shape",
+    "covariance_prior": "array of a shape",
+}
+
+
+def fit_arguments(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
+    return {
+        **on_weighted_rows(rng, dtype),
+        "n_components": K,
+        "tol": 0.5,
+        "max_iter": 2,
+        "n_init": 1,
+        "random_state": 0,
+        "warm_start": False,
+        "verbose": 0,
+        "verbose_interval": 10,
+        "init_params": responsibilities(rng, dtype) * 0.75 + 0.25 / K,
+    }
+
+
+def gaussian_arguments(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
+    return {
+        **fit_arguments(rng, dtype),
+        "reg_covar": 1e-3,
+        "covariance_type": "diag",
+        "accelerate": None,
+        "backend": None,
+    }
+
+
+def start_arguments(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
+    return {
+        **gaussian_arguments(rng, dtype),
+        "weights_init": np.array([0.25, 0.25, 0.5]),
+        "means_init": rng.integers(1, 9, (K, D)).astype(float),
+        "precisions_init": rng.integers(1, 9, (K, D)).astype(float),
+    }
+
+
+def prior_arguments(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
+    return {
+        **gaussian_arguments(rng, dtype),
+        "weight_concentration_prior_type": "dirichlet_process",
+        "weight_concentration_prior": 1.0,
+        "mean_precision_prior": 1.0,
+        "degrees_of_freedom_prior": 3.0,
+        "mean_prior": rng.integers(1, 9, D).astype(float),
+        "covariance_prior": rng.integers(1, 9, D).astype(float),
+    }
+
+
+FITTED_TO = {"X": "rows", "sample_weight": "weights"}
+add(
+    "gaussian fit",
+    fit,
+    {
+        **FITTED_TO,
+        **{name: kind for name, kind in GAUSSIAN.items() if name != "init_params"},
+        "weights_init": "distribution",
+        "means_init": "array of a shape",
+        "precisions_init": "array of a shape",
+    },
+    start_arguments,
+    estimator=fitted(gaussian),
+    also={
+        "weights_init": ("'weights'",),
+        "means_init": ("'means'",),
+        "precisions_init": ("precision'",),
+        "covariance_type": ("precision'",),
+    },
+)
+add(
+    "gaussian fit from responsibilities",
+    fit,
+    {**FITTED_TO, **GAUSSIAN},
+    gaussian_arguments,
+    estimator=fitted(gaussian),
+)
+add(
+    "bayesian fit",
+    fit,
+    {**FITTED_TO, **GAUSSIAN, **PRIORS},
+    prior_arguments,
+    estimator=fitted(bayesian),
+    also={
+        "mean_prior": ("'means'",),
+        "covariance_prior": ("precision'",),
+        "covariance_type": ("covariance_prior'",),
+    },
+)
+add(
+    "own fit",
+    fit,
+    {**FITTED_TO, **STARTS, "family": "family"},
+    lambda rng, dtype: {**fit_arguments(rng, dtype), "family": POISSON},
+    estimator=fitted(own),
+)
+add(
+    "select",
+    lambda stage, arguments: vbfast.select(**arguments, max_iter=1, random_state=0),
+    {
+        "X": "rows",
+        "sample_weight": "weights",
+        "n_components": "components to try",
+        "covariance_type": "choice",
+        "weight_concentration_prior_type": "choice",
+        "mean_precision_prior": "prior to try",
+        "n_jobs": "jobs",
+    },
+    lambda rng, dtype: {
+        **on_weighted_rows(rng, dtype),
+        "n_components": [1, 2],
+        "covariance_type": "diag",
+        "weight_concentration_prior_type": "dirichlet_process",
+        "mean_precision_prior": 1.0,
+        "n_jobs": 1,
+    },
+    backends=("native",),
+)
+
+# ------------------------------------------------------------------ attributes and coordinates
+
+add(
+    "gaussian attributes",
+    attributes,
+    {"weights_": "attribute", "means_": "attribute", "precisions_cholesky_": "attribute"},
+    on_rows,
+    estimator=fitted(gaussian),
+    derived=fitted_attributes("weights_", "means_", "precisions_cholesky_"),
+)
+add(
+    "bayesian attributes",
+    attributes,
+    {
+        "weight_concentration_": "attribute",
+        "means_": "attribute",
+        "precisions_cholesky_": "attribute",
+        "mean_precision_": "attribute",
+        "degrees_of_freedom_": "attribute",
+    },
+    on_rows,
+    estimator=fitted(bayesian),
+    derived=fitted_attributes(
+        "weight_concentration_",
+        "means_",
+        "precisions_cholesky_",
+        "mean_precision_",
+        "degrees_of_freedom_",
+    ),
+)
+add(
+    "own attributes",
+    attributes,
+    {"weights_": "attribute", "parameters_": "attribute"},
+    on_rows,
+    estimator=fitted(own),
+    derived=fitted_attributes("weights_", "parameters_"),
+)
+
+# ------------------------------------------------------------------------ natural parameters
+
+
+def moved(stage: Scene, arguments: dict[str, Any]) -> Any:
+    """Go to natural parameters some of which are odd."""
+    found = stage.estimator.natural_parameters_
+    values = {item.name: getattr(found, item.name) for item in fields(found)}
+    return stage.estimator.at(vbfast.NaturalParameters(**{**values, **arguments}))
+
+
+def natural(stage: Scene) -> dict[str, Any]:
+    found = stage.estimator.natural_parameters_
+    return {item.name: getattr(found, item.name) for item in fields(found)}
+
+
+add(
+    "NaturalParameters",
+    moved,
+    {
+        "weight_concentration": "coordinates",
+        "mean_precision": "coordinates",
+        "scaled_means": "coordinates",
+        "second_moments": "coordinates",
+        "degrees_of_freedom": "coordinates",
+    },
+    lambda rng, dtype: {},
+    estimator=fitted(bayesian),
+    derived=natural,
+)
+add(
+    "at",
+    method("at"),
+    {"natural_parameters": "no natural parameters"},
+    lambda rng, dtype: {},
+    estimator=fitted(bayesian),
+    derived=lambda stage: {"natural_parameters": stage.estimator.natural_parameters_},
+)
+add(
+    "multiple of natural parameters",
+    lambda stage, arguments: arguments["factor"] * stage.estimator.natural_parameters_,
+    {"factor": "factor"},
+    lambda rng, dtype: {"factor": 0.5},
+    estimator=fitted(bayesian),
+    also={"factor": ("NaturalParameters",)},
+)
+
+# ------------------------------------------------------------------------- functions of one's own
+
+
+def of_ones_own(stage: Scene, arguments: dict[str, Any]) -> Any:
+    """Fit a mixture of a family some of whose functions are odd."""
+    X = np.arange(1.0, 41.0).reshape(20, D)
+    stage.estimator = vbfast.Mixture(
+        vbfast.families.Custom(**arguments), 2, tol=0.0, max_iter=3, random_state=0
+    )
+    stage.estimator.fit(X)
+    return stage.estimator, stage.estimator.sample(4)
+
+
+add(
+    "Custom",
+    of_ones_own,
+    {
+        "log_density": "density",
+        "sufficient_statistics": "statistics",
+        "maximize": "global step",
+        "n_statistics": "positive count",
+        "sample": "draw",
+    },
+    lambda rng, dtype: {
+        "log_density": POISSON.log_density.py_func,
+        "sufficient_statistics": POISSON.sufficient_statistics.py_func,
+        "maximize": POISSON.maximize,
+        "n_statistics": D,
+        "sample": POISSON.sample,
+    },
+    backends=("native",),
+)

@@ -1,0 +1,197 @@
+"""Calls of the array functions, in Python, numba and torch, and of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import torch
+
+import vbfast
+import vbfast.torch
+from calls import K, N, Scene, add, responsibilities, weights
+from vbfast import numba_api
+
+# --------------------------------------------------------------------------- array functions
+
+
+def logits(rng: np.random.Generator, dtype: Any) -> Any:
+    return rng.integers(-8, 8, (N, K)).astype(dtype) / 4
+
+
+def of_arrays(name: str) -> Callable[[Scene, dict[str, Any]], Any]:
+    return lambda stage, arguments: getattr(vbfast, name)(**arguments)
+
+
+ARRAYS = ("native", "numba")
+add(
+    "logsumexp",
+    of_arrays("logsumexp"),
+    {"a": "real or complex array", "b": "factors", "axis": "axis"},
+    lambda rng, dtype: {"a": logits(rng, dtype), "b": logits(rng, dtype) ** 2, "axis": 1},
+    backends=ARRAYS,
+)
+for name in ("softmax", "log_softmax"):
+    add(
+        name,
+        of_arrays(name),
+        {"a": "real or complex array", "axis": "axis", "out": "output"},
+        lambda rng, dtype: {
+            "a": logits(rng, dtype),
+            "axis": 1,
+            "out": np.empty((N, K), dtype),
+        },
+        also={"a": ("out must have",)},
+        backends=ARRAYS,
+    )
+add(
+    "entropy",
+    of_arrays("entropy"),
+    {"probs": "distributions", "axis": "axis", "out": "output"},
+    lambda rng, dtype: {
+        "probs": responsibilities(rng, dtype),
+        "axis": -1,
+        "out": np.empty(N, dtype),
+    },
+    backends=ARRAYS,
+)
+add(
+    "kl_divergence",
+    of_arrays("kl_divergence"),
+    {"q_probs": "distributions", "p_logits": "array", "axis": "axis", "out": "output"},
+    lambda rng, dtype: {
+        "q_probs": responsibilities(rng, dtype),
+        "p_logits": logits(rng, dtype),
+        "axis": -1,
+        "out": np.empty(N, dtype),
+    },
+    backends=ARRAYS,
+)
+add(
+    "elbo",
+    of_arrays("elbo"),
+    {"log_joint": "array", "q": "distributions or none", "sample_weight": "weights of rows"},
+    lambda rng, dtype: {
+        "log_joint": logits(rng, dtype),
+        "q": responsibilities(rng, dtype),
+        "sample_weight": weights(rng),
+    },
+    backends=ARRAYS,
+)
+add(
+    "elbo_and_grad",
+    of_arrays("elbo_and_grad"),
+    {"log_joint": "array", "q_logits": "array or none", "sample_weight": "weights of rows"},
+    lambda rng, dtype: {
+        "log_joint": logits(rng, dtype),
+        "q_logits": logits(rng, dtype),
+        "sample_weight": weights(rng),
+    },
+    backends=ARRAYS,
+)
+
+# ------------------------------------------------------------------------------ configuration
+
+
+def configured(stage: Scene, arguments: dict[str, Any]) -> Any:
+    with vbfast.config_context(**arguments):
+        return vbfast.get_num_threads()
+
+
+def set_threads(stage: Scene, arguments: dict[str, Any]) -> Any:
+    vbfast.set_num_threads(**arguments)
+    return vbfast.get_num_threads()
+
+
+add(
+    "config_context",
+    configured,
+    {"num_threads": "threads or none", "backend": "choice"},
+    lambda rng, dtype: {"num_threads": 2, "backend": "native"},
+    backends=("native",),
+)
+add(
+    "set_num_threads",
+    set_threads,
+    {"num_threads": "threads"},
+    lambda rng, dtype: {"num_threads": 2},
+    backends=("native",),
+)
+
+# ------------------------------------------------------------------------------- compiled code
+
+
+@numba.njit
+def compiled_softmax(a: Any, out: Any) -> Any:
+    numba_api.softmax(a, out)
+    return out
+
+
+@numba.njit
+def compiled_softmax_rows(a: Any, out: Any) -> Any:
+    numba_api.softmax_rows(a, out)
+    return out
+
+
+@numba.njit
+def compiled_kl(q: Any, p: Any) -> Any:
+    return numba_api.kl_divergence(q, p_logits=p)
+
+
+@numba.njit
+def compiled_elbo_rows(log_joint: Any, q_logits: Any, sample_weight: Any) -> Any:
+    return numba_api.elbo_rows(log_joint, q_logits=q_logits, sample_weight=sample_weight)
+
+
+@numba.njit
+def compiled_gradients(log_joint: Any, q_logits: Any, out: Any, other: Any) -> Any:
+    numba_api.elbo_and_grad_rows(log_joint, q_logits, (out, other))
+    return out, other
+
+
+def as_lengths(function: Callable[..., Any]) -> Callable[[Scene, dict[str, Any]], Any]:
+    return lambda stage, arguments: function(*arguments.values())
+
+
+for function, of in (
+    (compiled_softmax, ("a", "out")),
+    (compiled_softmax_rows, ("a", "out")),
+    (compiled_kl, ("q", "p")),
+    (compiled_elbo_rows, ("log_joint", "q_logits", "sample_weight")),
+    (compiled_gradients, ("log_joint", "q_logits", "out", "other")),
+):
+    flat = function in (compiled_softmax, compiled_kl)
+    add(
+        function.__name__,
+        as_lengths(function),
+        {name: "contiguous length" if name == "sample_weight" else "length" for name in of},
+        lambda rng, dtype, of=of, flat=flat: {
+            name: weights(rng)
+            if name == "sample_weight"
+            else np.ascontiguousarray(responsibilities(rng, dtype)[0 if flat else slice(None)])
+            for name in of
+        },
+        backends=("native",),
+        also=dict.fromkeys(of, of),
+        pairs=False,
+    )
+
+# ------------------------------------------------------------------------------------- torch
+
+
+def tensors(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
+    return {
+        "log_joint": torch.from_numpy(logits(rng, dtype)),
+        "q_logits": torch.from_numpy(logits(rng, dtype)),
+    }
+
+
+add(
+    "torch elbo",
+    lambda stage, arguments: vbfast.torch.elbo(**arguments).numpy(),
+    {"log_joint": "tensor", "q_logits": "tensor"},
+    tensors,
+    backends=("native",),
+)
