@@ -13,10 +13,11 @@
 
 template <class T>
 constexpr ArrayKernels<T> array_kernels = {
-    {reducer<SumExp<T, false>, T>, scaled_reducer<T>, reducer<LogitsEntropy<T>, T>,
+    {reducer<SumExp<T, false>, T>, scaled_reducer<T>, reducer<LogitsEntropy<T, true>, T>,
      reducer<ProbsEntropy<T>, T>, reducer<Pair<T, true, true>, T>, reducer<Pair<T, true, false>, T>,
      reducer<Pair<T, false, true>, T>, reducer<Pair<T, false, false>, T>},
     {mapper<SoftmaxMap<T>, T>(fused_row<SoftmaxMap<T>, T>, keep_softmax<T>, scale_softmax<T>),
      mapper<LogSoftmaxMap<T>, T>(nullptr),
      mapper<PosteriorGradientMap<T>, T>(fused_row<PosteriorGradientMap<T>, T>),
-     mapper<GradientMap<T>, T>(fused_row<GradientMap<T>, T>)}};
+     mapper<GradientMap<T, true>, T>(fused_row<GradientMap<T, true>, T>),
+     mapper<GradientMap<T, false>, T>(fused_row<GradientMap<T, false>, T>)}};

@@ -82,7 +82,7 @@ void row_references(const T* x, const T* y, std::int64_t n, T* reference) {
 // to the first.
 template <class Op, class T, class Keep>
 void row_sums(const T* x, const T* y, std::int64_t n, std::int64_t ahead, const T* reference,
-              double* state, std::int64_t plane, Keep keep) {
+              double* state, std::int64_t plane, Keep&& keep) {
     using V = Lanes<T>;
     V base[Op::references], sum[Op::sums];
     for (int k = 0; k < Op::references; ++k) base[k] = V::set(reference[k]);
@@ -95,7 +95,7 @@ void row_sums(const T* x, const T* y, std::int64_t n, std::int64_t ahead, const 
             fetch_ahead<vectors>(x + i + ahead);
             if constexpr (Op::inputs > 1) fetch_ahead<vectors>(y + i + ahead);
             V e[vectors];
-            Op::template add<vectors>(a, b, base, sum, e);
+            Op::template add<vectors, false>(a, b, base, sum, e);
             keep(count, e, i);
         });
     for (int k = 0; k < Op::references; ++k) state[k * plane] = static_cast<double>(reference[k]);
@@ -107,13 +107,54 @@ void row_sums(const T* x, const T* y, std::int64_t n, std::int64_t ahead, const 
     }
 }
 
+// The exponentials of a row, with room for the last vector.
+template <class T>
+struct Kept {
+    template <class Count>
+    void operator()(Count count, const Lanes<T>* vectors, std::int64_t i) {
+        for (int u = 0; u < count.value; ++u) vectors[u].store(e + i + u * Lanes<T>::width);
+    }
+
+    alignas(64) T e[row_chunk + Lanes<T>::width];
+};
+
+// Writes the sum of a row's exponentials below the largest, which is one. Where it is more than an
+// eighth, the sum of all tells it; a smaller one has lost digits there, and is summed by itself.
+template <class Op, class T>
+void keep_rest(const Kept<T>& kept, std::int64_t n, double* state, std::int64_t plane) {
+    using V = Lanes<T>;
+    double* sums = state + Op::references * plane;
+    double& rest = sums[Op::rest * plane];
+    rest = sums[0] - 1;
+    if (!(rest < 0.125)) return;
+    const T fill[2] = {T(0), T(0)};
+    V sum = V::zero();
+    const auto add = [&](auto count, const V* e, const V*, std::int64_t) {
+        constexpr int vectors = decltype(count)::value;
+        V below[vectors];
+        for (int u = 0; u < vectors; ++u) below[u] = where(less(e[u], V::set(1)), e[u]);
+        sum = sum + sum_of<vectors>(below);
+    };
+    for_each_group<1, 4>(kept.e, kept.e, n, fill, add);
+    double each[V::width] = {};
+    sum.add_to(each);
+    rest = 0;
+    for (int j = 0; j < V::width; ++j) rest += each[j];
+}
+
 template <class Op, class T>
 void reduce_row(const T* x, const T* y, std::int64_t n, std::int64_t ahead, double* state,
                 std::int64_t plane) {
     T reference[Op::references];
     row_references<Op>(x, y, n, reference);
-    row_sums<Op>(x, y, n, ahead, reference, state, plane,
-                 [](auto, const Lanes<T>*, std::int64_t) {});
+    if constexpr (Op::rest >= 0) {
+        Kept<T> kept;
+        row_sums<Op>(x, y, n, ahead, reference, state, plane, kept);
+        keep_rest<Op>(kept, n, state, plane);
+    } else {
+        row_sums<Op>(x, y, n, ahead, reference, state, plane,
+                     [](auto, const Lanes<T>*, std::int64_t) {});
+    }
 }
 
 // Moves the sums of W slices to new references.
@@ -191,7 +232,7 @@ void add_rows(const T* const* x, const T* const* y, std::int64_t width, std::int
                 b[r] = load_first(y[r] + c, count);
             }
         }
-        Op::template add<n_rows>(a, b, base, own, e);
+        Op::template add<n_rows, true>(a, b, base, own, e);
         for (int k = 0; k < Op::sums; ++k) own[k].store(sums[k] + c);
     });
 }
@@ -328,7 +369,7 @@ constexpr Reducer<T> reducer = {
 template <class T>
 constexpr Reducer<T> scaled_reducer = {2,
                                        1,
-                                       2,
+                                       3,
                                        {true, false},
                                        reduce_row<SumExp<T, true>, T>,
                                        reduce_columns<SumExp<T, true>, T>,

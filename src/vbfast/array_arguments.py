@@ -10,11 +10,13 @@ import numpy.typing as npt
 from vbfast import _vbfast
 from vbfast.backends import DEFAULT_BACKEND, get_array_functions
 from vbfast.engine.config import current_overrides
+from vbfast.engine.plain import check_plain
 
 __all__ = [
     "Array",
     "Axis",
     "apart",
+    "as_array",
     "as_real",
     "executor",
     "is_unusual",
@@ -40,11 +42,19 @@ def executor() -> tuple[Any, int]:
     return functions, overrides.num_threads or 0
 
 
+def as_array(a: npt.ArrayLike, name: str) -> Array:
+    """Return an array of what has no more to say than its numbers."""
+    if type(a) is not np.ndarray:
+        check_plain(a, name)
+    return np.asarray(a)
+
+
 def as_real(a: npt.ArrayLike, name: str) -> Array:
     """Return a float32 or float64 array, without a copy of one."""
-    array = np.asarray(a)
+    array = as_array(a, name)
     if array.dtype in _FAST:
         return array
+    check_plain(array, name)
     if array.dtype.kind == "c":
         raise TypeError(f"{name} must be real; got dtype {array.dtype}")
     if array.dtype.kind not in "biufO" or (array.dtype == object and array.ndim == 0):

@@ -41,6 +41,7 @@ except ImportError as error:
 
 from vbfast import ops
 from vbfast.engine.contract import CovarianceType
+from vbfast.engine.plain import check_plain
 from vbfast.families.mixture_function import (
     MixtureFunction,
     check_covariance_type,
@@ -56,8 +57,10 @@ def _real(**arrays: Any) -> list[Any]:
     Raises
     ------
     TypeError
-        If one is not float32 or float64.
+        If one is not float32 or float64, or is masked or sparse.
     """
+    for name, array in arrays.items():
+        check_plain(array, name)
     values = {name: jnp.asarray(array) for name, array in arrays.items()}
     for name, value in values.items():
         if value.dtype not in (jnp.float32, jnp.float64):

@@ -13,7 +13,16 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast import _vbfast
-from vbfast.array_arguments import Array, Axis, apart, as_real, executor, is_unusual, same_kind
+from vbfast.array_arguments import (
+    Array,
+    Axis,
+    apart,
+    as_array,
+    as_real,
+    executor,
+    is_unusual,
+    same_kind,
+)
 from vbfast.bounds import ElboGradient, elbo, elbo_and_grad
 
 __all__ = [
@@ -28,6 +37,8 @@ __all__ = [
 ]
 
 Kind = Literal["logits", "probs"]
+
+_NUMBERS = (bool, int, float)
 
 _SUM_EXP = _vbfast.REDUCTIONS["sum_exp"]
 _SCALED_SUM_EXP = _vbfast.REDUCTIONS["scaled_sum_exp"]
@@ -87,16 +98,17 @@ def logsumexp(
     >>> print(vbfast.logsumexp([1000.0, 1000.0]).round(6))
     1000.693147
     """
-    array = np.asarray(a)
-    if is_unusual(array) or (b is not None and is_unusual(np.asarray(b))):
+    array = as_array(a, "a")
+    b = b if b is None or type(b) in _NUMBERS else as_array(b, "b")
+    if is_unusual(array) or (isinstance(b, np.ndarray) and is_unusual(b)):
         from scipy.special import logsumexp as of_scipy
 
-        return of_scipy(a, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
+        return of_scipy(array, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
     array = as_real(array, "a")
     reduction, factors = _SUM_EXP, None
     if b is not None:
         # As in NumPy, a number of Python's does not widen the array.
-        weak = type(b) in (bool, int, float) and array.ndim > 0
+        weak = type(b) in _NUMBERS and array.ndim > 0
         array, factors = same_kind(array, np.asarray(b, array.dtype) if weak else as_real(b, "b"))
         reduction = _SCALED_SUM_EXP
     which = _LOG_EVIDENCE_AND_SIGN if return_sign else _LOG_EVIDENCE
@@ -172,7 +184,7 @@ def log_softmax(a: npt.ArrayLike, axis: Axis = None, *, out: Array | None = None
 
 
 def _map(mapping: int, a: npt.ArrayLike, axis: Axis, out: Array | None) -> Any:
-    array = np.asarray(a)
+    array = as_array(a, "a")
     if is_unusual(array):
         import scipy.special
 

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.engine.contract import Float64Array, FloatArray
+from vbfast.engine.distributions import sum_tolerance
+from vbfast.engine.plain import check_plain
 from vbfast.engine.rows import is_sliceable
-
-# How far a row's sum may be from one before it is taken for a mistake rather than for rounding.
-ROW_SUM_TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-3}
 
 
 class RespSource(Protocol):
@@ -89,9 +88,7 @@ class RespMatrix:
         given = np.dtype(resp.dtype)
         if given.kind == "c":
             raise TypeError(f"resp must be real; got dtype {given}")
-        of_sums = given if given.kind == "f" else self._dtype
-        single = np.finfo(of_sums).eps >= np.finfo(np.float32).eps
-        self._tolerance = ROW_SUM_TOLERANCE[np.dtype(np.float32 if single else np.float64)]
+        self._tolerance = sum_tolerance(given if given.kind == "f" else self._dtype)
 
     def block(self, start: int, stop: int) -> FloatArray:
         """Return distributions of shape (stop - start, n_components), or raise ``ValueError``.
@@ -141,7 +138,7 @@ def as_resp_source(
     Parameters
     ----------
     resp : array-like or RespSource
-        Shape (n_samples, n_components): rows that are distributions, to within 1e-8 (float64) or
+        Shape (n_samples, n_components): rows that are distributions, to within 1e-6 (float64) or
         1e-3 (float32), and are renormalised. Shape (n_samples,) and an integer dtype: the component
         of each row, -1 for none.
     n_samples, n_components : int
@@ -161,12 +158,11 @@ def as_resp_source(
     ValueError
         If the shape is wrong or a label is out of range.
     TypeError
-        If resp is complex or sparse.
+        If resp is complex, masked, sparse, or of records or dates.
     """
     if hasattr(resp, "block"):
         return resp  # type: ignore[no-any-return]
-    if hasattr(resp, "tocsr"):
-        raise TypeError("resp must be a dense array; got a sparse one. Use resp.toarray()")
+    check_plain(resp, "resp")
     if not isinstance(resp, np.ndarray) and not is_sliceable(resp):
         resp = np.asarray(resp)
     if len(resp.shape) == 1 and np.dtype(resp.dtype).kind in "iu":

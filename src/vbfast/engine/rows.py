@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.engine.contract import FloatArray
+from vbfast.engine.plain import check_plain
 
 _COMPUTED_IN = (np.dtype(np.float32), np.dtype(np.float64))
 _NUMERIC_KINDS = "biufO"  # objects may be numbers: their conversion tells
@@ -112,7 +113,7 @@ def as_row_source(X: Any) -> RowSource:
     Raises
     ------
     TypeError
-        If X is complex or sparse.
+        If X is complex, masked, sparse, or of records or dates.
     ValueError
         If X is not two-dimensional, has no rows or no features, or is not numeric.
 
@@ -126,8 +127,7 @@ def as_row_source(X: Any) -> RowSource:
     """
     if isinstance(X, ArrayRows | SlicedRows):
         return X
-    if hasattr(X, "tocsr"):
-        raise TypeError("X must be a dense array; got a sparse one. Use X.toarray()")
+    check_plain(X, "X")
     if not isinstance(X, np.ndarray) and not is_sliceable(X):
         X = np.asarray(X)
     dtype = _computation_dtype(np.dtype(X.dtype))

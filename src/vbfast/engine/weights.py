@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vbfast.engine.contract import Float64Array
+from vbfast.engine.plain import check_plain
 
 
 def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
@@ -26,7 +27,7 @@ def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
     Raises
     ------
     TypeError
-        If the weights are complex.
+        If the weights are complex, masked, sparse, or of records or dates.
     ValueError
         If the shape is wrong, a weight is negative, NaN or infinite, or their sum is zero or
         overflows.
@@ -39,6 +40,7 @@ def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
     """
     if sample_weight is None:
         return None
+    check_plain(sample_weight, "sample_weight")
     given = np.asarray(sample_weight)
     if given.dtype.kind == "c":
         raise TypeError(f"sample_weight must be real; got dtype {given.dtype}")

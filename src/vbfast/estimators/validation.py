@@ -13,6 +13,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import validate_data
 
 from vbfast.engine.contract import Float64Array, NonFiniteRowError
+from vbfast.engine.plain import check_plain
 from vbfast.engine.rows import RowSource, as_row_source
 from vbfast.engine.weights import n_weighted_rows
 from vbfast.families.linalg import NotPositiveDefiniteError
@@ -49,8 +50,10 @@ def validate_rows(
     Raises
     ------
     ValueError, TypeError
-        As :func:`sklearn.utils.validation.validate_data`.
+        As :func:`sklearn.utils.validation.validate_data`; for a masked array, whose mask would be
+        lost, and for records and dates.
     """
+    check_plain(X, "X")
     if not _is_read_in_slices(X):
         X = validate_data(
             estimator,

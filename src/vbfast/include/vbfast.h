@@ -24,7 +24,7 @@
  * otherwise outputs must not overlap anything.
  *
  * A function that returns a number returns NaN where probabilities are no distribution: an entry
- * is negative, or the sum is off one by more than 1e-8 (double) or 1e-3 (float). Others return 0,
+ * is negative, or the sum is off one by more than 1e-6 (double) or 1e-3 (float). Others return 0,
  * or info > 0 if row info - 1 is the first whose q is no distribution (probabilities as above;
  * logits with +inf, or nothing but -inf), or VBFAST_NO_MEMORY; what they write is NaN or
  * unspecified then.
