@@ -132,12 +132,13 @@ bool Reductions<T>::finish(Block block, double* state, Scratch<T>& scratch) {
     const bool checks = call_.demands[0] != Demand::nothing || call_.demands[1] != Demand::nothing;
     const bool scaled = call_.reduction == Reduction::scaled_sum_exp;
     const bool to_logits = reducer_.references > 1 && reducer_.logits[1];
+    const bool weighted = plan_.present(place_weight);
     bool settled = false;
     Position position = plan_.slice(block.first);
     for (std::int64_t i = 0; i < block.width; ++i, position.advance()) {
         double* results = scratch.results + i;
         double* own = state + i;
-        const double weight = plan_.weight_of(position);
+        const double weight = weighted ? plan_.weight_of(position) : 1;
         if (scaled) {
             if (!scaled_sums_hold<T>(own, plan_.plane)) settle_scaled<T>(plan_, position, results);
         } else if (own[0] == infinite ||
@@ -151,7 +152,7 @@ bool Reductions<T>::finish(Block block, double* state, Scratch<T>& scratch) {
         if (checks && weight != 0) check(position, own);
         if (!call_.allow_negative && results[result_sign * plan_.plane] < 0)
             results[result_log_evidence * plan_.plane] = not_a_number;
-        if (plan_.present(place_weight))
+        if (weighted)
             for (int k = 0; k < result_count; ++k)
                 results[k * plan_.plane] = weight == 0 ? 0 : weight * results[k * plan_.plane];
         if (call_.wants_sums)

@@ -13,7 +13,7 @@
 
 template <class T>
 constexpr ArrayKernels<T> array_kernels = {
-    {reducer<SumExp<T, false>, T>, scaled_reducer<T>, reducer<LogitsEntropy<T, true>, T>,
+    {reducer<SumExp<T, false>, T>, scaled_reducer<T>, reducer<LogitsEntropy<T>, T>,
      reducer<ProbsEntropy<T>, T>, reducer<Pair<T, true, true>, T>, reducer<Pair<T, true, false>, T>,
      reducer<Pair<T, false, true>, T>, reducer<Pair<T, false, false>, T>},
     {mapper<SoftmaxMap<T>, T>(fused_row<SoftmaxMap<T>, T>, keep_softmax<T>, scale_softmax<T>),

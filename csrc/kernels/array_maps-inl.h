@@ -27,7 +27,7 @@ struct LogSoftmaxMap {
 template <class T>
 struct PosteriorGradientMap {
     using V = Lanes<T>;
-    using Sums = LogitsEntropy<T, false>;
+    using Sums = LogitsEntropy<T>;
     static constexpr int inputs = 1, outputs = 2, parameters = 2;
     static void apply(V x, V y, const V* p, V* out) {
         finish(exp_or_zero<T>(x - p[0]), x, y, p, out);
@@ -47,7 +47,7 @@ struct PosteriorGradientMap {
 template <class T, bool q_logits>
 struct GradientMap {
     using V = Lanes<T>;
-    using Sums = Pair<T, q_logits, true, false>;
+    using Sums = Pair<T, q_logits, true>;
     static constexpr int inputs = 2, outputs = 2, parameters = 4;
     static void apply(V x, V y, const V* p, V* out) {
         finish(q_logits ? exp_or_zero<T>(x - p[0]) : x, x, y, p, out);

@@ -19,8 +19,8 @@ V or_zero_if_infinite(V a) {
     return V::select(equal(a * V::zero(), V::zero()), a, V::zero());
 }
 
-// For x <= 0. Below, exponentials of which only a sum is kept are those of exp_nonpositive for a
-// rounded difference: what that costs cannot be seen in the sum.
+// For x <= 0. Below, exponentials are those of exp_nonpositive for a rounded difference, but where
+// softmax keeps them: what that costs cannot be seen in a sum, nor in a gradient beside the rest.
 template <class T>
 Lanes<T> exp_or_zero(Lanes<T> x) {
     Lanes<T> e;
@@ -162,8 +162,8 @@ struct ExpSum {
     }
 };
 
-// Sums e, e log e, and the e below the largest; `only_sums`: nobody wants the exponentials.
-template <class T, bool only_sums>
+// Sums e, e log e, and the e below the largest.
+template <class T>
 struct LogitsEntropy {
     using V = Lanes<T>;
     static constexpr int inputs = 1, references = 1, sums = 3, rest = 2;
@@ -174,7 +174,7 @@ struct LogitsEntropy {
     static VBFAST_INLINE void add(const V* x, const V*, const V* base, V* sum, V* e) {
         V d[n];
         for (int i = 0; i < n; ++i) d[i] = x[i] - base[0];
-        exp_nonpositive<T, only_sums, n>(d, e);
+        exp_nonpositive<T, true, n>(d, e);
         for (int i = 0; i < n; ++i) d[i] = finite_exponent<T>(d[i]);
         sum[0] = sum[0] + sum_of<n>(e);
         sum[1] = sum[1] + sum_of_products<n>(e, d);
@@ -232,7 +232,7 @@ struct ProbsEntropy {
 // (q, p), where p may be a log-joint. With e proportional to q, and logarithms about the
 // references: sums of e, e log e, e log p and p, from which every term of the bound follows, and of
 // logits of q the e below the largest.
-template <class T, bool q_logits, bool p_logits, bool only_sums = true>
+template <class T, bool q_logits, bool p_logits>
 struct Pair {
     using V = Lanes<T>;
     static constexpr int inputs = 2, references = 2, sums = q_logits ? 5 : 4;
@@ -248,7 +248,7 @@ struct Pair {
         V log_e[n], log_p[n], exp_p[n];
         if constexpr (q_logits) {
             for (int i = 0; i < n; ++i) log_e[i] = q[i] - base[0];
-            exp_nonpositive<T, only_sums, n>(log_e, e);
+            exp_nonpositive<T, true, n>(log_e, e);
             for (int i = 0; i < n; ++i) log_e[i] = finite_exponent<T>(log_e[i]);
         } else {
             for (int i = 0; i < n; ++i) {

@@ -20,6 +20,7 @@ constexpr T neutral(int k) {
 template <int n>
 struct Count {
     static constexpr int value = n;
+    constexpr operator std::int64_t() const { return n; }
 };
 
 // Calls f(Count<n>, x, y, i) for n vectors of a row from element i: U as long as there are so many,
@@ -180,12 +181,13 @@ void move_references(const Lanes<T>* reference, double* state, std::int64_t plan
     }
 }
 
-// Calls f(i, count) for whole vectors from the start, and for the shorter last one.
+// Calls f(i, count) for whole vectors from the start, whose count is known when it is compiled, and
+// for the shorter last one.
 template <class T, class F>
 void for_each_vector_of(std::int64_t n, F f) {
-    constexpr std::int64_t W = Lanes<T>::width;
+    constexpr int W = Lanes<T>::width;
     std::int64_t i = 0;
-    for (; i + W <= n; i += W) f(i, W);
+    for (; i + W <= n; i += W) f(i, Count<W>());
     if (i < n) f(i, n - i);
 }
 
@@ -198,13 +200,18 @@ Lanes<T> load_first(const T* p, std::int64_t count) {
     return Lanes<T>::load(each);
 }
 
+template <class T>
+Lanes<T> load_first(const T* p, Count<Lanes<T>::width>) {
+    return Lanes<T>::load(p);
+}
+
 // Rows are read from their start to their end, four at a time: at a large power-of-two stride, the
 // lines of more would push each other out of the cache.
 template <class Op, class T, int n_rows>
 void observe_rows(const T* const* x, const T* const* y, std::int64_t width,
                   T (*reference)[column_width]) {
     using V = Lanes<T>;
-    for_each_vector_of<T>(width, [&](std::int64_t c, std::int64_t count) {
+    for_each_vector_of<T>(width, [&](std::int64_t c, auto count) {
         V own[Op::references];
         for (int k = 0; k < Op::references; ++k) own[k] = V::load(reference[k] + c);
         for (int r = 0; r < n_rows; ++r)
@@ -218,7 +225,7 @@ template <class Op, class T, int n_rows>
 void add_rows(const T* const* x, const T* const* y, std::int64_t width, std::int64_t ahead,
               const T (*reference)[column_width], T (*sums)[column_width]) {
     using V = Lanes<T>;
-    for_each_vector_of<T>(width, [&](std::int64_t c, std::int64_t count) {
+    for_each_vector_of<T>(width, [&](std::int64_t c, auto count) {
         V base[Op::references], own[Op::sums];
         for (int k = 0; k < Op::references; ++k) base[k] = V::load(reference[k] + c);
         base_of<V, Op>(base, base);

@@ -33,6 +33,7 @@ _C_API: object
 REDUCTIONS: dict[str, int]
 MAPPINGS: dict[str, int]
 RESULTS: dict[str, int]
+SUM_TOLERANCES: dict[str, float]
 
 def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None: ...
 def apart(array: npt.NDArray[Any], out: npt.NDArray[Any]) -> npt.NDArray[Any]: ...
@@ -55,6 +56,7 @@ def reduce_array(
     keepdims: bool,
     which: tuple[int, ...],
     names: tuple[str, ...],
+    tolerances: tuple[float, ...],
     out: npt.NDArray[Any] | None,
     num_threads: int,
 ) -> Any: ...
@@ -69,17 +71,21 @@ def bound_terms(
     log_joint: npt.NDArray[Any],
     q: npt.NDArray[Any] | None,
     is_logits: bool,
+    tolerance: float | None,
     weight: npt.NDArray[np.float64] | None,
     per_sample: bool,
     num_threads: int,
 ) -> tuple[Any, Any, Any, Any, Any]: ...
 def bound_and_gradients(
     log_joint: npt.NDArray[Any],
-    q_logits: npt.NDArray[Any] | None,
+    q: npt.NDArray[Any] | None,
+    is_logits: bool,
+    tolerance: float | None,
     weight: npt.NDArray[np.float64] | None,
+    per_sample: bool,
     out: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None,
     num_threads: int,
-) -> tuple[tuple[float, float, float, float, float], tuple[npt.NDArray[Any], npt.NDArray[Any]]]: ...
+) -> tuple[tuple[Any, Any, Any, Any, Any], tuple[npt.NDArray[Any], npt.NDArray[Any]]]: ...
 
 class Workspace:
     def __init__(self) -> None: ...

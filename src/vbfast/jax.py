@@ -159,7 +159,7 @@ def _elbo(log_joint: Any, q_logits: Any) -> Any:
 def _elbo_forward(log_joint: Any, q_logits: Any) -> Any:
     def bound_and_gradients(joint: Any, logits: Any) -> Any:
         terms = ops.elbo(joint, q_logits=logits, per_sample=True)
-        _, gradient = ops.elbo_and_grad(joint, logits)
+        _, gradient = ops.elbo_and_grad(joint, q_logits=logits)
         return terms.elbo, gradient.log_joint, gradient.q_logits
 
     shapes = (log_joint.shape[:-1], log_joint.shape, log_joint.shape)

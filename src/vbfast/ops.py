@@ -24,6 +24,7 @@ from vbfast.array_arguments import (
     same_kind,
 )
 from vbfast.bounds import ElboGradient, elbo, elbo_and_grad
+from vbfast.engine.distributions import sum_tolerance
 
 __all__ = [
     "ElboGradient",
@@ -114,7 +115,7 @@ def logsumexp(
     which = _LOG_EVIDENCE_AND_SIGN if return_sign else _LOG_EVIDENCE
     functions, num_threads = executor()
     return functions.reduce_array(
-        reduction, array, factors, axis, keepdims, which, (), None, num_threads
+        reduction, array, factors, axis, keepdims, which, (), (), None, num_threads
     )
 
 
@@ -241,8 +242,8 @@ def entropy(
     Raises
     ------
     ValueError
-        If probabilities are negative or sum to something else than one, by more than 1e-8
-        (float64) or 1e-3 (float32); nearer ones are renormalised.
+        If probabilities are negative or sum to something else than one, by more than 1e-6, or
+        1e-3 where they are given as float32; nearer ones are renormalised.
 
     Examples
     --------
@@ -262,7 +263,7 @@ def entropy(
     functions, num_threads = executor()
     return functions.reduce_array(
         _vbfast.REDUCTIONS[f"{kind}_entropy"], array, None, axis, keepdims, _ENTROPY,
-        ("probs",) if kind == "probs" else (), out, num_threads,
+        ("probs",) if kind == "probs" else (), (sum_tolerance(array.dtype),), out, num_threads,
     )  # fmt: skip
 
 
@@ -333,6 +334,7 @@ def kl_divergence(
     p_kind: Kind = "logits" if p_probs is None else "probs"
     q = as_real(q_logits if q_probs is None else q_probs, f"q_{q_kind}")  # type: ignore[arg-type]
     p = as_real(p_logits if p_probs is None else p_probs, f"p_{p_kind}")  # type: ignore[arg-type]
+    tolerances = (sum_tolerance(q.dtype), sum_tolerance(p.dtype))
     q, p = same_kind(q, p)
     names = ("q_probs" if q_kind == "probs" else "", "p_probs" if p_kind == "probs" else "")
     if out is not None:
@@ -340,5 +342,6 @@ def kl_divergence(
         q, p = apart(q, out), apart(p, out)
     functions, num_threads = executor()
     return functions.reduce_array(
-        _vbfast.REDUCTIONS[f"{q_kind}_{p_kind}"], q, p, axis, keepdims, _KL, names, out, num_threads
-    )
+        _vbfast.REDUCTIONS[f"{q_kind}_{p_kind}"], q, p, axis, keepdims, _KL, names, tolerances, out,
+        num_threads,
+    )  # fmt: skip

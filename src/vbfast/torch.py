@@ -131,7 +131,7 @@ class _Elbo(torch.autograd.Function):  # type: ignore[misc]
         joint, logits = _array(log_joint), _array(q_logits)
         terms = ops.elbo(joint, q_logits=logits, per_sample=True)
         if any(ctx.needs_input_grad):
-            _, ctx.gradient = ops.elbo_and_grad(joint, logits)
+            _, ctx.gradient = ops.elbo_and_grad(joint, q_logits=logits)
             ctx.save_for_backward(log_joint, q_logits)
         return torch.as_tensor(terms.elbo, dtype=log_joint.dtype)
 

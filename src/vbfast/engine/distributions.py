@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +12,7 @@ from vbfast import _vbfast
 __all__ = ["sum_tolerance"]
 
 
+@functools.cache  # short calls of array functions ask, too
 def sum_tolerance(dtype: npt.DTypeLike) -> float:
     """Return how far from one probabilities of a dtype may sum; within, they are renormalised.
 
