@@ -59,10 +59,9 @@ def as_real(a: npt.ArrayLike, name: str) -> Array:
         raise TypeError(f"{name} must be real; got dtype {array.dtype}")
     if array.dtype.kind not in "biufO" or (array.dtype == object and array.ndim == 0):
         raise TypeError(f"{name} must be numeric; got dtype {array.dtype}")
-    if array.dtype == np.dtype(np.float32).newbyteorder():
-        return array.astype(np.float32)
+    single = array.dtype.kind == "f" and array.dtype.itemsize <= 4  # of either byte order, or half
     try:
-        return array.astype(np.float32 if array.dtype == np.float16 else np.float64)
+        return array.astype(np.float32 if single else np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be numeric; got dtype {array.dtype}") from error
 

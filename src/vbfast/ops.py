@@ -104,7 +104,14 @@ def logsumexp(
     if is_unusual(array) or (isinstance(b, np.ndarray) and is_unusual(b)):
         from scipy.special import logsumexp as of_scipy
 
-        return of_scipy(array, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
+        keywords = {"axis": axis, "keepdims": keepdims, "return_sign": return_sign}
+        whole = np.broadcast_shapes(array.shape, np.shape(b))
+        if 0 not in whole:
+            return of_scipy(array, b=b, **keywords)
+        # SciPy's raises where there is nothing to sum along several axes.
+        dtype = array.dtype if b is None else np.result_type(array, b)
+        value = logsumexp(np.zeros(whole), **keywords)
+        return tuple(v.astype(dtype) for v in value) if return_sign else value.astype(dtype)
     array = as_real(array, "a")
     reduction, factors = _SUM_EXP, None
     if b is not None:
@@ -190,7 +197,8 @@ def _map(mapping: int, a: npt.ArrayLike, axis: Axis, out: Array | None) -> Any:
         import scipy.special
 
         of_scipy = scipy.special.softmax if mapping == _SOFTMAX else scipy.special.log_softmax
-        result = of_scipy(array, axis=axis)
+        # SciPy's looks for a largest of no numbers.
+        result = of_scipy(array, axis=axis) if array.size else array.copy()
         if out is None:
             return result
         _vbfast.check_out(out, result.shape, result.dtype, "out")
