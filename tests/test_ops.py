@@ -531,6 +531,44 @@ def test_nearly_normalised_q_is_renormalised():
     )
 
 
+def test_distributions_that_passed_through_float32():
+    """1e-6 for float64, 1e-3 for what is given as float32, whatever it is used with."""
+    rng = np.random.default_rng(13)
+    p, q = rng.dirichlet(np.ones(50), (2, 30))
+    joint = rng.normal(size=(30, 50))
+    single = p.astype(np.float32)
+    for rounded in (single, single.astype(float), single * np.float32(1 + 4e-4)):
+        exact = rounded.astype(float) / rounded.astype(float).sum(axis=1, keepdims=True)
+        near = 1e-6 if rounded.dtype == np.float32 else 1e-13
+        entropy = scipy.special.entr(exact).sum(axis=1)
+        assert_allclose(vbfast.entropy(rounded), entropy, rtol=near)
+        kl = scipy.special.rel_entr(exact, q).sum(axis=1)
+        assert_allclose(vbfast.kl_divergence(rounded, q), kl, rtol=1e-12)
+        bound = (exact * joint).sum() + entropy.sum()
+        assert vbfast.elbo(joint, q=rounded).elbo == pytest.approx(bound, rel=1e-12)
+        terms, _ = vbfast.elbo_and_grad(joint, q=rounded)
+        assert terms.elbo == pytest.approx(bound, rel=1e-12)
+    off = p.copy()
+    off[7] *= 1 + 2e-6
+    for call in (
+        lambda: vbfast.entropy(off),
+        lambda: vbfast.kl_divergence(q, off),
+        lambda: vbfast.elbo(joint, q=off),
+        lambda: vbfast.elbo_and_grad(joint, q=off),
+        lambda: vbfast.entropy((single * np.float32(1 + 2e-3))[:1]),
+    ):
+        with pytest.raises(ValueError, match=r"at row [07] sums to 1\.00"):
+            call()
+
+
+def test_q_is_given_by_name():
+    for function in (vbfast.elbo, vbfast.elbo_and_grad):
+        with pytest.raises(TypeError, match="positional"):
+            function([[0.0, 0.0]], [[0.5, 0.5]])
+    with pytest.raises(ValueError, match="at most one of q and q_logits"):
+        vbfast.elbo_and_grad([[0.0]], q=[[1.0]], q_logits=[[0.0]])
+
+
 def inside(shape, dtype, order="C", offset=1):
     """An output, a view of a buffer that has NaN before and after it."""
     size = int(np.prod(shape))

@@ -298,3 +298,49 @@ def test_a_cached_parallel_caller_is_loaded_in_a_second_process(tmp_path):
         for _ in range(2)
     ]  # fmt: skip
     assert printed == ["0 2", "2 0"]
+
+
+@numba.njit
+def write_maps(a, out, rows, out_rows):
+    numba_api.softmax(a, out)
+    numba_api.softmax_rows(rows, out_rows)
+
+
+@numba.njit
+def write_log_maps(a, out, rows, out_rows):
+    numba_api.log_softmax(a, out)
+    numba_api.log_softmax_rows(rows, out_rows)
+
+
+@numba.njit
+def write_gradients(a, b, out, rows, q_rows, out_rows, weights):
+    terms = numba_api.elbo_and_grad(a, b, out)
+    return terms, numba_api.elbo_and_grad_rows(rows, q_rows, out_rows, weights)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [9, 300, 3000])
+def test_outputs_that_overlap_inputs_in_part(n, dtype):
+    original = np.random.default_rng(n).normal(size=(9, n + 3)).astype(dtype)
+    for write, function in ((write_maps, vbfast.softmax), (write_log_maps, vbfast.log_softmax)):
+        for step, shift in ((1, 0), (1, 1), (-1, 0), (-1, 2)):
+            memory = original.copy()
+            a, out = memory[0, :n], memory[0, shift : shift + n][::step]
+            rows, out_rows = memory[1:8], memory[1 + min(shift, 1) :][:7]
+            expected, expected_rows = function(a.copy()), function(rows.copy(), axis=1)
+            write(a, out, rows, out_rows)
+            assert_array_equal(out, expected)
+            assert_array_equal(out_rows, expected_rows)
+    memory = original.astype(float)
+    a, b, out = memory[0, :n], memory[0, 2 : n + 2], (memory[0, 1 : n + 1], memory[1, :n])
+    rows, q_rows, out_rows = memory[2:4], memory[3:5], (memory[4:6], memory[2:4])
+    weights = memory[5, :2]
+    weights[:] = 1.0, 2.0
+    expected = [vbfast.elbo_and_grad(a.copy(), q_logits=b.copy()),
+                vbfast.elbo_and_grad(rows.copy(), q_logits=q_rows.copy(),
+                                     sample_weight=weights.copy())]  # fmt: skip
+    terms = write_gradients(a, b, out, rows, q_rows, out_rows, weights)
+    for ours, written, (theirs, gradient) in zip(terms, (out, out_rows), expected, strict=True):
+        assert_allclose(tuple(ours), values(theirs), rtol=1e-13)
+        assert_allclose(written[0], gradient.q_logits, rtol=1e-12, atol=1e-15)
+        assert_allclose(written[1], gradient.log_joint, rtol=1e-12)

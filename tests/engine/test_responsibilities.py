@@ -184,7 +184,7 @@ def test_wrong_labels(labels, message):
         (np.ones(3), ValueError, r"got \(3,\)"),
         (1.0, ValueError, r"got \(\)"),
         (np.ones((3, 3), complex), TypeError, "resp must be real; got dtype complex128"),
-        (sparse.csr_array(np.eye(3)), TypeError, "sparse"),
+        (sparse.csr_array(np.eye(3)), TypeError, "Sparse data"),
     ],
 )
 def test_what_is_not_taken(given, error, message):

@@ -243,11 +243,9 @@ def _check_out(out, like):
 
 @register_jitable
 def _check_gradients_fit(grad_q, grad, like):
-    """Raise where the outputs of the gradients do not fit the log-joint, or overlap."""
+    """Raise where the outputs of the gradients do not fit the log-joint."""
     _check_out(grad_q, like)
     _check_out(grad, like)
-    if _meet(grad_q, grad):
-        raise ValueError("the two arrays of out must not overlap")
 
 
 @register_jitable
