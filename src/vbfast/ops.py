@@ -100,24 +100,24 @@ def logsumexp(
     1000.693147
     """
     array = as_array(a, "a")
-    b = b if b is None or type(b) in _NUMBERS else as_array(b, "b")
-    if is_unusual(array) or (isinstance(b, np.ndarray) and is_unusual(b)):
+    by: Any = b if b is None or type(b) in _NUMBERS else as_array(b, "b")
+    if is_unusual(array) or (isinstance(by, np.ndarray) and is_unusual(by)):
         from scipy.special import logsumexp as of_scipy
 
-        keywords = {"axis": axis, "keepdims": keepdims, "return_sign": return_sign}
-        whole = np.broadcast_shapes(array.shape, np.shape(b))
+        keywords: dict[str, Any] = {"axis": axis, "keepdims": keepdims, "return_sign": return_sign}
+        whole = np.broadcast_shapes(array.shape, np.shape(by))
         if 0 not in whole:
-            return of_scipy(array, b=b, **keywords)
+            return of_scipy(array, b=by, **keywords)
         # SciPy's raises where there is nothing to sum along several axes.
-        dtype = array.dtype if b is None else np.result_type(array, b)
+        dtype = array.dtype if by is None else np.result_type(array, by)
         value = logsumexp(np.zeros(whole), **keywords)
         return tuple(v.astype(dtype) for v in value) if return_sign else value.astype(dtype)
     array = as_real(array, "a")
     reduction, factors = _SUM_EXP, None
-    if b is not None:
+    if by is not None:
         # As in NumPy, a number of Python's does not widen the array.
-        weak = type(b) in _NUMBERS and array.ndim > 0
-        array, factors = same_kind(array, np.asarray(b, array.dtype) if weak else as_real(b, "b"))
+        weak = type(by) in _NUMBERS and array.ndim > 0
+        array, factors = same_kind(array, np.asarray(by, array.dtype) if weak else as_real(by, "b"))
         reduction = _SCALED_SUM_EXP
     which = _LOG_EVIDENCE_AND_SIGN if return_sign else _LOG_EVIDENCE
     functions, num_threads = executor()

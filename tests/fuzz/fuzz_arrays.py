@@ -454,18 +454,19 @@ def kl_divergence(rng: np.random.Generator) -> str | None:
     axis, keepdims = draw_axis(rng, len(shape)), rng.random() < 0.5
     axes = axes_of(axis, len(shape))
     arguments, rows, dtypes = {}, [], []
+    narrow = tuple(1 if d not in axes and rng.random() < 0.2 else n for d, n in enumerate(shape))
     kinds = [rng.random() < 0.5, rng.random() < 0.5]
-    for name, logits in zip("qp", kinds, strict=True):
+    for name, logits, own in zip("qp", kinds, (shape, narrow), strict=True):
         dtype = np.dtype(("f8", "f4")[rng.integers(2)])
         values = (
-            draw_logits(rng, shape, dtype, specials=False)
+            draw_logits(rng, own, dtype, specials=False)
             if logits
-            else draw_probs(rng, shape, axes, dtype)
+            else draw_probs(rng, own, axes, dtype)
         )
         if logits and values.size and rng.random() < 0.3:
             values.flat[rng.integers(values.size, size=3)] = -INF
         arguments[f"{name}_{'logits' if logits else 'probs'}"] = lay(rng, values)
-        rows.append(rows_of(values, axes))
+        rows.append(rows_of(np.broadcast_to(values, shape), axes))
         dtypes.append(dtype)
     computed = np.result_type(*dtypes)
     wanted = shape_without(shape, axes, keepdims)
@@ -666,7 +667,35 @@ def check_bound(
     return compare("gradient in q_logits", in_logits, slope, near, dtype, finite)
 
 
-FUNCTIONS = (logsumexp, scaled, maps, maps, entropy, kl_divergence, bound, bound)
+def no_distribution(rng: np.random.Generator) -> str | None:
+    """A slice that sums to too much, or has a negative entry, is named; a NaN comes through."""
+    n_rows, n = int(rng.integers(1, 50)), int(rng.choice([2, 3, 9, 40, 300]))
+    dtype = np.dtype(("f8", "f4")[rng.integers(2)])
+    p = draw_probs(rng, (n_rows, n), (1,), dtype)
+    other = np.full((n_rows, n), 1 / n, ("f8", "f4")[rng.integers(2)])
+    row, kind = int(rng.integers(n_rows)), int(rng.integers(3))
+    if kind == 0:
+        p[row] *= 1 + 3 * (1e-3 if dtype.char == "f" else 1e-6) * rng.choice([-1.0, 1.0])
+    elif kind == 1:
+        p[row, rng.integers(n)] = -1e-9
+    else:
+        p[row, rng.integers(n)] = np.nan
+    view = lay(rng, p)
+    calls = (
+        lambda: vbfast.entropy(view),
+        lambda: vbfast.kl_divergence(view, other),
+        lambda: vbfast.kl_divergence(other, view),
+        lambda: vbfast.elbo(other, q=view, per_sample=True).elbo,
+        lambda: vbfast.elbo_and_grad(other, q=view, per_sample=True)[0].elbo,
+    )
+    call = calls[rng.integers(len(calls))]
+    if kind < 2:
+        return expect_error(call, f"at row {row} {'sums to' if kind == 0 else 'has a negative'}")
+    lost = np.isnan(call())
+    return None if np.flatnonzero(lost).tolist() == [row] else f"NaN in row {row}: {lost}"
+
+
+FUNCTIONS = (no_distribution, logsumexp, scaled, maps, maps, entropy, kl_divergence, bound, bound)
 BACKENDS = ("native", "native", "native", "numba")
 
 

@@ -133,7 +133,8 @@ def _settle_scaled(layout: Any, number: Any, work: Any, result: Any) -> None:
     """
     like = work.values[0, 0, 0]
     find_lanes(layout, number, 1, work.lanes)
-    nan, positive, negative, largest = False, False, False, -np.inf
+    nan: Any = False
+    positive, negative, largest = False, False, -np.inf
     for n in range(layout.n_elements):
         a = np.float64(load_element(layout, 0, work.lanes, n, like))
         b = np.float64(load_element(layout, 1, work.lanes, n, like))
@@ -187,7 +188,7 @@ def _settle_overflow(
     find_lanes(layout, number, 1, work.lanes)
     total = 0.0
     for n in range(layout.n_elements):
-        e = np.float64(load_element(layout, 0, work.lanes, n, like))
+        e: Any = np.float64(load_element(layout, 0, work.lanes, n, like))
         p = load_element(layout, 1, work.lanes, n, like)
         if operation.q_logits:
             d = e - references[0]
@@ -198,7 +199,7 @@ def _settle_overflow(
     # Halves, since the distance of two numbers may be larger than any.
     half_evidence, half, half_kl = result[LOG_EVIDENCE] / 2, 0.0, 0.0
     for n in range(layout.n_elements):
-        q = np.float64(load_element(layout, 0, work.lanes, n, like))
+        q: Any = np.float64(load_element(layout, 0, work.lanes, n, like))
         half_p = np.float64(load_element(layout, 1, work.lanes, n, like)) / 2
         d = q - references[0] if operation.q_logits else math.log(q)
         if operation.q_logits:
