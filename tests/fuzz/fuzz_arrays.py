@@ -23,8 +23,8 @@ MOST_ELEMENTS = 30_000
 SCALES = (1e-30, 1e-3, 1.0, 1.0, 3.0, 30.0, 400.0, 1e5, 1e30, 3e37)
 # Logits so far below the largest count for nothing: their exponentials may be zero.
 LOWEST = {"f": -86.0, "d": -707.0}
-# What a sum of many may lose more than one of few.
-PER_ELEMENT = {"f": 1 / 64, "d": 1 / 4096}
+# What a sum of many may lose more than one of few: of equal numbers all roundings go the same way.
+PER_ELEMENT = {"f": 1 / 64, "d": 1 / 256}
 
 
 # ------------------------------------------------------------------------------------------ inputs

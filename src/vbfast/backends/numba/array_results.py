@@ -134,7 +134,9 @@ def _settle_scaled(layout: Any, number: Any, work: Any, result: Any) -> None:
     like = work.values[0, 0, 0]
     find_lanes(layout, number, 1, work.lanes)
     nan: Any = False
-    positive, negative, largest = False, False, -np.inf
+    positive: Any = False
+    negative: Any = False
+    largest = -np.inf
     for n in range(layout.n_elements):
         a = np.float64(load_element(layout, 0, work.lanes, n, like))
         b = np.float64(load_element(layout, 1, work.lanes, n, like))
