@@ -1,8 +1,10 @@
 """Array functions: log-sum-exp, softmax, entropy, KL divergence, the bound and its gradients.
 
 All take float32 or float64 arrays of any shape and strides, without copying them; other real types
-become float64. Everything is in nats. NaN propagates. Sums do not depend on the number of threads.
-The kernels are those of the backend in force, see :func:`vbfast.config_context`.
+become float64. What would lose its meaning on the way, a mask, the zeros that a sparse matrix
+leaves out, records or dates, is a ``TypeError``. Everything is in nats. NaN propagates. Sums do not
+depend on the number of threads. The kernels are those of the backend in force, see
+:func:`vbfast.config_context`.
 """
 
 from __future__ import annotations

@@ -344,3 +344,48 @@ def test_outputs_that_overlap_inputs_in_part(n, dtype):
         assert_allclose(tuple(ours), values(theirs), rtol=1e-13)
         assert_allclose(written[0], gradient.q_logits, rtol=1e-12, atol=1e-15)
         assert_allclose(written[1], gradient.log_joint, rtol=1e-12)
+
+
+@numba.njit
+def extremes(far, q, subnormal, huge, q_logits, impossible, q_far, out):
+    return (
+        numba_api.entropy(logits=far),
+        numba_api.kl_divergence(q, subnormal),
+        numba_api.elbo(huge, q_logits=q_logits),
+        numba_api.elbo_and_grad(impossible, q_far, out).elbo,
+    )
+
+
+@numba.njit
+def extremes_of_rows(far, q, subnormal, huge, q_logits, impossible, q_far, out):
+    return (
+        numba_api.entropy_rows(logits=far)[0],
+        numba_api.kl_divergence_rows(q, subnormal)[0],
+        numba_api.elbo_rows(huge, q_logits=q_logits),
+        numba_api.elbo_and_grad_rows(impossible, q_far, out).elbo,
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [False, True])
+def test_extremes_of_the_contract(dtype, rows):
+    """Numbers by hand: q log(q / p), 39 exp(-38) for two logits, the mean of two huge ones."""
+    largest, tiny = float(np.finfo(dtype).max), float(np.finfo(dtype).tiny) / 2**9
+    huge = [0.75 * largest, -0.5 * largest]
+    rows_of = [[0.0, -38.0], [0.5, 0.5], [1.0, tiny], huge, [0.0, 0.0], [-INF, 0.0], [0.0, -2e4]]
+    arguments = [np.array(a, dtype) for a in rows_of]
+    out = (np.empty(2, dtype), np.empty(2, dtype))
+    if rows:
+        arguments, out = [a[np.newaxis] for a in arguments], tuple(a[np.newaxis] for a in out)
+    function = extremes_of_rows if rows else extremes
+    entropy, kl, terms, bound = function(*arguments, out)
+    eps = np.finfo(dtype).eps
+    assert entropy == pytest.approx(39 * np.exp(-38), rel=8 * 38 * eps)
+    assert kl == pytest.approx(
+        0.5 * np.log(0.5) + 0.5 * np.log(0.5) - 0.5 * np.log(tiny), rel=8 * eps
+    )
+    assert terms.expected_log_joint / largest == pytest.approx(0.125, rel=8 * eps)
+    assert terms.kl / largest == pytest.approx(0.625, rel=8 * eps)
+    assert bound == -INF
+    assert np.isnan(out[0]).all()
+    assert_array_equal(out[1].ravel(), [1.0, 0.0])
