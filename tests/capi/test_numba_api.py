@@ -379,7 +379,7 @@ def test_extremes_of_the_contract(dtype, rows):
         arguments, out = [a[np.newaxis] for a in arguments], tuple(a[np.newaxis] for a in out)
     function = extremes_of_rows if rows else extremes
     entropy, kl, terms, bound = function(*arguments, out)
-    eps = np.finfo(dtype).eps
+    eps = float(np.finfo(dtype).eps)
     assert entropy == pytest.approx(39 * np.exp(-38), rel=8 * 38 * eps)
     assert kl == pytest.approx(
         0.5 * np.log(0.5) + 0.5 * np.log(0.5) - 0.5 * np.log(tiny), rel=8 * eps
