@@ -86,10 +86,10 @@ bool settle_overflow(const Plan& plan, const Position& slice, bool q_logits, dou
         if (!q_logits) return q;
         return q - q_reference < none_below ? 0 : std::exp(q - q_reference);
     };
-    double total = 0;
+    // The kernels' sum, of lanes: one after another, many equal masses would all round alike.
+    const double total = state[2 * plane];
     const bool finite = each_element<T>(plan, slice, [&](double q, double p) {
         const double e = mass(q);
-        total += e;
         return !std::isnan(p) && !std::isnan(e) && !(e > 0 && p == -infinite);
     });
     if (!finite) return false;

@@ -188,7 +188,7 @@ def _settle_overflow(
     like = work.values[0, 0, 0]
     cutoff = work.cutoff[0]
     find_lanes(layout, number, 1, work.lanes)
-    total = 0.0
+    total = sums[0]
     for n in range(layout.n_elements):
         e: Any = np.float64(load_element(layout, 0, work.lanes, n, like))
         p = load_element(layout, 1, work.lanes, n, like)
@@ -197,7 +197,6 @@ def _settle_overflow(
             e = 0.0 if d < cutoff else math.exp(d)
         if np.isnan(p) or np.isnan(e) or (e > 0 and p == -np.inf):
             return
-        total += e
     # Halves, since the distance of two numbers may be larger than any.
     half_evidence, half, half_kl = result[LOG_EVIDENCE] / 2, 0.0, 0.0
     for n in range(layout.n_elements):
