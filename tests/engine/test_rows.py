@@ -235,8 +235,8 @@ def test_a_source_comes_back_as_it_is(X):
         ([[1, 2], [3]], ValueError, "inhomogeneous"),
         (np.array([["a", "b"]]), ValueError, "X must be numeric; got dtype <U1"),
         (np.array([["a", 1]], dtype=object), ValueError, "could not convert"),
-        (np.zeros((2, 2), "M8[s]"), ValueError, "X must be numeric"),
-        (np.zeros((2, 2), "i4,f8"), ValueError, "X must be numeric"),
+        (np.zeros((2, 2), "M8[s]"), TypeError, "X must be numeric"),
+        (np.zeros((2, 2), "i4,f8"), TypeError, "X must be numeric"),
         (Elsewhere(np.zeros((2, 2), "S3")), ValueError, "X must be numeric"),
     ],
 )
