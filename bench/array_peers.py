@@ -59,7 +59,7 @@ def vbfast_calls(inputs):
         return terms.log_evidence, terms.entropy, terms.expected_log_joint
 
     def gradients(**keywords):
-        terms, gradient = vbfast.elbo_and_grad(x, eta, **keywords)
+        terms, gradient = vbfast.elbo_and_grad(x, q_logits=eta, **keywords)
         return terms.elbo, gradient.q_logits, gradient.log_joint
 
     return {

@@ -104,9 +104,9 @@ void Run<T>::whole_block(std::int64_t task, Scratch<T>& scratch) {
         maps_.fused(block, scratch);
     else
         reduce(block, 0, plan_.n_elements, scratch.references, scratch);
-    reductions_.finish(block, scratch.state, scratch);
+    const bool settled = reductions_.finish(block, scratch.state, scratch);
     // Outputs without elements may be null, which is absent.
-    if (!call_.maps || plan_.fused || plan_.n_elements == 0) return;
+    if (!call_.maps || plan_.n_elements == 0 || (plan_.fused && !settled)) return;
     maps_.find_parameters(block, scratch.state, scratch.results, scratch.parameters);
     map(block, 0, plan_.n_elements, scratch.references, scratch.parameters, scratch);
 }

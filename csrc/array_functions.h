@@ -26,14 +26,16 @@ const ArrayKernels<float>& array_kernels<float>();
 template <>
 const ArrayKernels<double>& array_kernels<double>();
 
-// How far from one the sum of a distribution may be.
-template <class T>
-constexpr double sum_tolerance = sizeof(T) == 8 ? 1e-8 : 1e-3;
+// How far from one the sum of a distribution may be, by the type that it was given in: what has
+// passed through float32 is within the second. Python has its numbers from here, too.
+constexpr double sum_tolerance(bool is_double) {
+    return is_double ? 1e-6 : 1e-3;
+}
 
 // What an input must be.
 enum class Demand : int {
     nothing,
-    distribution,  // probabilities: no negative entry, a sum of one within the tolerance of DESIGN
+    distribution,  // probabilities: no negative entry, a sum of one within the call's tolerance
     proper         // logits: neither +inf nor nothing but -inf, unless y is nothing but -inf too
 };
 
@@ -49,7 +51,8 @@ struct ArrayCall {
     Mapping mapping = Mapping::softmax;
     bool new_outputs = false;  // whose pages may not have been touched
     Demand demands[2] = {Demand::nothing, Demand::nothing};
-    bool allow_negative = true;  // a negative sum of scaled exponentials, else it becomes NaN
+    double tolerances[2] = {0, 0};  // of sums of distributions
+    bool allow_negative = true;     // a negative sum of scaled exponentials, else it becomes NaN
     // Which Result goes where place_result + i points to, of the input's type or always double.
     int n_results = 0;
     int results[result_count];

@@ -30,7 +30,7 @@ void Maps<T>::find_parameters(Block block, const double* states, const double* r
                 posterior_gradient_parameters<T>(state, plane, plan_.weight_of(position), own,
                                                  plane);
                 break;
-            default:
+            default:  // of both kinds of q
                 gradient_parameters<T>(state, plane, plan_.weight_of(position), own, plane);
         }
     }

@@ -3,6 +3,8 @@
 #include <cmath>
 #include <limits>
 
+#include "array_settle.h"
+
 namespace vbfast {
 
 namespace {
@@ -65,7 +67,6 @@ void Reductions<T>::reduce_columns(Block block, std::int64_t first, std::int64_t
 template <class T>
 void Reductions<T>::settle_infinite(const Position& position, const double* state,
                                     double* results) const {
-    const bool scaled = call_.reduction == Reduction::scaled_sum_exp;
     const int joint = reducer_.references - 1;  // of x, or of y where there are two
     if (!reducer_.logits[joint] || !(state[joint * plan_.plane] == infinite)) {
         // q that is +inf somewhere is no distribution.
@@ -74,30 +75,19 @@ void Reductions<T>::settle_infinite(const Position& position, const double* stat
                 results[k * plan_.plane] = not_a_number;
         return;
     }
-    bool nan = false, positive = false, negative = false;
+    bool nan = false;
     const Operand& a = plan_.operand(reducer_.references > 1 ? place_y : place_x);
     Position along = plan_.element(0);
     for (std::int64_t i = 0; i < plan_.n_elements; ++i, along.advance()) {
         const T value = *reinterpret_cast<const T*>(a.data + position.offset(a.outer) +
                                                     along.offset(a.reduced));
-        T factor = 1;
-        if (scaled)
-            factor = *reinterpret_cast<const T*>(plan_.operand(place_y).data +
-                                                 position.offset(plan_.operand(place_y).outer) +
-                                                 along.offset(plan_.operand(place_y).reduced));
-        if (factor == 0) continue;
-        nan = nan || std::isnan(value) || std::isnan(factor);
-        if (!(value == std::numeric_limits<T>::infinity())) continue;
-        positive = positive || factor > 0;
-        negative = negative || factor < 0;
+        nan = nan || std::isnan(value);
     }
-    nan = nan || (positive && negative);
-    const bool sum = call_.reduction == Reduction::sum_exp || scaled;
     const double value = nan ? not_a_number : infinite;
     results[result_log_evidence * plan_.plane] = value;
-    if (sum) {
+    if (call_.reduction == Reduction::sum_exp) {
         results[result_log_sum * plan_.plane] = value;
-        results[result_sign * plan_.plane] = nan ? not_a_number : positive ? 1 : -1;
+        results[result_sign * plan_.plane] = nan ? not_a_number : 1;
         return;
     }
     if (reducer_.references == 1) results[result_entropy * plan_.plane] = not_a_number;
@@ -124,7 +114,7 @@ void Reductions<T>::check(const Position& position, const double* state) {
         } else {
             continue;
         }
-        const bool off = std::abs(sum - 1) > sum_tolerance<T>;  // a NaN is no error
+        const bool off = std::abs(sum - 1) > call_.tolerances[k];  // a NaN is no error
         if (!(minimum < 0) && !off) continue;
         const std::int64_t number = position.offset(plan_.operand(place_number).outer);
         const std::lock_guard<std::mutex> lock(mutex_);
@@ -137,20 +127,32 @@ void Reductions<T>::check(const Position& position, const double* state) {
 }
 
 template <class T>
-void Reductions<T>::finish(Block block, const double* state, Scratch<T>& scratch) {
+bool Reductions<T>::finish(Block block, double* state, Scratch<T>& scratch) {
     reducer_.finish(state, plan_.plane, block.width, scratch.results);
     const bool checks = call_.demands[0] != Demand::nothing || call_.demands[1] != Demand::nothing;
+    const bool scaled = call_.reduction == Reduction::scaled_sum_exp;
+    const bool to_logits = reducer_.references > 1 && reducer_.logits[1];
+    const bool weighted = plan_.present(place_weight);
+    bool settled = false;
     Position position = plan_.slice(block.first);
     for (std::int64_t i = 0; i < block.width; ++i, position.advance()) {
         double* results = scratch.results + i;
-        const double* own = state + i;
-        const double weight = plan_.weight_of(position);
-        if (own[0] == infinite || (reducer_.references > 1 && own[plan_.plane] == infinite))
+        double* own = state + i;
+        const double weight = weighted ? plan_.weight_of(position) : 1;
+        if (scaled) {
+            if (!scaled_sums_hold<T>(own, plan_.plane)) settle_scaled<T>(plan_, position, results);
+        } else if (own[0] == infinite ||
+                   (reducer_.references > 1 && own[plan_.plane] == infinite)) {
             settle_infinite(position, own, results);
+        } else if (to_logits && !std::isfinite(own[4 * plan_.plane]) && std::isfinite(own[0]) &&
+                   std::isfinite(own[plan_.plane])) {
+            settled =
+                settle_overflow<T>(plan_, position, reducer_.logits[0], own, results) || settled;
+        }
         if (checks && weight != 0) check(position, own);
         if (!call_.allow_negative && results[result_sign * plan_.plane] < 0)
             results[result_log_evidence * plan_.plane] = not_a_number;
-        if (plan_.present(place_weight))
+        if (weighted)
             for (int k = 0; k < result_count; ++k)
                 results[k * plan_.plane] = weight == 0 ? 0 : weight * results[k * plan_.plane];
         if (call_.wants_sums)
@@ -165,6 +167,7 @@ void Reductions<T>::finish(Block block, const double* state, Scratch<T>& scratch
                 *reinterpret_cast<T*>(to) = static_cast<T>(value);
         }
     }
+    return settled;
 }
 
 template class Reductions<float>;

@@ -33,7 +33,8 @@ class Reductions {
     }
 
     // Writes scratch.results, weighted, and what the call asks for: one number a slice, and sums.
-    void finish(Block block, const double* state, Scratch<T>& scratch);
+    // Returns whether a state has changed, which what is mapped already has not seen.
+    bool finish(Block block, double* state, Scratch<T>& scratch);
 
   private:
     void reduce_rows(Block block, std::int64_t first, std::int64_t last, Scratch<T>& scratch) const;

@@ -14,10 +14,10 @@ namespace vbfast {
 
 enum class Reduction : int {
     sum_exp,         // (a): sums below and at the maximum
-    scaled_sum_exp,  // (a, b): the same of b exp(a)
-    logits_entropy,  // (logits): sum e, sum e log e
+    scaled_sum_exp,  // (a, b): the same of b exp(a), sum b^2
+    logits_entropy,  // (logits): sum e, sum e log e, sum e below the maximum
     probs_entropy,   // (probs): sum p, sum p log p
-    // (q, p): sum q, sum q log q, sum q log p, sum p, of either kind
+    // (q, p): sum q, sum q log q, sum q log p, sum p, of either kind; of logits q below the maximum
     logits_logits,
     logits_probs,
     probs_logits,
@@ -30,6 +30,7 @@ enum class Mapping : int {
     log_softmax,         // (x) -> (x - p0) - p1
     posterior_gradient,  // (log-joint) -> 0, exp(x - p0) p1
     gradient,            // (q logits, log-joint) -> the two gradients of the bound
+    probs_gradient,      // (q, log-joint) -> the same
     count
 };
 
@@ -46,7 +47,7 @@ enum Result : int {
     result_log_sum = result_expected
 };
 
-constexpr int max_states = 6;
+constexpr int max_states = 7;
 constexpr int max_parameters = 4;
 constexpr std::int64_t row_chunk = 2048;    // the longest row of one call, in elements
 constexpr std::int64_t column_width = 256;  // the most slices of one call, a multiple of 16

@@ -293,7 +293,7 @@ def test_edges_of_the_bound():
     posterior = vbfast.elbo(joint, sample_weight=weight, per_sample=True)
     assert_array_equal(posterior.elbo[:2], [0, -INF])
     assert_array_equal(posterior.kl, np.zeros(4))
-    _, gradient = vbfast.elbo_and_grad(joint, np.log(q), sample_weight=weight)
+    _, gradient = vbfast.elbo_and_grad(joint, q_logits=np.log(q), sample_weight=weight)
     assert_array_equal(gradient.q_logits[[1, 3]], np.zeros((2, 2)))
     assert_array_equal(gradient.log_joint[[1, 3]], np.zeros((2, 2)))
     assert np.isnan(gradient.q_logits[0]).all()
@@ -318,7 +318,7 @@ def test_gradients_without_a_posterior_are_nan(components, dtype):
             assert_array_equal(of_rows[4:], 0)
         assert_array_equal(gradient.q_logits[2:4], 0)
         assert_allclose(gradient.log_joint[2:4].sum(axis=1), 1, 1e-6)
-    _, gradient = vbfast.elbo_and_grad([[INF, 0.0], [0.0, 0.0]], np.zeros((2, 2)))
+    _, gradient = vbfast.elbo_and_grad([[INF, 0.0], [0.0, 0.0]], q_logits=np.zeros((2, 2)))
     assert_array_equal(gradient.q_logits, [[np.nan, np.nan], [0, 0]])
     assert_array_equal(gradient.log_joint, np.full((2, 2), 0.5))
 
@@ -330,7 +330,7 @@ def test_gradients_against_central_differences(components, weighted):
     joint = rng.normal(size=(4, components))
     logits = rng.normal(size=(4, components))
     weight = np.array([0.0, 1.0, 2.5, 0.3]) if weighted else None
-    terms, gradient = vbfast.elbo_and_grad(joint, logits, sample_weight=weight)
+    terms, gradient = vbfast.elbo_and_grad(joint, q_logits=logits, sample_weight=weight)
     assert terms == vbfast.elbo(joint, q_logits=logits, sample_weight=weight)
     step = 1e-5
     for n in range(4):
@@ -367,9 +367,9 @@ def test_outputs_given_strided_and_in_place(shape, dtype):
     assert vbfast.entropy(logits=a, out=target) is target
     assert_array_equal(target, vbfast.entropy(logits=a))
     outputs = (np.empty_like(a), np.empty_like(a))
-    _, gradient = vbfast.elbo_and_grad(a, a[::-1], out=outputs)
+    _, gradient = vbfast.elbo_and_grad(a, q_logits=a[::-1], out=outputs)
     assert gradient.q_logits is outputs[0]
-    _, fresh = vbfast.elbo_and_grad(a, a[::-1])
+    _, fresh = vbfast.elbo_and_grad(a, q_logits=a[::-1])
     assert_array_equal(outputs[0], fresh.q_logits)
     assert_array_equal(outputs[1], fresh.log_joint)
 
@@ -378,11 +378,11 @@ def test_gradients_may_be_written_over_the_inputs():
     rng = np.random.default_rng(9)
     joint, logits = rng.normal(size=(2, 30, 11))
     joint[3, 4] = INF
-    expected_terms, expected = vbfast.elbo_and_grad(joint, logits)
+    expected_terms, expected = vbfast.elbo_and_grad(joint, q_logits=logits)
     memory = np.stack([joint, logits])
     for out in ((memory[0], memory[1]), (memory[1, ::-1], memory[0])):
         memory[0], memory[1] = joint, logits
-        terms, gradient = vbfast.elbo_and_grad(memory[0], memory[1], out=out)
+        terms, gradient = vbfast.elbo_and_grad(memory[0], q_logits=memory[1], out=out)
         assert terms.log_evidence == expected_terms.log_evidence == INF
         assert_array_equal(gradient.q_logits, expected.q_logits)
         assert_array_equal(gradient.log_joint, expected.log_joint)
@@ -393,14 +393,14 @@ def test_gradients_may_be_written_over_the_weights(given):
     rng = np.random.default_rng(11)
     joint, logits = rng.normal(size=(2, 30, 11))
     weight = rng.uniform(size=30)
-    arguments = (joint, logits) if given else (joint,)
-    expected_terms, expected = vbfast.elbo_and_grad(*arguments, sample_weight=weight)
+    q = {"q_logits": logits} if given else {}
+    expected_terms, expected = vbfast.elbo_and_grad(joint, **q, sample_weight=weight)
     for k in range(2):
         memory = np.empty((2, 30, 11))
         memory[k].flat[20:50] = weight
         inside = memory[k].ravel()[20:50]
         assert np.shares_memory(inside, memory)
-        terms, gradient = vbfast.elbo_and_grad(*arguments, sample_weight=inside, out=tuple(memory))
+        terms, gradient = vbfast.elbo_and_grad(joint, **q, sample_weight=inside, out=tuple(memory))
         assert terms == expected_terms
         assert_array_equal(gradient.q_logits, expected.q_logits)
         assert_array_equal(gradient.log_joint, expected.log_joint)
@@ -456,7 +456,7 @@ def test_results_do_not_depend_on_threads():
     q = np.random.default_rng(8).normal(size=(3000, 300))
 
     def everything():
-        terms, gradient = vbfast.elbo_and_grad(a, q)
+        terms, gradient = vbfast.elbo_and_grad(a, q_logits=q)
         return [vbfast.logsumexp(a), vbfast.logsumexp(a, 0), vbfast.logsumexp(a, 1),
                 vbfast.softmax(a), terms.elbo, terms.kl, gradient.q_logits]  # fmt: skip
 
@@ -522,13 +522,51 @@ def test_bad_input(call, error, message):
 
 
 def test_nearly_normalised_q_is_renormalised():
-    q = np.array([[0.25, 0.75 + 5e-9]])
+    q = np.array([[0.25, 0.75 + 5e-7]])
     exact = q / q.sum()
     assert vbfast.entropy(q)[0] == pytest.approx(scipy.special.entr(exact).sum(), abs=1e-15)
     joint = np.array([[0.3, -2.0]])
     assert vbfast.elbo(joint, q=q).elbo == pytest.approx(
         (exact * joint).sum() + scipy.special.entr(exact).sum(), abs=1e-14
     )
+
+
+def test_distributions_that_passed_through_float32():
+    """1e-6 for float64, 1e-3 for what is given as float32, whatever it is used with."""
+    rng = np.random.default_rng(13)
+    p, q = rng.dirichlet(np.ones(50), (2, 30))
+    joint = rng.normal(size=(30, 50))
+    single = p.astype(np.float32)
+    for rounded in (single, single.astype(float), single * np.float32(1 + 4e-4)):
+        exact = rounded.astype(float) / rounded.astype(float).sum(axis=1, keepdims=True)
+        near = 1e-6 if rounded.dtype == np.float32 else 1e-13
+        entropy = scipy.special.entr(exact).sum(axis=1)
+        assert_allclose(vbfast.entropy(rounded), entropy, rtol=near)
+        kl = scipy.special.rel_entr(exact, q).sum(axis=1)
+        assert_allclose(vbfast.kl_divergence(rounded, q), kl, rtol=1e-12)
+        bound = (exact * joint).sum() + entropy.sum()
+        assert vbfast.elbo(joint, q=rounded).elbo == pytest.approx(bound, rel=1e-12)
+        terms, _ = vbfast.elbo_and_grad(joint, q=rounded)
+        assert terms.elbo == pytest.approx(bound, rel=1e-12)
+    off = p.copy()
+    off[7] *= 1 + 2e-6
+    for call in (
+        lambda: vbfast.entropy(off),
+        lambda: vbfast.kl_divergence(q, off),
+        lambda: vbfast.elbo(joint, q=off),
+        lambda: vbfast.elbo_and_grad(joint, q=off),
+        lambda: vbfast.entropy((single * np.float32(1 + 2e-3))[:1]),
+    ):
+        with pytest.raises(ValueError, match=r"at row [07] sums to 1\.00"):
+            call()
+
+
+def test_q_is_given_by_name():
+    for function in (vbfast.elbo, vbfast.elbo_and_grad):
+        with pytest.raises(TypeError, match="positional"):
+            function([[0.0, 0.0]], [[0.5, 0.5]])
+    with pytest.raises(ValueError, match="at most one of q and q_logits"):
+        vbfast.elbo_and_grad([[0.0]], q=[[1.0]], q_logits=[[0.0]])
 
 
 def inside(shape, dtype, order="C", offset=1):
@@ -565,9 +603,11 @@ def test_large_gradients(order, offsets, dtype):
     rng = np.random.default_rng(1)
     joint, logits = (rng.normal(size=LARGE).astype(dtype) for _ in range(2))
     small = slice(0, 50)
-    _, expected = vbfast.elbo_and_grad(joint[small], logits[small])
+    _, expected = vbfast.elbo_and_grad(joint[small], q_logits=logits[small])
     out, buffers = zip(*(inside(LARGE, dtype, order, offset) for offset in offsets), strict=True)
-    vbfast.elbo_and_grad(np.asarray(joint, order=order), np.asarray(logits, order=order), out=out)
+    vbfast.elbo_and_grad(
+        np.asarray(joint, order=order), q_logits=np.asarray(logits, order=order), out=out
+    )
     eps = np.finfo(dtype).eps
     assert_allclose(out[0][small], expected.q_logits, atol=100 * eps)
     assert_allclose(out[1][small], expected.log_joint, atol=100 * eps)
@@ -576,7 +616,7 @@ def test_large_gradients(order, offsets, dtype):
         assert_array_equal(filled, np.arange(offset, offset + joint.size))
     if order == "C":
         with vbfast.config_context(num_threads=3):
-            _, new = vbfast.elbo_and_grad(joint, logits)
+            _, new = vbfast.elbo_and_grad(joint, q_logits=logits)
         assert_array_equal(new.q_logits, out[0])
         assert_array_equal(new.log_joint, out[1])
 
@@ -586,7 +626,7 @@ def test_gradient_in_the_log_joint_is_q_where_the_bound_is_infinite(dtype):
     logits = np.array([[3.0, 1.0, 2.0], [0.5, 0.0, 1.0]], dtype)
     joint = np.array([[1.0, -INF, 3.0], [1.0, 2.0, 3.0]], dtype)
     for view, q in zip(layouts(joint), layouts(logits), strict=True):
-        terms, gradient = vbfast.elbo_and_grad(view, q)
+        terms, gradient = vbfast.elbo_and_grad(view, q_logits=q)
         assert terms.elbo == -INF
         assert_allclose(gradient.log_joint, scipy.special.softmax(logits, axis=1), rtol=1e-6)
         assert np.isnan(gradient.q_logits[0]).all()

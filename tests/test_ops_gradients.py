@@ -40,7 +40,7 @@ def bound_and_gradients(jax_float64):
 def test_agree_with_jax(bound_and_gradients, rng, shape, weighted):
     log_joint, q_logits = rng.normal(scale=5, size=(2, *shape))
     weights = rng.integers(0, 3, shape[:-1]) * rng.uniform(size=shape[:-1]) if weighted else None
-    terms, gradient = vbfast.elbo_and_grad(log_joint, q_logits, sample_weight=weights)
+    terms, gradient = vbfast.elbo_and_grad(log_joint, q_logits=q_logits, sample_weight=weights)
     ones = np.ones(shape[:-1])
     bound, (in_log_joint, in_q_logits) = bound_and_gradients(
         log_joint, q_logits, ones if weights is None else weights
@@ -53,7 +53,7 @@ def test_agree_with_jax(bound_and_gradients, rng, shape, weighted):
 def test_components_that_are_impossible_on_both_sides(bound_and_gradients):
     log_joint = np.array([[-INF, 1.0, 2.0], [0.0, -INF, 3.0]])
     q_logits = np.array([[-INF, 0.3, 0.1], [0.0, -INF, 1.0]])
-    _, gradient = vbfast.elbo_and_grad(log_joint, q_logits)
+    _, gradient = vbfast.elbo_and_grad(log_joint, q_logits=q_logits)
     _, (in_log_joint, in_q_logits) = bound_and_gradients(log_joint, q_logits, np.ones(2))
     assert_allclose(gradient.log_joint, in_log_joint, rtol=1e-12)
     assert_allclose(gradient.q_logits, in_q_logits, rtol=1e-12, atol=1e-15)

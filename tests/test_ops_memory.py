@@ -58,7 +58,7 @@ for name, (x, y) in inputs.items():
     check(f"elbo at the posterior, {name}")
     vbfast.elbo(x, q_logits=y)
     check(f"elbo, {name}")
-    vbfast.elbo_and_grad(x, y, out=tuple(out))
+    vbfast.elbo_and_grad(x, q_logits=y, out=tuple(out))
     check(f"elbo_and_grad, {name}")
 x = inputs["contiguous"][0]
 x *= 0

@@ -15,6 +15,7 @@ class RowsCall {
     RowsCall(std::int64_t n_rows, std::int64_t n, Reduction reduction, int num_threads) {
         call.reduction = reduction;
         call.allow_negative = false;
+        for (double& tolerance : call.tolerances) tolerance = sum_tolerance(sizeof(T) == 8);
         call.num_threads = num_threads;
         layout_.n_outer = layout_.n_reduced = 1;
         layout_.outer[0] = n_rows;

@@ -94,8 +94,12 @@ class SliceSums {
             if (!std::isfinite(reference)) return false;
             if (reducer_.logits[k]) continue;
             const double sum = state[(reducer_.references + (k == 0 ? 0 : 3)) * slice_plane];
-            if (reference < 0 || !(std::abs(sum - 1) <= sum_tolerance<T>)) return false;
+            if (reference < 0 || !(std::abs(sum - 1) <= sum_tolerance(sizeof(T) == 8)))
+                return false;
         }
+        // Of q log p: where it is not finite, it may have overflowed.
+        if (reducer_.references > 1 && reducer_.logits[1] && !std::isfinite(state[4 * slice_plane]))
+            return false;
         reducer_.finish(state, slice_plane, 1, results_);
         return true;
     }

@@ -19,4 +19,5 @@ constexpr ArrayKernels<T> array_kernels = {
     {mapper<SoftmaxMap<T>, T>(fused_row<SoftmaxMap<T>, T>, keep_softmax<T>, scale_softmax<T>),
      mapper<LogSoftmaxMap<T>, T>(nullptr),
      mapper<PosteriorGradientMap<T>, T>(fused_row<PosteriorGradientMap<T>, T>),
-     mapper<GradientMap<T>, T>(fused_row<GradientMap<T>, T>)}};
+     mapper<GradientMap<T, true>, T>(fused_row<GradientMap<T, true>, T>),
+     mapper<GradientMap<T, false>, T>(fused_row<GradientMap<T, false>, T>)}};

@@ -1,11 +1,5 @@
 // Reduction and map of rows in one call, with one exponential an element.
 
-// Exponentials of a row, with room for the last vector.
-template <class T>
-struct Kept {
-    alignas(64) T e[row_chunk + Lanes<T>::width];
-};
-
 // The lines of a single large output go past the caches. Those of two do not, since they would have
 // to take turns, in which that is slower: they are asked for while the exponentials are computed,
 // which leave memory idle.
@@ -19,12 +13,13 @@ void fused_row(const T* x, const T* y, std::int64_t n, std::int64_t ahead, doubl
     row_references<Op>(x, y, n, reference);
     row_sums<Op>(x, y, n, ahead, reference, state, plane,
                  [&](auto count, const V* e, std::int64_t i) {
-                     for (int u = 0; u < count.value; ++u) e[u].store(kept.e + i + u * V::width);
+                     kept(count, e, i);
                      if constexpr (Map::outputs > 1) {
                          fetch_ahead<count.value>(out0 + i);
                          fetch_ahead<count.value>(out1 + i);
                      }
                  });
+    if constexpr (Op::rest >= 0) keep_rest<Op>(kept, n, state, plane);
     T parameters[max_parameters];
     Map::find_parameters(state, plane, weight, parameters);
     V p[Map::parameters];

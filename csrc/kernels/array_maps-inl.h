@@ -41,20 +41,23 @@ struct PosteriorGradientMap {
     }
 };
 
-// With d = q logits - p0 and b = log-joint - p1: q = exp(d) p2 and q (b - d - p3). Skips as above.
-template <class T>
+// With d = q logits - p0, or log q of probabilities, and b = log-joint - p1: q = exp(d) p2 and
+// q (b - d - p3). Skips as above. Without mass the gradient is zero, but NaN as p3 is in all of a
+// slice whose bound is not finite.
+template <class T, bool q_logits>
 struct GradientMap {
     using V = Lanes<T>;
-    using Sums = Pair<T, true, true>;
+    using Sums = Pair<T, q_logits, true>;
     static constexpr int inputs = 2, outputs = 2, parameters = 4;
     static void apply(V x, V y, const V* p, V* out) {
-        finish(exp_or_zero<T>(x - p[0]), x, y, p, out);
+        finish(q_logits ? exp_or_zero<T>(x - p[0]) : x, x, y, p, out);
     }
     static void finish(V e, V x, V y, const V* p, V* out) {
         const auto skipped = equal(p[2], V::zero());
+        const V d = q_logits ? x - p[0] : log_probability<T>(x);
         const V q = V::select(skipped, V::zero(), e * p[2]);
-        const V g = q * ((y - p[1]) - (x - p[0]) - p[3]);
-        out[0] = V::select(equal(q, V::zero()), V::zero(), g);
+        const V g = q * ((y - p[1]) - d - p[3]);
+        out[0] = V::select(equal(q, V::zero()), p[3] * V::zero(), g);
         out[1] = q;
     }
     static void find_parameters(const double* state, std::int64_t plane, double weight, T* own) {
@@ -180,7 +183,7 @@ void keep_softmax(const T* const* x, std::int64_t n_rows, std::int64_t width, st
             fetch_ahead<1>(x[r] + c + ahead);
             const V at = V::load(base + c), a = load_first(x[r] + c, count);
             V total = V::load(sum + c), e;
-            Op::template add<1>(&a, nullptr, &at, &total, &e);
+            Op::template add<1, false>(&a, nullptr, &at, &total, &e);
             total.store(sum + c);
             store_first(e, out[r] + c, count);
         });

@@ -31,13 +31,14 @@ void gradient_parameters(const double* state, std::int64_t plane, double weight,
                          std::int64_t stride) {
     const double q_reference = state[0], reference = state[plane];
     const double q_sum = state[2 * plane], gap = state[4 * plane] - state[3 * plane];
-    const bool finite = q_reference * 0 == 0 && reference * 0 == 0 && gap * 0 == 0;
-    const bool skipped = weight == 0 || (reference < 0 && state[5 * plane] == 0);
+    const double sum = state[5 * plane];
+    const bool finite = q_reference * 0 == 0 && reference * 0 == 0 && gap * 0 == 0 && sum * 0 == 0;
+    const bool skipped = weight == 0 || (reference < 0 && sum == 0);
     // q is finite where only the bound is not.
     parameters[0] = static_cast<T>(q_reference * 0 == 0 ? q_reference : 0);
     parameters[stride] = static_cast<T>(finite ? reference : 0);
     parameters[2 * stride] = static_cast<T>(skipped                ? 0
                                             : q_reference * 0 == 0 ? weight / q_sum
                                                                    : __builtin_nan(""));
-    parameters[3 * stride] = static_cast<T>(finite ? gap / q_sum : __builtin_nan(""));
+    parameters[3 * stride] = static_cast<T>(skipped ? 0 : finite ? gap / q_sum : __builtin_nan(""));
 }

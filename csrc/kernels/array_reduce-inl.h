@@ -20,6 +20,7 @@ constexpr T neutral(int k) {
 template <int n>
 struct Count {
     static constexpr int value = n;
+    constexpr operator std::int64_t() const { return n; }
 };
 
 // Calls f(Count<n>, x, y, i) for n vectors of a row from element i: U as long as there are so many,
@@ -82,7 +83,7 @@ void row_references(const T* x, const T* y, std::int64_t n, T* reference) {
 // to the first.
 template <class Op, class T, class Keep>
 void row_sums(const T* x, const T* y, std::int64_t n, std::int64_t ahead, const T* reference,
-              double* state, std::int64_t plane, Keep keep) {
+              double* state, std::int64_t plane, Keep&& keep) {
     using V = Lanes<T>;
     V base[Op::references], sum[Op::sums];
     for (int k = 0; k < Op::references; ++k) base[k] = V::set(reference[k]);
@@ -95,7 +96,7 @@ void row_sums(const T* x, const T* y, std::int64_t n, std::int64_t ahead, const 
             fetch_ahead<vectors>(x + i + ahead);
             if constexpr (Op::inputs > 1) fetch_ahead<vectors>(y + i + ahead);
             V e[vectors];
-            Op::template add<vectors>(a, b, base, sum, e);
+            Op::template add<vectors, false>(a, b, base, sum, e);
             keep(count, e, i);
         });
     for (int k = 0; k < Op::references; ++k) state[k * plane] = static_cast<double>(reference[k]);
@@ -107,13 +108,54 @@ void row_sums(const T* x, const T* y, std::int64_t n, std::int64_t ahead, const 
     }
 }
 
+// The exponentials of a row, with room for the last vector.
+template <class T>
+struct Kept {
+    template <class Count>
+    void operator()(Count count, const Lanes<T>* vectors, std::int64_t i) {
+        for (int u = 0; u < count.value; ++u) vectors[u].store(e + i + u * Lanes<T>::width);
+    }
+
+    alignas(64) T e[row_chunk + Lanes<T>::width];
+};
+
+// Writes the sum of a row's exponentials below the largest, which is one. Where it is more than an
+// eighth, the sum of all tells it; a smaller one has lost digits there, and is summed by itself.
+template <class Op, class T>
+void keep_rest(const Kept<T>& kept, std::int64_t n, double* state, std::int64_t plane) {
+    using V = Lanes<T>;
+    double* sums = state + Op::references * plane;
+    double& rest = sums[Op::rest * plane];
+    rest = sums[0] - 1;
+    if (!(rest < 0.125)) return;
+    const T fill[2] = {T(0), T(0)};
+    V sum = V::zero();
+    const auto add = [&](auto count, const V* e, const V*, std::int64_t) {
+        constexpr int vectors = decltype(count)::value;
+        V below[vectors];
+        for (int u = 0; u < vectors; ++u) below[u] = where(less(e[u], V::set(1)), e[u]);
+        sum = sum + sum_of<vectors>(below);
+    };
+    for_each_group<1, 4>(kept.e, kept.e, n, fill, add);
+    double each[V::width] = {};
+    sum.add_to(each);
+    rest = 0;
+    for (int j = 0; j < V::width; ++j) rest += each[j];
+}
+
 template <class Op, class T>
 void reduce_row(const T* x, const T* y, std::int64_t n, std::int64_t ahead, double* state,
                 std::int64_t plane) {
     T reference[Op::references];
     row_references<Op>(x, y, n, reference);
-    row_sums<Op>(x, y, n, ahead, reference, state, plane,
-                 [](auto, const Lanes<T>*, std::int64_t) {});
+    if constexpr (Op::rest >= 0) {
+        Kept<T> kept;
+        row_sums<Op>(x, y, n, ahead, reference, state, plane, kept);
+        keep_rest<Op>(kept, n, state, plane);
+    } else {
+        row_sums<Op>(x, y, n, ahead, reference, state, plane,
+                     [](auto, const Lanes<T>*, std::int64_t) {});
+    }
 }
 
 // Moves the sums of W slices to new references.
@@ -139,12 +181,13 @@ void move_references(const Lanes<T>* reference, double* state, std::int64_t plan
     }
 }
 
-// Calls f(i, count) for whole vectors from the start, and for the shorter last one.
+// Calls f(i, count) for whole vectors from the start, whose count is known when it is compiled, and
+// for the shorter last one.
 template <class T, class F>
 void for_each_vector_of(std::int64_t n, F f) {
-    constexpr std::int64_t W = Lanes<T>::width;
+    constexpr int W = Lanes<T>::width;
     std::int64_t i = 0;
-    for (; i + W <= n; i += W) f(i, W);
+    for (; i + W <= n; i += W) f(i, Count<W>());
     if (i < n) f(i, n - i);
 }
 
@@ -157,13 +200,18 @@ Lanes<T> load_first(const T* p, std::int64_t count) {
     return Lanes<T>::load(each);
 }
 
+template <class T>
+Lanes<T> load_first(const T* p, Count<Lanes<T>::width>) {
+    return Lanes<T>::load(p);
+}
+
 // Rows are read from their start to their end, four at a time: at a large power-of-two stride, the
 // lines of more would push each other out of the cache.
 template <class Op, class T, int n_rows>
 void observe_rows(const T* const* x, const T* const* y, std::int64_t width,
                   T (*reference)[column_width]) {
     using V = Lanes<T>;
-    for_each_vector_of<T>(width, [&](std::int64_t c, std::int64_t count) {
+    for_each_vector_of<T>(width, [&](std::int64_t c, auto count) {
         V own[Op::references];
         for (int k = 0; k < Op::references; ++k) own[k] = V::load(reference[k] + c);
         for (int r = 0; r < n_rows; ++r)
@@ -177,7 +225,7 @@ template <class Op, class T, int n_rows>
 void add_rows(const T* const* x, const T* const* y, std::int64_t width, std::int64_t ahead,
               const T (*reference)[column_width], T (*sums)[column_width]) {
     using V = Lanes<T>;
-    for_each_vector_of<T>(width, [&](std::int64_t c, std::int64_t count) {
+    for_each_vector_of<T>(width, [&](std::int64_t c, auto count) {
         V base[Op::references], own[Op::sums];
         for (int k = 0; k < Op::references; ++k) base[k] = V::load(reference[k] + c);
         base_of<V, Op>(base, base);
@@ -191,7 +239,7 @@ void add_rows(const T* const* x, const T* const* y, std::int64_t width, std::int
                 b[r] = load_first(y[r] + c, count);
             }
         }
-        Op::template add<n_rows>(a, b, base, own, e);
+        Op::template add<n_rows, true>(a, b, base, own, e);
         for (int k = 0; k < Op::sums; ++k) own[k].store(sums[k] + c);
     });
 }
@@ -328,7 +376,7 @@ constexpr Reducer<T> reducer = {
 template <class T>
 constexpr Reducer<T> scaled_reducer = {2,
                                        1,
-                                       2,
+                                       3,
                                        {true, false},
                                        reduce_row<SumExp<T, true>, T>,
                                        reduce_columns<SumExp<T, true>, T>,

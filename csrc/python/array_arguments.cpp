@@ -136,6 +136,7 @@ void check_weights(const py::array& weights, const py::array& joint) {
         throw py::value_error(py::str("sample_weight must have shape {}; got {}")
                                   .format(shape[py::slice(0, n, 1)], weights.attr("shape")));
     }
+    if (weights.size() == 0) return;
     const py::array array = aligned(weights);
     std::int64_t shape[max_dimensions], strides[max_dimensions];
     std::copy_n(array.shape(), n, shape);

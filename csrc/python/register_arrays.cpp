@@ -119,11 +119,12 @@ ArrayOutcome run(const ArrayCall& call, Builder& builder, bool is_double, const 
 }
 
 // Reductions whose results have one number a slice. `names` are those of the inputs in errors,
-// empty for inputs of which nothing is demanded.
+// empty for inputs of which nothing is demanded; others are distributions, whose sums are one
+// within their tolerance.
 py::object reduce_array(int reduction, py::array x, std::optional<py::array> y,
                         const py::object& axis, bool keepdims, const py::tuple& which,
-                        const py::tuple& names, const std::optional<py::array>& out,
-                        int num_threads) {
+                        const py::tuple& names, const py::tuple& tolerances,
+                        const std::optional<py::array>& out, int num_threads) {
     x = aligned(x);
     ArrayCall call;
     call.reduction = static_cast<Reduction>(reduction);
@@ -135,8 +136,11 @@ py::object reduce_array(int reduction, py::array x, std::optional<py::array> y,
         y = aligned(*y);
         builder.sliced(place_y, *y);
     }
-    for (std::size_t k = 0; k < names.size(); ++k)
-        if (py::len(names[k]) > 0) call.demands[k] = Demand::distribution;
+    for (std::size_t k = 0; k < names.size(); ++k) {
+        if (py::len(names[k]) == 0) continue;
+        call.demands[k] = Demand::distribution;
+        call.tolerances[k] = tolerances[k].cast<double>();
+    }
     call.allow_negative = call.reduction != Reduction::scaled_sum_exp || which.size() > 1;
     const bool is_double = is_float64(x);
     py::tuple results(which.size());
@@ -175,11 +179,13 @@ py::array map_array(int mapping, py::array x, const py::object& axis,
 }
 
 // The terms of the bound over the last axis, in the order of ElboTerms: sums, or rows as float64.
-// Of the posterior, where there is no q. `gradients`: null, or outputs for those in the logits of q
-// and in the log-joint, and whether they are new.
+// Of the posterior, where there is no q. `tolerance` is that of its sums; that of its type by
+// default. `gradients`: null, or outputs for those in the logits of q and in the log-joint, and
+// whether they are new.
 py::tuple run_bound(const py::array& log_joint, const std::optional<py::array>& q, bool is_logits,
-                    const std::optional<py::array>& weight, bool per_sample,
-                    const py::array* gradients, bool new_gradients, int num_threads) {
+                    std::optional<double> tolerance, const std::optional<py::array>& weight,
+                    bool per_sample, const py::array* gradients, bool new_gradients,
+                    int num_threads) {
     ArrayCall call;
     call.num_threads = num_threads;
     call.interrupt = &python_interrupt;
@@ -189,6 +195,7 @@ py::tuple run_bound(const py::array& log_joint, const std::optional<py::array>& 
     if (q) {
         call.reduction = is_logits ? Reduction::logits_logits : Reduction::probs_logits;
         call.demands[0] = is_logits ? Demand::proper : Demand::distribution;
+        call.tolerances[0] = tolerance.value_or(sum_tolerance(is_float64(x)));
         builder.sliced(place_y, joint);
     } else {
         call.reduction = Reduction::logits_entropy;
@@ -197,7 +204,9 @@ py::tuple run_bound(const py::array& log_joint, const std::optional<py::array>& 
     if (gradients != nullptr) {
         call.maps = true;
         call.new_outputs = new_gradients;
-        call.mapping = q ? Mapping::gradient : Mapping::posterior_gradient;
+        call.mapping = !q          ? Mapping::posterior_gradient
+                       : is_logits ? Mapping::gradient
+                                   : Mapping::probs_gradient;
         builder.sliced(place_out0, gradients[0]);
         builder.sliced(place_out1, gradients[1]);
     }
@@ -222,13 +231,16 @@ py::tuple run_bound(const py::array& log_joint, const std::optional<py::array>& 
 }
 
 py::tuple bound_terms(const py::array& log_joint, const std::optional<py::array>& q, bool is_logits,
-                      const std::optional<py::array>& weight, bool per_sample, int num_threads) {
-    return run_bound(log_joint, q, is_logits, weight, per_sample, nullptr, false, num_threads);
+                      std::optional<double> tolerance, const std::optional<py::array>& weight,
+                      bool per_sample, int num_threads) {
+    return run_bound(log_joint, q, is_logits, tolerance, weight, per_sample, nullptr, false,
+                     num_threads);
 }
 
-// The summed terms, and the gradients in `out` or new arrays.
-py::tuple bound_and_gradients(const py::array& log_joint, const std::optional<py::array>& q_logits,
-                              const std::optional<py::array>& weight,
+// The terms, and the gradients in `out` or new arrays.
+py::tuple bound_and_gradients(const py::array& log_joint, const std::optional<py::array>& q,
+                              bool is_logits, std::optional<double> tolerance,
+                              const std::optional<py::array>& weight, bool per_sample,
                               const std::optional<py::tuple>& out, int num_threads) {
     const auto output = [&](int k) {
         return out ? (*out)[k].cast<py::array>()
@@ -236,8 +248,8 @@ py::tuple bound_and_gradients(const py::array& log_joint, const std::optional<py
                                is_float64(log_joint));
     };
     const py::array gradients[] = {output(0), output(1)};
-    const py::tuple terms =
-        run_bound(log_joint, q_logits, true, weight, false, gradients, !out, num_threads);
+    const py::tuple terms = run_bound(log_joint, q, is_logits, tolerance, weight, per_sample,
+                                      gradients, !out, num_threads);
     return py::make_tuple(terms, py::make_tuple(gradients[0], gradients[1]));
 }
 
@@ -248,7 +260,7 @@ void register_arrays(py::module_& module) {
     module.def("map_array", &map_array, "softmax or log_softmax of an array over some axes.");
     module.def("bound_terms", &bound_terms, "Terms of the evidence lower bound.");
     module.def("bound_and_gradients", &bound_and_gradients, "Its terms and its gradients.");
-    py::dict reductions, mappings, results;
+    py::dict reductions, mappings, results, tolerances;
     const std::pair<const char*, Reduction> of_reductions[] = {
         {"sum_exp", Reduction::sum_exp},
         {"scaled_sum_exp", Reduction::scaled_sum_exp},
@@ -265,6 +277,9 @@ void register_arrays(py::module_& module) {
     results["sign"] = static_cast<int>(result_sign);
     results["entropy"] = static_cast<int>(result_entropy);
     results["kl"] = static_cast<int>(result_kl);
+    tolerances["float64"] = sum_tolerance(true);
+    tolerances["float32"] = sum_tolerance(false);
+    module.attr("SUM_TOLERANCES") = tolerances;
     module.attr("REDUCTIONS") = reductions;
     module.attr("MAPPINGS") = mappings;
     module.attr("RESULTS") = results;

@@ -33,6 +33,7 @@ _C_API: object
 REDUCTIONS: dict[str, int]
 MAPPINGS: dict[str, int]
 RESULTS: dict[str, int]
+SUM_TOLERANCES: dict[str, float]
 
 def reduced_axes(n_dimensions: int, axis: object) -> tuple[int, ...]: ...
 def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any], name: str) -> None: ...
@@ -56,6 +57,7 @@ def reduce_array(
     keepdims: bool,
     which: tuple[int, ...],
     names: tuple[str, ...],
+    tolerances: tuple[float, ...],
     out: npt.NDArray[Any] | None,
     num_threads: int,
 ) -> Any: ...
@@ -70,17 +72,21 @@ def bound_terms(
     log_joint: npt.NDArray[Any],
     q: npt.NDArray[Any] | None,
     is_logits: bool,
+    tolerance: float | None,
     weight: npt.NDArray[np.float64] | None,
     per_sample: bool,
     num_threads: int,
 ) -> tuple[Any, Any, Any, Any, Any]: ...
 def bound_and_gradients(
     log_joint: npt.NDArray[Any],
-    q_logits: npt.NDArray[Any] | None,
+    q: npt.NDArray[Any] | None,
+    is_logits: bool,
+    tolerance: float | None,
     weight: npt.NDArray[np.float64] | None,
+    per_sample: bool,
     out: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None,
     num_threads: int,
-) -> tuple[tuple[float, float, float, float, float], tuple[npt.NDArray[Any], npt.NDArray[Any]]]: ...
+) -> tuple[tuple[Any, Any, Any, Any, Any], tuple[npt.NDArray[Any], npt.NDArray[Any]]]: ...
 
 class Workspace:
     def __init__(self) -> None: ...

@@ -11,6 +11,7 @@ from vbfast import _vbfast
 from vbfast.backends import DEFAULT_BACKEND, get_array_functions
 from vbfast.engine import numbers
 from vbfast.engine.config import current_overrides
+from vbfast.engine.plain import check_plain
 
 __all__ = [
     "Array",
@@ -44,7 +45,7 @@ def executor() -> tuple[Any, int]:
 
 def as_array(a: npt.ArrayLike, name: str) -> Array:
     """Return an array, of no subclass."""
-    return np.asarray(numbers.as_array(a, name))
+    return a if type(a) is np.ndarray else np.asarray(numbers.as_array(a, name))
 
 
 def as_real(a: npt.ArrayLike, name: str) -> Array:
@@ -52,14 +53,14 @@ def as_real(a: npt.ArrayLike, name: str) -> Array:
     array = as_array(a, name)
     if array.dtype in _FAST:
         return array
+    check_plain(array, name)
     if array.dtype.kind == "c":
         raise TypeError(f"{name} must be real; got dtype {array.dtype}")
     if array.dtype.kind not in "biufO" or (array.dtype == object and array.ndim == 0):
         raise TypeError(f"{name} must be numeric; got dtype {array.dtype}")
-    if array.dtype == np.dtype(np.float32).newbyteorder():
-        return array.astype(np.float32)
+    single = array.dtype.kind == "f" and array.dtype.itemsize <= 4  # of either byte order, or half
     try:
-        return array.astype(np.float32 if array.dtype == np.float16 else np.float64)
+        return array.astype(np.float32 if single else np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(f"{name} must be numeric; got dtype {array.dtype}") from error
     except OverflowError as error:

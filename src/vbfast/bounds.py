@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from vbfast import _vbfast
 from vbfast.array_arguments import Array, as_real, executor, same_precision
+from vbfast.engine.distributions import sum_tolerance
 from vbfast.results import ElboTerms
 
 __all__ = ["ElboGradient", "elbo", "elbo_and_grad"]
@@ -25,7 +26,7 @@ class ElboGradient:
     ----------
     q_logits : ndarray of the shape of the log-joint
         :math:`\partial L / \partial \eta_{nk} = w_n q_{nk} (\ell_{nk} - \log q_{nk} - L_n)` with
-        :math:`q = \mathrm{softmax}(\eta)`.
+        :math:`q = \mathrm{softmax}(\eta)`, also where q was given as probabilities.
     log_joint : ndarray of the shape of the log-joint
         :math:`\partial L / \partial \ell_{nk} = w_n q_{nk}`.
     """
@@ -41,8 +42,8 @@ class ElboGradient:
 
 def _prepared(
     log_joint: npt.ArrayLike, q: npt.ArrayLike | None, name: str
-) -> tuple[Array, Array | None]:
-    """Return the log-joint and q as arrays of one type and shape."""
+) -> tuple[Array, Array | None, float | None]:
+    """Return the log-joint and q as arrays of one type and shape, and the tolerance of q's sums."""
     joint = as_real(log_joint, "log_joint")
     if joint.ndim == 0 or joint.shape[-1] == 0:
         raise ValueError(
@@ -50,13 +51,28 @@ def _prepared(
             f"shape {joint.shape}"
         )
     if q is None:
-        return joint, None
+        return joint, None, None
     given = as_real(q, name)
     if given.shape != joint.shape:
         raise ValueError(
             f"{name} must have the shape of log_joint, {joint.shape}; got {given.shape}"
         )
-    return same_precision(joint, given)
+    return *same_precision(joint, given), sum_tolerance(given.dtype)
+
+
+def _operands(
+    log_joint: npt.ArrayLike, q: npt.ArrayLike | None, q_logits: npt.ArrayLike | None
+) -> tuple[Array, Array | None, bool, float | None]:
+    """Return the log-joint, q of either kind, whether that is logits, and its sums' tolerance."""
+    if q is not None and q_logits is not None:
+        raise ValueError("at most one of q and q_logits may be given")
+    is_logits = q is None
+    given = q_logits if is_logits else q
+    ready = _vbfast.ready_operands(log_joint, given)
+    if ready is not None:
+        return *ready, is_logits, None
+    joint, array, tolerance = _prepared(log_joint, given, "q_logits" if is_logits else "q")
+    return joint, array, is_logits, tolerance
 
 
 def _weights(sample_weight: npt.ArrayLike, joint: Array) -> Array:
@@ -67,8 +83,8 @@ def _weights(sample_weight: npt.ArrayLike, joint: Array) -> Array:
 
 def elbo(
     log_joint: npt.ArrayLike,
-    q: npt.ArrayLike | None = None,
     *,
+    q: npt.ArrayLike | None = None,
     q_logits: npt.ArrayLike | None = None,
     sample_weight: npt.ArrayLike | None = None,
     per_sample: bool = False,
@@ -107,8 +123,8 @@ def elbo(
     ------
     ValueError
         If both of `q` and `q_logits` are given; if q is no distribution: a negative entry, a row
-        that does not sum to one within 1e-8 (float64) or 1e-3 (float32), logits with +inf or all
-        -inf; the message names the row.
+        that does not sum to one within 1e-6, or 1e-3 where q is given as float32, logits with +inf
+        or all -inf; the message names the row. Rows nearer to one are renormalised.
 
     Examples
     --------
@@ -118,23 +134,21 @@ def elbo(
     >>> bool(np.isclose(terms.log_evidence, terms.elbo + terms.kl))
     True
     """
-    if q is not None and q_logits is not None:
-        raise ValueError("at most one of q and q_logits may be given")
-    given, name = (q_logits, "q_logits") if q is None else (q, "q")
-    ready = _vbfast.ready_operands(log_joint, given)
-    joint, given = ready or _prepared(log_joint, given, name)
+    joint, given, is_logits, tolerance = _operands(log_joint, q, q_logits)
     weights = None if sample_weight is None else _weights(sample_weight, joint)
     functions, num_threads = executor()
     return ElboTerms(
-        *functions.bound_terms(joint, given, q is None, weights, per_sample, num_threads)
+        *functions.bound_terms(joint, given, is_logits, tolerance, weights, per_sample, num_threads)
     )
 
 
 def elbo_and_grad(
     log_joint: npt.ArrayLike,
-    q_logits: npt.ArrayLike | None = None,
     *,
+    q: npt.ArrayLike | None = None,
+    q_logits: npt.ArrayLike | None = None,
     sample_weight: npt.ArrayLike | None = None,
+    per_sample: bool = False,
     out: tuple[Array, Array] | None = None,
 ) -> tuple[ElboTerms, ElboGradient]:
     r"""Evidence lower bound and its gradients in the logits of q and in the log-joint.
@@ -151,11 +165,17 @@ def elbo_and_grad(
     ----------
     log_joint : array_like of shape (..., n_components)
         :math:`\ell`; its last axis is summed over.
+    q : array_like of the same shape, optional
+        Probabilities. The first gradient is in their logits all the same, at
+        :math:`\eta = \log q`: steps in these leave q a distribution.
     q_logits : array_like of the same shape, optional
-        :math:`\eta`; by default that of the posterior, :math:`\eta = \ell`, where the first
-        gradient is zero.
+        :math:`\eta` instead; by default that of the posterior, :math:`\eta = \ell`, where the
+        first gradient is zero.
     sample_weight : array_like of shape (...), optional
         Weights of the rows; a row of weight zero has gradient zero, whatever it holds.
+    per_sample : bool, default=False
+        Return the terms as arrays of one (weighted) number a row, as :func:`elbo`. The gradients
+        are the same, of the sum: each entry is that of its own row's bound.
     out : tuple of two ndarrays, optional
         Where to write the gradients, in `q_logits` and in `log_joint`: of the shape of `log_joint`
         and the common type of the inputs. They must not overlap each other. An input that
@@ -164,36 +184,38 @@ def elbo_and_grad(
     Returns
     -------
     ElboTerms
-        The summed bound and its terms.
+        The bound and its terms, summed or of each row.
     ElboGradient
         The gradients, of the type of the input; zero in a row of nothing but -inf. Else, where
-        the bound of a row is not finite, NaN in `q_logits`, and in `log_joint` still
-        :math:`w_n q_{nk}`, as the bound is linear in it: NaN where q is, which at the posterior
-        is where the log-joint has +inf or NaN.
+        the bound of a row is not finite, NaN in the whole row of `q_logits`, and in `log_joint`
+        still :math:`w_n q_{nk}`, as the bound is linear in it: NaN where q is, which at the
+        posterior is where the log-joint has +inf or NaN.
 
     Raises
     ------
     TypeError
         If `out` is no pair of arrays.
     ValueError
-        If `q_logits` is no distribution, or `out` does not fit.
+        If both of `q` and `q_logits` are given or one is no distribution, as for :func:`elbo`, or
+        `out` does not fit.
 
     Examples
     --------
     >>> import numpy as np
     >>> import vbfast
-    >>> terms, gradient = vbfast.elbo_and_grad(np.log([[0.1, 0.3]]), [[0.0, 0.0]])
+    >>> terms, gradient = vbfast.elbo_and_grad(np.log([[0.1, 0.3]]), q=[[0.5, 0.5]])
     >>> print(gradient.log_joint, gradient.q_logits.round(6))
     [[0.5 0.5]] [[-0.274653  0.274653]]
     """
-    ready = _vbfast.ready_operands(log_joint, q_logits)
-    joint, given = ready or _prepared(log_joint, q_logits, "q_logits")
+    joint, given, is_logits, tolerance = _operands(log_joint, q, q_logits)
     weights = None if sample_weight is None else _weights(sample_weight, joint)
     if out is not None:
         out = _two_outputs(out)
         joint, given, weights = _vbfast.apart_from_gradients(joint, given, weights, *out)
     functions, num_threads = executor()
-    terms, gradients = functions.bound_and_gradients(joint, given, weights, out, num_threads)
+    terms, gradients = functions.bound_and_gradients(
+        joint, given, is_logits, tolerance, weights, per_sample, out, num_threads
+    )
     return ElboTerms(*terms), ElboGradient(*gradients)
 
 

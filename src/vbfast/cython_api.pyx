@@ -41,7 +41,7 @@ A null ``q`` or ``q_logits`` is the posterior. ``weights``, ``row_terms`` and ``
 In ``softmax`` and ``log_softmax`` the output may be the input; otherwise outputs overlap nothing.
 
 Results. A function that returns a number returns NaN where probabilities are no distribution: an
-entry is negative, or the sum is off one by more than 1e-8 (double) or 1e-3 (float). The others
+entry is negative, or the sum is off one by more than 1e-6 (double) or 1e-3 (float). The others
 return 0; or i > 0 if row i - 1 is the first whose q is no distribution; or ``NO_MEMORY``.
 
 ``vbfast.get_include()`` has the C header that this module is written over; the details are there.

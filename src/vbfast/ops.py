@@ -1,8 +1,10 @@
 """Array functions: log-sum-exp, softmax, entropy, KL divergence, the bound and its gradients.
 
 All take float32 or float64 arrays of any shape and strides, without copying them; other real types
-become float64. Everything is in nats. NaN propagates. Sums do not depend on the number of threads.
-The kernels are those of the backend in force, see :func:`vbfast.config_context`.
+become float64. What would lose its meaning on the way, a mask, the zeros that a sparse matrix
+leaves out, records or dates, is a ``TypeError``. Everything is in nats. NaN propagates. Sums do not
+depend on the number of threads. The kernels are those of the backend in force, see
+:func:`vbfast.config_context`.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from vbfast.array_arguments import (
     same_kind,
 )
 from vbfast.bounds import ElboGradient, elbo, elbo_and_grad
+from vbfast.engine.distributions import sum_tolerance
 
 __all__ = [
     "ElboGradient",
@@ -37,6 +40,8 @@ __all__ = [
 ]
 
 Kind = Literal["logits", "probs"]
+
+_NUMBERS = (bool, int, float)
 
 _SUM_EXP = _vbfast.REDUCTIONS["sum_exp"]
 _SCALED_SUM_EXP = _vbfast.REDUCTIONS["scaled_sum_exp"]
@@ -97,26 +102,33 @@ def logsumexp(
     1000.693147
     """
     array = as_array(a, "a")
-    if is_unusual(array) or (b is not None and is_unusual(as_array(b, "b"))):
+    by: Any = b if b is None or type(b) in _NUMBERS else as_array(b, "b")
+    if is_unusual(array) or (isinstance(by, np.ndarray) and is_unusual(by)):
         from scipy.special import logsumexp as of_scipy
 
         array = array if is_unusual(array) else as_real(array, "a")
-        if b is not None and not is_unusual(as_array(b, "b")):
-            b = as_real(b, "b")
-        n_dimensions = max(array.ndim, 0 if b is None else np.ndim(b))
-        _vbfast.reduced_axes(n_dimensions, axis)  # its errors name the argument
-        return of_scipy(array, axis=axis, b=b, keepdims=keepdims, return_sign=return_sign)
+        if isinstance(by, np.ndarray) and not is_unusual(by):
+            by = as_real(by, "b")
+        keywords: dict[str, Any] = {"axis": axis, "keepdims": keepdims, "return_sign": return_sign}
+        whole = np.broadcast_shapes(array.shape, np.shape(by))
+        _vbfast.reduced_axes(len(whole), axis)  # its errors name the argument
+        if 0 not in whole:
+            return of_scipy(array, b=by, **keywords)
+        # SciPy's raises where there is nothing to sum along several axes.
+        dtype = array.dtype if by is None else np.result_type(array, by)
+        value = logsumexp(np.zeros(whole), **keywords)
+        return tuple(v.astype(dtype) for v in value) if return_sign else value.astype(dtype)
     array = as_real(array, "a")
     reduction, factors = _SUM_EXP, None
-    if b is not None:
+    if by is not None:
         # As in NumPy, a number of Python's does not widen the array.
-        weak = type(b) in (bool, int, float) and array.ndim > 0
-        array, factors = same_kind(array, np.asarray(b, array.dtype) if weak else as_real(b, "b"))
+        weak = type(by) in _NUMBERS and array.ndim > 0
+        array, factors = same_kind(array, np.asarray(by, array.dtype) if weak else as_real(by, "b"))
         reduction = _SCALED_SUM_EXP
     which = _LOG_EVIDENCE_AND_SIGN if return_sign else _LOG_EVIDENCE
     functions, num_threads = executor()
     return functions.reduce_array(
-        reduction, array, factors, axis, keepdims, which, (), None, num_threads
+        reduction, array, factors, axis, keepdims, which, (), (), None, num_threads
     )
 
 
@@ -212,7 +224,8 @@ def _map(mapping: int, a: npt.ArrayLike, axis: Axis, out: Array | None) -> Any:
 
         of_scipy = scipy.special.softmax if mapping == _SOFTMAX else scipy.special.log_softmax
         _vbfast.reduced_axes(array.ndim, axis)  # its errors name the argument
-        result = of_scipy(array, axis=axis)
+        # SciPy's looks for a largest of no numbers.
+        result = of_scipy(array, axis=axis) if array.size else array.copy()
         if out is None:
             return result
         _vbfast.check_out(out, result.shape, result.dtype, "out")
@@ -264,8 +277,8 @@ def entropy(
     Raises
     ------
     ValueError
-        If probabilities are negative or sum to something else than one, by more than 1e-8
-        (float64) or 1e-3 (float32); nearer ones are renormalised.
+        If probabilities are negative or sum to something else than one, by more than 1e-6, or
+        1e-3 where they are given as float32; nearer ones are renormalised.
 
     Examples
     --------
@@ -285,7 +298,7 @@ def entropy(
     functions, num_threads = executor()
     return functions.reduce_array(
         _vbfast.REDUCTIONS[f"{kind}_entropy"], array, None, axis, keepdims, _ENTROPY,
-        ("probs",) if kind == "probs" else (), out, num_threads,
+        ("probs",) if kind == "probs" else (), (sum_tolerance(array.dtype),), out, num_threads,
     )  # fmt: skip
 
 
@@ -354,6 +367,7 @@ def kl_divergence(
     p_kind: Kind = "logits" if p_probs is None else "probs"
     q = as_real(q_logits if q_probs is None else q_probs, f"q_{q_kind}")  # type: ignore[arg-type]
     p = as_real(p_logits if p_probs is None else p_probs, f"p_{p_kind}")  # type: ignore[arg-type]
+    tolerances = (sum_tolerance(q.dtype), sum_tolerance(p.dtype))
     q, p = same_kind(q, p)
     names = ("q_probs" if q_kind == "probs" else "", "p_probs" if p_kind == "probs" else "")
     if out is not None:
@@ -361,5 +375,6 @@ def kl_divergence(
         q, p = apart(q, out), apart(p, out)
     functions, num_threads = executor()
     return functions.reduce_array(
-        _vbfast.REDUCTIONS[f"{q_kind}_{p_kind}"], q, p, axis, keepdims, _KL, names, out, num_threads
-    )
+        _vbfast.REDUCTIONS[f"{q_kind}_{p_kind}"], q, p, axis, keepdims, _KL, names, tolerances, out,
+        num_threads,
+    )  # fmt: skip

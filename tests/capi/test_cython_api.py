@@ -101,7 +101,7 @@ def test_gradients(cython_callers, dtype):
         joint, q = rng.normal(size=(2, n)).astype(dtype)
         if n == 10:
             joint[3], q[3] = -INF, -INF
-        terms, gradient = vbfast.elbo_and_grad(joint, q)
+        terms, gradient = vbfast.elbo_and_grad(joint, q_logits=q)
         outputs = (strides(np.empty(n, dtype)) for _ in range(2))
         for grad_q, grad in zip(*outputs, strict=True):
             info, ours = cython_callers.elbo_and_grad(joint, q, grad_q, grad)
@@ -113,7 +113,7 @@ def test_gradients(cython_callers, dtype):
     nothing = np.full(3, -INF, dtype)
     info, ours = cython_callers.elbo_and_grad(nothing, nothing, grad_q := nothing.copy(),
                                               grad := nothing.copy())  # fmt: skip
-    assert (info, ours) == (0, values(vbfast.elbo_and_grad(nothing, nothing)[0]))
+    assert (info, ours) == (0, values(vbfast.elbo_and_grad(nothing, q_logits=nothing)[0]))
     assert_array_equal([grad_q, grad], 0)
 
 
@@ -168,7 +168,7 @@ def test_bound_of_weighted_rows(cython_callers, dtype):
     row_terms = np.empty((2000, 5))
     sums = vbfast.elbo(joint, q_logits=q, sample_weight=weights)
     rows = vbfast.elbo(joint, q_logits=q, sample_weight=weights, per_sample=True)
-    _, gradient = vbfast.elbo_and_grad(joint, q, sample_weight=weights)
+    _, gradient = vbfast.elbo_and_grad(joint, q_logits=q, sample_weight=weights)
     grad_q, grad = np.empty_like(q), np.empty_like(q)
     for num_threads in (0, 1, 2):
         ours = cython_callers.elbo_rows(joint, q, False, weights, row_terms, num_threads)

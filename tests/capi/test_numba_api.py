@@ -118,7 +118,7 @@ def test_probabilities(dtype):
     close(ours[1], vbfast.kl_divergence(q, p), dtype)
     close(ours[2], vbfast.kl_divergence(q, p_logits=logits), dtype)
     close(ours[3], vbfast.kl_divergence(q_logits=logits, p_probs=q), dtype)
-    close(ours[4], values(vbfast.elbo(logits, q)), dtype)
+    close(ours[4], values(vbfast.elbo(logits, q=q)), dtype)
     ours = of_probabilities(2 * q, p, logits)
     assert_array_equal(ours[:4], NAN)
     assert_array_equal(ours[4], NAN)
@@ -136,7 +136,7 @@ def test_maps_and_gradients(dtype):
         close(soft, vbfast.softmax(a), dtype)
         close(log_soft, vbfast.log_softmax(a), dtype)
         for q_logits in (None, b):
-            terms, expected = vbfast.elbo_and_grad(a, q_logits)
+            terms, expected = vbfast.elbo_and_grad(a, q_logits=q_logits)
             close(gradients(x, q_logits, (soft, log_soft)), values(terms), dtype)
             close(soft, expected.q_logits, dtype)
             close(log_soft, expected.log_joint, dtype)
@@ -188,7 +188,7 @@ def test_rows(dtype, order):
         assert_array_equal(soft, vbfast.softmax(a, axis=1))
         assert_array_equal(log_soft, vbfast.log_softmax(a, axis=1))
         posterior, given, with_gradient = row_bounds(a, b, weights, (soft, log_soft), num_threads)
-        terms, gradient = vbfast.elbo_and_grad(a, b, sample_weight=weights)
+        terms, gradient = vbfast.elbo_and_grad(a, q_logits=b, sample_weight=weights)
         assert_array_equal(posterior, values(vbfast.elbo(a)))
         assert_array_equal(given, values(vbfast.elbo(a, q_logits=b, sample_weight=weights)))
         assert_array_equal(with_gradient, values(terms))
@@ -298,3 +298,94 @@ def test_a_cached_parallel_caller_is_loaded_in_a_second_process(tmp_path):
         for _ in range(2)
     ]  # fmt: skip
     assert printed == ["0 2", "2 0"]
+
+
+@numba.njit
+def write_maps(a, out, rows, out_rows):
+    numba_api.softmax(a, out)
+    numba_api.softmax_rows(rows, out_rows)
+
+
+@numba.njit
+def write_log_maps(a, out, rows, out_rows):
+    numba_api.log_softmax(a, out)
+    numba_api.log_softmax_rows(rows, out_rows)
+
+
+@numba.njit
+def write_gradients(a, b, out, rows, q_rows, out_rows, weights):
+    terms = numba_api.elbo_and_grad(a, b, out)
+    return terms, numba_api.elbo_and_grad_rows(rows, q_rows, out_rows, weights)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [9, 300, 3000])
+def test_outputs_that_overlap_inputs_in_part(n, dtype):
+    original = np.random.default_rng(n).normal(size=(9, n + 3)).astype(dtype)
+    for write, function in ((write_maps, vbfast.softmax), (write_log_maps, vbfast.log_softmax)):
+        for step, shift in ((1, 0), (1, 1), (-1, 0), (-1, 2)):
+            memory = original.copy()
+            a, out = memory[0, :n], memory[0, shift : shift + n][::step]
+            rows, out_rows = memory[1:8], memory[1 + min(shift, 1) :][:7]
+            expected, expected_rows = function(a.copy()), function(rows.copy(), axis=1)
+            write(a, out, rows, out_rows)
+            assert_array_equal(out, expected)
+            assert_array_equal(out_rows, expected_rows)
+    memory = original.astype(float)
+    a, b, out = memory[0, :n], memory[0, 2 : n + 2], (memory[0, 1 : n + 1], memory[1, :n])
+    rows, q_rows, out_rows = memory[2:4], memory[3:5], (memory[4:6], memory[2:4])
+    weights = memory[5, :2]
+    weights[:] = 1.0, 2.0
+    expected = [vbfast.elbo_and_grad(a.copy(), q_logits=b.copy()),
+                vbfast.elbo_and_grad(rows.copy(), q_logits=q_rows.copy(),
+                                     sample_weight=weights.copy())]  # fmt: skip
+    terms = write_gradients(a, b, out, rows, q_rows, out_rows, weights)
+    for ours, written, (theirs, gradient) in zip(terms, (out, out_rows), expected, strict=True):
+        assert_allclose(tuple(ours), values(theirs), rtol=1e-13)
+        assert_allclose(written[0], gradient.q_logits, rtol=1e-12, atol=1e-15)
+        assert_allclose(written[1], gradient.log_joint, rtol=1e-12)
+
+
+@numba.njit
+def extremes(far, q, subnormal, huge, q_logits, impossible, q_far, out):
+    return (
+        numba_api.entropy(logits=far),
+        numba_api.kl_divergence(q, subnormal),
+        numba_api.elbo(huge, q_logits=q_logits),
+        numba_api.elbo_and_grad(impossible, q_far, out).elbo,
+    )
+
+
+@numba.njit
+def extremes_of_rows(far, q, subnormal, huge, q_logits, impossible, q_far, out):
+    return (
+        numba_api.entropy_rows(logits=far)[0],
+        numba_api.kl_divergence_rows(q, subnormal)[0],
+        numba_api.elbo_rows(huge, q_logits=q_logits),
+        numba_api.elbo_and_grad_rows(impossible, q_far, out).elbo,
+    )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rows", [False, True])
+def test_extremes_of_the_contract(dtype, rows):
+    """Numbers by hand: q log(q / p), 39 exp(-38) for two logits, the mean of two huge ones."""
+    largest, tiny = float(np.finfo(dtype).max), float(np.finfo(dtype).tiny) / 2**9
+    huge = [0.75 * largest, -0.5 * largest]
+    rows_of = [[0.0, -38.0], [0.5, 0.5], [1.0, tiny], huge, [0.0, 0.0], [-INF, 0.0], [0.0, -2e4]]
+    arguments = [np.array(a, dtype) for a in rows_of]
+    out = (np.empty(2, dtype), np.empty(2, dtype))
+    if rows:
+        arguments, out = [a[np.newaxis] for a in arguments], tuple(a[np.newaxis] for a in out)
+    function = extremes_of_rows if rows else extremes
+    entropy, kl, terms, bound = function(*arguments, out)
+    eps = float(np.finfo(dtype).eps)
+    assert entropy == pytest.approx(39 * np.exp(-38), rel=8 * 38 * eps)
+    assert kl == pytest.approx(
+        0.5 * np.log(0.5) + 0.5 * np.log(0.5) - 0.5 * np.log(tiny), rel=8 * eps
+    )
+    assert terms.expected_log_joint / largest == pytest.approx(0.125, rel=8 * eps)
+    assert terms.kl / largest == pytest.approx(0.625, rel=8 * eps)
+    assert bound == -INF
+    assert np.isnan(out[0]).all()
+    assert_array_equal(out[1].ravel(), [1.0, 0.0])

@@ -22,7 +22,7 @@ def results(backend, num_threads, X, log_joint, q_logits):
         with pytest.raises(ValueError, match="probs at row 7 sums to"):
             vbfast.entropy(np.where(np.arange(3000)[:, np.newaxis] < 7, 0.25, 0.5) * np.ones(4))
         evidence, gradient = mixture.log_evidence_and_grad(X, wrt_x=True)
-        terms, in_q = vbfast.elbo_and_grad(log_joint, q_logits)
+        terms, in_q = vbfast.elbo_and_grad(log_joint, q_logits=q_logits)
         return [
             vbfast.logsumexp(log_joint, axis=0),
             vbfast.softmax(log_joint, axis=1),

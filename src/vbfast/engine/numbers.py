@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vbfast.engine.plain import check_plain
+
 __all__ = ["as_array", "as_numbers", "claimed_dtype", "claimed_shape", "read_slice"]
 
 _NUMERIC_KINDS = "biuf"
@@ -22,9 +24,12 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:
 
     Raises
     ------
+    TypeError
+        If something would be lost on the way, as :func:`~vbfast.engine.plain.check_plain` says.
     ValueError
         If values make no array, as lists of different lengths.
     """
+    check_plain(values, name)
     try:
         return np.asanyarray(values)
     except ValueError as error:

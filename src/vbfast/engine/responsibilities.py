@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.engine.contract import Float64Array, FloatArray
+from vbfast.engine.distributions import sum_tolerance
 from vbfast.engine.numbers import as_numbers, claimed_dtype, claimed_shape, read_slice
+from vbfast.engine.plain import check_plain
 from vbfast.engine.rows import is_sliceable
-
-# How far a row's sum may be from one before it is taken for a mistake rather than for rounding.
-ROW_SUM_TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-3}
 
 
 class RespSource(ABC):
@@ -94,9 +93,7 @@ class RespMatrix(RespSource):
         if given.kind not in "biufO":
             wanted = "real" if given.kind == "c" else "numeric"
             raise TypeError(f"{name} must be {wanted}; got dtype {given}")
-        of_sums = given if given.kind == "f" else self._dtype
-        single = np.finfo(of_sums).eps >= np.finfo(np.float32).eps
-        self._tolerance = ROW_SUM_TOLERANCE[np.dtype(np.float32 if single else np.float64)]
+        self._tolerance = sum_tolerance(given if given.kind == "f" else self._dtype)
 
     def block(self, start: int, stop: int) -> FloatArray:
         """Return distributions of shape (stop - start, n_components), or raise ``ValueError``.
@@ -144,7 +141,7 @@ def as_resp_source(
     Parameters
     ----------
     resp : array-like or RespSource
-        Shape (n_samples, n_components): rows that are distributions, to within 1e-8 (float64) or
+        Shape (n_samples, n_components): rows that are distributions, to within 1e-6 (float64) or
         1e-3 (float32), and are renormalised. Shape (n_samples,) and an integer dtype: the component
         of each row, -1 for none.
     n_samples, n_components : int
@@ -166,12 +163,11 @@ def as_resp_source(
     ValueError
         If the shape is wrong or a label is out of range.
     TypeError
-        If resp is complex, sparse or has no numbers.
+        If resp is complex, masked, sparse, of records or dates, or has no numbers.
     """
     if isinstance(resp, RespSource):
         return resp
-    if hasattr(resp, "tocsr"):
-        raise TypeError(f"{name} must be a dense array; got a sparse one. Use {name}.toarray()")
+    check_plain(resp, name)
     if not isinstance(resp, np.ndarray) and not is_sliceable(resp):
         resp = as_numbers(resp, name)
     if len(claimed_shape(resp, name)) == 1 and claimed_dtype(resp, name).kind in "iu":

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from vbfast.engine.contract import FloatArray
 from vbfast.engine.numbers import as_numbers, claimed_dtype, claimed_shape, read_slice
+from vbfast.engine.plain import check_plain
 
 _COMPUTED_IN = (np.dtype(np.float32), np.dtype(np.float64))
 _NUMERIC_KINDS = "biufO"  # objects may be numbers: their conversion tells
@@ -108,7 +109,7 @@ def as_row_source(X: Any) -> RowSource:
     Raises
     ------
     TypeError
-        If X is complex, sparse or has no numbers.
+        If X is complex, masked, sparse, of records or dates, or has no numbers.
     ValueError
         If X is not two-dimensional, has no rows or no features, or is not numeric.
 
@@ -122,8 +123,7 @@ def as_row_source(X: Any) -> RowSource:
     """
     if isinstance(X, ArrayRows | SlicedRows):
         return X
-    if hasattr(X, "tocsr"):
-        raise TypeError("X must be a dense array; got a sparse one. Use X.toarray()")
+    check_plain(X, "X")
     if not isinstance(X, np.ndarray) and not is_sliceable(X):
         X = as_numbers(X, "X")
     dtype = _computation_dtype(claimed_dtype(X, "X"))

@@ -27,7 +27,7 @@ def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
     Raises
     ------
     TypeError
-        If the weights are complex or no numbers.
+        If the weights are complex, masked, sparse, of records or dates, or no numbers.
     ValueError
         If the shape is wrong, a weight is negative, NaN or infinite, or their sum is zero or
         overflows.

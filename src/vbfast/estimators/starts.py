@@ -9,6 +9,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from vbfast.engine.contract import CovarianceType, Float64Array
+from vbfast.engine.distributions import sum_tolerance
 from vbfast.engine.numbers import as_array, as_numbers
 from vbfast.families.covariances import covariance_shape
 
@@ -48,7 +49,7 @@ def check_given_start(
     Parameters
     ----------
     weights : array-like of shape (n_components,) or None
-        Non-negative, summing to one.
+        Non-negative, summing to one within 1e-6 (float64) or 1e-3 (float32); renormalised.
     means : array-like of shape (n_components, n_features) or None
     precisions : array-like or None
         Shaped by the covariance type, positive definite.
@@ -108,13 +109,12 @@ def _check_weights(weights: Any, n_components: int) -> Float64Array:
             "The parameter 'weights' should be in the range "
             f"[0, 1], but got max value {weights.min():.5f}, min value {weights.max():.5f}"
         )
-    tolerance = 1e-6 if weights.dtype == np.float32 else 1e-8
-    total = weights.sum()
-    if abs(1.0 - total) > tolerance:
+    total = weights.sum(dtype=np.float64)
+    if abs(1.0 - total) > sum_tolerance(weights.dtype):
         raise ValueError(
             f"The parameter 'weights' should be normalized, but got sum(weights) = {total:.5f}"
         )
-    return np.asarray(weights, dtype=np.float64)
+    return np.asarray(weights / total, dtype=np.float64)
 
 
 def check_means(means: Any, shape: tuple[int, ...], argument: str) -> Float64Array:

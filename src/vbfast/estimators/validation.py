@@ -15,6 +15,7 @@ from sklearn.utils.validation import validate_data
 
 from vbfast.engine.contract import Float64Array, NonFiniteRowError
 from vbfast.engine.numbers import as_array, as_numbers
+from vbfast.engine.plain import check_plain
 from vbfast.engine.rows import RowSource, as_row_source
 from vbfast.engine.weights import n_weighted_rows
 from vbfast.families.linalg import NotPositiveDefiniteError
@@ -53,8 +54,10 @@ def validate_rows(
     Raises
     ------
     ValueError, TypeError
-        As :func:`sklearn.utils.validation.validate_data`.
+        As :func:`sklearn.utils.validation.validate_data`; for a masked array, whose mask would be
+        lost, and for records and dates.
     """
+    check_plain(X, "X")
     if not _is_read_in_slices(X):
         X = validate_data(
             estimator,

@@ -24,7 +24,7 @@
  * otherwise outputs must not overlap anything.
  *
  * A function that returns a number returns NaN where probabilities are no distribution: an entry
- * is negative, or the sum is off one by more than 1e-8 (double) or 1e-3 (float). Others return 0,
+ * is negative, or the sum is off one by more than 1e-6 (double) or 1e-3 (float). Others return 0,
  * or info > 0 if row info - 1 is the first whose q is no distribution (probabilities as above;
  * logits with +inf, or nothing but -inf), or VBFAST_NO_MEMORY; what they write is NaN or
  * unspecified then.
@@ -74,7 +74,7 @@ typedef struct vbfast_elbo_terms {
  *                  softmax of the log-joint, for which kl is 0 and the kind does not matter.
  *   elbo_and_grad  The same, and the gradients in the logits of q (null: the posterior's) and in
  *                  the log-joint. Zero for nothing but -inf; else, where the bound is not finite,
- *                  the first is NaN, and the second q still, itself NaN for a posterior with +inf.
+ *                  the first is NaN throughout, and the second q still, itself NaN for a posterior with +inf.
  *
  * NAME_rows does the same for each row of a matrix; out of a reduction has n_rows contiguous
  * elements. In the last two, weights (n_rows contiguous, finite and not negative, or null: ones)

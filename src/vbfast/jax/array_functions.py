@@ -76,7 +76,7 @@ def _bound_and_gradients(log_joint: Any, q_logits: Any) -> Any:
     def call(*arrays: Any) -> Any:
         joint, logits = np.broadcast_arrays(*arrays)
         terms = ops.elbo(joint, q_logits=logits, per_sample=True)
-        _, gradient = ops.elbo_and_grad(joint, logits)
+        _, gradient = ops.elbo_and_grad(joint, q_logits=logits)
         return terms.elbo, gradient.log_joint, gradient.q_logits
 
     shapes = (log_joint.shape[:-1], log_joint.shape, log_joint.shape)

@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from vbfast.engine.plain import check_plain
+
 __all__ = ["computed", "on_host", "real"]
 
 
@@ -24,8 +26,11 @@ def real(*, integers: bool = False, **arrays: Any) -> tuple[Any, list[Any]]:
     Raises
     ------
     TypeError
-        If one is not float32, float64, float16 or bfloat16, nor an integer that is allowed.
+        If one is not float32, float64, float16 or bfloat16, nor an integer that is allowed, or is
+        masked or sparse.
     """
+    for name, array in arrays.items():
+        check_plain(array, name)
     values = {name: jnp.asarray(array) for name, array in arrays.items()}
     for name, value in values.items():
         dtype = value.dtype

@@ -67,7 +67,7 @@ def softmax(a: Array, out: Array) -> None:
     ----------
     a : array of shape (n,), float64 or float32, of any stride
     out : array of shape (n,), of the same type
-        May be `a` itself.
+        May be `a` itself; otherwise, where it overlaps `a`, that is copied first.
 
     Raises
     ------
@@ -84,7 +84,7 @@ def log_softmax(a: Array, out: Array) -> None:
     ----------
     a : array of shape (n,), float64 or float32, of any stride
     out : array of shape (n,), of the same type
-        May be `a` itself.
+        May be `a` itself; otherwise, where it overlaps `a`, that is copied first.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def elbo(log_joint: Array, q: Array | None = None, q_logits: Array | None = None
     ValueError
         If the shapes differ.
     """
-    return _as_tuple(ops.elbo(log_joint, q, q_logits=q_logits))
+    return _as_tuple(ops.elbo(log_joint, q=q, q_logits=q_logits))
 
 
 def elbo_and_grad(log_joint: Array, q_logits: Array | None, out: tuple[Array, Array]) -> ElboTerms:
@@ -167,7 +167,8 @@ def elbo_and_grad(log_joint: Array, q_logits: Array | None, out: tuple[Array, Ar
     q_logits : array of shape (n,), of the same type, or None
         None is the posterior.
     out : tuple of two arrays of shape (n,), of the same type
-        Where to write the gradients, in `q_logits` and in `log_joint`. They overlap nothing.
+        Where to write the gradients, in `q_logits` and in `log_joint`. They must not overlap each
+        other; an input that overlaps one is copied first.
 
     Returns
     -------
@@ -179,7 +180,7 @@ def elbo_and_grad(log_joint: Array, q_logits: Array | None, out: tuple[Array, Ar
     ValueError
         If the shapes differ.
     """
-    return _as_tuple(ops.elbo_and_grad(log_joint, q_logits, out=out)[0])
+    return _as_tuple(ops.elbo_and_grad(log_joint, q_logits=q_logits, out=out)[0])
 
 
 # -------------------------------------------------------------------------- of the rows of a matrix
@@ -209,7 +210,7 @@ def softmax_rows(a: Array, out: Array, num_threads: int = 1) -> None:
     Parameters
     ----------
     a, out : array of shape (n_rows, n), float64 or float32, of any strides
-        `out` may be `a` itself.
+        `out` may be `a` itself; otherwise, where it overlaps `a`, that is copied first.
     num_threads : int, default=1
         As for :func:`logsumexp_rows`.
 
@@ -228,7 +229,7 @@ def log_softmax_rows(a: Array, out: Array, num_threads: int = 1) -> None:
     Parameters
     ----------
     a, out : array of shape (n_rows, n), float64 or float32, of any strides
-        `out` may be `a` itself.
+        `out` may be `a` itself; otherwise, where it overlaps `a`, that is copied first.
     num_threads : int, default=1
         As for :func:`logsumexp_rows`.
 
@@ -325,7 +326,7 @@ def elbo_rows(
         as for :func:`entropy_rows`.
     """
     with _threads(num_threads):
-        return _as_tuple(ops.elbo(log_joint, q, q_logits=q_logits, sample_weight=sample_weight))
+        return _as_tuple(ops.elbo(log_joint, q=q, q_logits=q_logits, sample_weight=sample_weight))
 
 
 def elbo_and_grad_rows(
@@ -343,7 +344,8 @@ def elbo_and_grad_rows(
     q_logits : array of shape (n_rows, n), of the same type, or None
         None is the posterior.
     out : tuple of two arrays of shape (n_rows, n), of the same type
-        Where to write the gradients, in `q_logits` and in `log_joint`. They overlap nothing.
+        Where to write the gradients, in `q_logits` and in `log_joint`. They must not overlap each
+        other; an input that overlaps one is copied first.
     sample_weight : contiguous array of shape (n_rows,), float64, optional
         Finite and not negative.
     num_threads : int, default=1
@@ -360,5 +362,7 @@ def elbo_and_grad_rows(
         as for :func:`entropy_rows`.
     """
     with _threads(num_threads):
-        terms, _ = ops.elbo_and_grad(log_joint, q_logits, sample_weight=sample_weight, out=out)
+        terms, _ = ops.elbo_and_grad(
+            log_joint, q_logits=q_logits, sample_weight=sample_weight, out=out
+        )
         return _as_tuple(terms)

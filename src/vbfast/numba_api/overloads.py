@@ -109,6 +109,58 @@ def _overload_aligned(a):
     return copy_if_needed
 
 
+@register_jitable
+def _extent(a):
+    """Return the addresses of the first and after the last byte of an array."""
+    first = a.ctypes.data
+    if a.size == 0:
+        return first, first
+    last = first + a.itemsize
+    for d in range(a.ndim):
+        reach = (a.shape[d] - 1) * a.strides[d]
+        if reach < 0:
+            first += reach
+        else:
+            last += reach
+    return first, last
+
+
+@register_jitable
+def _meet(a, b):
+    """Tell whether the memory of two arrays may overlap."""
+    a_first, a_last = _extent(a)
+    b_first, b_last = _extent(b)
+    return a_first < b_last and b_first < a_last
+
+
+def _apart(a, out):
+    """Return the array, or a copy where it overlaps an output without being it."""
+
+
+@overload(_apart)
+def _overload_apart(a, out):
+    def copy_if_needed(a, out):
+        same = a.ctypes.data == out.ctypes.data and a.strides == out.strides
+        return a.copy() if _meet(a, out) and not same else a
+
+    return copy_if_needed
+
+
+def _apart_from_both(a, out):
+    """Return an input of the bound, or a copy where it overlaps an output, even if it is it."""
+
+
+@overload(_apart_from_both)
+def _overload_apart_from_both(a, out):
+    if _is_none(a):
+        return lambda a, out: a
+
+    def copy_if_needed(a, out):
+        return a.copy() if _meet(a, out[0]) or _meet(a, out[1]) else a
+
+    return copy_if_needed
+
+
 def _step(a, axis):
     """Return a stride in elements."""
 
@@ -198,6 +250,13 @@ def _check_out(out, like):
 
 
 @register_jitable
+def _check_gradients_fit(grad_q, grad, like):
+    """Raise where the outputs of the gradients do not fit the log-joint."""
+    _check_out(grad_q, like)
+    _check_out(grad, like)
+
+
+@register_jitable
 def _check_info(info):
     """Raise what the info of a call tells."""
     if info < 0:
@@ -236,7 +295,7 @@ def _overload_map(function):
 
         def map_slice(a, out):
             _check_out(out, a)
-            x = _aligned(a)
+            x = _apart(_aligned(a), out)
             _check_info(call(x.size, x.ctypes, _step(x, 0), out.ctypes, _step(out, 0)))
 
         return map_slice
@@ -298,11 +357,11 @@ def _overload_elbo_and_grad(log_joint, q_logits, out):
     call = external("elbo_and_grad", dtype)
 
     def elbo_and_grad(log_joint, q_logits, out):
-        x, y = _aligned(log_joint), _aligned(q_logits)
-        _check_shape_of_q(y, x)
         grad_q, grad = out
-        _check_out(grad_q, x)
-        _check_out(grad, x)
+        _check_shape_of_q(q_logits, log_joint)
+        _check_gradients_fit(grad_q, grad, log_joint)
+        x = _apart_from_both(_aligned(log_joint), out)
+        y = _apart_from_both(_aligned(q_logits), out)
         terms = np.empty(5)
         call(
             x.size, x.ctypes, _step(x, 0), _elements(y, x), _step(y, 0), terms.ctypes,
@@ -341,7 +400,7 @@ def _overload_map_rows(function):
 
         def map_rows(a, out, num_threads=1):
             _check_out(out, a)
-            x = _aligned(a)
+            x = _apart(_aligned(a), out)
             N, n = x.shape
             _check_info(
                 call(
@@ -432,19 +491,20 @@ def _overload_elbo_and_grad_rows(log_joint, q_logits, out, sample_weight=None, n
     call = external("elbo_and_grad_rows", dtype)
 
     def elbo_and_grad_rows(log_joint, q_logits, out, sample_weight=None, num_threads=1):
-        x, y = _aligned(log_joint), _aligned(q_logits)
-        _check_shape_of_q(y, x)
-        _check_weights_fit(sample_weight, x)
         grad_q, grad = out
-        _check_out(grad_q, x)
-        _check_out(grad, x)
+        _check_shape_of_q(q_logits, log_joint)
+        _check_weights_fit(sample_weight, log_joint)
+        _check_gradients_fit(grad_q, grad, log_joint)
+        x = _apart_from_both(_aligned(log_joint), out)
+        y = _apart_from_both(_aligned(q_logits), out)
+        weights = _apart_from_both(sample_weight, out)
         N, n = x.shape
         terms = np.empty(5)
         _check_info(
             call(
                 N, n, x.ctypes, _step(x, 0), _step(x, 1),
                 _elements(y, x), _step(y, 0), _step(y, 1),
-                _elements(sample_weight, terms), _null(terms), terms.ctypes,
+                _elements(weights, terms), _null(terms), terms.ctypes,
                 grad_q.ctypes, _step(grad_q, 0), _step(grad_q, 1),
                 grad.ctypes, _step(grad, 0), _step(grad, 1), num_threads,
             )

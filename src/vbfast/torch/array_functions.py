@@ -136,7 +136,7 @@ class _ElboGradients(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(log_joint: Any, q_logits: Any) -> Any:
-        _, gradient = ops.elbo_and_grad(as_array(log_joint), as_array(q_logits))
+        _, gradient = ops.elbo_and_grad(as_array(log_joint), q_logits=as_array(q_logits))
         return torch.as_tensor(gradient.log_joint), torch.as_tensor(gradient.q_logits)
 
     @staticmethod

@@ -4,9 +4,10 @@ Everything is about a *reference* of each slice and input, its largest logit or 
 probability, which is found first. Of ``q``, the first input, ``e`` is then proportional to the
 probability. The sums of a slice are, by the form of the reduction,
 
-- ``SUM_EXP``: e below the reference, and at it; ``SCALED``: the same of ``b e``, b the other input;
-- ``SINGLE``: e, e log e;
-- ``PAIR``, of q and p: e, e log e, e log p, p.
+- ``SUM_EXP``: e below the reference, and at it; ``SCALED``: the same of ``b e``, b the other input,
+  and b^2;
+- ``SINGLE``: e, e log e, and of logits e below the reference;
+- ``PAIR``, of q and p: e, e log e, e log p, p, and of logits of q e below the reference.
 
 Sums over a few rows are of the type of the input, from there on float64. The formulae are those of
 csrc/kernels/array_ops-inl.h.
@@ -39,6 +40,7 @@ __all__ = [
     "N_SUMS",
     "PAIR",
     "POSTERIOR_GRADIENT",
+    "PROBS_GRADIENT",
     "SCALED",
     "SINGLE",
     "SOFTMAX",
@@ -51,10 +53,10 @@ __all__ = [
 ]
 
 SUM_EXP, SCALED, SINGLE, PAIR = range(4)
-SOFTMAX, LOG_SOFTMAX, POSTERIOR_GRADIENT, GRADIENT = range(4)
+SOFTMAX, LOG_SOFTMAX, POSTERIOR_GRADIENT, GRADIENT, PROBS_GRADIENT = range(5)
 
 CHUNK_ROWS = 64
-N_SUMS = 4
+N_SUMS = 5
 
 
 class Operation(NamedTuple):
@@ -197,6 +199,26 @@ def _split_at_reference(values: Any, n_rows: Any, scaled: Any, mass: Any, log_ma
 
 
 @kernel
+def _add_below(n_rows: Any, mass: Any, log_mass: Any, m: Any, partial: Any) -> None:
+    """Add the mass below the reference, of which one beside it would lose the digits."""
+    group = group_rows(mass)
+    zero = mass.dtype.type(0)
+    for r in range(n_rows):
+        for i in range(group):
+            mass[1, r, i] = mass[0, r, i] if log_mass[0, r, i] < zero else zero
+    _add(mass, 1, n_rows, m, partial)
+
+
+@kernel
+def _add_squares(values: Any, n_rows: Any, log_mass: Any, m: Any, partial: Any) -> None:
+    group = group_rows(values)
+    for r in range(n_rows):
+        for i in range(group):
+            log_mass[1, r, i] = values[1, r, i] * values[1, r, i]
+    _add(log_mass, 1, n_rows, m, partial)
+
+
+@kernel
 def _add_chunk(operation: Any, n_rows: Any, work: Any) -> None:
     values, reference, cutoff, partial = work.values, work.reference, work.cutoff[0], work.partial
     mass, log_mass = work.mass, work.log_mass
@@ -206,8 +228,12 @@ def _add_chunk(operation: Any, n_rows: Any, work: Any) -> None:
         _split_at_reference(values, n_rows, operation.form == SCALED, mass, log_mass)
         _add(log_mass, 0, n_rows, 0, partial)
         _add(mass, 0, n_rows, 1, partial)
+        if operation.form == SCALED:
+            _add_squares(values, n_rows, log_mass, 2, partial)
         return
     _add(mass, 0, n_rows, 0, partial)
+    if operation.q_logits:
+        _add_below(n_rows, mass, log_mass, 4 if operation.form == PAIR else 2, partial)
     _add_products(mass, log_mass, 0, n_rows, 1, partial)
     if operation.form == PAIR:
         _weigh(values, 1, n_rows, operation.p_logits, reference, cutoff, mass, log_mass)
@@ -279,7 +305,7 @@ def reduce_slices(
             if not (observes and last_row - first_row <= CHUNK_ROWS):  # else it is there
                 n_rows = _load_chunk(layout, operation, r, min(CHUNK_ROWS, last_row - r), work)
             _add_chunk(operation, n_rows, work)
-            for m in range(N_SUMS if operation.form == PAIR else 2):
+            for m in range(N_SUMS):
                 for i in range(group):
                     if layout.by_element or i < n_lanes:
                         sums[m, s + (0 if layout.by_element else i)] += work.partial[m, i]
@@ -301,13 +327,21 @@ def _map_rows(mapping: Any, n_rows: Any, values: Any, p: Any, cutoff: Any) -> No
                 q = exp_nonpositive(values[0, r, i] - p[0, i], cutoff) * p[1, i]
                 values[2, r, i] = p[1, i] * zero
                 values[3, r, i] = zero if p[1, i] == zero else q  # skipped, NaN included
-        else:
+        elif mapping == GRADIENT:
             for i in range(group):
                 d = values[0, r, i] - p[0, i]
                 q = exp_nonpositive(d, cutoff) * p[2, i]
                 q = zero if p[2, i] == zero else q
                 slope = q * ((values[1, r, i] - p[1, i]) - d - p[3, i])
-                values[2, r, i] = zero if q == zero else slope
+                # Zero, but NaN in all of a slice whose bound is not finite.
+                values[2, r, i] = p[3, i] * zero if q == zero else slope
+                values[3, r, i] = q
+        else:
+            for i in range(group):
+                q = zero if p[2, i] == zero else values[0, r, i] * p[2, i]
+                d = math.log(values[0, r, i])
+                slope = q * ((values[1, r, i] - p[1, i]) - d - p[3, i])
+                values[2, r, i] = p[3, i] * zero if q == zero else slope
                 values[3, r, i] = q
 
 
@@ -327,7 +361,7 @@ def map_slices(
     zero = values.dtype.type(0)
     step = 1 if layout.by_element else group
     n_slices = parameters.shape[1]
-    n_operands = 2 if mapping == GRADIENT else 1
+    n_operands = 2 if mapping in (GRADIENT, PROBS_GRADIENT) else 1
     n_outputs = 1 if mapping in (SOFTMAX, LOG_SOFTMAX) else 2
     for s in range(0, n_slices, step):
         n_lanes = min(step, n_slices - s)

@@ -21,6 +21,7 @@ __all__ = [
     "Layout",
     "find_lanes",
     "lay_out",
+    "load_element",
     "load_rows_of_tile",
     "rows_of_slice",
     "slices_of_tile",
@@ -140,6 +141,13 @@ def find_lanes(layout: Any, first: Any, n_lanes: Any, lanes: Any) -> None:
         for i in range(lanes.shape[1]):
             offset = _offset(first + min(i, n_lanes - 1), shape, strides)
             lanes[place, i] = address + offset
+
+
+@kernel
+def load_element(layout: Any, place: Any, lanes: Any, index: Any, like: Any) -> Any:
+    """Return one element of the first slice of ``lanes``, of the type of ``like``."""
+    offset = _offset(index, layout.reduced_shape, layout.reduced_strides[place])
+    return load_at(lanes[place, 0] + offset, like)
 
 
 @kernel

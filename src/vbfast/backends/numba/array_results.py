@@ -16,13 +16,14 @@ from vbfast.backends.numba.array_kernels import (
     GRADIENT,
     LOG_SOFTMAX,
     PAIR,
+    PROBS_GRADIENT,
     SCALED,
     SINGLE,
     SOFTMAX,
     SUM_EXP,
 )
-from vbfast.backends.numba.array_layout import find_lanes, load_rows_of_tile
-from vbfast.backends.numba.compiling import group_rows, kernel
+from vbfast.backends.numba.array_layout import find_lanes, load_element
+from vbfast.backends.numba.compiling import kernel
 
 __all__ = ["DISTRIBUTION", "NOTHING", "N_RESULTS", "PROPER", "finish_slices"]
 
@@ -52,13 +53,22 @@ def _finish_exponentials(reference: Any, below: Any, at: Any, result: Any) -> No
 
 
 @kernel
-def _finish_logits(reference: Any, total: Any, moment: Any, result: Any) -> None:
+def _log_sum(total: Any, below: Any) -> Any:
+    """Return the logarithm of a sum about its largest term, of which the others are a part.
+
+    Below two there is one that is largest, and the sum may have lost the digits of the rest.
+    """
+    return math.log1p(below) if total < 2 else math.log(total)
+
+
+@kernel
+def _finish_logits(reference: Any, total: Any, moment: Any, below: Any, result: Any) -> None:
     """Set the bound at the posterior; both terms of the entropy are positive: nothing cancels."""
     nan = total * 0
     evidence, entropy = -np.inf, 0.0
     if total > 0:
-        evidence = reference + math.log(total)
-        entropy = math.log(total) - moment / total
+        evidence = reference + _log_sum(total, below)
+        entropy = _log_sum(total, below) - moment / total
     result[LOG_EVIDENCE] = result[ELBO] = evidence + nan
     result[ENTROPY] = entropy + nan
     result[EXPECTED] = evidence - entropy + nan
@@ -66,14 +76,15 @@ def _finish_logits(reference: Any, total: Any, moment: Any, result: Any) -> None
 
 
 @kernel
-def _finish_pair(reference: Any, sums: Any, p_logits: Any, result: Any) -> None:
+def _finish_pair(reference: Any, sums: Any, operation: Any, result: Any) -> None:
     s0, s1, s2, s3 = sums[0], sums[1], sums[2], sums[3]
     nan = (s0 + s1) * 0
     any_nan = nan + s3 * 0
-    base = reference if p_logits else 0.0
+    base = reference if operation.p_logits else 0.0
     evidence, entropy, expected, kl, bound = -np.inf, 0.0, -np.inf, 0.0, -np.inf
     if s3 > 0:
-        log_q, log_p = math.log(s0), math.log(s3)
+        log_q = _log_sum(s0, sums[4]) if operation.q_logits else math.log(s0)
+        log_p = math.log(s3)
         evidence = base + log_p
         entropy = max(0.0, log_q - s1 / s0)
         expected = base + s2 / s0
@@ -89,32 +100,122 @@ def _finish_pair(reference: Any, sums: Any, p_logits: Any, result: Any) -> None:
 
 
 @kernel
-def _signs_at_infinity(layout: Any, operation: Any, place: Any, work: Any) -> Any:
-    """Return whether a slice has +inf times a positive and a negative factor, and any NaN.
+def _has_nan(layout: Any, place: Any, work: Any) -> Any:
+    """Tell whether the first slice of ``work.lanes`` has a NaN."""
+    like = work.values[0, 0, 0]
+    for n in range(layout.n_elements):
+        if np.isnan(load_element(layout, place, work.lanes, n, like)):
+            return True
+    return False
 
-    The slice is the first of ``work.lanes``.
+
+@kernel
+def _scaled_sums_hold(reference: Any, sums: Any, is_double: Any) -> Any:
+    """Tell whether the sums of b exp(a) hold.
+
+    Not where a factor is infinite, or where exponentials that were taken for zero, below 1e-307
+    (4e-38), could have counted, or where the sum cancelled or rounded to nothing.
     """
-    group = group_rows(work.values)
-    factor = work.values.dtype.type(1)
-    zero = factor - factor
-    positive, negative, nan = False, False, False
-    lanes = group if layout.by_element else 1
-    n_rows = (layout.n_elements + lanes - 1) // lanes
-    for r in range(n_rows):
-        load_rows_of_tile(layout, place, work.lanes, r, 1, zero, work.values[0])
-        if operation.form == SCALED:
-            load_rows_of_tile(layout, 1, work.lanes, r, 1, zero, work.values[1])
-        for i in range(lanes):
-            value = work.values[0, 0, i]
-            if operation.form == SCALED:
-                factor = work.values[1, 0, i]
-            if factor == 0:
+    wide, least, part = (1e200, 1e-290, 1e-200) if is_double else (1e30, 1e-30, 1e-30)
+    total = sums[0] + sums[1]
+    if reference == -np.inf:
+        return sums[2] < wide
+    known = reference < np.inf and sums[2] < wide
+    return known and abs(total) > least and total * total > part * sums[2]
+
+
+@kernel
+def _settle_scaled(layout: Any, number: Any, work: Any, result: Any) -> None:
+    """Set a sum of b exp(a) from the logarithms of its terms.
+
+    Infinities are limits, where there is one: b = inf or a = inf make the sum infinite, of both
+    signs it is NaN, and so is inf exp(-inf). Elements of b = 0 count for nothing.
+    """
+    like = work.values[0, 0, 0]
+    find_lanes(layout, number, 1, work.lanes)
+    nan: Any = False
+    positive: Any = False
+    negative: Any = False
+    largest = -np.inf
+    for n in range(layout.n_elements):
+        a = np.float64(load_element(layout, 0, work.lanes, n, like))
+        b = np.float64(load_element(layout, 1, work.lanes, n, like))
+        if b == 0:
+            continue
+        nan = nan or np.isnan(a) or np.isnan(b) or (np.isinf(b) and a == -np.inf)
+        if a == np.inf or np.isinf(b):
+            positive, negative = positive or b > 0, negative or b < 0
+        largest = max(largest, a + math.log(abs(b)))
+    log_sum, sign = -np.inf, 0.0
+    if nan or (positive and negative):
+        log_sum = sign = np.nan
+    elif positive or negative:
+        log_sum, sign = np.inf, 1.0 if positive else -1.0
+    elif largest > -np.inf:
+        at, rest = 0.0, 0.0
+        for n in range(layout.n_elements):
+            a = np.float64(load_element(layout, 0, work.lanes, n, like))
+            b = np.float64(load_element(layout, 1, work.lanes, n, like))
+            if b == 0 or a == -np.inf:
                 continue
-            nan = nan or np.isnan(value) or np.isnan(factor)
-            if value == np.inf:
-                positive = positive or factor > 0
-                negative = negative or factor < 0
-    return positive, negative, nan
+            below = a + math.log(abs(b)) - largest
+            term = math.copysign(math.exp(below), b)
+            if below < 0:
+                rest += term
+            else:
+                at += term
+        total = at + rest
+        if at != 0 and abs(rest / at) < 0.5:
+            log_sum = largest + (math.log(abs(at)) + math.log1p(rest / at))
+        else:
+            log_sum = largest + math.log(abs(total))
+        sign = 1.0 if total > 0 else -1.0 if total < 0 else 0.0
+    result[LOG_EVIDENCE] = result[LOG_SUM] = log_sum
+    result[SIGN] = sign
+
+
+@kernel
+def _settle_overflow(
+    layout: Any, operation: Any, number: Any, references: Any, sums: Any, work: Any, result: Any
+) -> None:
+    """Set what a sum of q log p tells that only overflowed.
+
+    The sums are changed, too, such that gradients follow from them, about the expected logit in the
+    place of the largest. Where q has mass on -inf, or there is a NaN, nothing changes.
+    """
+    if not (np.isfinite(references[0]) and np.isfinite(references[1])):
+        return
+    like = work.values[0, 0, 0]
+    cutoff = work.cutoff[0]
+    find_lanes(layout, number, 1, work.lanes)
+    total = sums[0]
+    for n in range(layout.n_elements):
+        e: Any = np.float64(load_element(layout, 0, work.lanes, n, like))
+        p = load_element(layout, 1, work.lanes, n, like)
+        if operation.q_logits:
+            d = e - references[0]
+            e = 0.0 if d < cutoff else math.exp(d)
+        if np.isnan(p) or np.isnan(e) or (e > 0 and p == -np.inf):
+            return
+    # Halves, since the distance of two numbers may be larger than any.
+    half_evidence, half, half_kl = result[LOG_EVIDENCE] / 2, 0.0, 0.0
+    for n in range(layout.n_elements):
+        q: Any = np.float64(load_element(layout, 0, work.lanes, n, like))
+        half_p = np.float64(load_element(layout, 1, work.lanes, n, like)) / 2
+        d = q - references[0] if operation.q_logits else math.log(q)
+        if operation.q_logits:
+            q = 0.0 if d < cutoff else math.exp(d)
+        share = q / total
+        if share == 0:
+            continue
+        half += share * half_p
+        half_kl += share * ((d - math.log(total)) / 2 + (half_evidence - half_p))
+    expected = 2 * half
+    result[EXPECTED] = expected
+    result[ELBO] = expected + result[ENTROPY]
+    result[KL] = max(0.0, 2 * half_kl)
+    references[1] = work.values.dtype.type(expected)
+    sums[2] = sums[0] * (expected - references[1])
 
 
 @kernel
@@ -130,12 +231,11 @@ def _settle_infinite(
             result[ENTROPY] = result[EXPECTED] = result[KL] = result[ELBO] = np.nan
         return
     find_lanes(layout, number, 1, work.lanes)
-    positive, negative, nan = _signs_at_infinity(layout, operation, 1 if pair else 0, work)
-    value = np.nan if nan or (positive and negative) else np.inf
+    value = np.nan if _has_nan(layout, 1 if pair else 0, work) else np.inf
     result[LOG_EVIDENCE] = value
-    if operation.form == SUM_EXP or operation.form == SCALED:
+    if operation.form == SUM_EXP:
         result[LOG_SUM] = value
-        result[SIGN] = np.nan if np.isnan(value) else 1.0 if positive else -1.0
+        result[SIGN] = value if np.isnan(value) else 1.0
         return
     if operation.form == SINGLE:
         result[ENTROPY] = np.nan
@@ -177,15 +277,15 @@ def _find_parameters(
         parameters[1] = 1 / sums[0] if finite else np.nan
     elif mapping == LOG_SOFTMAX:
         parameters[1] = log_sum
-    elif mapping == GRADIENT:
+    elif mapping in (GRADIENT, PROBS_GRADIENT):
         joint = references[1]
         gap = sums[2] - sums[1]
-        defined = finite and np.isfinite(joint) and np.isfinite(gap)
+        defined = finite and np.isfinite(joint) and np.isfinite(gap) and np.isfinite(sums[3])
         scale = weight / sums[0] if finite else np.nan
         skipped = weight == 0 or (joint < 0 and sums[3] == 0)
         parameters[1] = joint if defined else 0.0
         parameters[2] = 0.0 if skipped else scale
-        parameters[3] = gap / sums[0] if defined else np.nan
+        parameters[3] = 0.0 if skipped else gap / sums[0] if defined else np.nan
     else:
         scale = weight / sums[0]
         if not finite:
@@ -199,7 +299,7 @@ def finish_slices(
     operation: Any,
     mapping: Any,
     demands: Any,
-    tolerance: Any,
+    tolerances: Any,
     first_slice: Any,
     weights: Any,
     references: Any,
@@ -219,22 +319,30 @@ def finish_slices(
         own, reference = sums[:, s], references[:, s]
         weight = weights[s] if len(weights) > 0 else 1.0
         if operation.form == PAIR:
-            _finish_pair(reference[1], own, operation.p_logits, result)
+            _finish_pair(reference[1], own, operation, result)
         elif operation.form != SINGLE:
             _finish_exponentials(reference[0], own[0], own[1], result)
         elif operation.q_logits:
-            _finish_logits(reference[0], own[0], own[1], result)
+            _finish_logits(reference[0], own[0], own[1], own[2], result)
         else:
             result[:] = 0
             nan = (own[0] + own[1]) * 0
             result[ENTROPY] = max(0.0, math.log(own[0]) - own[1] / own[0]) + nan
-        if reference[0] == np.inf or (operation.form == PAIR and reference[1] == np.inf):
-            _settle_infinite(layout, operation, first_slice + s, reference, work, result)
+        number = first_slice + s
+        if operation.form == SCALED:
+            if not _scaled_sums_hold(reference[0], own, work.values.itemsize == 8):
+                _settle_scaled(layout, number, work, result)
+        elif reference[0] == np.inf or (operation.form == PAIR and reference[1] == np.inf):
+            _settle_infinite(layout, operation, number, reference, work, result)
+        elif operation.form == PAIR and operation.p_logits and not np.isfinite(own[2]):
+            _settle_overflow(layout, operation, number, reference, own, work, result)
         for k in range(2):
             if weight != 0 and fault[0] < 0:
-                bad, minimum, total = _fault(operation, demands[k], k, reference, own, tolerance)
+                bad, minimum, total = _fault(
+                    operation, demands[k], k, reference, own, tolerances[k]
+                )
                 if bad:
-                    fault[0], fault[1], fault[2], fault[3] = first_slice + s, k, minimum, total
+                    fault[0], fault[1], fault[2], fault[3] = number, k, minimum, total
         if mapping >= 0:
             _find_parameters(mapping, weight, reference, own, result[LOG_SUM], parameters[:, s])
         for term in range(N_RESULTS):

@@ -22,6 +22,7 @@ from vbfast.backends.numba.array_kernels import (
     N_SUMS,
     PAIR,
     POSTERIOR_GRADIENT,
+    PROBS_GRADIENT,
     SCALED,
     SINGLE,
     SOFTMAX,
@@ -47,6 +48,7 @@ from vbfast.backends.numba.array_results import (
 from vbfast.backends.numba.threads import Task, run_tasks
 from vbfast.engine.config import current_num_threads
 from vbfast.engine.contract import Float64Array
+from vbfast.engine.distributions import sum_tolerance
 
 __all__ = ["bound_and_gradients", "bound_terms", "map_array", "reduce_array"]
 
@@ -58,8 +60,6 @@ BLOCK_ELEMENTS = 1 << 18
 FEW_BLOCKS = 32
 # Elements below which waking threads costs more than it saves.
 PARALLEL_ELEMENTS = 1 << 16
-# How far from one the sum of a distribution may be.
-SUM_TOLERANCE = {np.dtype(np.float64): 1e-8, np.dtype(np.float32): 1e-3}
 
 _OPERATIONS = {
     _vbfast.REDUCTIONS[name]: operation
@@ -88,6 +88,7 @@ class _Call:
     outputs: tuple[Array, ...] = ()
     weights: Float64Array | None = None
     names: tuple[str, ...] = ()
+    tolerances: tuple[float, ...] = ()  # of the sums of distributions
     demand: int = DISTRIBUTION
     kept: tuple[int, ...] = ()  # results that are wanted for each slice
     keeps_as: Any = None  # their type
@@ -110,6 +111,8 @@ class _Call:
         for k, name in enumerate(self.names):
             if name:
                 self.demands[k] = self.demand
+        self.sum_tolerances = np.zeros(2)
+        self.sum_tolerances[: len(self.tolerances)] = self.tolerances
         self.results = [np.empty(n_slices, self.keeps_as or self.dtype) for _ in self.kept]
         self.sums = np.zeros((len(self.firsts), N_RESULTS))
         self._work: dict[int, Work] = {}
@@ -237,7 +240,7 @@ class _Call:
             self.operation,
             self.mapping,
             self.demands,
-            SUM_TOLERANCE[self.dtype],
+            self.sum_tolerances,
             block.start,
             self.flat_weights[block],
             references,
@@ -286,6 +289,7 @@ def reduce_array(
     keepdims: bool,
     which: tuple[int, ...],
     names: tuple[str, ...],
+    tolerances: tuple[float, ...],
     out: Array | None,
     num_threads: int,
 ) -> Any:
@@ -295,7 +299,9 @@ def reduce_array(
     operation = _OPERATIONS[reduction]
     with_sign = operation.form == SCALED and len(which) == 1
     kept = (*which, _vbfast.RESULTS["sign"]) if with_sign else which
-    call = _Call(operation, inputs, axes, num_threads, names=names, kept=kept)
+    call = _Call(
+        operation, inputs, axes, num_threads, names=names, tolerances=tolerances, kept=kept
+    )
     call.run()
     if with_sign:  # a negative sum has no logarithm
         call.results[0][call.results[1] < 0] = np.nan
@@ -336,6 +342,7 @@ def _run_bound(
     log_joint: Array,
     q: Array | None,
     is_logits: bool,
+    tolerance: float | None,
     weight: Float64Array | None,
     per_sample: bool,
     gradients: tuple[Array, ...],
@@ -347,7 +354,9 @@ def _run_bound(
         name, mapping = "logits_entropy", POSTERIOR_GRADIENT
     else:
         inputs = (q, log_joint)
-        name, mapping = "logits_logits" if is_logits else "probs_logits", GRADIENT
+        name, mapping = (
+            ("logits_logits", GRADIENT) if is_logits else ("probs_logits", PROBS_GRADIENT)
+        )
     call = _Call(
         _OPERATIONS[_vbfast.REDUCTIONS[name]],
         inputs,
@@ -357,6 +366,7 @@ def _run_bound(
         outputs=gradients,
         weights=weight,
         names=() if q is None else ("q_logits" if is_logits else "q", ""),
+        tolerances=(sum_tolerance(log_joint.dtype) if tolerance is None else tolerance,),
         demand=PROPER if is_logits else DISTRIBUTION,
         kept=tuple(range(N_RESULTS)) if per_sample else (),
         keeps_as=np.float64,
@@ -375,22 +385,27 @@ def bound_terms(
     log_joint: Array,
     q: Array | None,
     is_logits: bool,
+    tolerance: float | None,
     weight: Float64Array | None,
     per_sample: bool,
     num_threads: int,
 ) -> tuple[Any, Any, Any, Any, Any]:
     """Return the terms of the bound over the last axis."""
-    return _run_bound(log_joint, q, is_logits, weight, per_sample, (), num_threads)
+    return _run_bound(log_joint, q, is_logits, tolerance, weight, per_sample, (), num_threads)
 
 
 def bound_and_gradients(
     log_joint: Array,
-    q_logits: Array | None,
+    q: Array | None,
+    is_logits: bool,
+    tolerance: float | None,
     weight: Float64Array | None,
+    per_sample: bool,
     out: tuple[Array, Array] | None,
     num_threads: int,
-) -> tuple[tuple[float, float, float, float, float], tuple[Array, Array]]:
-    """Return the summed terms, and the gradients in new arrays where none are given."""
+) -> tuple[tuple[Any, Any, Any, Any, Any], tuple[Array, Array]]:
+    """Return the terms, and the gradients in new arrays where none are given."""
     if out is None:
         out = np.empty(log_joint.shape, log_joint.dtype), np.empty(log_joint.shape, log_joint.dtype)
-    return _run_bound(log_joint, q_logits, True, weight, False, out, num_threads), out
+    terms = _run_bound(log_joint, q, is_logits, tolerance, weight, per_sample, out, num_threads)
+    return terms, out
