@@ -14,7 +14,7 @@ template <class T>
 class SeedingOf final : public Seeding {
   public:
     SeedingOf(const double* candidates, std::int64_t n_candidates, std::int64_t n_features,
-              std::int64_t n_partitions, std::int64_t tile_rows)
+              std::int64_t n_partitions, std::int64_t tile_rows, const Interrupt* interrupt)
         : kernels_(kernel_set<T>()),
           n_candidates_(n_candidates),
           n_features_(n_features),
@@ -22,7 +22,7 @@ class SeedingOf final : public Seeding {
           sums_(static_cast<std::size_t>(n_partitions * n_candidates), 0.0) {
         const std::vector<bool> used(static_cast<std::size_t>(n_candidates), true);
         const std::vector<double> medians =
-            coordinate_medians(candidates, n_candidates, n_features, used, 1);
+            coordinate_medians(candidates, n_candidates, n_features, used, 1, interrupt);
         shift_.assign(medians.begin(), medians.end());
         for (std::int64_t c = 0; c < n_candidates; ++c)
             for (std::int64_t d = 0; d < n_features; ++d)
@@ -30,8 +30,8 @@ class SeedingOf final : public Seeding {
                                                      static_cast<double>(shift_[d])));
     }
 
-    PassOutcome run(const std::vector<Block>& blocks, int num_threads,
-                    const Interrupt* interrupt) override {
+    std::int64_t run(const std::vector<Block>& blocks, int num_threads,
+                     const Interrupt* interrupt) override {
         const int threads =
             threads_for(count_rows(blocks) * n_candidates_ * n_features_, num_threads);
         Tile<T> sized;
@@ -40,25 +40,24 @@ class SeedingOf final : public Seeding {
         Workspace workspace;
         char* memory = workspace.scratch(bytes * static_cast<std::size_t>(threads));
         LowestIndex bad;
-        const RunStatus status = parallel(
-            static_cast<std::int64_t>(blocks.size()), threads, interrupt,
-            [&](std::int64_t task, int worker, Region& region) {
-                const Block& block = blocks[static_cast<std::size_t>(task)];
-                Tile<T> tile;
-                lay_out(tile, tile_rows_, kernels_.group_rows, kernels_.group_rows, n_features_,
-                        false, memory + bytes * static_cast<std::size_t>(worker));
-                for (std::int64_t n = 0; n < block.n_rows; n += tile_rows_) {
-                    if (stop_requested(region, worker)) return;
-                    point_at(tile, block, n, std::min(tile_rows_, block.n_rows - n), 1);
-                    kernels_.seeding_step(
-                        tile, n_features_, shift_.data(), candidates_.data(), n_candidates_,
-                        static_cast<const T*>(block.closest) + n,
-                        block.lowered ? static_cast<T*>(block.lowered) + n : nullptr,
-                        block.lowered_stride, sums_.data() + block.partition * n_candidates_);
-                    if (tile.bad_row >= 0) return bad.offer(block.start + n + tile.bad_row);
-                }
-            });
-        return outcome(status, bad);
+        parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt,
+                 [&](std::int64_t task, int worker, Region& region) {
+                     const Block& block = blocks[static_cast<std::size_t>(task)];
+                     Tile<T> tile;
+                     lay_out(tile, tile_rows_, kernels_.group_rows, kernels_.group_rows,
+                             n_features_, false, memory + bytes * static_cast<std::size_t>(worker));
+                     for (std::int64_t n = 0; n < block.n_rows; n += tile_rows_) {
+                         if (stop_requested(region, worker)) return;
+                         point_at(tile, block, n, std::min(tile_rows_, block.n_rows - n), 1);
+                         kernels_.seeding_step(
+                             tile, n_features_, shift_.data(), candidates_.data(), n_candidates_,
+                             static_cast<const T*>(block.closest) + n,
+                             block.lowered ? static_cast<T*>(block.lowered) + n : nullptr,
+                             block.lowered_stride, sums_.data() + block.partition * n_candidates_);
+                         if (tile.bad_row >= 0) return bad.offer(block.start + n + tile.bad_row);
+                     }
+                 });
+        return bad.index();
     }
 
     std::vector<double> potentials() const override {
@@ -83,14 +82,15 @@ class SeedingOf final : public Seeding {
 template <class T>
 std::unique_ptr<Seeding> make_seeding(const double* candidates, std::int64_t n_candidates,
                                       std::int64_t n_features, std::int64_t n_partitions,
-                                      std::int64_t tile_rows) {
+                                      std::int64_t tile_rows, const Interrupt* interrupt) {
     return std::make_unique<SeedingOf<T>>(candidates, n_candidates, n_features, n_partitions,
-                                          tile_rows);
+                                          tile_rows, interrupt);
 }
 
 template std::unique_ptr<Seeding> make_seeding<float>(const double*, std::int64_t, std::int64_t,
-                                                      std::int64_t, std::int64_t);
+                                                      std::int64_t, std::int64_t, const Interrupt*);
 template std::unique_ptr<Seeding> make_seeding<double>(const double*, std::int64_t, std::int64_t,
-                                                       std::int64_t, std::int64_t);
+                                                       std::int64_t, std::int64_t,
+                                                       const Interrupt*);
 
 }  // namespace vbfast

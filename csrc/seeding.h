@@ -14,14 +14,15 @@ namespace vbfast {
 class Seeding {
   public:
     virtual ~Seeding() = default;
-    virtual PassOutcome run(const std::vector<Block>& blocks, int num_threads,
-                            const Interrupt* interrupt) = 0;
+    // As EStep::run.
+    virtual std::int64_t run(const std::vector<Block>& blocks, int num_threads,
+                             const Interrupt* interrupt) = 0;
     virtual std::vector<double> potentials() const = 0;
 };
 
 template <class T>
 std::unique_ptr<Seeding> make_seeding(const double* candidates, std::int64_t n_candidates,
                                       std::int64_t n_features, std::int64_t n_partitions,
-                                      std::int64_t tile_rows);
+                                      std::int64_t tile_rows, const Interrupt* interrupt);
 
 }  // namespace vbfast
