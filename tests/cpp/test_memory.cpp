@@ -14,41 +14,9 @@
 #include "capi/table.h"
 #include "estep.h"
 #include "expect.h"
+#include "failing_memory.h"
 #include "linalg.h"
 #include "seeding.h"
-
-namespace {
-
-// Allocations until one fails; below zero none does.
-std::atomic<long> left{-1};
-
-void* allocate(std::size_t size, std::size_t alignment) {
-    if (left.load() >= 0 && left.fetch_sub(1) == 0) throw std::bad_alloc();
-    void* memory = std::aligned_alloc(alignment, (size + alignment) / alignment * alignment);
-    if (memory == nullptr) throw std::bad_alloc();
-    return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) {
-    return allocate(size, alignof(std::max_align_t));
-}
-void* operator new(std::size_t size, std::align_val_t alignment) {
-    return allocate(size, static_cast<std::size_t>(alignment));
-}
-void operator delete(void* memory) noexcept {
-    std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-    std::free(memory);
-}
-void operator delete(void* memory, std::align_val_t) noexcept {
-    std::free(memory);
-}
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
-    std::free(memory);
-}
 
 namespace {
 
@@ -102,6 +70,22 @@ bool had_memory(const Call& call) {
 
 bool close(double a, double b) {
     return std::abs(a - b) <= 1e-9 * (1 + std::abs(b));
+}
+
+// The pool and its threads are made by the first call.
+void the_first_call() {
+    int allocation = 0;
+    for (bool failed = true; failed; ++allocation) {
+        std::atomic<int> done{0};
+        left = allocation;
+        const bool had = had_memory([&] {
+            parallel(40, num_threads, nullptr, [&](std::int64_t, int, Region&) { ++done; });
+        });
+        failed = left.exchange(-1) < 0;
+        EXPECT(done == (had ? 40 : 0));
+    }
+    EXPECT(allocation > 1);
+    EXPECT(run_together());
 }
 
 void tasks() {
@@ -253,6 +237,8 @@ void linear_algebra() {
 }  // namespace
 
 int main() {
+    set_num_threads(num_threads);  // else the first call reads the environment
+    the_first_call();
     tasks();
     array_functions(600, 300);
     array_functions(2, 150000);
