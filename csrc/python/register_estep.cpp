@@ -45,6 +45,11 @@ void check_positive(std::int64_t value, const char* name) {
                               std::to_string(value));
 }
 
+py::ssize_t rows_of(const Float64& matrix, const char* name) {
+    check_shape(matrix, name, {any_length, any_length});
+    return matrix.shape(0);
+}
+
 // What the blocks of a pass have to fit, and the arrays that they point to, until they have run.
 class BlockReader {
   public:
@@ -144,7 +149,7 @@ class BoundEStep {
         : outputs_(std::move(outputs)),
           workspace_(std::move(workspace)),
           kind_(parse(of_moments, kind, "moments")),
-          n_components_(rows_of(means)),
+          n_components_(rows_of(means, "means")),
           n_features_(means.shape(1)),
           reader_(n_components_, n_features_, n_partitions, single) {
         const py::ssize_t K = n_components_, D = n_features_;
@@ -208,11 +213,6 @@ class BoundEStep {
     }
 
   private:
-    static py::ssize_t rows_of(const Float64& means) {
-        check_shape(means, "means", {any_length, any_length});
-        return means.shape(0);
-    }
-
     static std::vector<py::ssize_t> shape_of(Covariance type, py::ssize_t K, py::ssize_t D) {
         switch (type) {
             case Covariance::full:
@@ -251,8 +251,9 @@ class BoundSeeding {
   public:
     BoundSeeding(const Float64& candidates, bool single, std::int64_t n_partitions,
                  std::int64_t tile_rows)
-        : reader_(rows_of(candidates), candidates.shape(1), n_partitions, single) {
-        const py::ssize_t K = candidates.shape(0), D = candidates.shape(1);
+        : n_candidates_(rows_of(candidates, "candidates")),
+          reader_(n_candidates_, candidates.shape(1), n_partitions, single) {
+        const py::ssize_t K = n_candidates_, D = candidates.shape(1);
         check_positive(K, "n_candidates");
         check_positive(D, "n_features");
         check_positive(n_partitions, "n_partitions");
@@ -274,11 +275,7 @@ class BoundSeeding {
     }
 
   private:
-    static py::ssize_t rows_of(const Float64& candidates) {
-        check_shape(candidates, "candidates", {any_length, any_length});
-        return candidates.shape(0);
-    }
-
+    py::ssize_t n_candidates_;
     BlockReader reader_;
     std::unique_ptr<Seeding> seeding_;
 };
