@@ -8,6 +8,10 @@
 #include "array_reductions.h"
 #include "dispatch.h"
 
+#if defined(__SSE2__)
+#include <xmmintrin.h>
+#endif
+
 namespace vbfast {
 
 template <>
@@ -35,6 +39,14 @@ std::int64_t tasks_a_turn(const ArrayCall& call, const Plan& plan, std::int64_t 
     return std::clamp(n_tasks / (turns * threads), std::int64_t{1}, wanted);
 }
 
+// Stores past the caches are not ordered with those that follow, that of a task's end among them:
+// the thread that made them has to see to that before another one reads what they wrote.
+void order_streamed_stores() {
+#if defined(__SSE2__)
+    _mm_sfence();
+#endif
+}
+
 // The tasks of a call: one a block, or, where slices are cut into ranges, three rounds of them.
 template <class T>
 class Run {
@@ -52,11 +64,11 @@ class Run {
   private:
     using Task = void (Run::*)(std::int64_t, Scratch<T>&);
 
-    RunStatus each(std::int64_t n_tasks, Task task);
-    RunStatus each_on_threads(std::int64_t n_tasks, int threads, Task task);
-    void reduce(Block block, std::int64_t first, std::int64_t last, T* references,
+    void each(std::int64_t n_tasks, Task task);
+    void each_on_threads(std::int64_t n_tasks, int threads, Task task);
+    void reduce(SliceBlock block, std::int64_t first, std::int64_t last, T* references,
                 Scratch<T>& scratch);
-    void map(Block block, std::int64_t first, std::int64_t last, const T* references,
+    void map(SliceBlock block, std::int64_t first, std::int64_t last, const T* references,
              const T* parameters, Scratch<T>& scratch) const;
     void whole_block(std::int64_t task, Scratch<T>& scratch);
     void range_states(std::int64_t task, Scratch<T>& scratch);
@@ -78,7 +90,7 @@ class Run {
 };
 
 template <class T>
-void Run<T>::reduce(Block block, std::int64_t first, std::int64_t last, T* references,
+void Run<T>::reduce(SliceBlock block, std::int64_t first, std::int64_t last, T* references,
                     Scratch<T>& scratch) {
     if (!plan_.kept) {
         reductions_.reduce(block, first, last, scratch);
@@ -89,7 +101,7 @@ void Run<T>::reduce(Block block, std::int64_t first, std::int64_t last, T* refer
 }
 
 template <class T>
-void Run<T>::map(Block block, std::int64_t first, std::int64_t last, const T* references,
+void Run<T>::map(SliceBlock block, std::int64_t first, std::int64_t last, const T* references,
                  const T* parameters, Scratch<T>& scratch) const {
     if (plan_.kept)
         maps_.scale(block, first, last, references, parameters, scratch);
@@ -99,7 +111,7 @@ void Run<T>::map(Block block, std::int64_t first, std::int64_t last, const T* re
 
 template <class T>
 void Run<T>::whole_block(std::int64_t task, Scratch<T>& scratch) {
-    const Block block = plan_.block(task);
+    const SliceBlock block = plan_.block(task);
     if (plan_.fused)
         maps_.fused(block, scratch);
     else
@@ -122,7 +134,7 @@ void Run<T>::range_states(std::int64_t task, Scratch<T>& scratch) {
 
 template <class T>
 void Run<T>::merge_ranges(std::int64_t task, Scratch<T>& scratch) {
-    const Block block = plan_.block(task);
+    const SliceBlock block = plan_.block(task);
     const std::int64_t length = reductions_.n_states() * plan_.plane;
     double* state = states_.data() + task * length;
     for (std::int64_t range = 1; range < plan_.n_ranges; ++range)
@@ -143,58 +155,55 @@ void Run<T>::map_range(std::int64_t task, Scratch<T>& scratch) {
 }
 
 template <class T>
-RunStatus Run<T>::each(std::int64_t n_tasks, Task task) {
+void Run<T>::each(std::int64_t n_tasks, Task task) {
     const int threads =
         threads_for(plan_.n_slices * plan_.n_elements * operations_per_element, call_.num_threads);
     if (n_tasks > 1 && threads > 1) return each_on_threads(n_tasks, threads, task);
     Scratch<T> scratch(plan_, reductions_.n_states());
-    for (std::int64_t index = 0; index < n_tasks; ++index) {
-        std::fill_n(scratch.sums, result_count, 0.0);
+    parallel(n_tasks, 1, call_.interrupt, [&](std::int64_t index, int worker, Region& region) {
+        scratch.begin(region, worker);
         (this->*task)(index, scratch);
         for (int k = 0; k < result_count; ++k) outcome_.sums[k] += scratch.sums[k];
-    }
-    return RunStatus::finished;
+    });
+    if (plan_.stream) order_streamed_stores();
 }
 
 template <class T>
-RunStatus Run<T>::each_on_threads(std::int64_t n_tasks, int threads, Task task) {
+void Run<T>::each_on_threads(std::int64_t n_tasks, int threads, Task task) {
     // Sums belong to tasks: which thread ran one must not matter.
     std::vector<double> sums(call_.wants_sums ? n_tasks * result_count : 0);
     std::vector<std::unique_ptr<Scratch<T>>> all(static_cast<std::size_t>(threads));
     const std::int64_t together = tasks_a_turn(call_, plan_, n_tasks, threads);
-    auto turn = [&](std::int64_t number, int worker, Region&) {
+    auto turn = [&](std::int64_t number, int worker, Region& region) {
         if (!all[worker]) all[worker] = std::make_unique<Scratch<T>>(plan_, reductions_.n_states());
         Scratch<T>& scratch = *all[worker];
         const std::int64_t end = std::min(n_tasks, (number + 1) * together);
         for (std::int64_t index = number * together; index < end; ++index) {
-            std::fill_n(scratch.sums, result_count, 0.0);
+            scratch.begin(region, worker);
             (this->*task)(index, scratch);
             if (call_.wants_sums)
                 std::copy_n(scratch.sums, result_count, sums.begin() + index * result_count);
         }
+        if (plan_.stream) order_streamed_stores();
     };
-    const RunStatus status =
-        parallel((n_tasks + together - 1) / together, threads, call_.interrupt, turn);
+    parallel((n_tasks + together - 1) / together, threads, call_.interrupt, turn);
     for (std::size_t i = 0; i < sums.size(); ++i) outcome_.sums[i % result_count] += sums[i];
-    return status;
 }
 
 template <class T>
 ArrayOutcome Run<T>::run() {
     if (plan_.n_slices == 0) return outcome_;
     if (plan_.n_ranges == 1) {
-        outcome_.status = each(plan_.n_blocks, &Run::whole_block);
+        each(plan_.n_blocks, &Run::whole_block);
         return outcome_;
     }
     const std::int64_t n_tasks = plan_.n_ranges * plan_.n_blocks;
     states_.resize(n_tasks * reductions_.n_states() * plan_.plane);
     if (call_.maps) parameters_.resize(plan_.n_blocks * max_parameters * plan_.plane);
     references_.resize(plan_.n_blocks * plan_.kept_chunks() * plan_.plane);
-    outcome_.status = each(n_tasks, &Run::range_states);
-    if (outcome_.status == RunStatus::finished)
-        outcome_.status = each(plan_.n_blocks, &Run::merge_ranges);
-    if (outcome_.status == RunStatus::finished && call_.maps)
-        outcome_.status = each(n_tasks, &Run::map_range);
+    each(n_tasks, &Run::range_states);
+    each(plan_.n_blocks, &Run::merge_ranges);
+    if (call_.maps) each(n_tasks, &Run::map_range);
     return outcome_;
 }
 

@@ -63,7 +63,6 @@ struct ArrayCall {
 };
 
 struct ArrayOutcome {
-    RunStatus status = RunStatus::finished;
     double sums[result_count] = {};
     // The first slice that fails a demand, of input `bad_input`: a negative entry, or the sum.
     std::int64_t bad_slice = -1;
@@ -74,6 +73,7 @@ struct ArrayOutcome {
 
 // Results and maps are scaled by weights (doubles), where the layout has some; a slice of weight
 // zero counts as zeros whatever it holds. Outputs must not overlap inputs except by being them.
+// Throws Interrupted, and what comes of a want of memory.
 template <class T>
 ArrayOutcome run_array_call(const ArrayCall& call, Layout& layout);
 

@@ -85,11 +85,12 @@ std::int64_t Layout::n_elements() const {
 
 Position::Position(std::int64_t index, const std::int64_t* shape_, int n_dimensions)
     : shape(shape_), n(n_dimensions) {
-    for (int d = n - 1; d > 0; --d) {
+    for (int d = n - 1; d >= 0; --d) {
+        at[d] = index;
+        if (index == 0 || d == 0) continue;  // dimensions of length zero have no other index
         at[d] = index % shape[d];
         index /= shape[d];
     }
-    if (n) at[0] = index;
 }
 
 void Position::advance() {

@@ -44,7 +44,8 @@ struct Layout {
     std::int64_t n_elements() const;
 };
 
-// An index of several dimensions, counted up with the last one fastest.
+// An index of several dimensions, counted up with the last one fastest. Any shape has the first
+// one.
 struct Position {
     Position(std::int64_t index, const std::int64_t* shape, int n_dimensions);
     void advance();

@@ -11,7 +11,7 @@ namespace {
 }  // namespace
 
 template <class T>
-void Maps<T>::find_parameters(Block block, const double* states, const double* results,
+void Maps<T>::find_parameters(SliceBlock block, const double* states, const double* results,
                               T* parameters) const {
     const std::int64_t plane = plan_.plane;
     Position position = plan_.slice(block.first);
@@ -37,7 +37,7 @@ void Maps<T>::find_parameters(Block block, const double* states, const double* r
 }
 
 template <class T>
-void Maps<T>::map_rows(Block block, std::int64_t first, std::int64_t last, const T* parameters,
+void Maps<T>::map_rows(SliceBlock block, std::int64_t first, std::int64_t last, const T* parameters,
                        Scratch<T>& scratch) const {
     Position position = plan_.slice(block.first);
     for (std::int64_t i = 0; i < block.width; ++i, position.advance()) {
@@ -62,13 +62,14 @@ void Maps<T>::map_rows(Block block, std::int64_t first, std::int64_t last, const
                         plan_.stream);
             for (int k = place_out0; k < n_sliced; ++k)
                 if (plan_.present(k)) scatter_row(plan_, k, base[k], begin, n, at[k]);
+            scratch.done(n);
         }
     }
 }
 
 template <class T>
-void Maps<T>::map_columns(Block block, std::int64_t first, std::int64_t last, const T* parameters,
-                          Scratch<T>& scratch) const {
+void Maps<T>::map_columns(SliceBlock block, std::int64_t first, std::int64_t last,
+                          const T* parameters, Scratch<T>& scratch) const {
     for (std::int64_t begin = first; begin < last; begin += column_chunk) {
         const std::int64_t n = std::min(column_chunk, last - begin);
         for (int k = 0; k < n_sliced; ++k) {
@@ -83,11 +84,12 @@ void Maps<T>::map_columns(Block block, std::int64_t first, std::int64_t last, co
                         at[place_out0], at[place_out1], plan_.stream);
         for (int k = place_out0; k < n_sliced; ++k)
             if (plan_.present(k)) scatter_columns(plan_, k, block, begin, n, scratch);
+        scratch.done(n * block.width);
     }
 }
 
 template <class T>
-void Maps<T>::fused(Block block, Scratch<T>& scratch) const {
+void Maps<T>::fused(SliceBlock block, Scratch<T>& scratch) const {
     Position position = plan_.slice(block.first);
     for (std::int64_t i = 0; i < block.width; ++i, position.advance()) {
         T* at[n_sliced];
@@ -102,7 +104,7 @@ void Maps<T>::fused(Block block, Scratch<T>& scratch) const {
 }
 
 template <class T>
-void Maps<T>::keep(Block block, std::int64_t first, std::int64_t last, T* references,
+void Maps<T>::keep(SliceBlock block, std::int64_t first, std::int64_t last, T* references,
                    Scratch<T>& scratch) const {
     T* const* const* at = scratch.pointers;
     for (std::int64_t begin = first; begin < last; begin += column_chunk) {
@@ -112,11 +114,12 @@ void Maps<T>::keep(Block block, std::int64_t first, std::int64_t last, T* refere
         mapper_.keep(at[place_x], n, block.width, plan_.ahead, scratch.state, plan_.plane,
                      at[place_out0], references + begin / column_chunk * plan_.plane);
         if (!stays_in_scratch()) scatter_columns(plan_, place_out0, block, begin, n, scratch);
+        scratch.done(n * block.width);
     }
 }
 
 template <class T>
-void Maps<T>::scale(Block block, std::int64_t first, std::int64_t last, const T* references,
+void Maps<T>::scale(SliceBlock block, std::int64_t first, std::int64_t last, const T* references,
                     const T* parameters, Scratch<T>& scratch) const {
     for (std::int64_t begin = first; begin < last; begin += column_chunk) {
         const std::int64_t n = std::min(column_chunk, last - begin);
@@ -124,6 +127,7 @@ void Maps<T>::scale(Block block, std::int64_t first, std::int64_t last, const T*
         mapper_.scale(n, block.width, references + begin / column_chunk * plan_.plane, parameters,
                       plan_.plane, scratch.pointers[place_out0]);
         scatter_columns(plan_, place_out0, block, begin, n, scratch);
+        scratch.done(n * block.width);
     }
 }
 

@@ -12,11 +12,11 @@ class Maps {
         : call_(call), plan_(plan), mapper_(mapper) {}
 
     // Parameters of the slices of a block, in planes, from their states and finished results.
-    void find_parameters(Block block, const double* state, const double* results,
+    void find_parameters(SliceBlock block, const double* state, const double* results,
                          T* parameters) const;
 
     // Writes elements first to last - 1.
-    void map(Block block, std::int64_t first, std::int64_t last, const T* parameters,
+    void map(SliceBlock block, std::int64_t first, std::int64_t last, const T* parameters,
              Scratch<T>& scratch) const {
         if (plan_.columns)
             map_columns(block, first, last, parameters, scratch);
@@ -25,20 +25,20 @@ class Maps {
     }
 
     // Reduces and maps whole slices; writes scratch.state.
-    void fused(Block block, Scratch<T>& scratch) const;
+    void fused(SliceBlock block, Scratch<T>& scratch) const;
 
     // Where the plan keeps: adds elements first to last - 1 to scratch.state, leaves their
     // exponentials in the output and what those refer to in `references`, which begin at element
     // 0; then, in place of map, scales them.
-    void keep(Block block, std::int64_t first, std::int64_t last, T* references,
+    void keep(SliceBlock block, std::int64_t first, std::int64_t last, T* references,
               Scratch<T>& scratch) const;
-    void scale(Block block, std::int64_t first, std::int64_t last, const T* references,
+    void scale(SliceBlock block, std::int64_t first, std::int64_t last, const T* references,
                const T* parameters, Scratch<T>& scratch) const;
 
   private:
-    void map_rows(Block block, std::int64_t first, std::int64_t last, const T* parameters,
+    void map_rows(SliceBlock block, std::int64_t first, std::int64_t last, const T* parameters,
                   Scratch<T>& scratch) const;
-    void map_columns(Block block, std::int64_t first, std::int64_t last, const T* parameters,
+    void map_columns(SliceBlock block, std::int64_t first, std::int64_t last, const T* parameters,
                      Scratch<T>& scratch) const;
     // Whether copies of the output hold all of it until it is scaled.
     bool stays_in_scratch() const { return plan_.n_elements <= column_chunk; }

@@ -11,7 +11,7 @@
 namespace vbfast {
 
 // Slices first to first + width - 1.
-struct Block {
+struct SliceBlock {
     std::int64_t first, width;
 };
 
@@ -26,7 +26,7 @@ struct Plan {
     Position element(std::int64_t index) const { return {index, layout.reduced, layout.n_reduced}; }
     double weight_of(const Position& slice) const;
 
-    Block block(std::int64_t index) const {
+    SliceBlock block(std::int64_t index) const {
         const std::int64_t first = index % blocks_a_run * width;
         return {index / blocks_a_run * run + first, std::min(width, run - first)};
     }

@@ -15,7 +15,7 @@ constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 }  // namespace
 
 template <class T>
-void Reductions<T>::reduce_rows(Block block, std::int64_t first, std::int64_t last,
+void Reductions<T>::reduce_rows(SliceBlock block, std::int64_t first, std::int64_t last,
                                 Scratch<T>& scratch) const {
     Position position = plan_.slice(block.first);
     for (std::int64_t i = 0; i < block.width; ++i, position.advance()) {
@@ -38,6 +38,7 @@ void Reductions<T>::reduce_rows(Block block, std::int64_t first, std::int64_t la
         for (std::int64_t begin = first + row_chunk; begin < last; begin += row_chunk) {
             row(begin, std::min(row_chunk, last - begin), scratch.part, 16);
             reducer_.merge(scratch.total, scratch.part, 16, 1);
+            scratch.done(row_chunk);
         }
         for (int k = 0; k < n_states(); ++k) state[k * plan_.plane] = scratch.total[k * 16];
     }
@@ -52,7 +53,7 @@ void Reductions<T>::clear(double* state) const {
 }
 
 template <class T>
-void Reductions<T>::reduce_columns(Block block, std::int64_t first, std::int64_t last,
+void Reductions<T>::reduce_columns(SliceBlock block, std::int64_t first, std::int64_t last,
                                    Scratch<T>& scratch) const {
     clear(scratch.state);
     for (std::int64_t begin = first; begin < last; begin += column_chunk) {
@@ -60,13 +61,14 @@ void Reductions<T>::reduce_columns(Block block, std::int64_t first, std::int64_t
         for (int k = 0; k < reducer_.inputs; ++k) fetch_columns(plan_, k, block, begin, n, scratch);
         reducer_.columns(scratch.pointers[place_x], scratch.pointers[place_y], n, block.width,
                          plan_.ahead, scratch.state, plan_.plane);
+        scratch.done(n * block.width);
     }
 }
 
 // What the sums cannot tell of a slice that has +inf among its logits.
 template <class T>
-void Reductions<T>::settle_infinite(const Position& position, const double* state,
-                                    double* results) const {
+void Reductions<T>::settle_infinite(const Position& position, const double* state, double* results,
+                                    Scratch<T>& scratch) const {
     const int joint = reducer_.references - 1;  // of x, or of y where there are two
     if (!reducer_.logits[joint] || !(state[joint * plan_.plane] == infinite)) {
         // q that is +inf somewhere is no distribution.
@@ -79,6 +81,7 @@ void Reductions<T>::settle_infinite(const Position& position, const double* stat
     const Operand& a = plan_.operand(reducer_.references > 1 ? place_y : place_x);
     Position along = plan_.element(0);
     for (std::int64_t i = 0; i < plan_.n_elements; ++i, along.advance()) {
+        scratch.done(1);
         const T value = *reinterpret_cast<const T*>(a.data + position.offset(a.outer) +
                                                     along.offset(a.reduced));
         nan = nan || std::isnan(value);
@@ -127,7 +130,7 @@ void Reductions<T>::check(const Position& position, const double* state) {
 }
 
 template <class T>
-bool Reductions<T>::finish(Block block, double* state, Scratch<T>& scratch) {
+bool Reductions<T>::finish(SliceBlock block, double* state, Scratch<T>& scratch) {
     reducer_.finish(state, plan_.plane, block.width, scratch.results);
     const bool checks = call_.demands[0] != Demand::nothing || call_.demands[1] != Demand::nothing;
     const bool scaled = call_.reduction == Reduction::scaled_sum_exp;
@@ -143,7 +146,7 @@ bool Reductions<T>::finish(Block block, double* state, Scratch<T>& scratch) {
             if (!scaled_sums_hold<T>(own, plan_.plane)) settle_scaled<T>(plan_, position, results);
         } else if (own[0] == infinite ||
                    (reducer_.references > 1 && own[plan_.plane] == infinite)) {
-            settle_infinite(position, own, results);
+            settle_infinite(position, own, results, scratch);
         } else if (to_logits && !std::isfinite(own[4 * plan_.plane]) && std::isfinite(own[0]) &&
                    std::isfinite(own[plan_.plane])) {
             settled =

@@ -21,26 +21,29 @@ class Reductions {
     void clear(double* state) const;
 
     // Writes scratch.state, over elements first to last - 1.
-    void reduce(Block block, std::int64_t first, std::int64_t last, Scratch<T>& scratch) const {
+    void reduce(SliceBlock block, std::int64_t first, std::int64_t last,
+                Scratch<T>& scratch) const {
         if (plan_.columns)
             reduce_columns(block, first, last, scratch);
         else
             reduce_rows(block, first, last, scratch);
     }
 
-    void merge(double* state, const double* other, Block block) const {
+    void merge(double* state, const double* other, SliceBlock block) const {
         reducer_.merge(state, other, plan_.plane, block.width);
     }
 
     // Writes scratch.results, weighted, and what the call asks for: one number a slice, and sums.
     // Returns whether a state has changed, which what is mapped already has not seen.
-    bool finish(Block block, double* state, Scratch<T>& scratch);
+    bool finish(SliceBlock block, double* state, Scratch<T>& scratch);
 
   private:
-    void reduce_rows(Block block, std::int64_t first, std::int64_t last, Scratch<T>& scratch) const;
-    void reduce_columns(Block block, std::int64_t first, std::int64_t last,
+    void reduce_rows(SliceBlock block, std::int64_t first, std::int64_t last,
+                     Scratch<T>& scratch) const;
+    void reduce_columns(SliceBlock block, std::int64_t first, std::int64_t last,
                         Scratch<T>& scratch) const;
-    void settle_infinite(const Position& position, const double* state, double* results) const;
+    void settle_infinite(const Position& position, const double* state, double* results,
+                         Scratch<T>& scratch) const;
     void check(const Position& position, const double* state);
 
     const ArrayCall& call_;

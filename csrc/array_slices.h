@@ -29,7 +29,23 @@ class Scratch {
     T** pointers[n_sliced];   // to the rows of columns
     double sums[result_count] = {};
 
+    // The task that works in this memory.
+    void begin(Region& region, int worker) {
+        region_ = &region;
+        worker_ = worker;
+        std::fill_n(sums, result_count, 0.0);
+    }
+
+    // So many more elements are done: from time to time this asks whether the call is to end.
+    void done(std::int64_t elements) {
+        if ((until_asked_ -= elements) > 0) return;
+        until_asked_ = asked_after;
+        if (stop_requested(*region_, worker_)) throw Interrupted();
+    }
+
   private:
+    static constexpr std::int64_t asked_after = 1 << 18;  // elements, some milliseconds at the most
+
     void take(const Plan& plan, int n_states, unsigned char* memory) {
         const auto piece = [&](auto*& p, std::int64_t n) {
             using Pointer = std::remove_reference_t<decltype(p)>;
@@ -54,6 +70,9 @@ class Scratch {
 
     std::unique_ptr<unsigned char[]> memory_;
     std::size_t size_ = 0;
+    Region* region_ = nullptr;
+    int worker_ = 0;
+    std::int64_t until_asked_ = asked_after;
 };
 
 // Elements first to first + n - 1 of the slice at `base`, side by side.
@@ -79,8 +98,8 @@ void scatter_row(const Plan& plan, int place, char* base, std::int64_t first, st
 
 // Calls move(element where it lies, its copy) for a chunk of neighbouring slices.
 template <class T, class Move>
-void each_of_columns(const Plan& plan, int place, Block block, std::int64_t first, std::int64_t n,
-                     T* values, Move move) {
+void each_of_columns(const Plan& plan, int place, SliceBlock block, std::int64_t first,
+                     std::int64_t n, T* values, Move move) {
     const Operand& a = plan.operand(place);
     Position across = plan.slice(block.first);
     for (std::int64_t c = 0; c < block.width; ++c, across.advance()) {
@@ -94,8 +113,8 @@ void each_of_columns(const Plan& plan, int place, Block block, std::int64_t firs
 // Points pointers[place] to the rows of a chunk of columns, where they lie or where their copies
 // do.
 template <class T>
-void point_to_rows(const Plan& plan, int place, Block block, std::int64_t first, std::int64_t n,
-                   const Scratch<T>& scratch) {
+void point_to_rows(const Plan& plan, int place, SliceBlock block, std::int64_t first,
+                   std::int64_t n, const Scratch<T>& scratch) {
     T** pointers = scratch.pointers[place];
     if (!plan.direct[place]) {
         for (std::int64_t r = 0; r < n; ++r) pointers[r] = scratch.values[place] + r * plan.plane;
@@ -109,8 +128,8 @@ void point_to_rows(const Plan& plan, int place, Block block, std::int64_t first,
 }
 
 template <class T>
-void fetch_columns(const Plan& plan, int place, Block block, std::int64_t first, std::int64_t n,
-                   const Scratch<T>& scratch) {
+void fetch_columns(const Plan& plan, int place, SliceBlock block, std::int64_t first,
+                   std::int64_t n, const Scratch<T>& scratch) {
     if (!plan.direct[place])
         each_of_columns(plan, place, block, first, n, scratch.values[place],
                         [](T& there, T& copy) { copy = there; });
@@ -118,8 +137,8 @@ void fetch_columns(const Plan& plan, int place, Block block, std::int64_t first,
 }
 
 template <class T>
-void scatter_columns(const Plan& plan, int place, Block block, std::int64_t first, std::int64_t n,
-                     const Scratch<T>& scratch) {
+void scatter_columns(const Plan& plan, int place, SliceBlock block, std::int64_t first,
+                     std::int64_t n, const Scratch<T>& scratch) {
     if (!plan.direct[place])
         each_of_columns(plan, place, block, first, n, scratch.values[place],
                         [](T& there, T& copy) { there = copy; });

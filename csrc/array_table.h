@@ -75,8 +75,6 @@ struct Reducer {
 
 template <class T>
 struct Mapper {
-    int inputs;
-    int outputs;
     // Parameters of a slice are numbers, of columns planes. `stream` writes past the caches.
     void (*row)(const T* x, const T* y, std::int64_t n, const T* parameters, T* out0, T* out1,
                 bool stream);

@@ -26,22 +26,27 @@ template <class T>
 class EStepOf final : public EStep {
   public:
     EStepOf(const MixtureParameters& parameters, const PassRequest& request, Workspace& workspace,
-            int num_threads)
+            int num_threads, const Interrupt* interrupt)
         : kernels_(kernel_set<T>()),
           request_(request),
           workspace_(workspace),
           means_(parameters.means,
                  parameters.means + parameters.n_components * parameters.n_features),
           sums_(static_cast<std::size_t>(request.n_partitions), no_sums) {
-        pack(parameters, request, kernels_, packed_, num_threads);
+        pack(parameters, request, kernels_, packed_, num_threads, interrupt);
         partial_size_ = packed_.dense_size + packed_.listed_size + packed_.pooled_size;
-        const std::size_t total = static_cast<std::size_t>(partial_size_ * request.n_partitions);
-        partials_ = workspace.partials(total);
-        std::fill(partials_, partials_ + total, 0.0);
+        const std::int64_t total = partial_size_ * request.n_partitions;
+        partials_ = workspace.partials(static_cast<std::size_t>(total));
+        constexpr std::int64_t chunk = 1 << 20;
+        parallel((total + chunk - 1) / chunk, threads_for(total, num_threads), interrupt,
+                 [&](std::int64_t task, int, Region&) {
+                     std::fill(partials_ + task * chunk,
+                               partials_ + std::min(total, (task + 1) * chunk), 0.0);
+                 });
     }
 
-    PassOutcome run(const std::vector<Block>& blocks, int num_threads,
-                    const Interrupt* interrupt) override {
+    std::int64_t run(const std::vector<Block>& blocks, int num_threads,
+                     const Interrupt* interrupt) override {
         const int threads = threads_for(count_rows(blocks) * operations_per_row(), num_threads);
         return request_.split_components ? run_split(blocks, threads, interrupt)
                                          : run_partitions(blocks, threads, interrupt);
@@ -53,7 +58,8 @@ class EStepOf final : public EStep {
         return total;
     }
 
-    void statistics(double* weight, double* first, double* second, int num_threads) override;
+    void statistics(double* weight, double* first, double* second, int num_threads,
+                    const Interrupt* interrupt) override;
 
   private:
     struct Partial {
@@ -91,6 +97,7 @@ class EStepOf final : public EStep {
                 !packed_.model.all_near, request_.gradient != nullptr, memory);
         tile.assignment = request_.assignment;
         tile.entropy = request_.entropy;
+        tile.stop = nullptr;
         return tile;
     }
 
@@ -111,39 +118,34 @@ class EStepOf final : public EStep {
             request_.log_joint ? static_cast<T*>(request_.log_joint) + row * K() : nullptr;
     }
 
-    PassOutcome run_partitions(const std::vector<Block>& blocks, int threads,
-                               const Interrupt* interrupt) {
+    std::int64_t run_partitions(const std::vector<Block>& blocks, int threads,
+                                const Interrupt* interrupt) {
         const std::size_t bytes = tile_bytes();
-        const std::size_t workers = static_cast<std::size_t>(threads);
+        const std::size_t workers = std::min(static_cast<std::size_t>(threads), blocks.size());
         char* memory = workspace_.scratch((bytes + whitened_bytes()) * workers);
         char* whitened = memory + bytes * workers;
         LowestIndex bad;
-        const RunStatus status =
-            parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt,
-                     [&](std::int64_t task, int worker, Region& region) {
-                         const Block& block = blocks[static_cast<std::size_t>(task)];
-                         Tile<T> tile = tile_in(memory + bytes * static_cast<std::size_t>(worker));
-                         tile.whitened = whitened_in(whitened, worker);
-                         const Partial target = partial(block.partition);
-                         for (std::int64_t n = 0; n < block.n_rows; n += request_.tile_rows) {
-                             if (stop_requested(region, worker)) return;
-                             take(tile, block, n);
-                             kernels_.local_step(packed_.model, tile);
-                             if (tile.bad_row >= 0)
-                                 return bad.offer(block.start + n + tile.bad_row);
-                             add(sums_[static_cast<std::size_t>(block.partition)], tile.sums);
-                             if (request_.moments != Moments::none)
-                                 kernels_.summary_step(packed_.model, tile, 0, K(), target.dense,
-                                                       target.listed, target.pooled);
-                         }
-                     });
-        return outcome(status, bad);
+        const auto rows_of_block = [&](std::int64_t task, int worker, Region& region) {
+            const Block& block = blocks[static_cast<std::size_t>(task)];
+            Tile<T> tile = tile_in(memory + bytes * static_cast<std::size_t>(worker));
+            tile.whitened = whitened_in(whitened, worker);
+            for (std::int64_t n = 0; n < block.n_rows; n += request_.tile_rows) {
+                if (stop_requested(region, worker)) return;
+                take(tile, block, n);
+                if (!local_step(tile, region, worker)) return;
+                if (tile.bad_row >= 0) return bad.offer(block.start + n + tile.bad_row);
+                add(sums_[static_cast<std::size_t>(block.partition)], tile.sums);
+                if (!summary_step(tile, 0, K(), partial(block.partition), region, worker)) return;
+            }
+        };
+        parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt, rows_of_block);
+        return bad.index();
     }
 
     // A model too large for one partial statistic a partition: waves of tiles, threads sharing
     // first the tiles, then the components. A component's tiles are added up in their order.
-    PassOutcome run_split(const std::vector<Block>& blocks, int threads,
-                          const Interrupt* interrupt) {
+    std::int64_t run_split(const std::vector<Block>& blocks, int threads,
+                           const Interrupt* interrupt) {
         const std::size_t bytes = tile_bytes();
         const std::size_t n_tiles = static_cast<std::size_t>(wave_tiles);
         const std::size_t workers = static_cast<std::size_t>(threads);
@@ -159,54 +161,93 @@ class EStepOf final : public EStep {
                 const std::int64_t left = block.n_rows - start;
                 const std::int64_t count =
                     std::min(wave_tiles, (left + request_.tile_rows - 1) / request_.tile_rows);
-                RunStatus status = parallel(
-                    count, threads, interrupt, [&](std::int64_t task, int worker, Region&) {
-                        Tile<T>& tile = tiles[static_cast<std::size_t>(task)];
-                        tile.whitened = whitened_in(whitened, worker);
-                        const std::int64_t first = start + task * request_.tile_rows;
-                        take(tile, block, first);
-                        kernels_.local_step(packed_.model, tile);
-                        if (tile.bad_row >= 0) bad.offer(block.start + first + tile.bad_row);
-                    });
-                if (status == RunStatus::interrupted || bad.index() >= 0)
-                    return outcome(status, bad);
+                const auto one_tile = [&](std::int64_t task, int worker, Region& region) {
+                    Tile<T>& tile = tiles[static_cast<std::size_t>(task)];
+                    tile.whitened = whitened_in(whitened, worker);
+                    const std::int64_t first = start + task * request_.tile_rows;
+                    take(tile, block, first);
+                    if (!local_step(tile, region, worker)) return;
+                    if (tile.bad_row >= 0) bad.offer(block.start + first + tile.bad_row);
+                };
+                parallel(count, threads, interrupt, one_tile);
+                if (bad.index() >= 0) return bad.index();
                 for (std::int64_t i = 0; i < count; ++i)
                     add(sums_[static_cast<std::size_t>(block.partition)],
                         tiles[static_cast<std::size_t>(i)].sums);
                 if (request_.moments == Moments::none) continue;
-                status = summarise(tiles, count, target, threads, memory + bytes * n_tiles, bytes,
-                                   interrupt);
-                if (status == RunStatus::interrupted) return {PassStatus::interrupted, -1};
+                summarise(tiles, count, target, threads, memory + bytes * n_tiles, bytes,
+                          interrupt);
             }
         }
-        return {PassStatus::finished, -1};
+        return -1;
     }
 
-    RunStatus summarise(const std::vector<Tile<T>>& tiles, std::int64_t count, Partial target,
-                        int threads, char* memory, std::size_t bytes, const Interrupt* interrupt) {
+    void summarise(const std::vector<Tile<T>>& tiles, std::int64_t count, Partial target,
+                   int threads, char* memory, std::size_t bytes, const Interrupt* interrupt) {
         // Every component of a pooled scatter adds to the same sums: those stay with one task.
         const std::int64_t step =
             request_.moments == Moments::tied
                 ? K()
                 : std::max<std::int64_t>(1, K() / wave_tiles / kernels_.moment_components) *
                       kernels_.moment_components;
-        return parallel((K() + step - 1) / step, threads, interrupt,
-                        [&](std::int64_t task, int worker, Region& region) {
-                            const Tile<T> own =
-                                tile_in(memory + bytes * static_cast<std::size_t>(worker));
-                            for (std::int64_t i = 0; i < count; ++i) {
-                                if (stop_requested(region, worker)) return;
-                                Tile<T> tile = tiles[static_cast<std::size_t>(i)];
-                                tile.row_major = own.row_major;
-                                tile.list = own.list;
-                                tile.list_weight = own.list_weight;
-                                tile.group_scratch = own.group_scratch;
-                                tile.panel = own.panel;
-                                kernels_.summary_step(packed_.model, tile, task * step,
-                                                      std::min(K(), (task + 1) * step),
-                                                      target.dense, target.listed, target.pooled);
-                            }
-                        });
+        const auto some_components = [&](std::int64_t task, int worker, Region& region) {
+            const Tile<T> own = tile_in(memory + bytes * static_cast<std::size_t>(worker));
+            for (std::int64_t i = 0; i < count; ++i) {
+                if (stop_requested(region, worker)) return;
+                Tile<T> tile = tiles[static_cast<std::size_t>(i)];
+                tile.row_major = own.row_major;
+                tile.list = own.list;
+                tile.list_weight = own.list_weight;
+                tile.group_scratch = own.group_scratch;
+                tile.panel = own.panel;
+                if (!summary_step(tile, task * step, std::min(K(), (task + 1) * step), target,
+                                  region, worker))
+                    return;
+            }
+        };
+        parallel((K() + step - 1) / step, threads, interrupt, some_components);
+    }
+
+    // So many components that a tile takes some milliseconds for them, a multiple of those that the
+    // kernels take together.
+    std::int64_t components_at_once() const {
+        constexpr std::int64_t operations = 1 << 24;
+        const std::int64_t each = request_.tile_rows * operations_per_row() / K();
+        return std::max<std::int64_t>(1, operations / each / kernels_.moment_components) *
+               kernels_.moment_components;
+    }
+
+    // The local step of a tile; false where it was left early, as the region ends. Where it may
+    // take long, the kernel asks for that itself.
+    bool local_step(Tile<T>& tile, Region& region, int worker) const {
+        struct Place {
+            Region& region;
+            int worker;
+        } place{region, worker};
+        if (K() > components_at_once()) {
+            tile.stop_context = &place;
+            tile.stop = [](void* context) {
+                const Place& at = *static_cast<Place*>(context);
+                return stop_requested(at.region, at.worker);
+            };
+        }
+        kernels_.local_step(packed_.model, tile);
+        const bool left = tile.stop != nullptr && stop_requested(region, worker);
+        tile.stop = nullptr;
+        return !left;
+    }
+
+    // The summary step of components first to last - 1; false likewise.
+    bool summary_step(Tile<T>& tile, std::int64_t first, std::int64_t last, Partial target,
+                      Region& region, int worker) const {
+        if (request_.moments == Moments::none) return true;
+        const std::int64_t step = components_at_once();
+        for (std::int64_t k = first; k < last; k += step) {
+            if (k > first && stop_requested(region, worker)) return false;
+            kernels_.summary_step(packed_.model, tile, k, std::min(last, k + step), target.dense,
+                                  target.listed, target.pooled);
+        }
+        return true;
     }
 
     std::int64_t K() const { return packed_.model.n_components; }
@@ -218,7 +259,7 @@ class EStepOf final : public EStep {
         return packed_.model.n_components * (8 + features);
     }
 
-    void merge_partials(int num_threads);
+    void merge_partials(int num_threads, const Interrupt* interrupt);
 
     const KernelSet<T>& kernels_;
     const PassRequest request_;
@@ -231,10 +272,10 @@ class EStepOf final : public EStep {
 };
 
 template <class T>
-void EStepOf<T>::merge_partials(int num_threads) {
+void EStepOf<T>::merge_partials(int num_threads, const Interrupt* interrupt) {
     constexpr std::int64_t chunk = 4096;
     const int threads = threads_for(partial_size_ * request_.n_partitions, num_threads);
-    parallel((partial_size_ + chunk - 1) / chunk, threads, nullptr,
+    parallel((partial_size_ + chunk - 1) / chunk, threads, interrupt,
              [&](std::int64_t task, int, Region&) {
                  const std::int64_t last = std::min(partial_size_, (task + 1) * chunk);
                  for (std::int64_t p = 1; p < request_.n_partitions; ++p)
@@ -246,8 +287,9 @@ void EStepOf<T>::merge_partials(int num_threads) {
 // The sums are about a point a: the shift for a dense component, its centre for a listed one.
 // With delta = a - mean: sum r (x - mean) = first + N delta, and so on for the second moment.
 template <class T>
-void EStepOf<T>::statistics(double* weight, double* first, double* second, int num_threads) {
-    merge_partials(num_threads);
+void EStepOf<T>::statistics(double* weight, double* first, double* second, int num_threads,
+                            const Interrupt* interrupt) {
+    merge_partials(num_threads, interrupt);
     const Model<T>& model = packed_.model;
     const std::int64_t K = model.n_components, D = model.n_features;
     const int B = kernels_.moment_components, F = kernels_.moment_features;
@@ -260,7 +302,7 @@ void EStepOf<T>::statistics(double* weight, double* first, double* second, int n
     };
     std::vector<double> delta(static_cast<std::size_t>(K * D));
     const int threads = threads_for(partial_size_, num_threads);
-    parallel(K, threads, nullptr, [&](std::int64_t k, int, Region&) {
+    parallel(K, threads, interrupt, [&](std::int64_t k, int, Region&) {
         const bool listed = model.listed[k];
         const double* dense = sums.dense + k / B * model.dense_stride + k % B * F;
         const double* list = sums.listed + k * model.listed_stride;
@@ -301,8 +343,9 @@ void EStepOf<T>::statistics(double* weight, double* first, double* second, int n
         }
     });
     if (kind != Moments::tied) return;
-    parallel(D, threads_for(D * D * K, num_threads), nullptr, [&](std::int64_t i, int, Region&) {
+    const auto pooled_row = [&](std::int64_t i, int worker, Region& region) {
         for (std::int64_t j = 0; j <= i; ++j) {
+            if (j % 256 == 255 && stop_requested(region, worker)) return;
             double sum = sums.pooled[triangle_at(i, j)];
             for (std::int64_t k = 0; k < K; ++k) {
                 const double* d = delta.data() + k * D;
@@ -311,19 +354,21 @@ void EStepOf<T>::statistics(double* weight, double* first, double* second, int n
             }
             second[i * D + j] = second[j * D + i] = sum;
         }
-    });
+    };
+    parallel(D, threads_for(D * D * K, num_threads), interrupt, pooled_row);
 }
 
 }  // namespace
 
 template <class T>
 std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const PassRequest& request,
-                                  Workspace& workspace, int num_threads) {
-    return std::make_unique<EStepOf<T>>(parameters, request, workspace, num_threads);
+                                  Workspace& workspace, int num_threads,
+                                  const Interrupt* interrupt) {
+    return std::make_unique<EStepOf<T>>(parameters, request, workspace, num_threads, interrupt);
 }
 
 template std::unique_ptr<EStep> make_estep<float>(const MixtureParameters&, const PassRequest&,
-                                                  Workspace&, int);
+                                                  Workspace&, int, const Interrupt*);
 template std::unique_ptr<EStep> make_estep<double>(const MixtureParameters&, const PassRequest&,
-                                                   Workspace&, int);
+                                                   Workspace&, int, const Interrupt*);
 }  // namespace vbfast

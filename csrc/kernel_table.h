@@ -95,8 +95,11 @@ struct Tile {
     T* out_gradient;   // (n_rows, n_features)
     T* out_log_joint;  // (n_rows, n_components)
 
-    // Scratch, 64-byte aligned; `capacity` rows, a multiple of the group.
-    std::int64_t capacity;
+    // Asked between parts of a long local step whether to leave it, or null.
+    bool (*stop)(void* context);
+    void* stop_context;
+
+    // Scratch, 64-byte aligned, for `capacity` rows, a multiple of the group.
     T* features;           // groups of (n_features + 2, group rows): rows in lanes
     T* raw;                // the same as they came, where some component is far; else null
     T* row_major;          // (capacity, padded_features)

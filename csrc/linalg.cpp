@@ -1,7 +1,6 @@
 #include "linalg.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "dispatch.h"
@@ -50,47 +49,42 @@ class Blocks {
 }  // namespace
 
 std::int64_t precision_cholesky(const double* covariances, std::int64_t n_components,
-                                std::int64_t n_features, double* factors, double* log_det,
-                                int num_threads) {
+                                std::int64_t n_features, double* factors, int num_threads,
+                                const Interrupt* interrupt) {
     const MatrixSet& set = kernels().matrices;
     const std::int64_t D = n_features;
     Blocks blocks(n_components, D, num_threads);
     LowestIndex failed;
-    parallel(n_components, blocks.threads(), nullptr, [&](std::int64_t k, int worker, Region&) {
-        for (std::int64_t b = 0; b < blocks.per_matrix(); ++b)
+    const auto factor = [&](std::int64_t k, int worker, Region& region) {
+        for (std::int64_t b = 0; b < blocks.per_matrix(); ++b) {
+            if (stop_requested(region, worker)) return;
             if (!set.factor_block(covariances + k * D * D, D, blocks.first(b), factors + k * D * D,
-                                  blocks.memory(worker))) {
-                failed.offer(k);
-                return;
-            }
-    });
+                                  blocks.memory(worker)))
+                return failed.offer(k);
+        }
+    };
+    parallel(n_components, blocks.threads(), interrupt, factor);
     if (failed.index() >= 0) return failed.index();
-    parallel(n_components * blocks.per_matrix(), blocks.threads(), nullptr,
+    parallel(n_components * blocks.per_matrix(), blocks.threads(), interrupt,
              [&](std::int64_t task, int worker, Region&) {
                  const std::int64_t k = task / blocks.per_matrix(), b = task % blocks.per_matrix();
                  set.invert_block(D, blocks.first(b), factors + k * D * D, blocks.memory(worker));
              });
-    parallel(n_components, blocks.threads(), nullptr, [&](std::int64_t k, int, Region&) {
-        double sum = 0;
-        for (std::int64_t i = 0; i < D; ++i) {
-            double* row = factors + (k * D + i) * D;
-            for (std::int64_t j = 0; j < i; ++j) row[j] = 0;
-            sum += std::log(row[i]);
-        }
-        log_det[k] = sum;
+    parallel(n_components, blocks.threads(), interrupt, [&](std::int64_t k, int, Region&) {
+        for (std::int64_t i = 0; i < D; ++i) std::fill_n(factors + (k * D + i) * D, i, 0.0);
     });
     return -1;
 }
 
 void ratio_norms(const double* factors, const double* denominators, std::int64_t n_denominators,
-                 std::int64_t n_components, std::int64_t n_features, double* norms,
-                 int num_threads) {
+                 std::int64_t n_components, std::int64_t n_features, double* norms, int num_threads,
+                 const Interrupt* interrupt) {
     const MatrixSet& set = kernels().matrices;
     const std::int64_t size = n_features * n_features;
     Blocks blocks(n_components, n_features, num_threads);
     const std::int64_t n_blocks = blocks.per_matrix();
     std::vector<double> parts(static_cast<std::size_t>(n_components * n_blocks));
-    parallel(n_components * n_blocks, blocks.threads(), nullptr,
+    parallel(n_components * n_blocks, blocks.threads(), interrupt,
              [&](std::int64_t task, int worker, Region&) {
                  // The longest blocks first: threads then end together.
                  const std::int64_t k = task / n_blocks, b = n_blocks - 1 - task % n_blocks;
@@ -107,10 +101,10 @@ void ratio_norms(const double* factors, const double* denominators, std::int64_t
 
 void subtract_symmetric(const double* matrices, const double* a, const double* b,
                         std::int64_t n_components, std::int64_t n_features, double* out,
-                        int num_threads) {
+                        int num_threads, const Interrupt* interrupt) {
     const std::int64_t D = n_features;
     const int threads = threads_for(n_components * D * D, num_threads);
-    parallel(n_components, threads, nullptr, [&](std::int64_t k, int, Region&) {
+    parallel(n_components, threads, interrupt, [&](std::int64_t k, int, Region&) {
         kernels().matrices.subtract_symmetric(matrices + k * D * D, a + k * D, b + k * D, D,
                                               out + k * D * D);
     });
@@ -118,10 +112,12 @@ void subtract_symmetric(const double* matrices, const double* a, const double* b
 
 void matrix_gradients(const MatrixMoments& moments, const double* factors, std::int64_t n_matrices,
                       std::int64_t n_vectors, std::int64_t n_features, double* in_means,
-                      double* in_covariances, double* in_factors, int num_threads) {
+                      double* in_covariances, double* in_factors, int num_threads,
+                      const Interrupt* interrupt) {
     const MatrixSet& set = kernels().matrices;
     const std::int64_t D = n_features, size = D * D, scratch = size + n_vectors * D;
     Blocks blocks(n_matrices, D, num_threads, 2);
+    if (scratch == 0) return;  // no features
     const std::int64_t some =
         std::min(n_matrices,
                  std::max<std::int64_t>(1, scratch_numbers / std::max<std::int64_t>(1, scratch)));
@@ -131,7 +127,7 @@ void matrix_gradients(const MatrixMoments& moments, const double* factors, std::
     for (std::int64_t start = 0; start < n_matrices; start += some) {
         const std::int64_t n = std::min(some, n_matrices - start);
         for (const auto step : {set.transpose_block, set.whiten_block, set.unwhiten_block})
-            parallel(n * blocks.per_matrix(), blocks.threads(), nullptr,
+            parallel(n * blocks.per_matrix(), blocks.threads(), interrupt,
                      [&](std::int64_t task, int worker, Region&) {
                          const std::int64_t i = task / blocks.per_matrix(), k = start + i;
                          const std::int64_t vectors = k * n_vectors * D;

@@ -97,13 +97,14 @@ std::int64_t run_index(std::int64_t n_components, std::int64_t n_entries, int co
     return start * n_components + k * width + e - start;
 }
 
-// The matrix P P^T.
-std::vector<double> precision_of(const double* P, std::int64_t D) {
+// The matrix P P^T, in a task of a region.
+std::vector<double> precision_of(const double* P, std::int64_t D, Region& region, int worker) {
     std::vector<double> columns_of_P(static_cast<std::size_t>(D * D)),
         precision(static_cast<std::size_t>(D * D), 0.0);
     for (std::int64_t i = 0; i < D; ++i)
         for (std::int64_t l = i; l < D; ++l) columns_of_P[l * D + i] = P[i * D + l];
     for (std::int64_t i = 0; i < D; ++i) {
+        if (i % 16 == 15 && stop_requested(region, worker)) throw Interrupted();
         double* row = precision.data() + i * D;
         for (std::int64_t l = i; l < D; ++l)
             for (std::int64_t j = 0; j <= i; ++j) row[j] += P[i * D + l] * columns_of_P[l * D + j];
@@ -148,7 +149,7 @@ void pack_listed(const double* matrix, std::int64_t D, const KernelSet<T>& kerne
 // Coefficients of the gradient in the rows, in the layout of kernels/gradient_x-inl.h.
 template <class T>
 void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kernels,
-                   PackedModel<T>& packed, int num_threads) {
+                   PackedModel<T>& packed, int num_threads, const Interrupt* interrupt) {
     const int columns = kernels.factor_columns;
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     const Covariance covariance = parameters.covariance;
@@ -164,7 +165,7 @@ void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kern
         packed.model.listed_matrices = packed.listed_matrices.data();
         packed.model.listed_matrix_stride = stride;
         if (kept) {
-            parallel(K, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
+            parallel(K, num_threads, interrupt, [&](std::int64_t k, int, Region&) {
                 pack_listed(P + k * D * D, D, kernels, true,
                             packed.listed_matrices.data() + k * stride);
             });
@@ -177,19 +178,22 @@ void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kern
     packed.precision_means.resize(static_cast<std::size_t>(K * D));
     packed.precisions.assign(static_cast<std::size_t>(K * numbers), T(1));
     if (covariance == Covariance::tied) {
-        const std::vector<double> precision = precision_of(P, D);
+        std::vector<double> precision;
+        parallel(1, 1, interrupt, [&](std::int64_t, int worker, Region& region) {
+            precision = precision_of(P, D, region, worker);
+        });
         packed.shared_precision.resize(precision.size());
         for (std::int64_t i = 0; i < D; ++i)
             for (std::int64_t j = 0; j < D; ++j)
                 packed.shared_precision[run_index(D, D, columns, i, j)] =
                     static_cast<T>(precision[i * D + j]);
     }
-    parallel(K, num_threads, nullptr, [&](std::int64_t k, int, Region&) {
+    parallel(K, num_threads, interrupt, [&](std::int64_t k, int worker, Region& region) {
         std::vector<double> mean(static_cast<std::size_t>(D));
         for (std::int64_t d = 0; d < D; ++d)
             mean[d] = parameters.means[k * D + d] - static_cast<double>(packed.shift[d]);
         if (covariance == Covariance::full) {
-            const std::vector<double> precision = precision_of(P + k * D * D, D);
+            const std::vector<double> precision = precision_of(P + k * D * D, D, region, worker);
             pack_triangle(precision.data(), D, K, columns, k, packed.precisions.data());
             if (packed.model.listed_matrices)
                 pack_listed(precision.data(), D, kernels, false,
@@ -234,9 +238,9 @@ void add_moments(Moments kind, std::int64_t D, PackedModel<T>& packed) {
 // A point amid the given points: the median of each coordinate, which a stray point does not move.
 std::vector<double> coordinate_medians(const double* points, std::int64_t n_points,
                                        std::int64_t n_features, const std::vector<bool>& used,
-                                       int num_threads) {
+                                       int num_threads, const Interrupt* interrupt) {
     std::vector<double> result(static_cast<std::size_t>(n_features), 0.0);
-    parallel(n_features, num_threads, nullptr, [&](std::int64_t d, int, Region&) {
+    parallel(n_features, num_threads, interrupt, [&](std::int64_t d, int, Region&) {
         std::vector<double> column;
         column.reserve(static_cast<std::size_t>(n_points));
         for (std::int64_t k = 0; k < n_points; ++k)
@@ -299,7 +303,7 @@ std::int64_t triangle_size(std::int64_t n_features) {
 
 template <class T>
 void pack(const MixtureParameters& given, const PassRequest& request, const KernelSet<T>& kernels,
-          PackedModel<T>& packed, int num_threads) {
+          PackedModel<T>& packed, int num_threads, const Interrupt* interrupt) {
     std::vector<double> scales;
     const bool as_given =
         given.covariance != Covariance::spherical || !precisions_leave_range<T>(given);
@@ -314,7 +318,8 @@ void pack(const MixtureParameters& given, const PassRequest& request, const Kern
 
     std::vector<bool> used(static_cast<std::size_t>(K));
     for (std::int64_t k = 0; k < K; ++k) used[k] = std::isfinite(parameters.offset[k]);
-    const std::vector<double> medians = coordinate_medians(parameters.means, K, D, used, threads);
+    const std::vector<double> medians =
+        coordinate_medians(parameters.means, K, D, used, threads, interrupt);
     packed.shift.assign(medians.begin(), medians.end());
 
     packed.offset.resize(K);
@@ -336,7 +341,7 @@ void pack(const MixtureParameters& given, const PassRequest& request, const Kern
         pack_factor(P, D, kernels.factor_columns, packed.factor.data());
 
     const double tied_scale = covariance == Covariance::tied ? largest_column(P, D) : 0;
-    parallel(K, threads, nullptr, [&](std::int64_t k, int, Region&) {
+    parallel(K, threads, interrupt, [&](std::int64_t k, int, Region&) {
         std::vector<double> mean(static_cast<std::size_t>(D)),
             whitened(static_cast<std::size_t>(D));
         packed.offset[k] = static_cast<T>(parameters.offset[k]);
@@ -416,7 +421,7 @@ void pack(const MixtureParameters& given, const PassRequest& request, const Kern
     model.keeps_whitened =
         request.gradient && covariance == Covariance::full && D >= smallest_kept &&
         request.tile_rows * K * D * static_cast<std::int64_t>(sizeof(T)) <= largest_kept_bytes;
-    if (request.gradient) pack_gradient(parameters, kernels, packed, num_threads);
+    if (request.gradient) pack_gradient(parameters, kernels, packed, num_threads, interrupt);
     model.precision_means = packed.precision_means.data();
     model.precisions = packed.precisions.data();
     model.shared_precision = packed.shared_precision.data();
@@ -441,8 +446,8 @@ void pack(const MixtureParameters& given, const PassRequest& request, const Kern
 }
 
 template void pack(const MixtureParameters&, const PassRequest&, const KernelSet<float>&,
-                   PackedModel<float>&, int);
+                   PackedModel<float>&, int, const Interrupt*);
 template void pack(const MixtureParameters&, const PassRequest&, const KernelSet<double>&,
-                   PackedModel<double>&, int);
+                   PackedModel<double>&, int, const Interrupt*);
 
 }  // namespace vbfast

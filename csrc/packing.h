@@ -22,9 +22,11 @@ struct PackedModel {
     std::int64_t pooled_size;
 };
 
+// Interruptible (interrupt may be null), as what it calls: throws Interrupted.
 template <class T>
 void pack(const MixtureParameters& parameters, const PassRequest& request,
-          const KernelSet<T>& kernels, PackedModel<T>& packed, int num_threads);
+          const KernelSet<T>& kernels, PackedModel<T>& packed, int num_threads,
+          const Interrupt* interrupt);
 
 // Doubles that the lower triangle of a (D, D) matrix takes in block rows of eight.
 std::int64_t triangle_size(std::int64_t n_features);

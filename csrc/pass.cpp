@@ -13,12 +13,6 @@ const KernelSet<double>& kernel_set<double>() {
     return kernels().f64;
 }
 
-PassOutcome outcome(RunStatus status, const LowestIndex& bad) {
-    if (status == RunStatus::interrupted) return {PassStatus::interrupted, -1};
-    if (bad.index() >= 0) return {PassStatus::not_finite, bad.index()};
-    return {PassStatus::finished, -1};
-}
-
 std::int64_t count_rows(const std::vector<Block>& blocks) {
     std::int64_t n = 0;
     for (const Block& block : blocks) n += block.n_rows;

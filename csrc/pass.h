@@ -1,4 +1,4 @@
-// What passes over the rows have in common: blocks of rows, and how a pass ended.
+// What passes over the rows have in common.
 #pragma once
 
 #include <atomic>
@@ -26,13 +26,6 @@ struct Block {
     std::int64_t lowered_stride;
 };
 
-enum class PassStatus { finished, interrupted, not_finite };
-
-struct PassOutcome {
-    PassStatus status;
-    std::int64_t row;  // the first row that is not finite
-};
-
 // The lowest index that several threads have seen, or -1: of a bad row, say.
 class LowestIndex {
   public:
@@ -46,8 +39,6 @@ class LowestIndex {
   private:
     std::atomic<std::int64_t> index_{-1};
 };
-
-PassOutcome outcome(RunStatus status, const LowestIndex& bad);
 
 std::int64_t count_rows(const std::vector<Block>& blocks);
 

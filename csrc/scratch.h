@@ -26,7 +26,6 @@ std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
     const std::int64_t panel_rows = std::clamp<std::int64_t>(
         (40 << 10) / (tile.panel_stride * static_cast<std::int64_t>(sizeof(T))), 32,
         std::max<std::int64_t>(32, tile_rows));
-    tile.capacity = tile_rows;
     const std::int64_t moment_panel =
         std::max<std::int64_t>(6 * tile_rows, (24 << 10) / static_cast<std::int64_t>(sizeof(T)));
     tile.panel_size = std::max(moment_panel, panel_rows * tile.panel_stride);

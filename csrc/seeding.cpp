@@ -22,8 +22,8 @@ class SeedingOf final : public Seeding {
         candidates_.assign(candidates, candidates + n_candidates * n_features);
     }
 
-    PassOutcome run(const std::vector<Block>& blocks, int num_threads,
-                    const Interrupt* interrupt) override {
+    std::int64_t run(const std::vector<Block>& blocks, int num_threads,
+                     const Interrupt* interrupt) override {
         const int threads =
             threads_for(count_rows(blocks) * n_candidates_ * n_features_, num_threads);
         Tile<T> sized;
@@ -32,25 +32,25 @@ class SeedingOf final : public Seeding {
         Workspace workspace;
         char* memory = workspace.scratch(bytes * static_cast<std::size_t>(threads));
         LowestIndex bad;
-        const RunStatus status = parallel(
-            static_cast<std::int64_t>(blocks.size()), threads, interrupt,
-            [&](std::int64_t task, int worker, Region& region) {
-                const Block& block = blocks[static_cast<std::size_t>(task)];
-                Tile<T> tile;
-                lay_out(tile, tile_rows_, kernels_.group_rows, kernels_.group_rows, n_features_,
-                        false, false, memory + bytes * static_cast<std::size_t>(worker));
-                for (std::int64_t n = 0; n < block.n_rows; n += tile_rows_) {
-                    if (stop_requested(region, worker)) return;
-                    point_at(tile, block, n, std::min(tile_rows_, block.n_rows - n), 1);
-                    kernels_.seeding_step(
-                        tile, n_features_, candidates_.data(), n_candidates_,
-                        static_cast<const T*>(block.closest) + n,
-                        block.lowered ? static_cast<T*>(block.lowered) + n : nullptr,
-                        block.lowered_stride, sums_.data() + block.partition * n_candidates_);
-                    if (tile.bad_row >= 0) return bad.offer(block.start + n + tile.bad_row);
-                }
-            });
-        return outcome(status, bad);
+        parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt,
+                 [&](std::int64_t task, int worker, Region& region) {
+                     const Block& block = blocks[static_cast<std::size_t>(task)];
+                     Tile<T> tile;
+                     lay_out(tile, tile_rows_, kernels_.group_rows, kernels_.group_rows,
+                             n_features_, false, false,
+                             memory + bytes * static_cast<std::size_t>(worker));
+                     for (std::int64_t n = 0; n < block.n_rows; n += tile_rows_) {
+                         if (stop_requested(region, worker)) return;
+                         point_at(tile, block, n, std::min(tile_rows_, block.n_rows - n), 1);
+                         kernels_.seeding_step(
+                             tile, n_features_, candidates_.data(), n_candidates_,
+                             static_cast<const T*>(block.closest) + n,
+                             block.lowered ? static_cast<T*>(block.lowered) + n : nullptr,
+                             block.lowered_stride, sums_.data() + block.partition * n_candidates_);
+                         if (tile.bad_row >= 0) return bad.offer(block.start + n + tile.bad_row);
+                     }
+                 });
+        return bad.index();
     }
 
     std::vector<double> potentials() const override {

@@ -14,8 +14,9 @@ namespace vbfast {
 class Seeding {
   public:
     virtual ~Seeding() = default;
-    virtual PassOutcome run(const std::vector<Block>& blocks, int num_threads,
-                            const Interrupt* interrupt) = 0;
+    // As EStep::run.
+    virtual std::int64_t run(const std::vector<Block>& blocks, int num_threads,
+                             const Interrupt* interrupt) = 0;
     virtual std::vector<double> potentials() const = 0;
 };
 

@@ -1,38 +1,71 @@
 #include "threads.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <vector>
 
-#if defined(__linux__)
-#include <pthread.h>
-#include <sched.h>
+#include "processors.h"
 
-#include <cmath>
-#include <fstream>
-#elif !defined(_WIN32)
+#if !defined(_WIN32)
 #include <pthread.h>
 #endif
 
 namespace vbfast {
 
+namespace {
+
+// Set while a thread is inside a task: calls from there are serial.
+thread_local bool inside_region = false;
+
+class Inside {
+  public:
+    Inside() : before_(inside_region) { inside_region = true; }
+    ~Inside() { inside_region = before_; }
+    Inside(const Inside&) = delete;
+    Inside& operator=(const Inside&) = delete;
+
+  private:
+    const bool before_;
+};
+
+// How often this process has come out of a fork as the child.
+std::atomic<int> forks{0};
+
+}  // namespace
+
 class Region {
   public:
     Region(std::int64_t n_tasks, TaskFunction function, void* context, const Interrupt* interrupt)
-        : n_tasks_(n_tasks), function_(function), context_(context), interrupt_(interrupt) {}
+        : n_tasks_(n_tasks), function_(function), context_(context), interrupt_(interrupt) {
+        if (interrupt_ != nullptr) polled_ = std::chrono::steady_clock::now();
+    }
 
-    void work(int worker) {
-        while (!stop_requested(worker)) {
-            const std::int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
-            if (task >= n_tasks_) return;
-            function_(context_, task, worker, *this);
+    // Other threads work on it too, from now on.
+    void share() { shared_ = true; }
+
+    // Whether this is the child of a fork within the region, where those threads are missing.
+    bool is_torn() const { return shared_ && forks.load() != forks_; }
+
+    // What a task throws ends the region.
+    void work(int worker) noexcept {
+        const Inside inside;
+        try {
+            while (!stop_requested(worker)) {
+                const std::int64_t task = next_.fetch_add(1, std::memory_order_relaxed);
+                if (task >= n_tasks_) return;
+                function_(context_, task, worker, *this);
+            }
+        } catch (...) {
+            if (!failed_.test_and_set()) failure_ = std::current_exception();
+            stopped_.store(true, std::memory_order_relaxed);
         }
     }
 
@@ -41,37 +74,50 @@ class Region {
         return stopped_.load(std::memory_order_relaxed);
     }
 
-    bool stopped() const { return stopped_.load(std::memory_order_relaxed); }
-
-    // Waits, still looking for interrupts, until `running` workers have left.
     void poll() {
         const auto now = std::chrono::steady_clock::now();
         if (now - polled_ < std::chrono::milliseconds(50)) return;
         polled_ = now;
-        if (!stopped() && interrupt_->requested(interrupt_->context))
-            stopped_.store(true, std::memory_order_relaxed);
+        interrupted_ = interrupted_ || interrupt_->requested(interrupt_->context);
+        if (interrupted_ || is_torn()) stopped_.store(true, std::memory_order_relaxed);
     }
 
     bool has_interrupt() const { return interrupt_ != nullptr; }
+
+    // Throws what ended the region early, once all threads have left it.
+    void finish() {
+        if (interrupted_) throw Interrupted();
+        if (is_torn())
+            throw std::runtime_error(
+                "the process was forked during a call on several threads, which the child cannot "
+                "finish: it has one of them only");
+        if (failure_) std::rethrow_exception(failure_);
+    }
 
   private:
     const std::int64_t n_tasks_;
     const TaskFunction function_;
     void* const context_;
     const Interrupt* const interrupt_;
+    const int forks_ = forks.load();
+    bool shared_ = false;
+    bool interrupted_ = false;
     std::atomic<std::int64_t> next_{0};
     std::atomic<bool> stopped_{false};
-    std::chrono::steady_clock::time_point polled_ = std::chrono::steady_clock::now();
+    std::atomic_flag failed_ = ATOMIC_FLAG_INIT;
+    std::exception_ptr failure_;
+    std::chrono::steady_clock::time_point polled_;
 };
+
+const char* Interrupted::what() const noexcept {
+    return "interrupted";
+}
 
 bool stop_requested(Region& region, int worker) {
     return region.stop_requested(worker);
 }
 
 namespace {
-
-// Set while a thread is inside a task: calls from there are serial.
-thread_local bool inside_region = false;
 
 class Pool {
   public:
@@ -80,34 +126,26 @@ class Pool {
         {
             const std::lock_guard<std::mutex> lock(mutex_);
             n_workers = hire(n_workers);
+            if (n_workers > 0) region.share();
             region_ = &region;
             wanted_ = n_workers;
             running_ = n_workers;
             ++generation_;
         }
         start_.notify_all();
-        inside_region = true;
         region.work(0);
-        inside_region = false;
+        if (region.is_torn()) return;  // with a mutex that may be locked for ever
         std::unique_lock<std::mutex> lock(mutex_);
         while (running_ > 0) {
             done_.wait_for(lock, std::chrono::milliseconds(50));
             if (running_ > 0 && region.has_interrupt()) {
                 lock.unlock();  // the interrupt may run Python code
                 region.poll();
+                if (region.is_torn()) return;
                 lock.lock();
             }
         }
         region_ = nullptr;
-    }
-
-    ~Pool() {
-        {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            closing_ = true;
-        }
-        start_.notify_all();
-        for (std::thread& worker : workers_) worker.join();
     }
 
   private:
@@ -117,7 +155,7 @@ class Pool {
             const int number = static_cast<int>(workers_.size()) + 1;
             try {
                 workers_.emplace_back([this, number] { serve(number); });
-            } catch (const std::system_error&) {  // a limit on threads or memory
+            } catch (const std::exception&) {  // a limit on threads or memory
                 return number - 1;
             }
         }
@@ -125,13 +163,10 @@ class Pool {
     }
 
     void serve(int number) {
-        inside_region = true;
         std::uint64_t seen = 0;
         std::unique_lock<std::mutex> lock(mutex_);
         for (;;) {
-            start_.wait(lock,
-                        [&] { return closing_ || (generation_ != seen && number <= wanted_); });
-            if (closing_) return;
+            start_.wait(lock, [&] { return generation_ != seen && number <= wanted_; });
             seen = generation_;
             Region* region = region_;
             lock.unlock();
@@ -149,11 +184,11 @@ class Pool {
     int wanted_ = 0;
     int running_ = 0;
     std::uint64_t generation_ = 0;
-    bool closing_ = false;
 };
 
-// The one pool, and whether a thread is using it. After a fork the child has neither the workers
-// nor a mutex in a known state: it forgets the pool (which is leaked) without touching either.
+// The one pool, whose workers wait for its next region until the process ends, and whether a thread
+// is using it. After a fork the child has neither the workers nor a mutex in a known state: it
+// forgets the pool (which is leaked) without touching either.
 std::atomic<Pool*> pool{nullptr};
 std::atomic<bool> busy{false};
 std::atomic<int> chosen_threads{0};
@@ -161,20 +196,50 @@ std::atomic<int> chosen_threads{0};
 void forget_pool_after_fork() {
     pool.store(nullptr);
     busy.store(false);
+    ++forks;
     inside_region = false;
 }
 
+// The use of the pool by one thread, if it is free.
+class Claim {
+  public:
+    Claim() {
+        bool free = false;
+        held_ = busy.compare_exchange_strong(free, true);
+    }
+    ~Claim() {
+        if (held_ && forks.load() == forks_) busy.store(false);  // a child's pool is another one
+    }
+    Claim(const Claim&) = delete;
+    Claim& operator=(const Claim&) = delete;
+    explicit operator bool() const { return held_; }
+
+  private:
+    const int forks_ = forks.load();
+    bool held_;
+};
+
+// Needs a claim.
 Pool& the_pool() {
     Pool* current = pool.load();
     if (current == nullptr) {
 #if !defined(_WIN32)
-        static const int registered = pthread_atfork(nullptr, nullptr, forget_pool_after_fork);
-        (void)registered;
+        static bool registered = false;
+        if (!registered && pthread_atfork(nullptr, nullptr, forget_pool_after_fork) != 0)
+            throw std::bad_alloc();
+        registered = true;
 #endif
         current = new Pool;
         pool.store(current);
     }
     return *current;
+}
+
+// More threads than the machine has processors gain nothing, and each takes some megabytes of
+// address space. The first number leaves tests and small machines some freedom.
+int most_threads() {
+    static const int number = std::max(64, static_cast<int>(std::thread::hardware_concurrency()));
+    return number;
 }
 
 int positive_number(const char* text) {
@@ -183,23 +248,6 @@ int positive_number(const char* text) {
     const long value = std::strtol(text, &end, 10);
     return end != text && value > 0 && value < 1 << 16 ? static_cast<int>(value) : 0;
 }
-
-#if defined(__linux__)
-// Processors' worth of time that control groups allow, or 0 where they set no limit.
-int control_group_limit() {
-    std::string quota;
-    double period = 0;
-    std::ifstream unified("/sys/fs/cgroup/cpu.max");
-    if (unified >> quota >> period && quota != "max" && period > 0)
-        return static_cast<int>(std::ceil(std::strtod(quota.c_str(), nullptr) / period));
-    double legacy_quota = 0;
-    std::ifstream quota_file("/sys/fs/cgroup/cpu/cpu.cfs_quota_us");
-    std::ifstream period_file("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-    if (quota_file >> legacy_quota && period_file >> period && legacy_quota > 0 && period > 0)
-        return static_cast<int>(std::ceil(legacy_quota / period));
-    return 0;
-}
-#endif
 
 int default_threads() {
     static const int number = [] {
@@ -219,9 +267,9 @@ int default_threads() {
 int available_threads() {
     int n = static_cast<int>(std::thread::hardware_concurrency());
 #if defined(__linux__)
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof(set), &set) == 0) n = CPU_COUNT(&set);
-    const int limit = control_group_limit();
+    const int allowed = processors_of_affinity(sched_getaffinity);
+    if (allowed > 0) n = allowed;
+    const int limit = control_group_limit("");
     if (limit > 0 && limit < n) n = limit;
 #endif
     return n > 0 ? n : 1;
@@ -239,25 +287,23 @@ void set_num_threads(int num_threads) {
 int threads_for(std::int64_t operations, int num_threads) {
     constexpr std::int64_t worth_waking = 1 << 16;
     if (operations < worth_waking) return 1;
-    return num_threads > 0 ? num_threads : get_num_threads();
+    return std::min(num_threads > 0 ? num_threads : get_num_threads(), most_threads());
 }
 
-RunStatus parallel_for(std::int64_t n_tasks, int num_threads, TaskFunction function, void* context,
-                       const Interrupt* interrupt) {
+void parallel_for(std::int64_t n_tasks, int num_threads, TaskFunction function, void* context,
+                  const Interrupt* interrupt) {
     Region region(n_tasks, function, context, interrupt);
     std::int64_t threads = num_threads > 0 ? num_threads : get_num_threads();
-    if (threads > n_tasks) threads = n_tasks;
-    bool free = false;
-    if (threads > 1 && !inside_region && busy.compare_exchange_strong(free, true)) {
-        the_pool().run(region, static_cast<int>(threads) - 1);
-        busy.store(false);
-    } else {
-        const bool nested = inside_region;
-        inside_region = true;
-        region.work(0);
-        inside_region = nested;
+    threads = std::min({threads, n_tasks, static_cast<std::int64_t>(most_threads())});
+    if (threads > 1 && !inside_region) {
+        if (const Claim claim; claim) {
+            the_pool().run(region, static_cast<int>(threads) - 1);
+            region.finish();
+            return;
+        }
     }
-    return region.stopped() ? RunStatus::interrupted : RunStatus::finished;
+    region.work(0);
+    region.finish();
 }
 
 }  // namespace vbfast

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <type_traits>
 
 namespace vbfast {
@@ -20,30 +21,40 @@ class Region;
 
 using TaskFunction = void (*)(void* context, std::int64_t task, int worker, Region& region);
 
-enum class RunStatus { finished, interrupted };
+// Thrown by a call that its interrupt has ended.
+class Interrupted : public std::exception {
+  public:
+    const char* what() const noexcept override;
+};
 
 // Runs tasks 0 to n_tasks - 1 on up to num_threads threads (0: the default). Workers are numbered
 // from zero, the calling thread being worker 0. A call from within a task, or while another thread
 // has the pool, runs serially on the caller.
-RunStatus parallel_for(std::int64_t n_tasks, int num_threads, TaskFunction function, void* context,
-                       const Interrupt* interrupt);
+//
+// What a task throws, on whatever thread, is thrown to the caller once all threads have left the
+// call; no task is begun after it. Throws Interrupted where the interrupt asked to give up, and
+// std::runtime_error in the child of a fork within a call on several threads (a signal handler's).
+void parallel_for(std::int64_t n_tasks, int num_threads, TaskFunction function, void* context,
+                  const Interrupt* interrupt);
 
 // Calls a lambda as a task of the pool.
 template <class F>
-RunStatus parallel(std::int64_t n_tasks, int num_threads, const Interrupt* interrupt, F&& f) {
-    return parallel_for(
+void parallel(std::int64_t n_tasks, int num_threads, const Interrupt* interrupt, F&& f) {
+    parallel_for(
         n_tasks, num_threads,
         [](void* context, std::int64_t task, int worker, Region& region) {
             (*static_cast<std::remove_reference_t<F>*>(context))(task, worker, region);
         },
-        &f, interrupt);
+        const_cast<void*>(static_cast<const void*>(&f)), interrupt);
 }
 
 // The threads of a call for so many elementary operations, of a nanosecond or less, altogether: one
-// where the work takes no longer than waking another, else num_threads (0: the default).
+// where the work takes no longer than waking another, else num_threads (0: the default), but no
+// more than there are processors, or 64 where those are fewer.
 int threads_for(std::int64_t operations, int num_threads);
 
-// True once the region was interrupted: long tasks ask between tiles and return early.
+// True once the region is to end early: long tasks ask between tiles, and return or throw
+// Interrupted, which is the same to the caller.
 bool stop_requested(Region& region, int worker);
 
 // Processors that this process may use: affinity and control-group quota, at least one.

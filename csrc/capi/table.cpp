@@ -33,6 +33,8 @@ const char* simd_level() {
 }  // namespace
 
 const vbfast_api& function_table() {
+    kernels();  // chosen before anybody calls them: that may throw, and the functions must not
+    get_num_threads();
     static constexpr vbfast_api table = {VBFAST_API_VERSION,
                                          sizeof(vbfast_api),
                                          &functions<vbfast_f64, double>,

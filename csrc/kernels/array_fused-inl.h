@@ -37,5 +37,5 @@ template <class Map, class T>
 constexpr Mapper<T> mapper(decltype(Mapper<T>::fused) fused,
                            decltype(Mapper<T>::keep) keep = nullptr,
                            decltype(Mapper<T>::scale) scale = nullptr) {
-    return {Map::inputs, Map::outputs, map_row<Map, T>, map_columns<Map, T>, fused, keep, scale};
+    return {map_row<Map, T>, map_columns<Map, T>, fused, keep, scale};
 }

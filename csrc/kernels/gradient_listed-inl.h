@@ -160,6 +160,7 @@ void listed_gradient(const Model<T>& model, Tile<T>& tile) {
     if (!tile.whitened) load_row_major(tile, model);
     for (std::int64_t i = 0; i < tile.n_rows * P; ++i) tile.gradient[i] = T(0);
     for (std::int64_t k = 0; k < model.n_components; ++k) {
+        if (stops(tile)) return;
         const T* matrix = model.listed_matrices + k * model.listed_matrix_stride;
         const std::int64_t n_listed = list_shares(model, tile, k);
         for (std::int64_t start = 0; start < n_listed; start += chunk) {

@@ -217,6 +217,7 @@ void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t step
     if (model.covariance == Covariance::full) {
         const std::int64_t numbers = D * (D + 1) / 2;
         for (std::int64_t first = 0; first < numbers; first += step) {
+            if (stops(tile)) return;
             const std::int64_t last = first + step < numbers ? first + step : numbers;
             for_active(model, tile,
                        [&](const T* joint, const std::int32_t* active, std::int64_t n, const T* x,

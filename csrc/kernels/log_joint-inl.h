@@ -453,6 +453,7 @@ void log_joint_with_remainder(const Model<T>& model, Tile<T>& tile, const Comple
     EarlyExit early_exit{tile.assignment == Assignment::posterior && !tile.out_log_joint};
     for (std::int64_t start = 0; start < group_count(tile); start += visits.groups)
         for (std::int64_t first = 0; first < K; first += visits.components) {
+            if (stops(tile)) return;
             const std::int64_t last = first + visits.components < K ? first + visits.components : K;
             for (std::int64_t g = start; g < start + visits.groups && g < group_count(tile); ++g) {
                 const T* x = tile.features + g * (D + 2) * G;

@@ -45,6 +45,7 @@ void nearest_step(const Model<T>& model, Tile<T>& tile) {
     }
     const std::int64_t step = parameter_block(static_cast<std::int64_t>(sizeof(T)) * (D + 1));
     for (std::int64_t first = 0; first < K; first += step) {
+        if (stops(tile)) return;
         const std::int64_t last = first + step < K ? first + step : K;
         for (std::int64_t g = 0; g < group_count(tile); ++g) {
             const T* x = tile.features + g * (D + 2) * G;

@@ -213,6 +213,7 @@ void posterior_step(const Model<T>& model, Tile<T>& tile) {
         else
             softmax_group<T, false>(model, tile, g);
     });
+    if (stops(tile)) return;
     if (entropy)
         finish_posterior<T, true>(tile);
     else
@@ -334,6 +335,7 @@ void local_step(const Model<T>& model, Tile<T>& tile) {
         return;
     }
     log_joint(model, tile, [](std::int64_t) {});
+    if (stops(tile)) return;
     if (by_label(tile))
         label_step(model, tile);
     else

@@ -14,6 +14,12 @@ std::int64_t group_count(const Tile<T>& tile) {
     return (tile.n_rows + group_rows<T> - 1) / group_rows<T>;
 }
 
+// Whether the local step is to be left: what it writes is not looked at then.
+template <class T>
+bool stops(const Tile<T>& tile) {
+    return tile.stop != nullptr && tile.stop(tile.stop_context);
+}
+
 template <class T>
 double row_weight(const Tile<T>& tile, std::int64_t n) {
     return tile.weights ? tile.weights[n] : 1.0;

@@ -5,6 +5,8 @@
 #include <limits>
 #include <string>
 
+#include "interrupt.h"
+
 namespace py = pybind11;
 
 namespace vbfast {
@@ -141,14 +143,29 @@ void check_weights(const py::array& weights, const py::array& joint) {
     std::int64_t shape[max_dimensions], strides[max_dimensions];
     std::copy_n(array.shape(), n, shape);
     std::copy_n(array.strides(), n, strides);
-    Position position(0, shape, static_cast<int>(n));
-    for (py::ssize_t i = 0; i < array.size(); ++i, position.advance()) {
-        const char* at = static_cast<const char*>(array.data()) + position.offset(strides);
-        const double weight = *reinterpret_cast<const double*>(at);
-        if (!(weight >= 0 && weight <= std::numeric_limits<double>::max()))
-            throw py::value_error("sample_weight must be finite and not negative; got " +
-                                  std::string(py::str(py::float_(weight))));
-    }
+    const char* data = static_cast<const char*>(array.data());
+    const std::int64_t size = array.size();
+    double bad = 0;
+    const auto look = [&](const Interrupt* interrupt) {
+        constexpr std::int64_t chunk = 1 << 16;
+        parallel((size + chunk - 1) / chunk, 1, interrupt, [&](std::int64_t task, int, Region&) {
+            Position position(task * chunk, shape, static_cast<int>(n));
+            const std::int64_t last = std::min(size, (task + 1) * chunk);
+            for (std::int64_t i = task * chunk; i < last; ++i, position.advance()) {
+                const double weight =
+                    *reinterpret_cast<const double*>(data + position.offset(strides));
+                const bool fits = weight >= 0 && weight <= std::numeric_limits<double>::max();
+                if (!fits && bad == 0) bad = weight;
+            }
+        });
+    };
+    if (size < 4096)  // over sooner than the interpreter is let go of
+        look(nullptr);
+    else
+        without_gil(look);
+    if (bad != 0)
+        throw py::value_error("sample_weight must be finite and not negative; got " +
+                              std::string(py::str(py::float_(bad))));
 }
 
 }  // namespace

@@ -100,20 +100,16 @@ class Builder {
     throw py::value_error(message + "; a distribution is needed");
 }
 
-ArrayOutcome run(const ArrayCall& call, Builder& builder, bool is_double, const py::tuple& names) {
+ArrayOutcome run(ArrayCall& call, Builder& builder, bool is_double, const py::tuple& names) {
     Layout& layout = builder.layout;
-    const auto go = [&] {
+    const auto go = [&](const Interrupt* interrupt) {
+        call.interrupt = interrupt;
         return is_double ? run_array_call<double>(call, layout)
                          : run_array_call<float>(call, layout);
     };
-    ArrayOutcome outcome;
-    if (layout.n_slices() * layout.n_elements() < 4096) {  // too short to let go of the interpreter
-        outcome = go();
-    } else {
-        const py::gil_scoped_release release;
-        outcome = go();
-    }
-    if (outcome.status == RunStatus::interrupted) throw py::error_already_set();
+    const bool is_short = layout.n_slices() * layout.n_elements() < 4096;
+    // A short one is over sooner than the interpreter is let go of.
+    const ArrayOutcome outcome = is_short ? go(nullptr) : without_gil(go);
     if (outcome.bad_slice >= 0) raise_bad_slice(call, outcome, builder, names);
     return outcome;
 }
@@ -129,7 +125,6 @@ py::object reduce_array(int reduction, py::array x, std::optional<py::array> y,
     ArrayCall call;
     call.reduction = static_cast<Reduction>(reduction);
     call.num_threads = num_threads;
-    call.interrupt = &python_interrupt;
     Builder builder(x, reduced_dimensions(x.ndim(), axis));
     builder.sliced(place_x, x);
     if (y) {
@@ -168,7 +163,6 @@ py::array map_array(int mapping, py::array x, const py::object& axis,
     call.mapping = static_cast<Mapping>(mapping);
     call.reduction = reduction_of(call.mapping);
     call.num_threads = num_threads;
-    call.interrupt = &python_interrupt;
     Builder builder(x, reduced_dimensions(x.ndim(), axis));
     builder.sliced(place_x, x);
     call.new_outputs = !out;
@@ -188,7 +182,6 @@ py::tuple run_bound(const py::array& log_joint, const std::optional<py::array>& 
                     int num_threads) {
     ArrayCall call;
     call.num_threads = num_threads;
-    call.interrupt = &python_interrupt;
     const py::array joint = aligned(log_joint), x = q ? aligned(*q) : joint;
     Builder builder(x, Dimensions().set(x.ndim() - 1));
     builder.sliced(place_x, x);
@@ -200,7 +193,8 @@ py::tuple run_bound(const py::array& log_joint, const std::optional<py::array>& 
     } else {
         call.reduction = Reduction::logits_entropy;
     }
-    if (weight) builder.a_slice(place_weight, *weight);
+    const py::array weights = weight ? aligned(*weight) : joint;
+    if (weight) builder.a_slice(place_weight, weights);
     if (gradients != nullptr) {
         call.maps = true;
         call.new_outputs = new_gradients;

@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 
+#include "array_checks.h"
 #include "estep.h"
 #include "interrupt.h"
 #include "seeding.h"
@@ -34,58 +35,108 @@ const std::map<std::string, Moments> of_moments = {
 const std::map<std::string, Assignment> of_assignment = {
     {"posterior", Assignment::posterior}, {"hard", Assignment::hard}, {"given", Assignment::given}};
 
-// The kernels divide by both lengths.
-void check_not_empty(const Float64& rows, const char* name) {
-    if (rows.ndim() != 2 || rows.shape(0) == 0 || rows.shape(1) == 0)
-        throw py::value_error(std::string(name) + " must have two axes, neither of length zero");
+py::dtype precision(bool single) {
+    return single ? py::dtype::of<float>() : py::dtype::of<double>();
 }
 
-// Writable memory of an output array, or null for None.
-void* output(const py::object& array) {
-    return array.is_none() ? nullptr : py::array(array).mutable_data();
+void check_positive(std::int64_t value, const char* name) {
+    if (value < 1)
+        throw py::value_error(std::string(name) + " must be at least 1; got " +
+                              std::to_string(value));
 }
 
-// (partition, start, rows, weights or None, given or None[, closest, lowered or None])
-Block as_block(const py::tuple& item) {
-    Block block{};
-    block.partition = item[0].cast<std::int64_t>();
-    block.start = item[1].cast<std::int64_t>();
-    const py::array rows = item[2].cast<py::array>();
-    block.rows = rows.data();
-    block.n_rows = rows.shape(0);
-    block.row_stride = rows.strides(0);
-    block.feature_stride = rows.strides(1);
-    if (!item[3].is_none()) block.weights = item[3].cast<Float64>().data();
-    if (!item[4].is_none()) {
-        const py::array given = item[4].cast<py::array>();
-        if (given.ndim() == 1)
-            block.given_label = static_cast<const std::int64_t*>(given.data());
-        else
-            block.given = given.data();
-    }
-    if (item.size() > 5) {
-        block.closest = item[5].cast<py::array>().data();
-        if (!item[6].is_none()) {
-            py::array lowered = item[6].cast<py::array>();
-            block.lowered = lowered.mutable_data();
-            block.lowered_stride = lowered.strides(0) / lowered.itemsize();
+py::ssize_t rows_of(const Float64& matrix, const char* name) {
+    check_shape(matrix, name, {any_length, any_length});
+    return matrix.shape(0);
+}
+
+// What the blocks of a pass have to fit, and the arrays that they point to, until they have run.
+class BlockReader {
+  public:
+    BlockReader(std::int64_t n_components, std::int64_t n_features, std::int64_t n_partitions,
+                bool single)
+        : n_components_(n_components),
+          n_features_(n_features),
+          n_partitions_(n_partitions),
+          dtype_(precision(single)) {}
+
+    // Outputs have so many rows.
+    void limit_rows(py::ssize_t n_rows) { output_rows_ = n_rows; }
+
+    // (partition, start, rows, weights or None, given or None[, closest, lowered or None])
+    Block read(const py::tuple& item) {
+        Block block{};
+        block.partition = item[0].cast<std::int64_t>();
+        block.start = item[1].cast<std::int64_t>();
+        const py::array rows = keep(item[2].cast<py::array>());
+        check_shape(rows, "rows", {any_length, n_features_});
+        check_dtype(rows, "rows", dtype_);
+        block.rows = rows.data();
+        block.n_rows = rows.shape(0);
+        block.row_stride = rows.strides(0);
+        block.feature_stride = rows.strides(1);
+        if (block.partition < 0 || block.partition >= n_partitions_)
+            throw py::value_error("a block belongs to partition " +
+                                  std::to_string(block.partition) + " of " +
+                                  std::to_string(n_partitions_));
+        if (block.start < 0 || (output_rows_ >= 0 && block.start + block.n_rows > output_rows_))
+            throw py::value_error("rows " + std::to_string(block.start) + " to " +
+                                  std::to_string(block.start + block.n_rows) +
+                                  " lie beyond the outputs");
+        if (!item[3].is_none()) {
+            const Float64 weights = item[3].cast<Float64>();  // a copy where it has strides
+            check_shape(keep(weights), "weights", {block.n_rows});
+            block.weights = weights.data();
         }
+        if (!item[4].is_none()) read_given(keep(item[4].cast<py::array>()), block);
+        if (item.size() > 5) read_distances(item, block);
+        return block;
     }
-    return block;
-}
 
-// Returns the row that is not finite, or -1. The list keeps the arrays alive meanwhile.
-template <class Pass>
-std::int64_t run_blocks(Pass& pass, const py::list& items, int num_threads) {
-    std::vector<Block> blocks;
-    for (const py::handle item : items) blocks.push_back(as_block(item.cast<py::tuple>()));
-    PassOutcome outcome;
-    {
-        const py::gil_scoped_release release;
-        outcome = pass.run(blocks, num_threads, &python_interrupt);
+  private:
+    py::array keep(const py::array& a) {
+        kept_.push_back(a);
+        return a;
     }
-    if (outcome.status == PassStatus::interrupted) throw py::error_already_set();
-    return outcome.row;
+
+    void read_given(const py::array& given, Block& block) const {
+        if (given.ndim() != 1) {
+            check_packed(given, "responsibilities", {block.n_rows, n_components_}, dtype_);
+            block.given = given.data();
+            return;
+        }
+        check_packed(given, "labels", {block.n_rows}, py::dtype::of<std::int64_t>());
+        block.given_label = static_cast<const std::int64_t*>(given.data());
+    }
+
+    void read_distances(const py::tuple& item, Block& block) {
+        const py::array closest = keep(item[5].cast<py::array>());
+        check_packed(closest, "closest", {block.n_rows}, dtype_);
+        block.closest = closest.data();
+        if (item[6].is_none()) return;
+        py::array lowered = keep(item[6].cast<py::array>());
+        check_shape(lowered, "lowered", {n_components_, block.n_rows});
+        check_dtype(lowered, "lowered", dtype_);
+        if ((block.n_rows > 1 && lowered.strides(1) != lowered.itemsize()) ||
+            lowered.strides(0) % lowered.itemsize() != 0)
+            throw py::value_error("the rows of lowered must be contiguous");
+        block.lowered = lowered.mutable_data();
+        block.lowered_stride = lowered.strides(0) / lowered.itemsize();
+    }
+
+    const std::int64_t n_components_, n_features_, n_partitions_;
+    const py::dtype dtype_;
+    py::ssize_t output_rows_ = any_length;
+    std::vector<py::array> kept_;
+};
+
+// Returns the row that is not finite, or -1.
+template <class Pass>
+std::int64_t run_blocks(Pass& pass, BlockReader reader, const py::list& items, int num_threads) {
+    std::vector<Block> blocks;
+    for (const py::handle item : items) blocks.push_back(reader.read(item.cast<py::tuple>()));
+    return without_gil(
+        [&](const Interrupt* interrupt) { return pass.run(blocks, num_threads, interrupt); });
 }
 
 // A pass with the arrays that it writes to and the memory that it works in.
@@ -95,37 +146,46 @@ class BoundEStep {
                const Float64& factors, const std::string& assignment, const std::string& kind,
                bool entropy, bool single, std::int64_t n_partitions, std::int64_t tile_rows,
                bool split_components, py::tuple outputs, py::object workspace, int num_threads)
-        : outputs_(std::move(outputs)), workspace_(std::move(workspace)) {
-        check_not_empty(means, "means");
-        const MixtureParameters parameters = {parse(of_covariance, covariance, "covariance"),
-                                              means.shape(0),
-                                              means.shape(1),
-                                              offset.data(),
-                                              means.data(),
+        : outputs_(std::move(outputs)),
+          workspace_(std::move(workspace)),
+          kind_(parse(of_moments, kind, "moments")),
+          n_components_(rows_of(means, "means")),
+          n_features_(means.shape(1)),
+          reader_(n_components_, n_features_, n_partitions, single) {
+        const py::ssize_t K = n_components_, D = n_features_;
+        check_positive(K, "n_components");
+        check_positive(D, "n_features");
+        check_positive(n_partitions, "n_partitions");
+        check_positive(tile_rows, "tile_rows");
+        const Covariance type = parse(of_covariance, covariance, "covariance");
+        check_shape(offset, "offset", {K});
+        check_shape(factors, "precision_cholesky", shape_of(type, K, D));
+        const MixtureParameters parameters = {type,          K, D, offset.data(), means.data(),
                                               factors.data()};
-        kind_ = parse(of_moments, kind, "moments");
-        n_components_ = means.shape(0);
-        n_features_ = means.shape(1);
+        const py::dtype real = precision(single), whole = py::dtype::of<std::int64_t>();
         const PassRequest request = {parse(of_assignment, assignment, "assignment"),
                                      kind_,
                                      entropy,
                                      n_partitions,
                                      tile_rows,
                                      split_components,
-                                     output(outputs_[0]),
-                                     static_cast<std::int64_t*>(output(outputs_[1])),
-                                     output(outputs_[2]),
-                                     output(outputs_[3]),
-                                     output(outputs_[4]),
-                                     output(outputs_[5]),
-                                     output(outputs_[6])};
+                                     output(0, "log_evidence", {}, real),
+                                     static_cast<std::int64_t*>(output(1, "labels", {}, whole)),
+                                     output(2, "resp", {K}, real),
+                                     output(3, "entropy", {}, real),
+                                     output(4, "expected_log_joint", {}, real),
+                                     output(5, "gradient", {D}, real),
+                                     output(6, "log_joint", {K}, real)};
+        reader_.limit_rows(n_rows_);
         Workspace& memory = workspace_.cast<Workspace&>();
-        estep_ = single ? make_estep<float>(parameters, request, memory, num_threads)
-                        : make_estep<double>(parameters, request, memory, num_threads);
+        const auto make = single ? make_estep<float> : make_estep<double>;
+        estep_ = without_gil([&](const Interrupt* interrupt) {
+            return make(parameters, request, memory, num_threads, interrupt);
+        });
     }
 
     std::int64_t run(const py::list& blocks, int num_threads) {
-        return run_blocks(*estep_, blocks, num_threads);
+        return run_blocks(*estep_, reader_, blocks, num_threads);
     }
 
     py::tuple sums() const {
@@ -135,6 +195,7 @@ class BoundEStep {
     }
 
     py::tuple statistics(int num_threads) {
+        if (kind_ == Moments::none) throw py::value_error("the pass adds up no statistics");
         const py::ssize_t K = n_components_, D = n_features_;
         std::vector<py::ssize_t> shape;
         if (kind_ == Moments::full) shape = {K, D, D};
@@ -143,36 +204,66 @@ class BoundEStep {
         if (kind_ == Moments::spherical) shape = {K};
         py::array_t<double> weight(K), first({K, D}), second(shape);
         double* pointers[3] = {weight.mutable_data(), first.mutable_data(), second.mutable_data()};
-        {
-            const py::gil_scoped_release release;
-            estep_->statistics(pointers[0], pointers[1], pointers[2], num_threads);
-        }
+        without_gil([&](const Interrupt* interrupt) {
+            estep_->statistics(pointers[0], pointers[1], pointers[2], num_threads, interrupt);
+        });
         py::object second_or_none = py::none();
         if (kind_ != Moments::means) second_or_none = second;
         return py::make_tuple(weight, first, second_or_none);
     }
 
   private:
+    static std::vector<py::ssize_t> shape_of(Covariance type, py::ssize_t K, py::ssize_t D) {
+        switch (type) {
+            case Covariance::full:
+                return {K, D, D};
+            case Covariance::tied:
+                return {D, D};
+            case Covariance::diag:
+                return {K, D};
+            default:
+                return {K};
+        }
+    }
+
+    // Memory of an output, which has as many rows as the others, or null for None.
+    void* output(std::size_t place, const char* name, std::vector<py::ssize_t> row,
+                 const py::dtype& dtype) {
+        if (outputs_[place].is_none()) return nullptr;
+        py::array array = outputs_[place].cast<py::array>();
+        row.insert(row.begin(), n_rows_);
+        check_packed(array, name, row, dtype);
+        n_rows_ = array.shape(0);
+        return array.mutable_data();
+    }
+
     py::tuple outputs_;
     py::object workspace_;
     Moments kind_;
     py::ssize_t n_components_;
     py::ssize_t n_features_;
+    py::ssize_t n_rows_ = any_length;  // of the outputs
+    BlockReader reader_;
     std::unique_ptr<EStep> estep_;
 };
 
 class BoundSeeding {
   public:
     BoundSeeding(const Float64& candidates, bool single, std::int64_t n_partitions,
-                 std::int64_t tile_rows) {
-        check_not_empty(candidates, "candidates");
+                 std::int64_t tile_rows)
+        : n_candidates_(rows_of(candidates, "candidates")),
+          reader_(n_candidates_, candidates.shape(1), n_partitions, single) {
+        const py::ssize_t K = n_candidates_, D = candidates.shape(1);
+        check_positive(K, "n_candidates");
+        check_positive(D, "n_features");
+        check_positive(n_partitions, "n_partitions");
+        check_positive(tile_rows, "tile_rows");
         const auto make = single ? make_seeding<float> : make_seeding<double>;
-        seeding_ = make(candidates.data(), candidates.shape(0), candidates.shape(1), n_partitions,
-                        tile_rows);
+        seeding_ = make(candidates.data(), K, D, n_partitions, tile_rows);
     }
 
     std::int64_t run(const py::list& blocks, int num_threads) {
-        return run_blocks(*seeding_, blocks, num_threads);
+        return run_blocks(*seeding_, reader_, blocks, num_threads);
     }
 
     py::array_t<double> potentials() const {
@@ -181,6 +272,8 @@ class BoundSeeding {
     }
 
   private:
+    py::ssize_t n_candidates_;
+    BlockReader reader_;
     std::unique_ptr<Seeding> seeding_;
 };
 

@@ -1,6 +1,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include "interrupt.h"
 #include "linalg.h"
 
 namespace py = pybind11;
@@ -16,16 +17,12 @@ py::tuple bound_precision_cholesky(const Array& covariances, int num_threads) {
         throw py::value_error("covariances must have shape (n_components, n_features, n_features)");
     const py::ssize_t K = covariances.shape(0), D = covariances.shape(1);
     py::array_t<double> factors({K, D, D});
-    py::array_t<double> log_det(K);
     const double* in = covariances.data();
     double* out = factors.mutable_data();
-    double* log_det_out = log_det.mutable_data();
-    std::int64_t failed;
-    {
-        const py::gil_scoped_release release;
-        failed = precision_cholesky(in, K, D, out, log_det_out, num_threads);
-    }
-    return py::make_tuple(factors, log_det, failed);
+    const std::int64_t failed = without_gil([&](const Interrupt* interrupt) {
+        return precision_cholesky(in, K, D, out, num_threads, interrupt);
+    });
+    return py::make_tuple(factors, failed);
 }
 
 py::array_t<double> bound_ratio_norms(const Array& factors, const Array& denominators,
@@ -40,10 +37,9 @@ py::array_t<double> bound_ratio_norms(const Array& factors, const Array& denomin
     const double* in = factors.data();
     const double* by = denominators.data();
     double* out = norms.mutable_data();
-    {
-        const py::gil_scoped_release release;
-        ratio_norms(in, by, n, K, D, out, num_threads);
-    }
+    without_gil([&](const Interrupt* interrupt) {
+        ratio_norms(in, by, n, K, D, out, num_threads, interrupt);
+    });
     return norms;
 }
 
@@ -59,10 +55,9 @@ py::array_t<double> bound_subtract_symmetric(const Array& matrices, const Array&
     const double* in = matrices.data();
     const double *left = a.data(), *right = b.data();
     double* out = result.mutable_data();
-    {
-        const py::gil_scoped_release release;
-        subtract_symmetric(in, left, right, K, D, out, num_threads);
-    }
+    without_gil([&](const Interrupt* interrupt) {
+        subtract_symmetric(in, left, right, K, D, out, num_threads, interrupt);
+    });
     return result;
 }
 
@@ -85,10 +80,10 @@ py::tuple bound_matrix_gradients(const Array& weight, const Array& first, const 
     const double* by = factors.data();
     double* out[3] = {in_means.mutable_data(), in_covariances.mutable_data(),
                       in_factors.mutable_data()};
-    {
-        const py::gil_scoped_release release;
-        matrix_gradients(moments, by, n, n_vectors, D, out[0], out[1], out[2], num_threads);
-    }
+    without_gil([&](const Interrupt* interrupt) {
+        matrix_gradients(moments, by, n, n_vectors, D, out[0], out[1], out[2], num_threads,
+                         interrupt);
+    });
     return py::make_tuple(in_means, in_covariances, in_factors);
 }
 
@@ -97,8 +92,8 @@ py::tuple bound_matrix_gradients(const Array& weight, const Array& first, const 
 void register_linalg(py::module_& module) {
     module.def("precision_cholesky", bound_precision_cholesky, py::arg("covariances"),
                py::arg("num_threads"),
-               "Upper-triangular P with P P^T the inverse of each covariance, log det P, and the "
-               "first component that is not positive definite, or -1.");
+               "Upper-triangular P with P P^T the inverse of each covariance, and the first "
+               "component that is not positive definite, or -1.");
     module.def("ratio_norms", bound_ratio_norms, py::arg("factors"), py::arg("denominators"),
                py::arg("num_threads"),
                "The sum of squares of B^-1 A of upper-triangular factors A and denominators B, of "

@@ -63,6 +63,42 @@ void slices_are_rows(const Functions& f, std::int64_t n, std::int64_t stride, do
     }
 }
 
+// No rows, or rows of nothing, whose arrays may be null.
+template <class Functions, class T>
+void nothing(const Functions& f, std::int64_t n_rows, std::int64_t n) {
+    std::vector<double> weights(n_rows, 2.0);
+    std::vector<vbfast_elbo_terms> row_terms(n_rows, {1, 1, 1, 1, 1});
+    for (int threads : {0, 1, 2})
+        for (bool null : {false, true}) {
+            T memory = T(0.5);
+            T* any = null ? nullptr : &memory;
+            std::vector<T> values(n_rows, T(1));
+            EXPECT(f.logsumexp_rows(n_rows, n, any, n, 1, values.data(), threads) == 0);
+            for (T value : values) EXPECT(std::isinf(value) && value < 0);
+            EXPECT(f.softmax_rows(n_rows, n, any, n, 1, any, n, 1, threads) == 0);
+            EXPECT(f.log_softmax_rows(n_rows, n, any, n, 1, any, n, 1, threads) == 0);
+            EXPECT(f.entropy_rows(n_rows, n, VBFAST_LOGITS, any, n, 1, values.data(), threads) ==
+                   0);
+            for (T value : values) EXPECT(value == 0);
+            EXPECT(f.kl_divergence_rows(n_rows, n, VBFAST_LOGITS, any, n, 1, VBFAST_LOGITS, any, n,
+                                        1, values.data(), threads) == 0);
+            for (T value : values) EXPECT(value == 0);
+            for (const double* w : {static_cast<const double*>(nullptr),
+                                    static_cast<const double*>(weights.data())}) {
+                vbfast_elbo_terms sum = {1, 1, 1, 1, 1};
+                EXPECT(f.elbo_rows(n_rows, n, any, n, 1, VBFAST_LOGITS, nullptr, n, 1, w,
+                                   row_terms.data(), &sum, threads) == 0);
+                EXPECT(sum.entropy == 0 && sum.kl == 0);
+                EXPECT(n_rows == 0 ? sum.elbo == 0 : std::isinf(sum.elbo));
+                EXPECT(f.elbo_and_grad_rows(n_rows, n, any, n, 1, nullptr, n, 1, w,
+                                            row_terms.data(), &sum, any, n, 1, any, n, 1,
+                                            threads) == 0);
+                EXPECT(n_rows == 0 ? sum.elbo == 0 : std::isinf(sum.elbo));
+            }
+            EXPECT(memory == T(0.5));
+        }
+}
+
 template <class Functions, class T>
 void check_all(const Functions& f) {
     EXPECT(f.size == sizeof(Functions));
@@ -70,6 +106,9 @@ void check_all(const Functions& f) {
         for (std::int64_t stride : {1, 2, -3})
             for (double edge : {0.5, -HUGE_VAL, HUGE_VAL, std::nan("")})
                 slices_are_rows<Functions, T>(f, n, stride, edge);
+    nothing<Functions, T>(f, 0, 0);
+    nothing<Functions, T>(f, 0, 3);
+    nothing<Functions, T>(f, 3, 0);
     const T improper[3] = {T(0.5), T(0.75), T(-0.25)};
     EXPECT(std::isnan(f.entropy(3, VBFAST_PROBS, improper, 1)));
     vbfast_elbo_terms terms;

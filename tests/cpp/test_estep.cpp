@@ -3,6 +3,7 @@
 #include "estep.h"
 #include "seeding.h"
 
+#include <algorithm>
 #include <cmath>
 #include <random>
 #include <vector>
@@ -36,7 +37,7 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
     const MixtureParameters parameters = {covariance,   K, D, offset.data(), means.data(),
                                           factor.data()};
     Workspace workspace;
-    const auto estep = make_estep<T>(parameters, request, workspace, 2);
+    const auto estep = make_estep<T>(parameters, request, workspace, 2, nullptr);
     const std::vector<T> given(N * K, static_cast<T>(1.0 / static_cast<double>(K)));
     const std::vector<std::int64_t> bounds =
         split ? std::vector<std::int64_t>{0, N} : std::vector<std::int64_t>{0, N / 2, N};
@@ -49,9 +50,10 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
                           assignment == Assignment::given ? given.data() + start * K : nullptr,
                           nullptr, nullptr, nullptr, 0});
     }
-    EXPECT(estep->run(blocks, 2, nullptr).status == PassStatus::finished);
+    EXPECT(estep->run(blocks, 2, nullptr) == -1);
     std::vector<double> weight(K), first(K * D), second(K * D * D + D * D);
-    if (moments != Moments::none) estep->statistics(weight.data(), first.data(), second.data(), 2);
+    if (moments != Moments::none)
+        estep->statistics(weight.data(), first.data(), second.data(), 2, nullptr);
 
     double total = 0, sum = 0;
     for (double w : weights) total += w;
@@ -93,6 +95,43 @@ void check_all() {
                         check<T>(covariance, moments, assignment, 129, K, D, split);
 }
 
+// One tile of a large model: an interrupt ends the local step, and the summary step, within it.
+void an_interrupt_ends_a_tile(Covariance covariance, Moments moments, bool gradient) {
+    const bool full = covariance == Covariance::full;
+    const std::int64_t K = full ? 256 : 40000, D = full ? 256 : 64, rows = 512;
+    std::vector<double> offset(K), means(K * D), factor(full ? K * D * D : K, 1.0);
+    std::vector<double> x(rows * D, 0.25), gradients(gradient ? rows * D : 0);
+    if (full) std::fill(factor.begin(), factor.end(), 0.0);
+    for (std::int64_t i = 0; full && i < K * D; ++i) factor[i * D + i % D] = 1;
+    const PassRequest request = {Assignment::posterior,
+                                 moments,
+                                 true,
+                                 1,
+                                 rows,
+                                 false,
+                                 nullptr,
+                                 nullptr,
+                                 nullptr,
+                                 nullptr,
+                                 nullptr,
+                                 gradient ? gradients.data() : nullptr,
+                                 nullptr};
+    Workspace workspace;
+    const auto estep =
+        make_estep<double>({covariance, K, D, offset.data(), means.data(), factor.data()}, request,
+                           workspace, 1, nullptr);
+    const Interrupt interrupt = {[](void*) { return true; }, nullptr};
+    const Block block = {0,       0,       x.data(), D * 8,   8,       rows,
+                         nullptr, nullptr, nullptr,  nullptr, nullptr, 0};
+    bool interrupted = false;
+    try {
+        estep->run({block}, 1, &interrupt);
+    } catch (const Interrupted&) {
+        interrupted = true;
+    }
+    EXPECT(interrupted);
+}
+
 void seeding() {
     const std::vector<double> rows = {0.0, 1.0, 5.0}, candidates = {0.0, 5.0};
     std::vector<double> closest = {100.0, 100.0, 100.0};
@@ -100,7 +139,7 @@ void seeding() {
     std::vector<double> lowered(6);
     const Block block = {
         0, 0, rows.data(), 8, 8, 3, nullptr, nullptr, nullptr, closest.data(), lowered.data(), 3};
-    EXPECT(pass->run({block}, 1, nullptr).status == PassStatus::finished);
+    EXPECT(pass->run({block}, 1, nullptr) == -1);
     EXPECT(pass->potentials() == std::vector<double>({26.0, 41.0}));
     EXPECT(lowered == std::vector<double>({0, 1, 25, 25, 16, 0}));
 }
@@ -111,5 +150,9 @@ int main() {
     check_all<double>();
     check_all<float>();
     seeding();
+    an_interrupt_ends_a_tile(Covariance::full, Moments::none, false);
+    an_interrupt_ends_a_tile(Covariance::full, Moments::full, false);
+    an_interrupt_ends_a_tile(Covariance::full, Moments::none, true);
+    an_interrupt_ends_a_tile(Covariance::spherical, Moments::none, false);
     return 0;
 }

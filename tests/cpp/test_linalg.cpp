@@ -15,7 +15,7 @@ using namespace vbfast;
 void check(std::int64_t K, std::int64_t D, int num_threads) {
     std::mt19937_64 generator(42);
     std::normal_distribution<double> normal;
-    std::vector<double> roots(K * D * D), covariances(K * D * D), factors(K * D * D), log_det(K);
+    std::vector<double> roots(K * D * D), covariances(K * D * D), factors(K * D * D);
     for (double& a : roots) a = normal(generator);
     for (std::int64_t k = 0; k < K; ++k)
         for (std::int64_t i = 0; i < D; ++i)
@@ -25,8 +25,8 @@ void check(std::int64_t K, std::int64_t D, int num_threads) {
                     sum += roots[(k * D + i) * D + m] * roots[(k * D + j) * D + m];
                 covariances[(k * D + i) * D + j] = sum;
             }
-    EXPECT(precision_cholesky(covariances.data(), K, D, factors.data(), log_det.data(),
-                              num_threads) == -1);
+    EXPECT(precision_cholesky(covariances.data(), K, D, factors.data(), num_threads, nullptr) ==
+           -1);
     for (std::int64_t k = 0; k < K; ++k)
         for (std::int64_t i = 0; i < D; ++i) {
             // Row i of P^T covariance P.
@@ -44,14 +44,14 @@ void check(std::int64_t K, std::int64_t D, int num_threads) {
         }
 
     std::vector<double> norms(K);
-    ratio_norms(factors.data(), factors.data(), K, K, D, norms.data(), num_threads);
+    ratio_norms(factors.data(), factors.data(), K, K, D, norms.data(), num_threads, nullptr);
     for (double norm : norms) EXPECT(std::fabs(norm / static_cast<double>(D) - 1) < 1e-12);
-    ratio_norms(factors.data(), factors.data(), 1, K, D, norms.data(), num_threads);
+    ratio_norms(factors.data(), factors.data(), 1, K, D, norms.data(), num_threads, nullptr);
     EXPECT(std::fabs(norms[0] / static_cast<double>(D) - 1) < 1e-12);
 
     std::vector<double> moved(K * D * D);
     subtract_symmetric(covariances.data(), roots.data(), roots.data() + K * D * (D - 1), K, D,
-                       moved.data(), num_threads);
+                       moved.data(), num_threads, nullptr);
     EXPECT(moved[D - 1] == moved[(D - 1) * D]);
 
     // Moments that the covariances fit, of vectors that the precisions take to the rows of `roots`.
@@ -64,7 +64,8 @@ void check(std::int64_t K, std::int64_t D, int num_threads) {
                     first[(k * 2 + v) * D + i] +=
                         covariances[(k * D + i) * D + j] * roots[(k * D + v % D) * D + j];
     matrix_gradients({weight.data(), first.data(), covariances.data()}, factors.data(), K, 2, D,
-                     in_means.data(), in_covariances.data(), in_factors.data(), num_threads);
+                     in_means.data(), in_covariances.data(), in_factors.data(), num_threads,
+                     nullptr);
     for (std::int64_t k = 0; k < K; ++k)
         for (std::int64_t i = 0; i < D; ++i) {
             for (std::int64_t v = 0; v < 2; ++v)
@@ -78,13 +79,31 @@ void check(std::int64_t K, std::int64_t D, int num_threads) {
         }
 
     covariances[(K - 1) * D * D] = -1.0;
-    EXPECT(precision_cholesky(covariances.data(), K, D, factors.data(), log_det.data(),
-                              num_threads) == K - 1);
+    EXPECT(precision_cholesky(covariances.data(), K, D, factors.data(), num_threads, nullptr) ==
+           K - 1);
+}
+
+// Batches of nothing, and matrices without features.
+void empty(std::int64_t K, std::int64_t D, std::int64_t n_vectors) {
+    std::vector<double> nothing(1, -1.0), norms(K + 1, -1.0);
+    EXPECT(precision_cholesky(nothing.data(), K, D, nothing.data(), 2, nullptr) == -1);
+    ratio_norms(nothing.data(), nothing.data(), K, K, D, norms.data(), 2, nullptr);
+    for (std::int64_t k = 0; k < K; ++k) EXPECT(norms[k] == 0.0);
+    subtract_symmetric(nothing.data(), nothing.data(), nothing.data(), K, D, nothing.data(), 2,
+                       nullptr);
+    matrix_gradients({norms.data(), nothing.data(), nothing.data()}, nothing.data(), K, n_vectors,
+                     D, nothing.data(), nothing.data(), nothing.data(), 2, nullptr);
+    EXPECT(nothing[0] == -1.0);
 }
 
 }  // namespace
 
 int main() {
+    for (std::int64_t n_vectors : {0, 1, 3}) {
+        empty(0, 0, n_vectors);
+        empty(0, 3, n_vectors);
+        empty(2, 0, n_vectors);
+    }
     for (int num_threads : {1, 3})
         for (std::int64_t D : {1, 2, 3, 7, 8, 9, 13, 24, 33, 65})
             for (std::int64_t K : {1, 5}) check(K, D, num_threads);

@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-import signal
-
 import numpy as np
 import pytest
 
 from vbfast import _vbfast
 from vbfast.engine.config import config_context
-from vbfast.families import linalg
 from vbfast.families.linalg import (
     NotPositiveDefiniteError,
     gram,
@@ -292,46 +289,12 @@ def test_a_gradient_does_not_depend_on_the_other_matrices(n_matrices, n_features
             np.testing.assert_array_equal(gradient[k], one[0])
 
 
-def test_large_batches_take_several_calls_and_the_same_bits(monkeypatch):
+def test_a_failed_matrix_of_a_batch_is_named():
     covariances = random_covariances(11, 20)
-    others = precision_cholesky(random_covariances(11, 20, seed=1))
-
-    def results():
-        factors = precision_cholesky(covariances)
-        return factors, ratio_norms(factors, others), ratio_norms(factors, others[:1])
-
-    expected = results()
-    for calls in (2, 4, 11):
-        monkeypatch.setattr(linalg, "COST_OF_A_CALL", 11.0 / calls * 20**2 * 84)
-        for result, one in zip(results(), expected, strict=True):
-            np.testing.assert_array_equal(result, one)
     covariances[7] = 0.0
     with pytest.raises(NotPositiveDefiniteError) as caught:
         precision_cholesky(covariances)
     assert caught.value.component == 7
-
-
-@pytest.mark.parametrize("name", ["precision_cholesky", "ratio_norms"])
-def test_an_interrupt_stops_a_large_batch(monkeypatch, name):
-    native, batches = getattr(_vbfast, name), []
-
-    def interrupted(matrices, *arguments):
-        batches.append(len(matrices))
-        if len(batches) == 2:
-            signal.raise_signal(signal.SIGINT)
-        return native(matrices, *arguments)
-
-    monkeypatch.setattr(_vbfast, name, interrupted)
-    monkeypatch.setattr(linalg, "COST_OF_A_CALL", 100 * 8**2 * 72)
-    matrices = np.broadcast_to(np.eye(8), (1000, 8, 8))
-    arguments = (matrices,) if name == "precision_cholesky" else (matrices, matrices)
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            getattr(linalg, name)(*arguments)
-    finally:
-        signal.signal(signal.SIGINT, before)
-    assert batches == [100, 100]
 
 
 def test_native_arguments_of_wrong_shapes_are_refused():

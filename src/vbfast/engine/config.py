@@ -61,7 +61,8 @@ def set_num_threads(num_threads: int) -> None:
     ----------
     num_threads : int
         At least 1; 0 goes back to the default: ``VBFAST_NUM_THREADS``, else ``OMP_NUM_THREADS``,
-        else what the process's affinity and control group allow.
+        else what the process's affinity and control group allow. A call starts no more than the
+        machine has processors, or than 64 where those are fewer.
 
     Raises
     ------

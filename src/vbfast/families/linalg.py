@@ -13,7 +13,6 @@ from vbfast.engine.config import current_backend, current_num_threads
 from vbfast.engine.contract import Float64Array
 
 __all__ = [
-    "COST_OF_A_CALL",
     "NotPositiveDefiniteError",
     "gram",
     "log_det_cholesky",
@@ -23,11 +22,6 @@ __all__ = [
     "subtract_symmetric",
     "upper_cholesky",
 ]
-
-
-# Signals are looked at between native calls, and a batch that costs more takes several. In units of
-# which a matrix has D^2 (D + 64): factors take 0.02 ns (D = 256) to 0.1 ns (D = 16) on one thread.
-COST_OF_A_CALL = 2e9
 
 
 class NotPositiveDefiniteError(ValueError):
@@ -68,22 +62,12 @@ def precision_cholesky(covariances: Float64Array) -> Float64Array:
         return _reference_precision_cholesky(covariances)
     from vbfast import _vbfast
 
-    parts = []
-    for part in _calls(covariances):
-        factors, _, failed = _vbfast.precision_cholesky(
-            np.ascontiguousarray(covariances[part]), current_num_threads()
-        )
-        if failed >= 0:
-            raise NotPositiveDefiniteError(part.start + int(failed))
-        parts.append(factors)
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
-
-
-def _calls(matrices: Float64Array) -> list[slice]:
-    """Cut a batch of matrices into what one native call takes, at least one call."""
-    n_components, n_features = matrices.shape[:2]
-    step = max(1, int(COST_OF_A_CALL / max(1, n_features**2 * (n_features + 64))))
-    return [slice(start, start + step) for start in range(0, max(1, n_components), step)]
+    factors, failed = _vbfast.precision_cholesky(
+        np.ascontiguousarray(covariances), current_num_threads()
+    )
+    if failed >= 0:
+        raise NotPositiveDefiniteError(failed)
+    return factors
 
 
 def _reference_precision_cholesky(covariances: Float64Array) -> Float64Array:
@@ -128,14 +112,9 @@ def ratio_norms(factors: Float64Array, denominators: Float64Array) -> Float64Arr
         return np.asarray(np.square(np.linalg.solve(denominators, factors)).sum(axis=(1, 2)))
     from vbfast import _vbfast
 
-    norms = np.empty(len(factors))
-    for part in _calls(factors):
-        norms[part] = _vbfast.ratio_norms(
-            np.ascontiguousarray(factors[part]),
-            np.ascontiguousarray(denominators if len(denominators) == 1 else denominators[part]),
-            current_num_threads(),
-        )
-    return norms
+    return _vbfast.ratio_norms(
+        np.ascontiguousarray(factors), np.ascontiguousarray(denominators), current_num_threads()
+    )
 
 
 def subtract_symmetric(matrices: Float64Array, a: Float64Array, b: Float64Array) -> Float64Array:

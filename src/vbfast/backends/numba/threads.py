@@ -7,12 +7,17 @@ threads will do, and between two kernels a pass can be interrupted.
 
 from __future__ import annotations
 
+import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["Task", "run_tasks"]
 
 Task = Callable[[int], Iterator[None]]
+
+# More threads than processors gain nothing; the native pool draws the same line.
+_MOST_THREADS = max(64, os.cpu_count() or 1)
 
 
 def run_tasks(tasks: Sequence[Task], num_threads: int) -> None:
@@ -29,18 +34,19 @@ def run_tasks(tasks: Sequence[Task], num_threads: int) -> None:
     ------
     BaseException
         What a task raised, or ``KeyboardInterrupt``; every thread has stopped then.
+        ``RuntimeError`` in the child of a fork during a call on several threads: it has one.
     """
-    pending = iter(tasks)
-    lock = threading.Lock()
+    pending = deque(tasks)
+    process = os.getpid()
     stop = threading.Event()
     errors: list[BaseException] = []
 
     def work(worker: int) -> None:
         try:
-            while not stop.is_set():
-                with lock:
-                    task = next(pending, None)
-                if task is None:
+            while pending and not stop.is_set():
+                try:
+                    task = pending.popleft()
+                except IndexError:
                     return
                 for _ in task(worker):
                     if stop.is_set():
@@ -51,7 +57,7 @@ def run_tasks(tasks: Sequence[Task], num_threads: int) -> None:
 
     others = [
         threading.Thread(target=work, args=(worker,), daemon=True)
-        for worker in range(1, min(num_threads, len(tasks)))
+        for worker in range(1, min(num_threads, len(tasks), _MOST_THREADS))
     ]
     try:
         for thread in others:
@@ -62,6 +68,11 @@ def run_tasks(tasks: Sequence[Task], num_threads: int) -> None:
         errors.append(error)
         stop.set()
         _join(others)
+    if others and os.getpid() != process:
+        raise RuntimeError(
+            "the process was forked during a call on several threads, which the child cannot "
+            "finish: it has one of them only"
+        )
     if errors:
         raise errors[0]
 

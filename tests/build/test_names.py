@@ -1,0 +1,24 @@
+"""One name means one thing: two types of one name in a library are undefined behaviour."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[2] / "csrc"
+TYPE = re.compile(r"^(?:struct|class|enum class|enum|using) (\w+)\b(?!;)", re.MULTILINE)
+
+
+@pytest.mark.skipif(not SOURCES.is_dir(), reason="needs the sources")
+def test_headers_of_one_namespace_define_a_type_once():
+    # Kernels and lanes are compiled once a level, each time in a namespace of its own.
+    headers = [path for room in (".", "python", "capi") for path in SOURCES.glob(f"{room}/*.h")]
+    places = defaultdict(set)
+    for path in headers:
+        for name in TYPE.findall(path.read_text()):
+            places[name].add(path.name)
+    assert {"Tile", "Plan", "Layout", "GilRelease"} <= places.keys()
+    assert {name: files for name, files in places.items() if len(files) > 1} == {}

@@ -1,0 +1,131 @@
+"""Signals reach a call within half a second, and other threads of Python run meanwhile."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+import vbfast
+from vbfast import _vbfast
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX timers")
+
+# DESIGN allows half a second. Machines that run tests may be busy with others.
+LATEST = 1.0
+
+
+class AlarmError(Exception):
+    """Raised by the signal handler."""
+
+
+def broad(*shape):
+    """A large array without its memory."""
+    return np.broadcast_to(np.float64(0.5), shape)
+
+
+def full_model(n_components, n_features, covariance_type="full"):
+    """Pack a model for a gradient in the rows, which multiplies every factor by itself."""
+    factors = np.eye(n_features)
+    if covariance_type == "full":
+        factors = np.tile(factors, (n_components, 1, 1))
+    outputs = (None,) * 5 + (np.empty((1, n_features)), None)
+    means = np.zeros((n_components, n_features))
+    return lambda num_threads: _vbfast.EStep(
+        covariance_type, np.zeros(n_components), means, factors, "posterior", "none", False,
+        False, 1, 2048, False, outputs, _vbfast.Workspace(), num_threads,
+    )  # fmt: skip
+
+
+def factors(name, n_matrices, n_features):
+    """A function of a batch of matrices; of one of them, where the batch is its columns."""
+    matrices = np.tile(np.eye(n_features), (n_matrices, 1, 1))
+    arguments = {
+        "precision_cholesky": (matrices,),
+        "ratio_norms": (matrices, matrices),
+        "matrix_gradients": (
+            np.ones(n_matrices),
+            np.zeros((n_matrices, 1, n_features)),
+            matrices,
+            matrices,
+        ),
+    }[name]
+    return lambda num_threads: getattr(_vbfast, name)(*arguments, num_threads)
+
+
+def array_function(function, *arguments, **options):
+    def call(num_threads):
+        with vbfast.config_context(num_threads=num_threads):
+            return function(*arguments, **options)
+
+    return call
+
+
+CALLS = {
+    "logsumexp of rows": lambda: array_function(vbfast.logsumexp, broad(10**6, 10**4), axis=1),
+    "logsumexp of columns": lambda: array_function(vbfast.logsumexp, broad(10**6, 10**4), axis=0),
+    "logsumexp of a few very long slices": lambda: array_function(
+        vbfast.logsumexp, broad(40, 10**9), axis=1
+    ),
+    "logsumexp of infinities": lambda: array_function(
+        vbfast.logsumexp, np.broadcast_to(np.inf, (40, 2**22 + 1)), axis=1
+    ),
+    "softmax into one place": lambda: array_function(
+        vbfast.softmax, broad(40, 10**9), axis=1, out=_one_place(40, 10**9)
+    ),
+    "log_softmax into one place": lambda: array_function(
+        vbfast.log_softmax, broad(10**9, 40), axis=0, out=_one_place(10**9, 40)
+    ),
+    "entropy": lambda: array_function(vbfast.entropy, logits=broad(10**6, 10**4)),
+    "kl_divergence": lambda: array_function(
+        vbfast.kl_divergence, q_logits=broad(10**6, 10**4), p_logits=broad(10**6, 10**4)
+    ),
+    "elbo": lambda: array_function(vbfast.elbo, broad(10**6, 10**4)),
+    "factors of many matrices": lambda: factors("precision_cholesky", 60, 700),
+    "factor of a large matrix": lambda: factors("precision_cholesky", 1, 3500),
+    "ratio of large matrices": lambda: factors("ratio_norms", 1, 4000),
+    "gradients of many matrices": lambda: factors("matrix_gradients", 30, 600),
+    "packing of many components": lambda: full_model(300, 250),
+    "packing of a large tied factor": lambda: full_model(2, 2500, "tied"),
+}
+
+
+def _one_place(*shape):
+    return np.lib.stride_tricks.as_strided(np.empty(1), shape, (0, 0), writeable=True)
+
+
+@pytest.mark.parametrize("num_threads", [1, 2])
+@pytest.mark.parametrize("name", CALLS)
+def test_a_signal_ends_a_long_call(name, num_threads):
+    call = CALLS[name]()
+    fired, ticks, ended = [], [time.perf_counter()], threading.Event()
+
+    def alarm(*_):
+        fired.append(time.perf_counter())
+        raise AlarmError
+
+    def tick():
+        while not ended.wait(0.01):
+            ticks.append(time.perf_counter())
+
+    delay = 0.1
+    before = signal.signal(signal.SIGALRM, alarm)
+    ticker = threading.Thread(target=tick)
+    ticker.start()
+    try:
+        start = time.perf_counter()
+        signal.setitimer(signal.ITIMER_REAL, delay)
+        with pytest.raises(AlarmError):
+            call(num_threads)
+        end = time.perf_counter()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+        ended.set()
+        ticker.join()
+    assert end - (start + delay) < LATEST
+    assert max(np.diff([*ticks, time.perf_counter()])) < LATEST
