@@ -272,6 +272,38 @@ class PassResult:
     statistics: Statistics | None
     lowest_log_evidence: float = math.nan
 
+    def times_power_of_two(self, exponent: int) -> PassResult:
+        """Return the sums of rows that weigh ``2 ** exponent`` times as much."""
+        with np.errstate(over="ignore"):
+            sums = {
+                name: float(np.ldexp(getattr(self, name), exponent))
+                for name in (
+                    "total_weight",
+                    "log_evidence",
+                    "expected_log_joint",
+                    "entropy",
+                    "kl",
+                )
+            }
+            statistics = None
+            if self.statistics is not None:
+                weight, first, second = (
+                    None if part is None else np.asarray(np.ldexp(part, exponent))
+                    for part in (
+                        self.statistics.weight,
+                        self.statistics.first,
+                        self.statistics.second,
+                    )
+                )
+                assert weight is not None
+                assert first is not None
+                statistics = Statistics(
+                    self.statistics.kind, self.statistics.centres, weight, first, second
+                )
+        return PassResult(
+            **sums, statistics=statistics, lowest_log_evidence=self.lowest_log_evidence
+        )
+
 
 class NonFiniteRowError(ValueError):
     """A pass met a row with NaN or infinity. ``row`` is its index in the whole data."""

@@ -27,6 +27,7 @@ from vbfast.engine.contract import (
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import n_weighted_rows
+from vbfast.families.covariances import squares
 from vbfast.inference.column_moments import column_moments, moments_about
 from vbfast.inference.kmeans import distance_params, kmeans, seed_rows
 
@@ -93,7 +94,8 @@ def initial_statistics(
     -----
     Where one row a component is responsible, the other rows count nowhere, with scikit-learn's
     exception: its tied covariance comes from the products x x^T of *all* rows, minus those of the
-    drawn ones, divided by the drawn rows' weight.
+    drawn ones, divided by the drawn rows' weight. The products here are about the mean of all rows,
+    not about the origin, so that the start does not depend on where that is.
 
     Examples
     --------
@@ -321,12 +323,12 @@ def _one_row_statistics(
     # One copy of the row, whatever its weight: a weight acts as so many copies, and one is drawn.
     weight = np.ones(K)
     if covariance_type == "tied":
-        origin = np.zeros(D)
-        about_origin = moments_about(
-            source, origin, "full", sample_weight=sample_weight, workspace=workspace
+        mean, _ = column_moments(source, sample_weight=sample_weight, workspace=workspace)
+        about_mean = moments_about(
+            source, mean, "full", sample_weight=sample_weight, workspace=workspace
         ).second
-        assert about_origin is not None
-        second = about_origin[0] - np.einsum("k,ki,kj->ij", weight, centres, centres)
+        assert about_mean is not None
+        second = about_mean[0] - squares("tied", centres - mean)
     else:
         second = np.zeros({"full": (K, D, D), "diag": (K, D), "spherical": (K,)}[covariance_type])
     return Statistics(covariance_type, centres, weight, np.zeros((K, D)), second)

@@ -30,8 +30,6 @@ __all__ = ["CentredObjective", "PosteriorResponsibilities", "recentre"]
 
 # The part of a variance that cancellation may cost.
 LOSS = 0.01
-# A mean that moves by a smaller part of itself does so for the 10 eps that are added to N_k.
-FAR = 1e-4
 
 
 @runtime_checkable
@@ -98,9 +96,9 @@ def recentre(
     step = np.divide(
         statistics.first, weight, out=np.zeros_like(statistics.first), where=weight > 0
     )
-    means = statistics.centres + step
-    if not _cancelled(statistics, step, means, float(np.finfo(source.dtype).eps), floor):
+    if not _cancelled(statistics, step, float(np.finfo(source.dtype).eps), floor):
         return None
+    means = statistics.centres + step
     return run_pass(
         source,
         distance_params(means),
@@ -113,7 +111,7 @@ def recentre(
 
 @np.errstate(over="ignore", invalid="ignore")
 def _cancelled(
-    statistics: Statistics, step: Float64Array, means: Float64Array, eps: float, floor: Float64Array
+    statistics: Statistics, step: Float64Array, eps: float, floor: Float64Array
 ) -> bool:
     assert statistics.second is not None
     moved = statistics.weight[:, np.newaxis] * np.square(step)
@@ -121,12 +119,6 @@ def _cancelled(
     if shared is not None:
         moved = (moved.mean if shared else moved.sum)(axis=shared, keepdims=True)
     suspect = eps * moved > LOSS * floor
-    if not suspect.any():
-        return False
-    far = np.abs(step) > FAR * np.abs(means)
-    if shared is not None:
-        far = np.logical_or.reduce(far, axis=shared, keepdims=True)
-    suspect &= far
     if not suspect.any():
         return False
     kept = scatter_about(statistics, statistics.second, step)
