@@ -170,9 +170,12 @@ class RowOutputs:
     log_evidence : ndarray of shape (n_samples,), dtype of the computation, optional
         ``log p(x_n) = logsumexp_k l_nk``.
     labels : ndarray of shape (n_samples,), int64, optional
-        The first component of largest ``l_nk``.
+        The first component of largest ``l_nk``, also where that overflows.
     resp : ndarray of shape (n_samples, n_components), dtype of the computation, C order, optional
-        ``q_nk``, exact also where it is too small to matter for the statistics.
+        ``q_nk``, exact also where it is too small to matter for the statistics. A row that is so
+        far from all components that every log-joint is ``-inf`` has the limit, all mass on the
+        largest log-joint or shared by those that are equal to it, though it counts nowhere else;
+        only where every offset is ``-inf`` it is zero.
     entropy : ndarray of shape (n_samples,), dtype of the computation, optional
         ``H[q_n]`` in nats.
     expected_log_joint : ndarray of shape (n_samples,), dtype of the computation, optional

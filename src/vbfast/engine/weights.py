@@ -9,8 +9,8 @@ import numpy as np
 
 from vbfast.engine.contract import Float64Array
 
-# Weights whose largest is so many doublings from one are computed with as they are: responsibilities
-# of 1e-30 and squares of distances have their room in float32.
+# Weights whose largest is within so many doublings of one are computed with as they are: times
+# responsibilities of 1e-30, or squares of distances, they have their room in float32.
 ORDINARY_EXPONENT = 20
 
 
