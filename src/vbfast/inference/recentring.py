@@ -29,7 +29,7 @@ from vbfast.inference.kmeans import distance_params
 __all__ = ["CentredObjective", "PosteriorResponsibilities", "recentre"]
 
 # The part of a variance that cancellation may cost.
-LOSS = 0.01
+LOSS = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-3}
 
 
 @runtime_checkable
@@ -96,7 +96,8 @@ def recentre(
     step = np.divide(
         statistics.first, weight, out=np.zeros_like(statistics.first), where=weight > 0
     )
-    if not _cancelled(statistics, step, float(np.finfo(source.dtype).eps), floor):
+    tolerated = LOSS[source.dtype] / float(np.finfo(source.dtype).eps)
+    if not _cancelled(statistics, step, tolerated, floor):
         return None
     means = statistics.centres + step
     return run_pass(
@@ -111,14 +112,15 @@ def recentre(
 
 @np.errstate(over="ignore", invalid="ignore")
 def _cancelled(
-    statistics: Statistics, step: Float64Array, eps: float, floor: Float64Array
+    statistics: Statistics, step: Float64Array, tolerated: float, floor: Float64Array
 ) -> bool:
+    """Whether a squared step is more than ``tolerated`` times a variance."""
     assert statistics.second is not None
     moved = statistics.weight[:, np.newaxis] * np.square(step)
     shared = {"spherical": 1, "tied": 0}.get(statistics.kind)  # the axis of one variance for all
     if shared is not None:
         moved = (moved.mean if shared else moved.sum)(axis=shared, keepdims=True)
-    suspect = eps * moved > LOSS * floor
+    suspect = moved > tolerated * floor
     if not suspect.any():
         return False
     kept = scatter_about(statistics, statistics.second, step)
@@ -126,4 +128,4 @@ def _cancelled(
         kept = np.diagonal(kept, axis1=-2, axis2=-1)
     elif statistics.kind == "spherical":
         kept = kept[:, np.newaxis]
-    return bool((suspect & (eps * moved > LOSS * (kept + floor))).any())
+    return bool((suspect & (moved > tolerated * (kept + floor))).any())

@@ -99,9 +99,7 @@ class GaussianModel:
             self._means[self._far] = high[self._far]
             low = np.where(np.isfinite(high), params.means - high, 0.0)
             self._low = np.where(self._far[:, np.newaxis], low, 0.0).astype(dtype)
-            self._origins = np.where(
-                self._far[:, np.newaxis], 0.0, self._shift.astype(np.float64)
-            )
+            self._origins = np.where(self._far[:, np.newaxis], 0.0, self._shift.astype(np.float64))
             self._half_precision = np.full(self.n_components, 0.5, dtype)
             self._scales = None
             if params.covariance_type == "diag":
@@ -203,9 +201,7 @@ class GaussianModel:
         if self._whitened:
             features, means = memory.whitened[:n_groups], self._whitened_means
         if self._whitened or self._params.covariance_type in ("diag", "spherical"):
-            log_joint.diagonal_log_joint(
-                features, raw, far, means, low, self._scales, *terms, *out
-            )
+            log_joint.diagonal_log_joint(features, raw, far, means, low, self._scales, *terms, *out)
         else:
             log_joint.factor_log_joint(
                 features, raw, far, means, low, self._factor, *terms, memory.work, *out
