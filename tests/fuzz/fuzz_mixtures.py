@@ -15,9 +15,9 @@ import warnings
 
 import numpy as np
 import plain_mixtures as plain
-from fuzzing import main
 
 import vbfast
+from fuzzing import main
 from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request, RowOutputs
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import as_row_source

@@ -299,7 +299,7 @@ def variational(X, weights, resp, prior, *, kind, reg_covar, n_iter, noise=None)
                 [inverse_of_lower(factor).T @ inverse_of_lower(factor) for factor in factors]
             )
             # E[l] at these responsibilities: the quadratic form is the trace with the scatter.
-            own_counts, own_means, own_scatter = moments(X, weights, resp, posterior_means)
+            own_scatter = moments(X, weights, resp, posterior_means)[2]
             expected = counts.astype(float) @ offset - float(
                 np.einsum("kij,kji->", precision, own_scatter) / 2
             )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -143,4 +145,5 @@ def test_statistics_are_those_of_the_same_responsibilities(rows, covariance_type
         "spherical": np.trace(scatter, axis1=1, axis2=2) / 2,
     }[covariance_type]
     np.testing.assert_allclose(again.second, expected, rtol=1e-10, atol=1e-6)
+    params = replace(params, means=again.centres)
     assert recentre(source, params, again, floor=np.zeros((1, 1))) is None

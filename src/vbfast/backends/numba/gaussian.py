@@ -21,6 +21,7 @@ from vbfast.backends.numba.gradient import RowGradient
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.backends.reference import overflowed_posterior
 from vbfast.engine.contract import (
+    NEAR_LIMIT,
     Float64Array,
     FloatArray,
     KernelParams,
@@ -30,10 +31,6 @@ from vbfast.engine.contract import (
 )
 
 __all__ = ["GaussianModel", "median_point"]
-
-# Squared distance from the shift, in squared standard deviations of the narrowest direction, up to
-# which a component is near: moments about the shift lose a relative epsilon times this.
-NEAR_LIMIT = {np.dtype(np.float64): 1e6, np.dtype(np.float32): 1024.0}
 
 # A panel of moments of a batch's rows, and a block of sums: what L2 and L1 have room for.
 PANEL_BYTES = 256 << 10
