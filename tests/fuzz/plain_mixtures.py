@@ -137,6 +137,9 @@ class Noise:
         error = self.uniform(-1, 1, matrix.shape) * 10 * EPS * np.abs(matrix)
         return matrix + np.tril(error) + np.tril(error, -1).T
 
+    def of_covariances(self, matrices):
+        return matrices * (1 + self.loss * self.uniform(-1, 1, (len(matrices), 1, 1)))
+
     def of_means(self, means, scatter, counts):
         """Of deviations of the rows, and of float64 means where these are far from zero."""
         counts = np.where(counts > 0, counts, 1)[:, np.newaxis]
@@ -164,7 +167,6 @@ def maximum_likelihood(X, weights, resp, *, kind, reg_covar, eps, n_iter, noise=
         counts, means, scatter = moments(X, weights, resp, None)
         if noise is not None:
             means = means + noise.of_means(means, scatter, counts)
-            scatter = scatter * (1 + noise.loss * noise.uniform(-1, 1, (len(counts), 1, 1)))
         padded = counts + 10 * eps
         empty = counts < 1e3 * eps
         covariances = restrict(
@@ -172,6 +174,8 @@ def maximum_likelihood(X, weights, resp, *, kind, reg_covar, eps, n_iter, noise=
             kind,
             lambda s, padded=padded: s.sum(axis=0) / padded.sum(),
         ) + reg_covar * np.eye(n_features, dtype=Number)
+        if noise is not None:
+            covariances = noise.of_covariances(covariances)
         if empty.any() and previous is not None:
             means[empty] = previous[0][empty]
             if kind != "tied":
@@ -264,7 +268,6 @@ def variational(X, weights, resp, prior, *, kind, reg_covar, n_iter, noise=None)
     for iteration in range(n_iter + 1):
         counts, means, scatter = moments(X, weights, resp, None)
         if noise is not None:
-            scatter = scatter * (1 + noise.loss * noise.uniform(-1, 1, (len(counts), 1, 1)))
             means = means + noise.of_means(means, scatter, counts)
         beta = prior.mean_precision + counts
         pulled = means - prior.mean
@@ -280,6 +283,8 @@ def variational(X, weights, resp, prior, *, kind, reg_covar, n_iter, noise=None)
         eye = np.eye(D, dtype=Number)
         inverse_scale = within + prior.covariance + added[:, np.newaxis, np.newaxis] * eye
         covariances = inverse_scale / nu[:, np.newaxis, np.newaxis]
+        if noise is not None:
+            covariances = noise.of_covariances(covariances)
         factors = _factors(covariances)
         if factors is None:
             return None
