@@ -172,7 +172,7 @@ def test_powers_of_two(rows, covariance_type, dtype, init_params, power):
         labels=labels_of(X),
         reg_covar=1e-6 * 4.0**power,
     )
-    tolerance = 1e-10 if dtype == np.float64 else 1e-4
+    tolerance = 1e-8 if dtype == np.float64 else 1e-4
     bounds = np.array(there.lower_bounds_) + 2 * power * np.log(2)
     np.testing.assert_allclose(bounds, here.lower_bounds_, rtol=tolerance)
     np.testing.assert_allclose(
