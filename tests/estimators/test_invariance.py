@@ -270,3 +270,23 @@ def test_a_fit_names_the_row_that_is_too_far(rng, covariance_type, weighted):
     with pytest.raises(ValueError, match=f"row {77 if weighted else 41} has log-density -inf"):
         mixture.fit(X, sample_weight=weights)
     assert not hasattr(mixture, "means_")
+
+
+@all_types
+@estimators
+@pytest.mark.parametrize("init_params", ["kmeans", "random_from_data", "random"])
+def test_a_start_names_the_row_that_is_too_far(rng, estimator, covariance_type, init_params):
+    X = rng.normal(size=(100, 2))
+    X[41] = 1e200
+    prior = {
+        "full": np.eye(2),
+        "tied": np.eye(2),
+        "diag": np.ones(2),
+        "spherical": 1.0,
+    }[covariance_type]
+    arguments = {"covariance_prior": prior} if estimator is BayesianGaussianMixture else {}
+    mixture = estimator(
+        2, covariance_type=covariance_type, init_params=init_params, random_state=0, **arguments
+    )
+    with pytest.raises(ValueError, match=r"row 41 (is so far from others|has log-density -inf)"):
+        mixture.fit(X)

@@ -88,13 +88,22 @@ def as_type(matrices, kind):
 
 
 def disagreement(name, actual, expected, tolerance):
-    """What is wrong with an array, or an empty string; NaN is."""
+    """Say what is wrong with an array, NaN included, where it is worst; else an empty string."""
     actual, expected = np.asarray(actual), np.asarray(expected, np.longdouble)
+    if actual.shape != expected.shape:
+        return f"{name} has shape {actual.shape}, should be {expected.shape}\n"
+    tolerance = np.broadcast_to(tolerance, actual.shape)
     with np.errstate(invalid="ignore", over="ignore"):
-        same = (np.abs(actual - expected) <= tolerance) | (actual == expected)
-    if actual.shape == expected.shape and same.all():
+        error = np.abs(actual - expected)
+        right = (error <= tolerance) | (actual == expected)
+        excess = np.where(right, 0, np.where(np.isnan(error), np.inf, error - tolerance))
+    if right.all():
         return ""
-    return f"{name}: {actual!r}\nshould be {expected!r}\nwithin {tolerance!r}\n"
+    at = np.unravel_index(np.argmax(excess), excess.shape)
+    return (
+        f"{name}{[int(i) for i in at]} is {actual[at]!r}, should be {expected[at]!r} within "
+        f"{float(tolerance[at]):.3g}; {np.sum(~right)} of {right.size} are wrong\n"
+    )
 
 
 def estep_case(rng):
@@ -141,7 +150,7 @@ def estep_case(rng):
     size = np.sqrt(step.uncertainty)
     # Beside the own rounding of log-joints: that of rows measured from a point near all components.
     tolerance = eps * (step.uncertainty + NEAR[dtype] * size)
-    wrong = f"{backend} {kind} {dtype} K={K} X={X.tolist()} weights={weights}\n"
+    wrong = f"{backend} {kind} {dtype} N={n_rows} D={n_features} K={K}\n"
     start = len(wrong)
     wrong += disagreement("log_joint", outputs.log_joint, step.log_joint, tolerance)
     counts = step.log_joint >= step.log_joint.max(axis=1, keepdims=True) - 200

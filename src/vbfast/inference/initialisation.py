@@ -40,8 +40,23 @@ __all__ = [
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 
+# Rows read at a time to find one.
+SEARCHED_ROWS = 1 << 14
+
 # Uniform variates thrown away at a time where the random stream is skipped.
 SKIP_CHUNK = 1 << 16
+
+
+class OverflowingRowError(ValueError):
+    """A row is so far from others that squares of distances overflow. ``row`` is its index."""
+
+    def __init__(self, row: int, dtype: np.dtype[Any]) -> None:
+        wider = "" if dtype == np.float64 else ", pass float64 data"
+        super().__init__(
+            f"row {row} is so far from others that its squared distance overflows {dtype}. "
+            f"Scale X{wider} or leave the row out"
+        )
+        self.row = row
 
 
 def initial_statistics(
@@ -87,8 +102,9 @@ def initial_statistics(
     NonFiniteRowError
         If a row is not finite; the first such row.
     ValueError
-        If ``init_params`` is unknown, responsibilities are not distributions, or fewer than
-        ``n_components`` rows have positive weight.
+        If ``init_params`` is unknown, responsibilities are not distributions, fewer than
+        ``n_components`` rows have positive weight, or squared distances overflow; the message
+        names the row that is farthest out.
 
     Notes
     -----
@@ -112,7 +128,29 @@ def initial_statistics(
     (array([2., 1.]), array([[ 0.5],
            [10. ]]))
     """
-    generator: np.random.RandomState = check_random_state(random_state)
+    statistics = _statistics_of_start(
+        source,
+        n_components,
+        covariance_type,
+        init_params,
+        check_random_state(random_state),
+        sample_weight,
+        workspace,
+    )
+    if _overflows(statistics, source.dtype):
+        raise OverflowingRowError(_largest_row(source, sample_weight), source.dtype)
+    return statistics
+
+
+def _statistics_of_start(
+    source: RowSource,
+    n_components: int,
+    covariance_type: CovarianceType,
+    init_params: str | npt.ArrayLike | Callable[[Any, int, np.random.RandomState], Any],
+    generator: np.random.RandomState,
+    sample_weight: Float64Array | None,
+    workspace: Any,
+) -> Statistics:
     weighting = {"sample_weight": sample_weight, "workspace": workspace}
     if callable(init_params):
         resp = _called(init_params, source, n_components, generator)
@@ -249,6 +287,28 @@ class RandomResponsibilities:
 def _statistics_of(result: PassResult) -> Statistics:
     assert result.statistics is not None
     return result.statistics
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _overflows(statistics: Statistics, dtype: np.dtype[Any]) -> bool:
+    """Whether squared distances, of rows or of components from each other, overflow."""
+    assert statistics.second is not None
+    extent = float(np.ptp(statistics.centres, axis=0).max())
+    finite = extent**2 < float(np.finfo(dtype).max) if extent < 1e154 else False
+    return not (finite and bool(np.isfinite(statistics.second).all()))
+
+
+def _largest_row(source: RowSource, sample_weight: Float64Array | None) -> int:
+    """Return the first row of positive weight that has the largest number in it."""
+    largest, row = -1.0, 0
+    for start in range(0, source.n_samples, SEARCHED_ROWS):
+        stop = min(start + SEARCHED_ROWS, source.n_samples)
+        size = np.abs(source.block(start, stop)).max(axis=1)
+        if sample_weight is not None:
+            size[sample_weight[start:stop] == 0.0] = -1.0
+        if size.max() > largest:
+            largest, row = float(size.max()), start + int(np.argmax(size))
+    return row
 
 
 def _called(
