@@ -284,7 +284,9 @@ def test_a_start_names_the_row_that_is_too_far(rng, estimator, covariance_type, 
         "diag": np.ones(2),
         "spherical": 1.0,
     }[covariance_type]
-    arguments = {"covariance_prior": prior} if estimator is BayesianGaussianMixture else {}
+    arguments = {}
+    if estimator is BayesianGaussianMixture:
+        arguments = {"covariance_prior": prior, "mean_prior": np.zeros(2)}
     mixture = estimator(
         2, covariance_type=covariance_type, init_params=init_params, random_state=0, **arguments
     )

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from vbfast.backends.numba import moments
 from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.compiling import group_rows, group_size, kernel
-from vbfast.backends.numba.log_joint import apply_column, centre, rows_for
+from vbfast.backends.numba.log_joint import apply_column, difference, rows_for
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.engine.contract import CovarianceType, FloatArray
 
@@ -59,8 +59,8 @@ def _scaled_sums(
                 mean, scale = means[k, d], scales[k, min(d, scales.shape[1] - 1)]
                 for i in range(group):
                     # Without a responsibility the difference may be infinite.
-                    difference = centre(mean, x[g, d, i], low, k, d)
-                    slope = joint[g, k, i] * (difference * scale * scale)
+                    away = difference(mean, x[g, d, i], low, k, d)
+                    slope = joint[g, k, i] * (away * scale * scale)
                     gradient[g, d, i] += slope if joint[g, k, i] > zero else zero
 
 
@@ -111,7 +111,7 @@ def _factor_sums(
             for d in range(n_features):
                 mean = means[k, d]
                 for i in range(group):
-                    centred[d, i] = centre(mean, x[g, d, i], low, k, d)
+                    centred[d, i] = difference(mean, x[g, d, i], low, k, d)
             for j in range(n_features):
                 apply_column(centred, factor, k, j, whitened[j])
                 for i in range(group):

@@ -22,8 +22,8 @@ from vbfast.backends.numba.compiling import group_rows, kernel, larger, smaller
 
 __all__ = [
     "apply_column",
-    "centre",
     "diagonal_log_joint",
+    "difference",
     "factor_log_joint",
     "rows_for",
     "whiten",
@@ -39,7 +39,7 @@ def rows_for(features: Any, raw: Any, far: Any, k: Any) -> Any:
 
 
 @kernel
-def centre(mean: Any, x: Any, low: Any, k: Any, d: Any) -> Any:
+def difference(mean: Any, x: Any, low: Any, k: Any, d: Any) -> Any:
     """Return a mean minus a row's value."""
     if low is None:
         return mean - x
@@ -97,15 +97,15 @@ def diagonal_log_joint(
                 s2, s3 = _scale(scales, means, k, d + 2), _scale(scales, means, k, d + 3)
                 # Mean minus row: the load is part of the subtraction.
                 for i in range(group):
-                    t0 = centre(m0, x[g, d, i], low, k, d) * s0
-                    t1 = centre(m1, x[g, d + 1, i], low, k, d + 1) * s1
-                    t2 = centre(m2, x[g, d + 2, i], low, k, d + 2) * s2
-                    t3 = centre(m3, x[g, d + 3, i], low, k, d + 3) * s3
+                    t0 = difference(m0, x[g, d, i], low, k, d) * s0
+                    t1 = difference(m1, x[g, d + 1, i], low, k, d + 1) * s1
+                    t2 = difference(m2, x[g, d + 2, i], low, k, d + 2) * s2
+                    t3 = difference(m3, x[g, d + 3, i], low, k, d + 3) * s3
                     joint[g, k, i] += t0 * t0 + t1 * t1 + t2 * t2 + t3 * t3
             for d in range(whole, n_features):
                 m0, s0 = means[k, d], _scale(scales, means, k, d)
                 for i in range(group):
-                    t0 = centre(m0, x[g, d, i], low, k, d) * s0
+                    t0 = difference(m0, x[g, d, i], low, k, d) * s0
                     joint[g, k, i] += t0 * t0
             _finish(joint, row_max, g, k, offset[k], half_precision[k])
 
@@ -160,7 +160,7 @@ def factor_log_joint(
             for d in range(n_features):
                 mean = means[k, d]
                 for i in range(group):
-                    work[d, i] = centre(mean, x[g, d, i], low, k, d)
+                    work[d, i] = difference(mean, x[g, d, i], low, k, d)
             for i in range(group):
                 joint[g, k, i] = 0
             for j in range(n_features):
