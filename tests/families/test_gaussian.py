@@ -236,3 +236,22 @@ def test_the_bound_is_the_evidence_per_unit_of_weight(rows, resp):
     sums = PassResult(4.0, -10.0, np.nan, np.nan, np.nan, None)
     assert objective.lower_bound(sums, parameters, parameters) == -2.5
     assert objective.request.statistics == "diag"
+
+
+@pytest.mark.parametrize("kind", ["diag", "spherical"])
+@pytest.mark.parametrize("origin", [0.0, 2.0**20])
+def test_a_single_row_beside_others_fits_on_without_reg_covar(kind, origin):
+    """As scikit-learn's with rows about their mean, wherever the origin is."""
+    rows = np.array([[-1.0, 3.0], [-1.5, 1.0], [-0.5, 2.0], [3.0, -6.0]]) + origin
+    resp = np.eye(2)[[0, 0, 0, 1]]
+    centred = rows - rows.mean(axis=0)
+    ours = maximise(statistics_of(rows, resp, kind, rows[[0, 3]]), reg_covar=0.0, eps=EPS)
+    theirs = _estimate_gaussian_parameters(centred, resp, 0.0, kind)
+    np.testing.assert_allclose(ours.covariances[1], theirs[2][1], rtol=0.1)  # a difference of its
+    lift = 10 * EPS * np.square(centred[3])
+    np.testing.assert_allclose(
+        ours.covariances[1], lift if kind == "diag" else lift.mean(), rtol=1e-9
+    )
+    variances = rows[:3].var(axis=0)
+    expected = variances if kind == "diag" else variances.mean()
+    np.testing.assert_allclose(ours.covariances[0], expected, rtol=1e-9)

@@ -253,7 +253,8 @@ def maximise(
     ------
     NotPositiveDefiniteError
         If a covariance is not positive definite; with ``reg_covar=0`` also if a variance is no
-        larger than what rounding the rows to ``eps`` makes of zero.
+        larger than what rounding the rows to ``eps`` makes of zero, of a 'diag' or 'spherical'
+        component that holds more than ten rows, or is where the mean of all rows is.
 
     Examples
     --------
@@ -276,31 +277,47 @@ def maximise(
     )
     assert statistics.kind != "means"
     if reg_covar == 0.0:
-        _check_spread(statistics, means, eps)
+        _check_spread(statistics, means, covariances, eps)
     weights /= weights.sum()
     return GaussianParameters.from_covariances(statistics.kind, weights, means, covariances)
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _check_spread(statistics: Statistics, means: Float64Array, eps: float) -> None:
-    """Raise where features are constant but for rounding, whose square may well be positive."""
+def _check_spread(
+    statistics: Statistics, means: Float64Array, covariances: Float64Array, eps: float
+) -> None:
+    """Raise where features are constant but for rounding, whose square may well be positive.
+
+    In components of a few rows scikit-learn fits on, with the variance that the ``10 eps`` in
+    ``N_k`` make of the mean: 'diag' and 'spherical' ones get that here, of the distance from the
+    mean of all rows, which is the origin of standardised data.
+    """
     assert statistics.second is not None
+    kind, weight = statistics.kind, statistics.weight[:, np.newaxis]
     spread = scatter_about(statistics, statistics.second, means - statistics.centres)
-    if statistics.kind in ("full", "tied"):
+    if kind in ("full", "tied"):
         spread = np.diagonal(spread, axis1=-2, axis2=-1)
-    occupied = statistics.weight >= EMPTY_COMPONENT * eps
+    occupied = weight >= EMPTY_COMPONENT * eps
     if not occupied.any():
         return
     # What the rounding of rows to their dtype makes of a constant.
-    noise = statistics.weight[:, np.newaxis] * np.square(eps * means)
-    noise = np.where(occupied[:, np.newaxis], noise, -np.inf)
-    if statistics.kind == "tied":
+    noise = np.where(occupied, weight * np.square(eps * means), -np.inf)
+    if kind == "tied":
         noise = np.maximum(noise, 0.0).sum(axis=0)[np.newaxis]
-    elif statistics.kind == "spherical":
+    elif kind == "spherical":
         noise = noise.mean(axis=1)
-    constant = np.reshape(spread <= noise, (len(noise), -1)).any(axis=1)
-    if constant.any():
-        raise NotPositiveDefiniteError(int(np.argmax(constant)))
+    constant = spread <= noise
+    if kind in ("diag", "spherical"):
+        centre = means[0] + statistics.weight @ (means - means[0]) / statistics.weight.sum()
+        lift = np.square(means - centre)
+        lift = WEIGHT_FLOOR * eps * (lift if kind == "diag" else lift.mean(axis=1))
+        lift = (lift.T / statistics.weight).T
+        few = (constant.T & (statistics.weight <= WEIGHT_FLOOR)).T & (lift > 0.0)
+        covariances[few] = lift[few]
+        constant = constant & ~few
+    failed = np.reshape(constant, (len(constant), -1)).any(axis=1)
+    if failed.any():
+        raise NotPositiveDefiniteError(int(np.argmax(failed)))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # no finite covariance is an error of its own

@@ -218,10 +218,9 @@ def ascend(
         )
         n_passes += 1
         assert sums.statistics is not None
+        gaussian = params if isinstance(params, KernelParams) else None
+        impossible = gaussian is not None and sums.log_evidence == -np.inf
         try:
-            gaussian = params if isinstance(params, KernelParams) else None
-            if gaussian is not None and sums.log_evidence == -np.inf:
-                _raise_impossible_row(source, gaussian, sample_weight)
             if gaussian is not None and centred_objective is not None:
                 centred = recentre(
                     source,
@@ -235,10 +234,13 @@ def ascend(
                     n_passes += 1
                     sums = replace(sums, statistics=centred)
             updated, reached = _global_step(objective, sums, parameters)
-        except (NotPositiveDefiniteError, NoResponsibilityError, ImpossibleRowError):
-            if fallback is None:
+        except (NotPositiveDefiniteError, NoResponsibilityError):
+            if fallback is None and not impossible:
                 raise
             reached = -np.inf
+        if impossible and fallback is None and not np.isnan(reached):
+            assert gaussian is not None
+            _raise_impossible_row(source, gaussian, sample_weight)
         if fallback is not None and not reached >= bound:
             assert accelerator is not None
             accelerator.refused()
