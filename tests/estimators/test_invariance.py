@@ -22,12 +22,13 @@ pytestmark = [
 all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 estimators = pytest.mark.parametrize("estimator", [GaussianMixture, BayesianGaussianMixture])
 STARTS = ("kmeans", "k-means++", "random_from_data", "random", "labels")
-# From responsibilities that are nearly alike, iterations amplify what rounding makes of them.
+# From responsibilities that are nearly alike iterations amplify what rounding makes of them, and
+# where a component starts with a single row log-joints are -1e7, of which float32 has one nat.
 DTYPES_AND_STARTS = [
     (dtype, start)
     for dtype in (np.float64, np.float32)
     for start in STARTS
-    if dtype == np.float64 or start != "random"
+    if dtype == np.float64 or start in ("kmeans", "labels")
 ]
 
 
