@@ -401,6 +401,9 @@ def invariance_case(rng):
     if what == "move":
         most = 2.0**12 if dtype == "f4" else 2.0**20
         shift = step * np.round(span * most / step) * rng.choice([-1, 1], X.shape[1])
+        least = min(np.linalg.eigvalsh(np.asarray(c, float)).min() for c in exact[3])
+        if np.abs(shift).max() > 2.0**20 * np.sqrt(least):
+            return None  # farther than a component's deviation allows
     elif what == "mirror":
         factor = rng.choice([-1.0, 1.0], X.shape[1])
     elif what == "scale":
