@@ -86,3 +86,18 @@ def test_a_bad_row_is_named(rng, bad, row):
     with pytest.raises(NonFiniteRowError) as caught:
         run_seeding(as_row_source(X), np.zeros((2, 3)), np.full(2000, np.inf))
     assert caught.value.row == row
+
+
+@pytest.mark.parametrize(("dtype", "distance"), [(np.float32, 1e8), (np.float64, 1e14)])
+def test_candidates_that_are_far_from_each_other(rng, dtype, distance):
+    """Each has the digits of its own distances, its own not being a row's included."""
+    candidates = distance * np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 2.0], [-1.0, 1.0]])
+    candidates += rng.normal(size=candidates.shape)
+    X = (candidates[rng.integers(4, size=500)] + rng.normal(size=(500, 2))).astype(dtype)
+    closest = np.full(500, np.inf, dtype)
+    lowered = np.empty((4, 500), dtype)
+    potentials = run_seeding(as_row_source(X), candidates, closest, lowered=lowered)
+    expected = squared_distances(X, candidates).T
+    rtol = 1e-12 if dtype == np.float64 else 1e-5
+    np.testing.assert_allclose(lowered, expected, rtol=rtol, atol=rtol)
+    np.testing.assert_allclose(potentials, expected.sum(axis=1), rtol=rtol)

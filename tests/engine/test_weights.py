@@ -5,7 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.engine.weights import as_sample_weight, n_weighted_rows, of_ordinary_scale
+from vbfast.engine.weights import (
+    as_sample_weight,
+    n_weighted_rows,
+    of_ordinary_scale,
+    of_unit_scale,
+)
 
 
 def test_none_stays_none():
@@ -93,3 +98,20 @@ def test_small_weights_are_scaled_up_exactly(scale):
 @pytest.mark.parametrize("given", [None, np.array([0.0, 2.0, 1.0, 0.0]), np.array([1e300, 1.0])])
 def test_weights_of_ordinary_scale_stay(given):
     assert of_ordinary_scale(given) is given
+
+
+def test_weights_of_unit_scale():
+    weights, exponent = of_unit_scale(np.array([3e-200, 1e-200, 0.0]))
+    assert 0.5 <= weights.max() < 1.0
+    np.testing.assert_array_equal(np.ldexp(weights, exponent), [3e-200, 1e-200, 0.0])
+    weights, exponent = of_unit_scale(np.array([5e-324, 1e300]))
+    assert exponent > 900
+    assert weights[1] < 1.0
+    assert of_unit_scale(None) == (None, 0)
+
+
+@pytest.mark.parametrize("given", [np.ones(3), np.array([0.0, 1e6, 1e-300])])
+def test_weights_of_unit_scale_stay(given):
+    weights, exponent = of_unit_scale(given)
+    assert weights is given
+    assert exponent == 0

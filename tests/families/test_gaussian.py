@@ -73,19 +73,48 @@ def test_maximise_is_scikit_learns_wherever_the_centres_are(rows, resp, kind, di
 
 
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)
-def test_a_component_that_holds_next_to_nothing_is_scikit_learns_too(rows, resp, kind):
+@pytest.mark.parametrize("origin", [0.0, 1e6])
+def test_a_component_that_holds_next_to_nothing_is_where_its_rows_are(rows, resp, kind, origin):
+    """scikit-learn's is drawn to the origin, by what is added to ``N_k``; its ``N_k`` is ours."""
     resp = resp.copy()
     resp[:, 0] *= 1e-10
-    centres = np.zeros((N_COMPONENTS, N_FEATURES))
+    rows = np.round(rows * 2**20) / 2**20 + origin
+    centres = np.full((N_COMPONENTS, N_FEATURES), origin)
     count, means, covariances = moments(
         statistics_of(rows, resp, kind, centres), reg_covar=1e-6, eps=EPS
     )
-    theirs = _estimate_gaussian_parameters(rows, resp, 1e-6, kind)
-    np.testing.assert_allclose(count, theirs[0], rtol=1e-12)
-    np.testing.assert_allclose(means, theirs[1], rtol=1e-9)
-    if kind != "tied":
-        # scikit-learn's tied moments take it that every row of responsibilities sums to one.
-        np.testing.assert_allclose(covariances, theirs[2], rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(count, resp.sum(axis=0) + 10 * EPS, rtol=1e-12)
+    near = rows - origin
+    expected = (resp.T @ near) / resp.sum(axis=0)[:, np.newaxis]
+    np.testing.assert_allclose(means - origin, expected, rtol=1e-9, atol=1e-9)
+    deviation = near[:, np.newaxis] - expected
+    full = np.einsum("nk,nki,nkj->kij", resp, deviation, deviation)
+    diagonal = np.einsum("kii->ki", full) / count[:, np.newaxis]
+    ridge = 1e-6 * np.eye(N_FEATURES)
+    wanted = {
+        "full": full / count[:, np.newaxis, np.newaxis] + ridge,
+        "tied": full.sum(axis=0) / count.sum() + ridge,
+        "diag": diagonal + 1e-6,
+        "spherical": diagonal.mean(axis=1) + 1e-6,
+    }[kind]
+    np.testing.assert_allclose(covariances, wanted, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("kind", COVARIANCE_TYPES)
+@pytest.mark.parametrize("eps", [EPS, float(np.finfo(np.float32).eps)], ids=["64", "32"])
+def test_a_single_row_has_the_variance_that_is_added(kind, eps):
+    row = np.array([[1e4, -3e6]])
+    for shift in (0.0, 0.5):
+        statistics = statistics_of(row, np.ones((1, 1)), kind, row + shift)
+        ours = maximise(statistics, reg_covar=1e-6, eps=eps)
+        np.testing.assert_array_equal(ours.means, row)
+        variances = ours.covariances
+        if kind in ("full", "tied"):
+            variances = np.diagonal(variances, axis1=-2, axis2=-1)
+        np.testing.assert_allclose(variances, 1e-6, rtol=1e-9)
+        with pytest.raises(NotPositiveDefiniteError):
+            maximise(statistics, reg_covar=0.0, eps=eps)
 
 
 def test_full_covariances_are_symmetric_to_the_bit(rows, resp):
@@ -246,3 +275,22 @@ def test_merit_is_the_bound_of_rows_with_noise(rows, resp, kind):
     np.testing.assert_allclose(merit, expected, rtol=1e-12)
     assert merit < bound - 0.1
     assert MaximumLikelihood(kind, 0.0, EPS).merit(bound, sums, previous, previous) == bound
+
+
+@pytest.mark.parametrize("kind", ["diag", "spherical"])
+@pytest.mark.parametrize("origin", [0.0, 2.0**20])
+def test_a_single_row_beside_others_fits_on_without_reg_covar(kind, origin):
+    """As scikit-learn's with rows about their mean, wherever the origin is."""
+    rows = np.array([[-1.0, 3.0], [-1.5, 1.0], [-0.5, 2.0], [3.0, -6.0]]) + origin
+    resp = np.eye(2)[[0, 0, 0, 1]]
+    centred = rows - rows.mean(axis=0)
+    ours = maximise(statistics_of(rows, resp, kind, rows[[0, 3]]), reg_covar=0.0, eps=EPS)
+    theirs = _estimate_gaussian_parameters(centred, resp, 0.0, kind)
+    np.testing.assert_allclose(ours.covariances[1], theirs[2][1], rtol=0.1)  # a difference of its
+    lift = 10 * EPS * np.square(centred[3])
+    np.testing.assert_allclose(
+        ours.covariances[1], lift if kind == "diag" else lift.mean(), rtol=1e-9
+    )
+    variances = rows[:3].var(axis=0)
+    expected = variances if kind == "diag" else variances.mean()
+    np.testing.assert_allclose(ours.covariances[0], expected, rtol=1e-9)

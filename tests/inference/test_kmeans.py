@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
+from vbfast.engine.config import config_context
 from vbfast.engine.contract import NonFiniteRowError
 from vbfast.engine.rows import as_row_source
 from vbfast.inference import kmeans as module
@@ -146,3 +147,54 @@ def test_draws_invert_the_cumulative_mass(masses, repeats, quantiles):
     slack = 1e-9 * cumulative[-1]
     assert np.all(cumulative[rows] >= targets - slack)
     assert np.all(cumulative[rows] - mass[rows] <= targets + slack)
+
+
+@pytest.fixture(params=["native", "numba", "reference"])
+def backend(request):
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    with config_context(backend=request.param):
+        yield request.param
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_clusters", [3, 12])
+def test_the_start_does_not_depend_on_origin_sign_or_scale(rng, dtype, n_clusters):
+    """Rows on a grid, so that nothing is rounded when they are moved."""
+    X = np.round(clustered(rng, n_samples=800) * 64).astype(dtype) / dtype(64)
+    power = {np.float64: 400, np.float32: 40}[dtype]
+    shift = {np.float64: 2.0**30, np.float32: 2.0**14}[dtype]
+    seeds = seed_rows(as_row_source(X), n_clusters, np.random.RandomState(2))
+    centres = kmeans(as_row_source(X), n_clusters, np.random.RandomState(2))
+    for factor, offset in ((1.0, shift), (-1.0, 0.0), (2.0**power, 0.0), (2.0**-power, 0.0)):
+        moved = as_row_source(X * dtype(factor) + dtype(offset))
+        np.testing.assert_array_equal(seed_rows(moved, n_clusters, np.random.RandomState(2)), seeds)
+        other = kmeans(moved, n_clusters, np.random.RandomState(2))
+        tolerance = 1e-9 if dtype == np.float64 else 1e-5
+        np.testing.assert_allclose((other - offset) / factor, centres, rtol=tolerance, atol=1e-5)
+
+
+@pytest.mark.usefixtures("backend")
+@pytest.mark.parametrize("sign", [1, -1])
+def test_clusters_in_float32_far_from_most_others(rng, sign):
+    """Two that are 8 apart, and three whose distance is beyond what float32 has beside that."""
+    places = np.array([0.0, 8.0, 1e8, 2e8, -3e8])
+    X = (places[rng.integers(5, size=1000)] + rng.normal(size=1000))[:, np.newaxis]
+    X = sign * X.astype(np.float32)
+    centres = sign * kmeans(as_row_source(X), 5, np.random.RandomState(0))[:, 0]
+    centres = centres[np.argsort(np.abs(centres))]
+    signed = X[np.abs(X) < 1e3].astype(float) * sign
+    means = [signed[signed < 4].mean(), signed[signed > 4].mean()]
+    np.testing.assert_allclose(centres[:2], means, atol=1e-3)
+    np.testing.assert_allclose(centres[2:], [1e8, 2e8, -3e8], rtol=1e-6)
+
+
+def test_weights_of_any_scale_draw_the_same_seeds(rng):
+    X = clustered(rng, n_samples=300)
+    weights = rng.uniform(0.5, 1.5, 300)
+    expected = seed_rows(as_row_source(X), 5, np.random.RandomState(0), sample_weight=weights)
+    for exponent in (-1000, 1000):
+        scaled = np.ldexp(weights, exponent)
+        rows = seed_rows(as_row_source(X), 5, np.random.RandomState(0), sample_weight=scaled)
+        np.testing.assert_array_equal(rows, expected)

@@ -33,9 +33,12 @@ from vbfast.engine.plan import Plan
 def log_joint(X: Float64Array, params: KernelParams) -> Float64Array:
     """Return ``l_nk = offset_k - 1/2 ||(x_n - mu_k) P_k||^2``, shape (n_rows, n_components)."""
     result = np.empty((X.shape[0], params.n_components))
-    for k in range(params.n_components):
-        whitened = multiply(X - params.means[k], factor(params, k))
-        result[:, k] = params.offset[k] - 0.5 * np.sum(whitened**2, axis=1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for k in range(params.n_components):
+            whitened = multiply(X - params.means[k], factor(params, k))
+            square = np.sum(whitened**2, axis=1)
+            # A difference that overflows may meet a zero of the factor, or an infinity.
+            result[:, k] = params.offset[k] - 0.5 * np.where(np.isnan(square), np.inf, square)
     return result
 
 
@@ -68,18 +71,57 @@ def log_sum_exp(log_joints: Float64Array) -> Float64Array:
     return np.asarray(shift + np.log(total))
 
 
-def log_posterior(log_joints: Float64Array, log_evidence: Float64Array) -> Float64Array:
+def log_posterior(log_joints: Float64Array) -> Float64Array:
     """Return ``log p(z_n = k | x_n) = l_nk - log p(x_n)``.
 
-    A row of nothing but -inf has no posterior: its entries are -inf, so that it counts nowhere. The
-    components of a row that are at +inf share its mass equally, the others have none.
+    Relative to the row's largest log-joint: where that is large ``log p(x_n)`` is no longer above
+    it. A row of nothing but -inf has no posterior: its entries are -inf, so that it counts nowhere.
+    The components of a row that are at +inf share its mass equally, the others have none.
     """
+    largest = np.max(log_joints, axis=1, keepdims=True)
     infinite = log_joints == np.inf
-    shared = -np.log(np.maximum(infinite.sum(axis=1, keepdims=True), 1))
-    finite_evidence = np.where(np.isfinite(log_evidence), log_evidence, 0.0)
-    result = np.where(infinite, shared, log_joints - finite_evidence[:, np.newaxis])
-    has_infinite = infinite.any(axis=1, keepdims=True)
-    return np.asarray(np.where(has_infinite & ~infinite, -np.inf, result))
+    below = np.subtract(
+        log_joints,
+        np.where(np.isfinite(largest), largest, 0.0),
+        out=np.where(infinite, 0.0, -np.inf),
+        where=np.broadcast_to(np.isfinite(largest), log_joints.shape),
+    )
+    possible = largest > -np.inf
+    total = np.sum(np.exp(below), axis=1, keepdims=True, where=possible, initial=0.0)
+    return np.asarray(below - np.log(total, out=np.zeros_like(total), where=possible))
+
+
+def limiting_posterior(X: Float64Array, params: KernelParams) -> Float64Array:
+    """Return ``q_nk`` of rows that are too far from all components for a finite log-joint.
+
+    The largest log-joint takes all, as its lead is far beyond what an exponential resolves; those
+    that are equal to it share. They are compared as squares with exponents of their own.
+    """
+    possible = np.flatnonzero(params.offset > -np.inf)
+    size = np.maximum(np.abs(X).max(axis=1), np.abs(params.means[possible]).max())
+    exponent = np.frexp(size)[1][:, np.newaxis] + 1  # the difference of two is below one
+    X = np.ldexp(X, -exponent)
+    fraction, power = np.zeros((2, len(X), params.n_components))
+    power[:] = np.inf
+    for k in possible.tolist():
+        P = factor(params, k)
+        scale = int(np.frexp(np.abs(P).max())[1])
+        whitened = multiply(X - np.ldexp(params.means[k], -exponent), np.ldexp(P, -scale))
+        fraction[:, k], power[:, k] = np.frexp(np.sum(whitened**2, axis=1))
+        power[:, k] += 2 * scale
+    fraction[power > power.min(axis=1, keepdims=True)] = np.inf
+    least = fraction == fraction.min(axis=1, keepdims=True)
+    return np.asarray(least / least.sum(axis=1, keepdims=True))
+
+
+def overflowed_posterior(X: Float64Array, params: KernelParams) -> Float64Array:
+    """Return ``q_nk`` of rows whose log-joints overflow another dtype than float64."""
+    log_joints = log_joint(X, params)
+    q = np.exp(log_posterior(log_joints))
+    beyond = np.max(log_joints, axis=1) == -np.inf
+    if beyond.any():
+        q[beyond] = limiting_posterior(X[beyond], params)
+    return np.asarray(q)
 
 
 def one_hot(labels: npt.NDArray[np.int64], n_components: int) -> Float64Array:
@@ -148,8 +190,14 @@ class _ReferencePass:
         with np.errstate(over="ignore", divide="ignore"):  # distances to +inf, log 0
             log_joints = log_joint(X, self._params)
             log_evidence = log_sum_exp(log_joints)
-            log_post = log_posterior(log_joints, log_evidence)
+            log_post = log_posterior(log_joints)
             labels = np.argmax(log_joints, axis=1)
+            impossible = log_evidence == -np.inf
+            # What such rows are most likely of is known all the same, unless nothing is possible.
+            limit = np.zeros((0, K))
+            if impossible.any() and np.any(self._params.offset > -np.inf):
+                limit = limiting_posterior(X[impossible], self._params)
+                labels[impossible] = np.argmax(limit, axis=1)
             if self._request.assignment == "posterior":
                 q, log_q = np.exp(log_post), log_post
             else:
@@ -158,17 +206,21 @@ class _ReferencePass:
                 log_q = np.log(q)
 
         log_ratio = np.subtract(log_q, log_post, out=np.zeros_like(q), where=q > 0)
-        impossible = log_evidence == -np.inf
         expected = np.where(impossible, -np.inf, times(q, log_joints).sum(axis=1))
         entropy = np.where(impossible, 0.0, -times(q, log_q).sum(axis=1))
         kl = np.where(impossible, 0.0, times(q, log_ratio).sum(axis=1))
+
+        resp = q
+        if self._request.assignment == "posterior" and len(limit) > 0:
+            resp = q.copy()
+            resp[impossible] = limit
 
         start = block.start + tile.start
         rows = slice(start, start + len(X))
         for array, values in (
             (self._outputs.log_evidence, log_evidence),
             (self._outputs.labels, labels),
-            (self._outputs.resp, q),
+            (self._outputs.resp, resp),
             (self._outputs.entropy, entropy),
             (self._outputs.expected_log_joint, expected),
             (self._outputs.log_joint, log_joints),
@@ -191,6 +243,7 @@ class _ReferencePass:
         if self._request.statistics is not None:
             self._add_statistics(sums, X, weights[:, np.newaxis] * q)
 
+    @np.errstate(over="ignore", invalid="ignore")  # of squares: what they are summed to is infinite
     def _add_statistics(self, sums: _Sums, X: Float64Array, r: Float64Array) -> None:
         kind = self._request.statistics
         sums.weight += r.sum(axis=0)

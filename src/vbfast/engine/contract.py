@@ -29,6 +29,10 @@ CovarianceType = Literal["full", "tied", "diag", "spherical"]
 StatisticsKind = Literal["full", "tied", "diag", "spherical", "means"]
 Assignment = Literal["posterior", "hard", "given"]
 
+# Backends may sum the moments of a component about a point that is up to so many squared standard
+# deviations, in its narrowest direction, from its mean: second moments lose an epsilon times this.
+NEAR_LIMIT = {np.dtype(np.float64): 1e6, np.dtype(np.float32): 1024.0}
+
 COVARIANCE_TYPES: tuple[CovarianceType, ...] = ("full", "tied", "diag", "spherical")
 
 
@@ -189,9 +193,12 @@ class RowOutputs:
     log_evidence : ndarray of shape (n_samples,), dtype of the computation, optional
         ``log p(x_n) = logsumexp_k l_nk``.
     labels : ndarray of shape (n_samples,), int64, optional
-        The first component of largest ``l_nk``.
+        The first component of largest ``l_nk``, also where that overflows.
     resp : ndarray of shape (n_samples, n_components), dtype of the computation, C order, optional
-        ``q_nk``, exact also where it is too small to matter for the statistics.
+        ``q_nk``, exact also where it is too small to matter for the statistics. A row that is so
+        far from all components that every log-joint is ``-inf`` has the limit, all mass on the
+        largest log-joint or shared by those that are equal to it, though it counts nowhere else;
+        only where every offset is ``-inf`` it is zero.
     entropy : ndarray of shape (n_samples,), dtype of the computation, optional
         ``H[q_n]`` in nats.
     expected_log_joint : ndarray of shape (n_samples,), dtype of the computation, optional
@@ -290,6 +297,38 @@ class PassResult:
     kl: float
     statistics: Statistics | None
     lowest_log_evidence: float = math.nan
+
+    def times_power_of_two(self, exponent: int) -> PassResult:
+        """Return the sums of rows that weigh ``2 ** exponent`` times as much."""
+        with np.errstate(over="ignore"):
+            sums = {
+                name: float(np.ldexp(getattr(self, name), exponent))
+                for name in (
+                    "total_weight",
+                    "log_evidence",
+                    "expected_log_joint",
+                    "entropy",
+                    "kl",
+                )
+            }
+            statistics = None
+            if self.statistics is not None:
+                weight, first, second = (
+                    None if part is None else np.asarray(np.ldexp(part, exponent))
+                    for part in (
+                        self.statistics.weight,
+                        self.statistics.first,
+                        self.statistics.second,
+                    )
+                )
+                assert weight is not None
+                assert first is not None
+                statistics = Statistics(
+                    self.statistics.kind, self.statistics.centres, weight, first, second
+                )
+        return PassResult(
+            **sums, statistics=statistics, lowest_log_evidence=self.lowest_log_evidence
+        )
 
 
 class NonFiniteRowError(ValueError):

@@ -29,6 +29,7 @@ from vbfast.engine.contract import (
 from vbfast.engine.plan import Plan, make_plan
 from vbfast.engine.responsibilities import RespSource, as_resp_source
 from vbfast.engine.rows import RowSource
+from vbfast.engine.weights import of_unit_scale
 
 ROUND_BYTES = 32 << 20
 
@@ -122,6 +123,7 @@ def run_pass(
         source.dtype,
         request.statistics,
     )
+    sample_weight, exponent = of_unit_scale(sample_weight)
     backend = get_backend(params.backend or current_backend())
     running = backend.begin(params, request, plan, outputs, workspace)
     for blocks in _rounds(source, plan, sample_weight, resp_source, params.n_components):
@@ -129,7 +131,8 @@ def run_pass(
             running.run(blocks, current_num_threads())
         except NonFiniteRowError as error:
             raise NonFiniteRowError(_first_non_finite(source, plan, error.row)) from None
-    return running.finish()
+    result = running.finish()
+    return result if exponent == 0 else result.times_power_of_two(exponent)
 
 
 def run_seeding(
@@ -167,6 +170,7 @@ def run_seeding(
     """
     n_candidates, n_features = candidates.shape
     plan = make_plan(source.n_samples, n_features, n_candidates, source.dtype, None)
+    sample_weight, exponent = of_unit_scale(sample_weight)
     running = get_backend(current_backend()).begin_seeding(candidates, plan)
     for blocks in _rounds(source, plan, sample_weight):
         slices = [slice(block.start, block.start + len(block.rows)) for block in blocks]
@@ -176,7 +180,8 @@ def run_seeding(
             running.run(blocks, before, after, current_num_threads())
         except NonFiniteRowError as error:
             raise NonFiniteRowError(_first_non_finite(source, plan, error.row)) from None
-    return running.finish()
+    with np.errstate(over="ignore"):
+        return np.asarray(np.ldexp(running.finish(), exponent))
 
 
 def new_workspace() -> Any:

@@ -10,6 +10,10 @@ import numpy as np
 from vbfast.engine.contract import Float64Array
 from vbfast.engine.numbers import as_numbers
 
+# Weights whose largest is within so many doublings of one are computed with as they are: times
+# responsibilities of 1e-30, or squares of distances, they have their room in float32.
+ORDINARY_EXPONENT = 20
+
 
 def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
     """Check weights of rows.
@@ -93,6 +97,38 @@ def of_ordinary_scale(sample_weight: Float64Array | None) -> Float64Array | None
         return sample_weight
     doublings = math.ceil(math.log2(n_rows) - math.log2(total))
     return np.asarray(np.ldexp(sample_weight, doublings))
+
+
+def of_unit_scale(sample_weight: Float64Array | None) -> tuple[Float64Array | None, int]:
+    """Return weights whose products with float32 numbers are normal, and by what they are divided.
+
+    Weights are ``2 ** exponent`` times what is returned, exactly but for those that are too small
+    beside the largest to matter. Weights of an ordinary scale are returned as they are.
+
+    Parameters
+    ----------
+    sample_weight : ndarray of shape (n_samples,), float64, or None
+
+    Returns
+    -------
+    weights : ndarray of shape (n_samples,), float64, C order, or None
+    exponent : int
+        Zero where the largest weight is within :data:`ORDINARY_EXPONENT` doublings of one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.engine.weights import of_unit_scale
+    >>> weights, exponent = of_unit_scale(np.array([2.0**-100, 2.0**-102, 0.0]))
+    >>> weights, exponent
+    (array([0.5  , 0.125, 0.   ]), -99)
+    """
+    if sample_weight is None:
+        return None, 0
+    exponent = math.frexp(float(sample_weight.max()))[1]
+    if abs(exponent) <= ORDINARY_EXPONENT:
+        return sample_weight, 0
+    return np.ldexp(sample_weight, -exponent), exponent
 
 
 def n_weighted_rows(sample_weight: Float64Array | None, n_samples: int) -> int:

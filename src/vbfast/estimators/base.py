@@ -147,7 +147,8 @@ class BaseMixture(FittedMixture):
         ------
         ValueError
             If X has NaN or infinity, fewer rows than components, or the wrong shape; if a weight is
-            negative or all are zero; if a covariance is not positive definite.
+            negative or all are zero; if a covariance is not positive definite; if a row is so far
+            from the others that its squared distances overflow, which names the row.
 
         Warns
         -----

@@ -116,7 +116,9 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         Returns
         -------
         resp : ndarray of shape (n_samples, n_components)
-            float32 for float32 rows, else float64.
+            float32 for float32 rows, else float64. Rows sum to one, also where a row is so far
+            from all components that no log-density is finite: then the largest has all, and those
+            that are equal to it share.
         """
         rows = self._fitted_rows(X)
         resp = np.empty((rows.n_samples, np.size(self.weights_)), dtype=rows.dtype)
@@ -246,7 +248,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            float32 for float32 rows, else float64.
+            float32 for float32 rows, else float64; ``-inf`` where it overflows that.
         """
         rows = self._fitted_rows(X)
         log_evidence = np.empty(rows.n_samples, dtype=rows.dtype)

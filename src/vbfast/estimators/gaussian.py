@@ -124,7 +124,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     Notes
     -----
     A component that loses its rows keeps its mean and covariance while its weight goes to zero;
-    scikit-learn moves it to the origin.
+    scikit-learn moves it to the origin. Nor are the means of other components drawn to the origin,
+    and their variances raised by ``10 * eps * mean**2 / N_k``, as scikit-learn's are: the fit does
+    not depend on where the origin is.
 
     References
     ----------

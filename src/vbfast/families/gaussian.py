@@ -35,7 +35,6 @@ from vbfast.families.covariances import (
     precisions_of,
     scatter_about,
     scatter_floor,
-    squares,
 )
 from vbfast.families.evidence import PerUnitOfWeight
 from vbfast.families.linalg import (
@@ -264,8 +263,10 @@ def maximise(
     reg_covar : float
         Added to the diagonal of every covariance.
     eps : float
-        Machine epsilon of the dtype of the passes; ``10 * eps`` is added to every ``N_k``, as
-        scikit-learn does.
+        Machine epsilon of the dtype of the passes; ``10 * eps`` is added to every ``N_k`` that a
+        weight comes from or a covariance is divided by, as scikit-learn does. The means are those
+        of the rows: to divide sums of x by more than ``N_k``, as scikit-learn does too, draws them
+        to the origin and leaves ``10 eps mu mu^T / N_k`` of that in its covariances.
     previous : GaussianParameters, optional
         Where a component with ``N_k < 1000 * eps`` has its mean and covariance from; its weight is
         what it has left. Without it such a component stays at its centre, with covariance
@@ -279,7 +280,8 @@ def maximise(
     ------
     NotPositiveDefiniteError
         If a covariance is not positive definite; with ``reg_covar=0`` also if a variance is no
-        larger than what rounding the rows to ``eps`` makes of zero.
+        larger than what rounding the rows to ``eps`` makes of zero, of a 'diag' or 'spherical'
+        component that holds more than ten rows, or is where the mean of all rows is.
 
     Examples
     --------
@@ -302,37 +304,47 @@ def maximise(
     )
     assert statistics.kind != "means"
     if reg_covar == 0.0:
-        _check_spread(statistics, means, eps)
+        _check_spread(statistics, means, covariances, eps)
     weights /= weights.sum()
     return GaussianParameters.from_covariances(statistics.kind, weights, means, covariances)
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def _check_spread(statistics: Statistics, means: Float64Array, eps: float) -> None:
-    """Raise where features are constant but for rounding, whose square may well be positive."""
+def _check_spread(
+    statistics: Statistics, means: Float64Array, covariances: Float64Array, eps: float
+) -> None:
+    """Raise where features are constant but for rounding, whose square may well be positive.
+
+    In components of a few rows scikit-learn fits on, with the variance that the ``10 eps`` in
+    ``N_k`` make of the mean: 'diag' and 'spherical' ones get that here, of the distance from the
+    mean of all rows, which is the origin of standardised data.
+    """
     assert statistics.second is not None
-    weight = statistics.weight[:, np.newaxis]
+    kind, weight = statistics.kind, statistics.weight[:, np.newaxis]
     spread = scatter_about(statistics, statistics.second, means - statistics.centres)
-    if statistics.kind in ("full", "tied"):
+    if kind in ("full", "tied"):
         spread = np.diagonal(spread, axis1=-2, axis2=-1)
-    # In all types but 'full' scikit-learn fits on where the 10 eps in N_k leave more of a mean than
-    # its rounding is, which they do in components of a few rows.
-    least = EMPTY_COMPONENT * eps if statistics.kind == "full" else WEIGHT_FLOOR
-    occupied = statistics.weight > least
+    occupied = weight >= EMPTY_COMPONENT * eps
     if not occupied.any():
         return
-    # A mean is off by the rounding of the rows, and by what is added to N_k.
-    relative = eps * (1.0 + WEIGHT_FLOOR / np.where(occupied, statistics.weight, 1.0))
-    noise = np.where(
-        occupied[:, np.newaxis], weight * np.square(relative[:, np.newaxis] * means), -np.inf
-    )
-    if statistics.kind == "tied":
+    # What the rounding of rows to their dtype makes of a constant.
+    noise = np.where(occupied, weight * np.square(eps * means), -np.inf)
+    if kind == "tied":
         noise = np.maximum(noise, 0.0).sum(axis=0)[np.newaxis]
-    elif statistics.kind == "spherical":
+    elif kind == "spherical":
         noise = noise.mean(axis=1)
-    constant = np.reshape(spread <= noise, (len(noise), -1)).any(axis=1)
-    if constant.any():
-        raise NotPositiveDefiniteError(int(np.argmax(constant)))
+    constant = spread <= noise
+    if kind in ("diag", "spherical"):
+        centre = means[0] + statistics.weight @ (means - means[0]) / statistics.weight.sum()
+        lift = np.square(means - centre)
+        lift = WEIGHT_FLOOR * eps * (lift if kind == "diag" else lift.mean(axis=1))
+        lift = (lift.T / statistics.weight).T
+        few = (constant.T & (statistics.weight <= WEIGHT_FLOOR)).T & (lift > 0.0)
+        covariances[few] = lift[few]
+        constant = constant & ~few
+    failed = np.reshape(constant, (len(constant), -1)).any(axis=1)
+    if failed.any():
+        raise NotPositiveDefiniteError(int(np.argmax(failed)))
 
 
 @np.errstate(over="ignore", invalid="ignore")  # no finite covariance is an error of its own
@@ -365,52 +377,31 @@ def moments(
     if statistics.kind == "means" or statistics.second is None:
         raise ValueError("a global step needs second moments; got statistics of kind 'means'")
     empty = statistics.weight < EMPTY_COMPONENT * eps
-    floor = WEIGHT_FLOOR * eps
-    weight = statistics.weight + floor
+    weight = statistics.weight + WEIGHT_FLOOR * eps
 
-    # Steps are taken from the centres, which are the current means: sums of x would cancel. The
-    # second term is scikit-learn's sum_n r x / (N_k + 10 eps) seen from there.
-    step = (statistics.first - floor * statistics.centres) / weight[:, np.newaxis]
+    # Steps are taken from the centres, which are the current means: sums of x would cancel.
+    step = np.divide(
+        statistics.first,
+        statistics.weight[:, np.newaxis],
+        out=np.zeros_like(statistics.first),
+        where=~empty[:, np.newaxis],
+    )
     any_empty = bool(empty.any())
-    if any_empty:
-        kept = 0.0 if previous is None else previous.means[empty] - statistics.centres[empty]
-        step[empty] = kept
+    if any_empty and previous is not None:
+        step[empty] = previous.means[empty] - statistics.centres[empty]
     means = statistics.centres + step
 
-    # Only a component that holds something has a residue about the origin, see below.
-    occupied = np.where(empty[:, np.newaxis], 0.0, means) if any_empty else means
-    covariances = _covariances(statistics, statistics.second, weight, occupied, step, floor)
+    covariances = scatter_about(statistics, statistics.second, step)
+    if statistics.kind == "tied":
+        covariances /= weight.sum()
+    else:
+        # A sum of squares of rows that coincide may fall below zero by rounding.
+        if statistics.kind != "full":
+            np.maximum(covariances, 0.0, out=covariances)
+        np.divide(covariances.T, weight, out=covariances.T)
     add_to_diagonal(statistics.kind, covariances, reg_covar)
     if any_empty:
         weight[empty] = statistics.weight[empty]
         if previous is not None and statistics.kind != "tied":
             covariances[empty] = previous.covariances[empty]
     return weight, means, covariances
-
-
-def _covariances(
-    statistics: Statistics,
-    second: Float64Array,
-    weight: Float64Array,
-    occupied: Float64Array,
-    step: Float64Array,
-    floor: float,
-) -> Float64Array:
-    """Move second moments from the centres to the means and divide them by their weight.
-
-    scikit-learn takes all but the 'full' moments about the origin, where the ``10 eps`` in the
-    weight leaves ``10 eps mu mu^T`` behind. Agreement with it is promised for float64, where a
-    component that holds next to nothing shows the difference; in float32 the term would swamp the
-    covariance of data far from the origin, and is left out.
-    """
-    scatter = scatter_about(statistics, second, step)
-    if statistics.kind == "full":
-        scatter /= weight[:, np.newaxis, np.newaxis]
-        return scatter
-    residue = floor if floor < 1e-10 else 0.0
-    if statistics.kind == "tied":
-        scatter += residue * squares("tied", occupied)
-        scatter /= weight.sum()
-        return scatter
-    scatter += residue * squares(statistics.kind, occupied)
-    return np.asarray((scatter.T / weight).T)

@@ -137,6 +137,7 @@ class NormalWishart:
     precision_cholesky: Float64Array
 
     @classmethod
+    @np.errstate(over="ignore", invalid="ignore")  # no finite covariance is an error of its own
     def from_statistics(
         cls, prior: NormalWishartPrior, statistics: Statistics, *, reg_covar: float
     ) -> NormalWishart:

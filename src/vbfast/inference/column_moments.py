@@ -12,6 +12,9 @@ from vbfast.engine.rows import RowSource
 
 __all__ = ["column_moments", "moments_about"]
 
+# How many variances the square of a mean may be, measured from where moments are taken about.
+FAR = 100.0
+
 
 def moments_about(
     source: RowSource,
@@ -46,7 +49,8 @@ def column_moments(
 ) -> tuple[Float64Array, Float64Array]:
     """Return the weighted mean and variance of each column.
 
-    Moments are taken about the first row, so that a mean far from zero costs no digits.
+    Moments are taken about the first row, so that a mean far from zero costs no digits, and once
+    more about the mean where the first row is so far from the others that they lost some.
 
     Parameters
     ----------
@@ -66,10 +70,14 @@ def column_moments(
     """
     first_row = source.block(0, 1)[0].astype(np.float64)
     centre = np.where(np.isfinite(first_row), first_row, 0.0)
-    statistics = moments_about(
-        source, centre, "diag", sample_weight=sample_weight, workspace=workspace
-    )
-    assert statistics.second is not None
-    step = statistics.first[0] / statistics.weight[0]
-    variance = statistics.second[0] / statistics.weight[0] - step**2
-    return centre + step, np.maximum(variance, 0.0)
+    for _ in range(2):
+        statistics = moments_about(
+            source, centre, "diag", sample_weight=sample_weight, workspace=workspace
+        )
+        assert statistics.second is not None
+        step = statistics.first[0] / statistics.weight[0]
+        variance = statistics.second[0] / statistics.weight[0] - step**2
+        centre = centre + step
+        if not np.any(step**2 > FAR * variance):
+            break
+    return centre, np.maximum(variance, 0.0)

@@ -24,9 +24,11 @@ from vbfast.engine.contract import (
     PassParams,
     PassResult,
     Request,
+    RowOutputs,
     Statistics,
 )
 from vbfast.engine.dormant import run_pass_of_awake
+from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import RowSource
 from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.inference.acceleration import Accelerator
@@ -64,6 +66,19 @@ class NoResponsibilityError(ValueError):
             "every row has log-density -inf under all components, which leaves nothing to "
             "estimate them from: start from means nearer to the rows"
         )
+
+
+class ImpossibleRowError(ValueError):
+    """A row is too far from all components for its log-density. ``row`` is its index."""
+
+    def __init__(self, row: int, dtype: np.dtype[Any]) -> None:
+        wider = "" if dtype == np.float64 else ", pass float64 data"
+        super().__init__(
+            f"row {row} has log-density -inf under all components: its squared distance from them "
+            f"overflows {dtype}. Scale X{wider}, leave the row out, or start from means nearer to "
+            "the rows"
+        )
+        self.row = row
 
 
 class Objective(Protocol[P]):
@@ -198,8 +213,8 @@ def ascend(
     NotPositiveDefiniteError
         If a global step met a covariance that is not positive definite.
     ValueError
-        If every row of positive weight has log-density ``-inf`` under all components, or the bound
-        is NaN.
+        If a row of positive weight has log-density ``-inf`` under all components; with components
+        of one's own, if all such rows have; or if the bound is NaN.
     KeyboardInterrupt
         If the user interrupts.
     """
@@ -228,25 +243,30 @@ def ascend(
         )
         n_passes += 1
         assert sums.statistics is not None
-        if centred_objective is not None and isinstance(params, KernelParams):
-            centred = recentre(
-                source,
-                params,
-                sums.statistics,
-                floor=centred_objective.scatter_floor(sums.statistics.weight),
-                sample_weight=sample_weight,
-                workspace=workspace,
-            )
-            if centred is not None:
-                n_passes += 1
-                sums = replace(sums, statistics=centred)
+        gaussian = params if isinstance(params, KernelParams) else None
+        impossible = gaussian is not None and sums.log_evidence == -np.inf
         try:
+            if gaussian is not None and centred_objective is not None:
+                centred = recentre(
+                    source,
+                    gaussian,
+                    sums.statistics,
+                    floor=centred_objective.scatter_floor(sums.statistics.weight),
+                    sample_weight=sample_weight,
+                    workspace=workspace,
+                )
+                if centred is not None:
+                    n_passes += 1
+                    sums = replace(sums, statistics=centred)
             updated, reached = _global_step(objective, sums, parameters)
             reached_merit = objective.merit(reached, sums, parameters, updated)
         except (NotPositiveDefiniteError, NoResponsibilityError):
-            if fallback is None:
+            if fallback is None and not impossible:
                 raise
-            reached_merit = -np.inf
+            reached = reached_merit = -np.inf
+        if impossible and fallback is None and not np.isnan(reached):
+            assert gaussian is not None
+            _raise_impossible_row(source, gaussian, sample_weight)
         if fallback is not None and not reached_merit >= merit:
             assert accelerator is not None
             accelerator.refused()
@@ -290,3 +310,17 @@ def _global_step(objective: Objective[P], sums: PassResult, parameters: P) -> tu
         raise NoResponsibilityError
     updated = objective.maximise(sums.statistics, parameters)
     return updated, objective.lower_bound(sums, parameters, updated)
+
+
+def _raise_impossible_row(
+    source: RowSource, params: KernelParams, sample_weight: Float64Array | None
+) -> None:
+    """Raise for the first row of positive weight and log-density ``-inf``."""
+    if np.all(params.offset == -np.inf):
+        raise NoResponsibilityError
+    log_evidence = np.empty(source.n_samples, source.dtype)
+    run_pass(source, params, Request(), outputs=RowOutputs(log_evidence=log_evidence))
+    impossible = log_evidence == -np.inf
+    if sample_weight is not None:
+        impossible &= sample_weight > 0.0
+    raise ImpossibleRowError(int(np.argmax(impossible)), source.dtype)

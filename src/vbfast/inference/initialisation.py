@@ -27,6 +27,7 @@ from vbfast.engine.engine import run_pass
 from vbfast.engine.responsibilities import RespSource, as_resp_source
 from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import n_weighted_rows
+from vbfast.families.covariances import squares
 from vbfast.inference.column_moments import column_moments, moments_about
 from vbfast.inference.kmeans import distance_params, kmeans, seed_rows
 from vbfast.inference.monitor import SILENT, Monitor
@@ -40,8 +41,23 @@ __all__ = [
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 
+# Rows read at a time to find one.
+SEARCHED_ROWS = 1 << 14
+
 # Uniform variates thrown away at a time where the random stream is skipped.
 SKIP_CHUNK = 1 << 16
+
+
+class OverflowingRowError(ValueError):
+    """A row is so far from others that squares of distances overflow. ``row`` is its index."""
+
+    def __init__(self, row: int, dtype: np.dtype[Any]) -> None:
+        wider = "" if dtype == np.float64 else ", pass float64 data"
+        super().__init__(
+            f"row {row} is so far from others that its squared distance overflows {dtype}. "
+            f"Scale X{wider} or leave the row out"
+        )
+        self.row = row
 
 
 def initial_statistics(
@@ -90,14 +106,16 @@ def initial_statistics(
     NonFiniteRowError
         If a row is not finite; the first such row.
     ValueError
-        If ``init_params`` is unknown, responsibilities are not distributions, or fewer than
-        ``n_components`` rows have positive weight.
+        If ``init_params`` is unknown, responsibilities are not distributions, fewer than
+        ``n_components`` rows have positive weight, or squared distances overflow; the message
+        names the row that is farthest out.
 
     Notes
     -----
     Where one row a component is responsible, the other rows count nowhere, with scikit-learn's
     exception: its tied covariance comes from the products x x^T of *all* rows, minus those of the
-    drawn ones, divided by the drawn rows' weight.
+    drawn ones, divided by the drawn rows' weight. The products here are about the mean of all rows,
+    not about the origin, so that the start does not depend on where that is.
 
     Examples
     --------
@@ -114,7 +132,31 @@ def initial_statistics(
     (array([2., 1.]), array([[ 0.5],
            [10. ]]))
     """
-    generator: np.random.RandomState = check_random_state(random_state)
+    statistics = _statistics_of_start(
+        source,
+        n_components,
+        covariance_type,
+        init_params,
+        check_random_state(random_state),
+        sample_weight,
+        monitor,
+        workspace,
+    )
+    if _overflows(statistics, source.dtype):
+        raise OverflowingRowError(_largest_row(source, sample_weight), source.dtype)
+    return statistics
+
+
+def _statistics_of_start(
+    source: RowSource,
+    n_components: int,
+    covariance_type: CovarianceType,
+    init_params: str | npt.ArrayLike | Callable[[Any, int, np.random.RandomState], Any],
+    generator: np.random.RandomState,
+    sample_weight: Float64Array | None,
+    monitor: Monitor,
+    workspace: Any,
+) -> Statistics:
     weighting = {"sample_weight": sample_weight, "workspace": workspace}
     if callable(init_params):
         resp = _called(init_params, source, n_components, generator, sample_weight)
@@ -255,6 +297,28 @@ def _statistics_of(result: PassResult) -> Statistics:
     return result.statistics
 
 
+@np.errstate(over="ignore", invalid="ignore")
+def _overflows(statistics: Statistics, dtype: np.dtype[Any]) -> bool:
+    """Whether squared distances, of rows or of components from each other, overflow."""
+    assert statistics.second is not None
+    extent = float(np.ptp(statistics.centres, axis=0).max())
+    finite = extent**2 < float(np.finfo(dtype).max) if extent < 1e154 else False
+    return not (finite and bool(np.isfinite(statistics.second).all()))
+
+
+def _largest_row(source: RowSource, sample_weight: Float64Array | None) -> int:
+    """Return the first row of positive weight that has the largest number in it."""
+    largest, row = -1.0, 0
+    for start in range(0, source.n_samples, SEARCHED_ROWS):
+        stop = min(start + SEARCHED_ROWS, source.n_samples)
+        size = np.abs(source.block(start, stop)).max(axis=1)
+        if sample_weight is not None:
+            size[sample_weight[start:stop] == 0.0] = -1.0
+        if size.max() > largest:
+            largest, row = float(size.max()), start + int(np.argmax(size))
+    return row
+
+
 def _called(
     init_params: Callable[[Any, int, np.random.RandomState], Any],
     source: RowSource,
@@ -340,12 +404,12 @@ def _one_row_statistics(
     # One copy of the row, whatever its weight: a weight acts as so many copies, and one is drawn.
     weight = np.ones(K)
     if covariance_type == "tied":
-        origin = np.zeros(D)
-        about_origin = moments_about(
-            source, origin, "full", sample_weight=sample_weight, workspace=workspace
+        mean, _ = column_moments(source, sample_weight=sample_weight, workspace=workspace)
+        about_mean = moments_about(
+            source, mean, "full", sample_weight=sample_weight, workspace=workspace
         ).second
-        assert about_origin is not None
-        second = about_origin[0] - np.einsum("k,ki,kj->ij", weight, centres, centres)
+        assert about_mean is not None
+        second = about_mean[0] - squares("tied", centres - mean)
     else:
         second = np.zeros({"full": (K, D, D), "diag": (K, D), "spherical": (K,)}[covariance_type])
     return Statistics(covariance_type, centres, weight, np.zeros((K, D)), second)

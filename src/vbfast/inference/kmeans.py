@@ -15,11 +15,18 @@ import numpy.typing as npt
 from vbfast.engine.contract import Float64Array, FloatArray, KernelParams, Request, RowOutputs
 from vbfast.engine.engine import run_pass, run_seeding
 from vbfast.engine.rows import RowSource
-from vbfast.engine.weights import n_weighted_rows
+from vbfast.engine.weights import n_weighted_rows, of_unit_scale
 from vbfast.inference.column_moments import column_moments
 from vbfast.inference.monitor import SILENT, Monitor
 
 __all__ = ["distance_params", "kmeans", "lloyd", "seed_rows"]
+
+# The part of the centres' extent that is the unit of length where all digits are wanted.
+RESOLUTION = 2.0**-30
+
+# How many times the distance between the closest seeds is the unit for finding closest centres:
+# their boundary is where it should be to 1e-4 of that in float32.
+SEPARATIONS = 16.0
 
 # scikit-learn's defaults for KMeans.
 RELATIVE_TOLERANCE = 1e-4
@@ -32,10 +39,25 @@ DRAW_BLOCK_ROWS = 1024
 KEPT_BYTES = 64 << 20
 
 
-def distance_params(centres: Float64Array) -> KernelParams:
-    """Return parameters whose log-joint is ``-1/2 ||x_n - c_k||^2``."""
+def distance_params(centres: Float64Array, unit: float | None = None) -> KernelParams:
+    """Return parameters whose log-joint is ``-1/2 ||x_n - c_k||^2 / unit^2``.
+
+    Passes keep the digits of rows that are within some units of a centre, wherever the others are.
+
+    Parameters
+    ----------
+    centres : ndarray of shape (n_clusters, n_features), float64
+    unit : float, optional
+        Positive. By default so small a part of the centres' extent that rows keep all digits that
+        their distances to their centres have.
+    """
     n_centres = len(centres)
-    return KernelParams("spherical", np.zeros(n_centres), centres, np.ones(n_centres))
+    if unit is None:
+        with np.errstate(over="ignore"):
+            unit = RESOLUTION * float(np.ptp(centres, axis=0).max())
+    # Nothing to go by where centres coincide, or are too close or too far apart for a square.
+    precision = 1.0 / unit if 1e-150 < unit < 1e150 else 1.0
+    return KernelParams("spherical", np.zeros(n_centres), centres, np.full(n_centres, precision))
 
 
 def kmeans(
@@ -82,11 +104,12 @@ def kmeans(
            [10.5]])
     """
     _, variance = column_moments(source, sample_weight=sample_weight, workspace=workspace)
-    rows = seed_rows(source, n_clusters, random_state, sample_weight=sample_weight, monitor=monitor)
+    rows, separation = _seed(source, n_clusters, random_state, sample_weight, monitor)
     return lloyd(
         source,
         source.take(rows).astype(np.float64),
         tolerance=RELATIVE_TOLERANCE * float(variance.mean()),
+        unit=SEPARATIONS * separation if separation > 0.0 else None,
         sample_weight=sample_weight,
         monitor=monitor,
         workspace=workspace,
@@ -128,12 +151,28 @@ def seed_rows(
     ValueError
         If fewer than ``n_clusters`` rows have positive weight.
     """
+    return _seed(source, n_clusters, random_state, sample_weight, monitor)[0]
+
+
+def _seed(
+    source: RowSource,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    sample_weight: Float64Array | None,
+    monitor: Monitor,
+) -> tuple[npt.NDArray[np.intp], float]:
+    """Return what :func:`seed_rows` does, and the least distance between two that differ.
+
+    Zero if all coincide.
+    """
     n_candidates = n_weighted_rows(sample_weight, source.n_samples)
     if n_candidates < n_clusters:
         raise ValueError(
             f"{n_clusters} components need as many rows of positive weight; got {n_candidates}"
         )
+    sample_weight, _ = of_unit_scale(sample_weight)
     n_trials = 2 + int(np.log(n_clusters))
+    separation = np.inf  # squared
     rows = np.empty(n_clusters, dtype=np.intp)
     weights = np.ones(source.n_samples) if sample_weight is None else sample_weight
     rows[0] = draw_rows(weights, random_state.uniform(size=1))[0]
@@ -170,12 +209,14 @@ def seed_rows(
         )
         best = int(np.argmin(left))
         rows[chosen] = trials[best]
+        if closest[rows[chosen]] > 0:
+            separation = min(separation, float(closest[rows[chosen]]))
         if kept_all:
             closest[:] = lowered[best]
             potential = float(left[best])
         elif chosen + 1 < n_clusters:
             potential = lower(candidates[best : best + 1])
-    return rows
+    return rows, float(np.sqrt(separation)) if separation < np.inf else 0.0
 
 
 def draw_rows(mass: FloatArray, quantiles: Float64Array) -> npt.NDArray[np.intp]:
@@ -224,6 +265,7 @@ def lloyd(
     centres: Float64Array,
     *,
     tolerance: float,
+    unit: float | None = None,
     sample_weight: Float64Array | None = None,
     monitor: Monitor = SILENT,
     workspace: Any = None,
@@ -240,6 +282,8 @@ def lloyd(
         The start.
     tolerance : float
         Converged once the squared shifts of all centres sum to no more.
+    unit : float, optional
+        See :func:`distance_params`.
     sample_weight : ndarray of shape (n_samples,), float64, optional
     monitor : Monitor, optional
         Told of every iteration.
@@ -258,9 +302,10 @@ def lloyd(
     request = Request("hard", "means")
     for iteration in range(1, MAX_ITERATIONS + 1):
         monitor.start_progressed(f"k-means iteration {iteration} of at most {MAX_ITERATIONS}")
+        params = distance_params(centres, unit)
         result = run_pass(
             source,
-            distance_params(centres),
+            params,
             request,
             sample_weight=sample_weight,
             workspace=workspace,
@@ -272,7 +317,7 @@ def lloyd(
         )
         empty = np.flatnonzero(result.statistics.weight == 0)
         if len(empty) > 0:
-            far = _farthest_rows(source, centres, len(empty), sample_weight, workspace)
+            far = _farthest_rows(source, params, len(empty), sample_weight, workspace)
             shift[empty[: len(far)]] = far - centres[empty[: len(far)]]
         centres = centres + shift
         # NaN, where squared distances overflow, does not converge to anything.
@@ -283,7 +328,7 @@ def lloyd(
 
 def _farthest_rows(
     source: RowSource,
-    centres: Float64Array,
+    params: KernelParams,
     n_rows: int,
     sample_weight: Float64Array | None,
     workspace: Any,
@@ -292,7 +337,7 @@ def _farthest_rows(
     minus_half_square = np.empty(source.n_samples, dtype=source.dtype)
     run_pass(
         source,
-        distance_params(centres),
+        params,
         Request("hard"),
         outputs=RowOutputs(expected_log_joint=minus_half_square),
         workspace=workspace,

@@ -4,7 +4,8 @@ A pass takes moments about the means that it is given. Where a component then mo
 standard deviations, as from a start far from the rows, moving its second moments along subtracts
 ``N s s^T`` from a number hardly larger, and what rounding left of it is no covariance. One more
 pass with the same responsibilities, about the means that the first one led to, has nothing to
-subtract.
+subtract. So it is with a component that collapses onto a few rows: for what was its variance, a
+pass may have taken its moments about a point some deviations off.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from vbfast.engine.contract import (
+    NEAR_LIMIT,
     Float64Array,
     FloatArray,
     KernelParams,
@@ -23,15 +25,12 @@ from vbfast.engine.contract import (
 )
 from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import RowSource, as_row_source
-from vbfast.families.covariances import scatter_about
 from vbfast.inference.kmeans import distance_params
 
 __all__ = ["CentredObjective", "PosteriorResponsibilities", "recentre"]
 
 # The part of a variance that cancellation may cost.
-LOSS = 0.01
-# A mean that moves by a smaller part of itself does so for the 10 eps that are added to N_k.
-FAR = 1e-4
+LOSS = {np.dtype(np.float64): 1e-9, np.dtype(np.float32): 1e-3}
 
 
 @runtime_checkable
@@ -98,9 +97,9 @@ def recentre(
     step = np.divide(
         statistics.first, weight, out=np.zeros_like(statistics.first), where=weight > 0
     )
-    means = statistics.centres + step
-    if not _cancelled(statistics, step, means, float(np.finfo(source.dtype).eps), floor):
+    if not _cancelled(params, statistics, step, source.dtype, floor):
         return None
+    means = statistics.centres + step
     return run_pass(
         source,
         distance_params(means),
@@ -113,25 +112,47 @@ def recentre(
 
 @np.errstate(over="ignore", invalid="ignore")
 def _cancelled(
-    statistics: Statistics, step: Float64Array, means: Float64Array, eps: float, floor: Float64Array
+    params: KernelParams,
+    statistics: Statistics,
+    step: Float64Array,
+    dtype: np.dtype[Any],
+    floor: Float64Array,
 ) -> bool:
+    """Whether what has been subtracted from a sum of squares leaves too few digits of it."""
     assert statistics.second is not None
-    moved = statistics.weight[:, np.newaxis] * np.square(step)
-    shared = {"spherical": 1, "tied": 0}.get(statistics.kind)  # the axis of one variance for all
+    kind, weight = statistics.kind, statistics.weight[:, np.newaxis]
+    tolerated = LOSS[dtype] / float(np.finfo(dtype).eps)
+    subtracted = weight * (np.square(step) + _squared_reach(params, dtype))
+    along = 2.0 * (statistics.first - 0.5 * weight * step) * step
+    shared = {"spherical": 1, "tied": 0}.get(kind)  # the axis of one variance for all
     if shared is not None:
-        moved = (moved.mean if shared else moved.sum)(axis=shared, keepdims=True)
-    suspect = eps * moved > LOSS * floor
-    if not suspect.any():
-        return False
-    far = np.abs(step) > FAR * np.abs(means)
-    if shared is not None:
-        far = np.logical_or.reduce(far, axis=shared, keepdims=True)
-    suspect &= far
-    if not suspect.any():
-        return False
-    kept = scatter_about(statistics, statistics.second, step)
-    if statistics.kind in ("full", "tied"):
-        kept = np.diagonal(kept, axis1=-2, axis2=-1)
-    elif statistics.kind == "spherical":
-        kept = kept[:, np.newaxis]
-    return bool((suspect & (eps * moved > LOSS * (kept + floor))).any())
+        subtracted, along = (
+            (values.mean if shared else values.sum)(axis=shared, keepdims=True)
+            for values in (subtracted, along)
+        )
+    second = statistics.second
+    if kind in ("full", "tied"):
+        second = np.diagonal(second, axis1=-2, axis2=-1)
+    elif kind == "spherical":
+        second = second[:, np.newaxis]
+    return bool((subtracted > tolerated * (second - along + floor)).any())
+
+
+def _squared_reach(params: KernelParams, dtype: np.dtype[Any]) -> Float64Array:
+    """Return how far, squared, points may be from the means that a pass took moments about.
+
+    That point is in the middle of the components, and means that are farther from it than
+    :data:`~vbfast.engine.contract.NEAR_LIMIT` says have moments about themselves.
+    """
+    possible = np.isfinite(params.offset)
+    if not possible.any():
+        return np.zeros_like(params.means)
+    squared = np.square(params.means - np.median(params.means[possible], axis=0))
+    P = params.precision_cholesky
+    if params.covariance_type in ("full", "tied"):
+        steepest = np.square(P).sum(axis=-2).max(axis=-1)
+        distance = squared.sum(axis=1) * steepest
+    else:
+        distance = (squared * np.square(P.reshape(len(P), -1))).max(axis=1)
+    near = distance <= 4.0 * NEAR_LIMIT[dtype]  # the middle is not the same for all backends
+    return np.where(near[:, np.newaxis], squared, 0.0)

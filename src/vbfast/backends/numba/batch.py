@@ -98,6 +98,9 @@ class Model(Protocol):
     def log_joint(self, batch: Batch, first: int, last: int) -> None:
         """Fill the components ``first`` to ``last`` of ``batch.joint``; raise ``row_max``."""
 
+    def overflowed_posterior(self, rows: FloatArray) -> Float64Array | None:
+        """Return ``q`` of rows whose log-joints are all ``-inf``; None where it is nobody's."""
+
     def add_moments(
         self,
         batch: Batch,

@@ -167,6 +167,9 @@ class CustomModel:
                 "must return a finite number, or -inf where x is impossible"
             )
 
+    def overflowed_posterior(self, rows: FloatArray) -> None:
+        """Nobody's: such rows are impossible."""
+
     def add_moments(
         self,
         batch: Batch,

@@ -2,7 +2,8 @@
 
 All positions are relative to a *shift*, a point among the means, so that float32 rows keep their
 digits. Components within some hundred standard deviations of it are *near*: their moments about the
-shift are accurate enough to be summed in one matrix product for all of them.
+shift are accurate enough to be summed in one matrix product for all of them. The others are *far*:
+they meet the rows as they are, so that no digit is lost for being far from other components.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.compiling import group_size
 from vbfast.backends.numba.gradient import RowGradient
 from vbfast.backends.numba.memory import empty_lines
+from vbfast.backends.reference import overflowed_posterior
 from vbfast.engine.contract import (
+    NEAR_LIMIT,
     Float64Array,
     FloatArray,
     KernelParams,
@@ -29,10 +32,6 @@ from vbfast.engine.contract import (
 
 __all__ = ["GaussianModel", "median_point"]
 
-# Squared distance from the shift, in squared standard deviations of the narrowest direction, up to
-# which a component is near: moments about the shift lose a relative epsilon times this.
-NEAR_LIMIT = {np.dtype(np.float64): 1e6, np.dtype(np.float32): 1024.0}
-
 # A panel of moments of a batch's rows, and a block of sums: what L2 and L1 have room for.
 PANEL_BYTES = 256 << 10
 LARGEST_PANEL = 256
@@ -41,13 +40,15 @@ LARGEST_PANEL = 256
 @dataclass
 class _RowMemory:
     features: FloatArray  # (n_groups, n_features + 2, group)
+    raw: FloatArray  # (n_groups, n_features, group), for far components only
     whitened: FloatArray  # (n_groups, n_features, group), tied components only
     work: FloatArray  # (n_features + 1, group)
 
 
 @dataclass
 class _MomentMemory:
-    rows: FloatArray  # (n_groups * group, n_features), for listed components
+    rows: FloatArray  # (n_groups * group, n_features), for components whose rows are listed
+    raw: FloatArray  # the same as they are, for far components
     panel: FloatArray  # (n_groups * group, LARGEST_PANEL at most)
     block: FloatArray  # (BLOCK_COMPONENTS, columns of the panel)
     mass: FloatArray  # (n_groups, 1, group)
@@ -73,13 +74,13 @@ class GaussianModel:
         self._group = group_size(dtype)
         self._params = params
         self._kind = request.statistics
-        self._lay_out(params, dtype)
+        self._lay_out(params, request, dtype)
         self._plan_moments(request)
         self.cost = 4.0 * D if params.covariance_type in ("diag", "spherical") else D * D + 4.0 * D
         if self._kind == "full":
             self.cost += D * D
 
-    def _lay_out(self, params: KernelParams, dtype: np.dtype[Any]) -> None:
+    def _lay_out(self, params: KernelParams, request: Request, dtype: np.dtype[Any]) -> None:
         P = params.precision_cholesky
         used = np.isfinite(params.offset)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -88,15 +89,28 @@ class GaussianModel:
             self._means = means.astype(dtype)
             self._offset = params.offset.astype(dtype)
             self._near = _squared_reach(means, params) <= NEAR_LIMIT[dtype]  # not for NaN
+            # Given responsibilities may be those of a component that nothing is possible under.
+            self._far = ~self._near & (used | (request.assignment == "given"))
+            self._any_far = bool(self._far.any())
+            high = params.means.astype(dtype)
+            self._means[self._far] = high[self._far]
+            low = np.where(np.isfinite(high), params.means - high, 0.0)
+            self._low = np.where(self._far[:, np.newaxis], low, 0.0).astype(dtype)
+            self._origins = np.where(self._far[:, np.newaxis], 0.0, self._shift.astype(np.float64))
             self._half_precision = np.full(self.n_components, 0.5, dtype)
             self._scales = None
             if params.covariance_type == "diag":
-                self._scales = np.ascontiguousarray(P, dtype=dtype)
+                self._scales = _as_scales(P, dtype)
             elif params.covariance_type == "spherical":
-                self._half_precision = np.asarray(0.5 * np.square(P), dtype=dtype)
+                ordinary = float(np.finfo(dtype).max) ** (1 / 3)
+                if np.all((ordinary * P > 1.0) & (ordinary > P)):
+                    self._half_precision = np.asarray(0.5 * np.square(P), dtype=dtype)
+                else:  # squares of P, or of distances before they are multiplied by it, overflow
+                    tiled = np.tile(P[:, np.newaxis], self._n_features)
+                    self._scales = _as_scales(tiled, dtype)
             else:
                 stack = np.triu(P.reshape(-1, *P.shape[-2:])).swapaxes(1, 2)
-                self._factor = np.ascontiguousarray(stack, dtype=dtype)
+                self._factor = _as_factor(stack, dtype)
         # Rows times a shared factor, once, leave distances to the means times it.
         self._whitened = params.covariance_type == "tied" and bool(self._near.all())
         if self._whitened:
@@ -125,16 +139,18 @@ class GaussianModel:
     def gradient(self) -> RowGradient:
         """Return the gradients of the log evidence in the rows."""
         P, kind = self._params.precision_cholesky, self._params.covariance_type
+        far, low = (self._far, self._low) if self._any_far else (None, None)
         if kind in ("full", "tied"):
-            return RowGradient(kind, self._means, self._factor)
-        scales = P.reshape(self.n_components, -1)
-        return RowGradient(kind, self._means, np.ascontiguousarray(scales, dtype=self._dtype))
+            return RowGradient(kind, self._means, far, low, self._factor)
+        scales = _as_scales(P.reshape(self.n_components, -1), self._dtype)
+        return RowGradient(kind, self._means, far, low, scales)
 
     def row_memory(self, n_groups: int) -> _RowMemory:
         """Return memory for the features."""
         D, dtype = self._n_features, self._dtype
         return _RowMemory(
             features=empty_lines((n_groups, D + 2, self._group), dtype),
+            raw=empty_lines((n_groups if self._any_far else 0, D, self._group), dtype),
             whitened=empty_lines((n_groups if self._whitened else 0, D, self._group), dtype),
             work=empty_lines((D + 1, self._group), dtype),
         )
@@ -150,18 +166,20 @@ class GaussianModel:
             wanted += -wanted % vector
             columns = min(LARGEST_PANEL, fitting - fitting % vector, wanted)
         return _MomentMemory(
-            rows=empty_lines((n_rows if self._any_listed else 0, self._n_features), dtype),
+            rows=empty_lines((n_rows, self._n_features), dtype),
+            raw=empty_lines((n_rows if self._any_far else 0, self._n_features), dtype),
             panel=empty_lines((n_rows, columns), dtype),
             block=empty_lines((moments.BLOCK_COMPONENTS, columns), dtype),
             mass=empty_lines((n_groups if self.n_pooled else 0, 1, self._group), dtype),
         )
 
     def load(self, batch: Batch, rows: FloatArray) -> int:
-        """Load rows, minus the shift."""
+        """Load rows, minus the shift, and as they are for far components."""
         memory: _RowMemory = batch.memory
-        bad = tiles.load_features(
-            *tiles.row_layout(rows), batch.n_rows, self._shift, memory.features
-        )
+        layout = tiles.row_layout(rows)
+        bad = tiles.load_features(*layout, batch.n_rows, self._shift, memory.features)
+        if self._any_far:
+            tiles.load_raw(*layout, batch.n_rows, memory.raw)
         if bad < 0 and self._whitened:
             features = memory.features[: batch.n_groups]
             log_joint.whiten(features, self._factor, memory.whitened)
@@ -172,14 +190,28 @@ class GaussianModel:
         memory: _RowMemory = batch.memory
         n_groups = batch.n_groups
         features, means = memory.features[:n_groups], self._means
+        raw, far, low = None, None, None
+        if self._any_far:
+            raw, far, low = memory.raw[:n_groups], self._far, self._low
         terms = (self._half_precision, self._offset)
         out = (batch.joint, batch.row_max, first, last)
         if self._whitened:
             features, means = memory.whitened[:n_groups], self._whitened_means
         if self._whitened or self._params.covariance_type in ("diag", "spherical"):
-            log_joint.diagonal_log_joint(features, means, self._scales, *terms, *out)
+            log_joint.diagonal_log_joint(features, raw, far, means, low, self._scales, *terms, *out)
         else:
-            log_joint.factor_log_joint(features, means, self._factor, *terms, memory.work, *out)
+            log_joint.factor_log_joint(
+                features, raw, far, means, low, self._factor, *terms, memory.work, *out
+            )
+
+    def overflowed_posterior(self, rows: FloatArray) -> Float64Array | None:
+        """Return ``q`` of rows whose log-joints are all ``-inf``, or None if nothing is possible.
+
+        None of them should be in the data: one at a time, in the reference backend's words.
+        """
+        if not np.any(self._params.offset > -np.inf):
+            return None
+        return overflowed_posterior(rows.astype(np.float64), self._params)
 
     def add_moments(
         self,
@@ -192,7 +224,10 @@ class GaussianModel:
     ) -> None:
         """Add moments about the shift, or about their own means for listed components."""
         features = batch.memory.features[: batch.n_groups]
-        if self._any_dense:
+        to = (*self._second, batch.n_rows, first, last, sums, pooled)
+        # A product of zero and a square that overflows would be NaN: such rows are never dense.
+        dense = self._any_dense and bool(np.isfinite(features[:, -1]).all())
+        if dense:
             products = (self._left, self._right)
             self._add_dense(batch, memory, batch.joint, products, self._listed, first, last, sums)
             if self.n_pooled and first == 0:
@@ -201,16 +236,19 @@ class GaussianModel:
                 pairs = (self._pair_left, self._pair_right)
                 target = pooled[np.newaxis]
                 self._add_dense(batch, memory, mass, pairs, self._one_dense, 0, 1, target)
-        if not self._any_listed:
+        if dense and not self._any_listed:
             return
         tiles.transpose_features(features, memory.rows)
-        to = (*self._second, batch.n_rows, first, last, sums, pooled)
+        if self._any_far:
+            tiles.transpose_features(batch.memory.raw[: batch.n_groups], memory.raw)
+        rows = (memory.rows, memory.raw, self._far)
         if batch.by_label:
-            moments.add_labelled(memory.rows, batch.label, batch.scale, self._means, *to)
-        else:
-            moments.add_listed(
-                memory.rows, batch.joint, batch.scale, self._means, self._listed, *to
-            )
+            moments.add_labelled(*rows, batch.label, batch.scale, self._means, *to)
+            return
+        moments.add_listed(*rows, batch.joint, batch.scale, self._means, self._listed, *to)
+        if self._any_dense and not dense:
+            shift = np.zeros_like(self._means)
+            moments.add_listed(*rows, batch.joint, batch.scale, shift, ~self._listed, *to)
 
     def _add_dense(
         self,
@@ -251,7 +289,7 @@ class GaussianModel:
         assert kind is not None
         centres = self._params.means
         point = np.where(self._listed[:, np.newaxis], self._means.astype(np.float64), 0.0)
-        delta = point + self._shift.astype(np.float64) - centres
+        delta = point + self._origins - centres
         weight = sums[:, 0].copy()
         about = sums[:, 1 : 1 + D]
         first = about + weight[:, np.newaxis] * delta
@@ -282,6 +320,17 @@ def median_point(points: Float64Array, n_features: int) -> Float64Array:
         return np.zeros(n_features)
     middle = len(points) // 2
     return np.asarray(np.partition(points, middle, axis=0)[middle])
+
+
+def _as_factor(P: Float64Array, dtype: np.dtype[Any]) -> FloatArray:
+    """Return precision factors of the dtype, the largest number for those that are beyond it."""
+    largest = float(np.finfo(dtype).max)
+    return np.ascontiguousarray(np.clip(P, -largest, largest), dtype=dtype)
+
+
+def _as_scales(P: Float64Array, dtype: np.dtype[Any]) -> FloatArray:
+    """Return inverse deviations of the dtype, none of them zero or infinite."""
+    return _as_factor(np.maximum(P, float(np.finfo(dtype).tiny)), dtype)
 
 
 def _squared_reach(means: Float64Array, params: KernelParams) -> Float64Array:

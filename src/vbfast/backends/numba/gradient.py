@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.backends.numba import moments
 from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.compiling import group_rows, group_size, kernel
-from vbfast.backends.numba.log_joint import apply_column
+from vbfast.backends.numba.log_joint import apply_column, difference, rows_for
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.engine.contract import CovarianceType, FloatArray
 
@@ -35,7 +36,16 @@ def _is_responsible(joint: Any, g: Any, k: Any) -> Any:
 
 @kernel
 def _scaled_sums(
-    features: Any, joint: Any, means: Any, scales: Any, first: Any, last: Any, gradient: Any
+    features: Any,
+    raw: Any,
+    far: Any,
+    joint: Any,
+    means: Any,
+    low: Any,
+    scales: Any,
+    first: Any,
+    last: Any,
+    gradient: Any,
 ) -> None:
     """Add with ``scales`` of shape (n_components, n_features), or one for all features."""
     group = group_rows(features)
@@ -44,11 +54,13 @@ def _scaled_sums(
         for k in range(first, last):
             if not _is_responsible(joint, g, k):
                 continue
+            x = rows_for(features, raw, far, k)
             for d in range(means.shape[1]):
                 mean, scale = means[k, d], scales[k, min(d, scales.shape[1] - 1)]
                 for i in range(group):
                     # Without a responsibility the difference may be infinite.
-                    slope = joint[g, k, i] * ((mean - features[g, d, i]) * scale * scale)
+                    away = difference(mean, x[g, d, i], low, k, d)
+                    slope = joint[g, k, i] * (away * scale * scale)
                     gradient[g, d, i] += slope if joint[g, k, i] > zero else zero
 
 
@@ -75,8 +87,11 @@ def _add_rows_of_factor(whitened: Any, factor: Any, kf: Any, gradient: Any) -> N
 @kernel
 def _factor_sums(
     features: Any,
+    raw: Any,
+    far: Any,
     joint: Any,
     means: Any,
+    low: Any,
     factor: Any,
     first: Any,
     last: Any,
@@ -92,10 +107,11 @@ def _factor_sums(
         for k in range(first, last):
             if not _is_responsible(joint, g, k):
                 continue
+            x = rows_for(features, raw, far, k)
             for d in range(n_features):
                 mean = means[k, d]
                 for i in range(group):
-                    centred[d, i] = mean - features[g, d, i]
+                    centred[d, i] = difference(mean, x[g, d, i], low, k, d)
             for j in range(n_features):
                 apply_column(centred, factor, k, j, whitened[j])
                 for i in range(group):
@@ -140,17 +156,26 @@ class RowGradient:
     ----------
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     means : ndarray of shape (n_components, n_features)
-        About the shift of the features, of their dtype.
+        About the shift of the features, of their dtype; those of far components are not.
+    far, low
+        As in :mod:`vbfast.backends.numba.log_joint`.
     precision : ndarray
         ``P^T`` of shape (n_components or 1, n_features, n_features) for 'full' and 'tied', else the
         scales, of shape (n_components, n_features or 1).
     """
 
     def __init__(
-        self, covariance_type: CovarianceType, means: FloatArray, precision: FloatArray
+        self,
+        covariance_type: CovarianceType,
+        means: FloatArray,
+        far: npt.NDArray[np.bool_] | None,
+        low: FloatArray | None,
+        precision: FloatArray,
     ) -> None:
         self._covariance_type = covariance_type
         self._means = means
+        self._far = far
+        self._low = low
         self._precision = precision
         self._ones = np.ones((len(means), 1), means.dtype)
 
@@ -187,7 +212,8 @@ class RowGradient:
         self, batch: Batch, memory: _Memory, gradient: FloatArray, first: int, last: int
     ) -> None:
         features = batch.memory.features[: batch.n_groups]
-        model = (features, batch.joint, self._means)
+        raw = None if self._far is None else batch.memory.raw[: batch.n_groups]
+        model = (features, raw, self._far, batch.joint, self._means, self._low)
         if self._covariance_type == "full":
             work = (memory.centred, memory.whitened)
             _factor_sums(*model, self._precision, first, last, *work, gradient)

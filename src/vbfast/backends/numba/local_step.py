@@ -1,10 +1,11 @@
 """Responsibilities, outputs and sums of a batch, from its log-joint.
 
 A batch is some tiles of ``tile_rows`` rows. ``joint`` is as vbfast.backends.numba.log_joint leaves
-it, and holds the responsibilities afterwards: unnormalised ones, which ``scale`` (the row's weight,
-divided by their sum) makes the ``r_nk`` of the statistics. Outputs that are not wanted, and weights
-of one each, are arrays of length zero. Sums are (weight, log evidence, expected log-joint, entropy,
-kl), added up tile by tile.
+it, but for rows whose maximum is ``-inf`` and that have logarithms of responsibilities in their
+place. Afterwards it holds the responsibilities: unnormalised ones, which ``scale`` (the row's
+weight, divided by their sum) makes the ``r_nk`` of the statistics. Outputs that are not wanted, and
+weights of one each, are arrays of length zero. Sums are (weight, log evidence, expected log-joint,
+entropy, kl), added up tile by tile.
 """
 
 from __future__ import annotations
@@ -124,6 +125,10 @@ def posterior_rows(
             if len(out_resp) > 0:
                 for k in range(joint.shape[1]):
                     out_resp[n, k] = joint[g, k, i] * inverse
+            if evidence == -np.inf:  # what counts nowhere has responsibilities all the same
+                scale[g, i] = zero
+                for k in range(joint.shape[1]):
+                    joint[g, k, i] = zero
             if len(out_log_evidence) > 0:
                 out_log_evidence[n] = evidence
             tile[0] += w

@@ -4,20 +4,46 @@
 at a time are squared and added, so that a vector of it is loaded and stored once for four times the
 arithmetic. Every kernel treats the components ``first`` to ``last``, all groups of the batch, and
 raises ``row_max`` of shape (n_groups, group), the largest log-joint of each row.
+
+Rows come as ``features``, minus the shift that means are about, and for the components that are
+``far`` from it once more as they are, in ``raw``. Those have means of two parts, ``means`` as near
+as the dtype has it and ``low`` the rest: the difference of the first part and a row is exact for
+rows that are close to the mean. Without a far component all three are None, which the compiler
+sees.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from vbfast.backends.numba.compiling import group_rows, kernel, larger
+import numpy as np
+
+from vbfast.backends.numba.compiling import group_rows, kernel, larger, smaller
 
 __all__ = [
     "apply_column",
     "diagonal_log_joint",
+    "difference",
     "factor_log_joint",
+    "rows_for",
     "whiten",
 ]
+
+
+@kernel
+def rows_for(features: Any, raw: Any, far: Any, k: Any) -> Any:
+    """Return the rows that component ``k`` is to be compared with."""
+    if raw is None:
+        return features
+    return raw if far[k] else features
+
+
+@kernel
+def difference(mean: Any, x: Any, low: Any, k: Any, d: Any) -> Any:
+    """Return a mean minus a row's value."""
+    if low is None:
+        return mean - x
+    return (mean - x) + low[k, d]
 
 
 @kernel
@@ -41,7 +67,10 @@ def _scale(scales: Any, means: Any, k: Any, d: Any) -> Any:
 @kernel
 def diagonal_log_joint(
     features: Any,
+    raw: Any,
+    far: Any,
     means: Any,
+    low: Any,
     scales: Any,
     half_precision: Any,
     offset: Any,
@@ -59,6 +88,7 @@ def diagonal_log_joint(
     whole = n_features // 4 * 4
     for g in range(len(features)):
         for k in range(first, last):
+            x = rows_for(features, raw, far, k)
             for i in range(group):
                 joint[g, k, i] = 0
             for d in range(0, whole, 4):
@@ -67,15 +97,15 @@ def diagonal_log_joint(
                 s2, s3 = _scale(scales, means, k, d + 2), _scale(scales, means, k, d + 3)
                 # Mean minus row: the load is part of the subtraction.
                 for i in range(group):
-                    t0 = (m0 - features[g, d, i]) * s0
-                    t1 = (m1 - features[g, d + 1, i]) * s1
-                    t2 = (m2 - features[g, d + 2, i]) * s2
-                    t3 = (m3 - features[g, d + 3, i]) * s3
+                    t0 = difference(m0, x[g, d, i], low, k, d) * s0
+                    t1 = difference(m1, x[g, d + 1, i], low, k, d + 1) * s1
+                    t2 = difference(m2, x[g, d + 2, i], low, k, d + 2) * s2
+                    t3 = difference(m3, x[g, d + 3, i], low, k, d + 3) * s3
                     joint[g, k, i] += t0 * t0 + t1 * t1 + t2 * t2 + t3 * t3
             for d in range(whole, n_features):
                 m0, s0 = means[k, d], _scale(scales, means, k, d)
                 for i in range(group):
-                    t0 = (m0 - features[g, d, i]) * s0
+                    t0 = difference(m0, x[g, d, i], low, k, d) * s0
                     joint[g, k, i] += t0 * t0
             _finish(joint, row_max, g, k, offset[k], half_precision[k])
 
@@ -101,7 +131,10 @@ def apply_column(x: Any, factor: Any, kf: Any, j: Any, y: Any) -> None:
 @kernel
 def factor_log_joint(
     features: Any,
+    raw: Any,
+    far: Any,
     means: Any,
+    low: Any,
     factor: Any,
     half_precision: Any,
     offset: Any,
@@ -119,19 +152,24 @@ def factor_log_joint(
     group = group_rows(features)
     n_features = means.shape[1]
     y = work[n_features]
+    infinity = means.dtype.type(np.inf)
     for g in range(len(features)):
         for k in range(first, last):
             kf = min(k, len(factor) - 1)
+            x = rows_for(features, raw, far, k)
             for d in range(n_features):
                 mean = means[k, d]
                 for i in range(group):
-                    work[d, i] = features[g, d, i] - mean
+                    work[d, i] = difference(mean, x[g, d, i], low, k, d)
             for i in range(group):
                 joint[g, k, i] = 0
             for j in range(n_features):
                 apply_column(work, factor, kf, j, y)
                 for i in range(group):
                     joint[g, k, i] += y[i] * y[i]
+            for i in range(group):
+                # Infinite differences may have met a zero, or each other with both signs.
+                joint[g, k, i] = smaller(joint[g, k, i], infinity)
             _finish(joint, row_max, g, k, offset[k], half_precision[k])
 
 

@@ -149,8 +149,15 @@ def _add_row(x: Any, mean: Any, r: Any, sums: Any, second: Any, n_second: Any, o
 
 
 @kernel
+def _row_for(rows: Any, raw: Any, far: Any, n: Any, k: Any) -> Any:
+    return raw[n] if far[k] else rows[n]
+
+
+@kernel
 def add_listed(
     rows: Any,
+    raw: Any,
+    far: Any,
     joint: Any,
     scale: Any,
     means: Any,
@@ -163,7 +170,7 @@ def add_listed(
     sums: Any,
     pooled: Any,
 ) -> None:
-    """Add the rows of every listed component.
+    """Add the rows of every listed component, ``raw`` ones to those that are far from the shift.
 
     Second moments, ``n_second`` of them, are those of ``outer`` products or squares; they go to
     ``pooled``, unless that is of length zero.
@@ -177,12 +184,15 @@ def add_listed(
         for n in range(n_rows):
             r = joint[n // group, k, n % group] * scale[n // group, n % group]
             if r != 0:
-                _add_row(rows[n], means[k], r, sums[k], second, n_second, outer)
+                x = _row_for(rows, raw, far, n, k)
+                _add_row(x, means[k], r, sums[k], second, n_second, outer)
 
 
 @kernel
 def add_labelled(
     rows: Any,
+    raw: Any,
+    far: Any,
     label: Any,
     scale: Any,
     means: Any,
@@ -202,4 +212,5 @@ def add_labelled(
         r = scale[n // group, n % group]
         if first <= k < last and r != 0:
             second = pooled if len(pooled) > 0 else sums[k, after_first:]
-            _add_row(rows[n], means[k], r, sums[k], second, n_second, outer)
+            x = _row_for(rows, raw, far, n, k)
+            _add_row(x, means[k], r, sums[k], second, n_second, outer)

@@ -10,6 +10,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.backends.numba.batch import Batch, Model
 from vbfast.backends.numba.compiling import STEP_COST
@@ -25,6 +26,7 @@ from vbfast.backends.numba.moments import BLOCK_COMPONENTS
 from vbfast.backends.numba.threads import Task, run_tasks
 from vbfast.engine.contract import (
     Float64Array,
+    FloatArray,
     NonFiniteRowError,
     PassResult,
     Request,
@@ -218,6 +220,12 @@ class NumbaPass:
         if outputs.log_joint is not None:
             by_row = batch.joint.swapaxes(1, 2).reshape(-1, batch.joint.shape[1])
             outputs.log_joint[at] = by_row[: batch.n_rows]
+        overflowed = np.flatnonzero(batch.row_max.ravel()[: batch.n_rows] == -np.inf)
+        wanted = request.assignment != "given" or outputs.labels is not None
+        if len(overflowed) > 0 and wanted:
+            self._assign_overflowed(batch, block.rows[rows], overflowed)
+            if outputs.labels is not None:
+                outputs.labels[at] = batch.label
         if request.assignment == "posterior":
             smallest = SMALLEST_EXPONENT[dtype]
             posterior_rows(
@@ -253,6 +261,19 @@ class NumbaPass:
             request.entropy or outputs.log_evidence is not None,
             *filled,
         )
+
+    def _assign_overflowed(
+        self, batch: Batch, rows: FloatArray, overflowed: npt.NDArray[np.intp]
+    ) -> None:
+        """Put what is left of the log-joint into rows whose maximum stays ``-inf``."""
+        q = self._model.overflowed_posterior(rows[overflowed])
+        if q is None:
+            return
+        with np.errstate(divide="ignore"):
+            joint = np.log(q).astype(batch.joint.dtype)
+        group = batch.joint.shape[2]
+        batch.joint[overflowed // group, :, overflowed % group] = joint
+        batch.label[overflowed] = np.argmax(q, axis=1)
 
     def _summary_step(
         self,

@@ -15,7 +15,7 @@ from vbfast.backends.numba.compiling import (
     load_at,
     store_at,
 )
-from vbfast.backends.numba.gaussian import median_point
+from vbfast.backends.numba.log_joint import difference
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.backends.numba.threads import Task, run_tasks
 from vbfast.backends.numba.tiles import load_features, row_layout
@@ -29,6 +29,7 @@ __all__ = ["NumbaSeedingPass", "lower_distances"]
 def lower_distances(
     features: Any,
     candidates: Any,
+    low: Any,
     weights: Any,
     n_rows: Any,
     tile_rows: Any,
@@ -40,8 +41,10 @@ def lower_distances(
 ) -> None:
     """Add ``w_n min(closest_n, ||x_n - c_l||^2)`` to every candidate's potential.
 
-    ``closest`` is an address, and ``lowered`` too, of rows ``lowered_stride`` bytes apart that take
-    the minimum, or zero. ``distance`` of shape (group,) is memory to work in.
+    Candidates have two parts, the second of which is what rounding took of the first, or None where
+    that is nothing, as it is for rows. ``closest`` is an address, and ``lowered`` too, of rows
+    ``lowered_stride`` bytes apart that take the minimum, or zero. ``distance`` of shape (group,) is
+    memory to work in.
     """
     group = group_rows(features)
     n_candidates, n_features = candidates.shape
@@ -55,7 +58,7 @@ def lower_distances(
             for d in range(n_features):
                 centre = candidates[c, d]
                 for i in range(group):
-                    t = features[g, d, i] - centre
+                    t = difference(centre, features[g, d, i], low, c, d)
                     distance[i] += t * t
             for i in range(group):
                 n = g * group + i
@@ -78,8 +81,11 @@ class NumbaSeedingPass:
     def __init__(self, candidates: Float64Array, plan: Plan) -> None:
         n_candidates, n_features = candidates.shape
         self._plan = plan
-        self._shift = median_point(candidates, n_features).astype(plan.dtype)
-        self._candidates = (candidates - self._shift.astype(np.float64)).astype(plan.dtype)
+        # No shift: what is near to a candidate has its digits wherever the others are.
+        self._shift = np.zeros(n_features, plan.dtype)
+        self._candidates = candidates.astype(plan.dtype)
+        low = (candidates - self._candidates).astype(plan.dtype)
+        self._low = low if low.any() else None
         self._potentials = np.zeros((plan.n_partitions, n_candidates))
         rows_of_step = STEP_COST / (2.0 * n_candidates * n_features)
         self._batch_rows = max(1, min(16, int(rows_of_step) // plan.tile_rows)) * plan.tile_rows
@@ -119,6 +125,7 @@ class NumbaSeedingPass:
                 lower_distances(
                     features[: -(-n_rows // group)],
                     self._candidates,
+                    self._low,
                     np.empty(0) if block.weights is None else block.weights[rows].copy(),
                     n_rows,
                     self._plan.tile_rows,

@@ -1,5 +1,7 @@
 """Loading: rows of any strides become lanes, minus a shift, and are checked to be finite.
 
+A model with components that are far from the shift loads the rows once more as they are.
+
 Layout of ``features``: (n_groups, n_features + 2, group). A group holds the features, a
 constant one and the squared norm, rows innermost, so that a loop over the rows of a group is vector
 code. Rows beyond the last repeat it, and have no weight.
@@ -14,7 +16,7 @@ import numpy as np
 from vbfast.backends.numba.compiling import group_rows, kernel, load_at
 from vbfast.engine.contract import FloatArray
 
-__all__ = ["load_features", "load_rows", "row_layout", "transpose_features"]
+__all__ = ["load_features", "load_raw", "load_rows", "row_layout", "transpose_features"]
 
 
 def row_layout(rows: FloatArray) -> tuple[int, int, int]:
@@ -50,6 +52,18 @@ def load_features(
             if bad < 0 and check != 0:
                 bad = n
     return bad
+
+
+@kernel
+def load_raw(address: Any, row_stride: Any, feature_stride: Any, n_rows: Any, raw: Any) -> None:
+    """Fill ``raw`` of shape (n_groups, n_features, group) with the rows, no shift subtracted."""
+    group = group_rows(raw)
+    like = raw[0, 0, 0]
+    for g in range((n_rows + group - 1) // group):
+        for i in range(group):
+            row = address + min(g * group + i, n_rows - 1) * row_stride
+            for d in range(raw.shape[1]):
+                raw[g, d, i] = load_at(row + d * feature_stride, like)
 
 
 @kernel

@@ -1,0 +1,274 @@
+"""Components that are far from each other: each has the digits that its own rows allow.
+
+The oracle is the contract in float64, on differences that it rounds once. Rows and means are given
+in units of a standard deviation, and far apart by so many that nothing but differences has digits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request, RowOutputs
+from vbfast.engine.engine import run_pass
+from vbfast.engine.rows import as_row_source
+
+pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
+
+all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+
+# Where components are, along a line; the upper median of either sign is near or far.
+PLACES = {
+    "one of two": [0.0, 1.0],
+    "one of many": [0.0, 1e-8, -2e-8, 1.0],
+    "most": [0.0, 1.0, 2.0, 3.0, -1.0],
+    "decades": [0.0, 1e-7, 1e-5, -1e-3, 0.1, 1.0],
+}
+DISTANCES = [(np.float32, 1e8), (np.float64, 1e14), (np.float64, 1e9)]
+
+
+def exact_gradient(X, params, resp):
+    X = X.astype(np.float64)
+    result = np.zeros_like(X)
+    for k in range(params.n_components):
+        P = params.precision_cholesky
+        P = P if params.covariance_type == "tied" else P[k]
+        P = P * np.eye(X.shape[1]) if np.ndim(P) < 2 else P
+        rows = resp[:, k] > 0
+        result[rows] += resp[rows, k, np.newaxis] * ((params.means[k] - X[rows]) @ P @ P.T)
+    return result
+
+
+@pytest.fixture
+def problem(rng, random_params):
+    """A function that makes a model, rows near each of its components, and their weights."""
+
+    def make(covariance_type, places, dtype, distance, sign=1.0, n_features=3):
+        places = np.asarray(places, float)
+        params = random_params(rng, covariance_type, len(places), n_features, spread=2.0)
+        params.means[:] += sign * distance * np.outer(places, [1.0, -0.5, 1.0][:n_features])
+        component = np.repeat(np.arange(len(places)), 60)
+        noise = rng.normal(size=(len(component), n_features))
+        X = (params.means[component] + noise).astype(dtype)
+        order = rng.permutation(len(X))
+        weights = rng.integers(0, 3, len(X)) * rng.uniform(0.5, 1.5, len(X))
+        return params, X[order], weights
+
+    return make
+
+
+def assert_statistics(actual, expected, tolerance):
+    np.testing.assert_allclose(actual.weight, expected.weight, rtol=tolerance, atol=tolerance)
+    for name in ("first", "second"):
+        wanted = getattr(expected, name)
+        # Of each component, to what its own squares sum to.
+        axes = tuple(range(1, wanted.ndim))
+        size = np.abs(wanted).max(axis=axes, keepdims=True) if axes else np.abs(wanted)
+        error = np.abs(getattr(actual, name) - wanted)
+        assert np.all(error <= 20 * tolerance * (size + 1.0)), name
+
+
+@all_types
+@pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize(("dtype", "distance"), DISTANCES)
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_posterior(run, dense_oracle, problem, covariance_type, places, dtype, distance, sign):
+    params, X, weights = problem(covariance_type, places, dtype, distance, sign)
+    request = Request(statistics=covariance_type, entropy=True)
+    result, outputs = run(X, params, request, sample_weight=weights)
+    expected = dense_oracle(X, params, request, sample_weight=weights)
+    tolerance = 1e-5 if dtype == np.float32 else 1e-13
+    for name in ("log_evidence", "expected_log_joint"):
+        np.testing.assert_allclose(
+            getattr(outputs, name), getattr(expected, name), rtol=tolerance, atol=tolerance
+        )
+        total = np.sum(weights * getattr(expected, name))
+        np.testing.assert_allclose(getattr(result, name), total, rtol=10 * tolerance)
+    for name in ("resp", "entropy"):
+        np.testing.assert_allclose(
+            getattr(outputs, name), getattr(expected, name), atol=50 * tolerance
+        )
+    np.testing.assert_array_equal(outputs.labels, expected.labels)
+    assert_statistics(result.statistics, expected, 10 * tolerance)
+
+
+@all_types
+@pytest.mark.parametrize("places", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize(("dtype", "distance"), DISTANCES)
+def test_log_joint_and_gradient(dense_oracle, problem, covariance_type, places, dtype, distance):
+    params, X, weights = problem(covariance_type, places, dtype, distance)
+    outputs = RowOutputs(
+        log_joint=np.empty((len(X), len(places)), dtype), gradient=np.empty_like(X)
+    )
+    run_pass(as_row_source(X), params, Request(), sample_weight=weights, outputs=outputs)
+    expected = dense_oracle(X, params, Request())
+    tolerance = 1e-5 if dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(
+        outputs.log_joint, expected.log_joint, rtol=tolerance, atol=tolerance
+    )
+    gradient = exact_gradient(X, params, expected.resp)
+    size = np.abs(gradient).max(axis=1, keepdims=True)
+    assert np.all(np.abs(outputs.gradient - gradient) <= 50 * tolerance * (size + 1.0))
+
+
+@all_types
+@pytest.mark.parametrize("assignment", ["hard", "given", "labels"])
+@pytest.mark.parametrize(("dtype", "distance"), DISTANCES)
+@pytest.mark.parametrize("possible", [True, False])
+def test_rows_of_one_component(
+    run, dense_oracle, problem, covariance_type, assignment, dtype, distance, possible
+):
+    params, X, weights = problem(covariance_type, PLACES["most"], dtype, distance)
+    nearest = dense_oracle(X, params, Request("hard")).labels
+    given = {"hard": None, "labels": nearest, "given": np.eye(5, dtype=dtype)[nearest]}[assignment]
+    if given is not None and not possible:
+        params.offset[3] = -np.inf  # what is given need not be possible
+    request = Request("hard" if assignment == "hard" else "given", covariance_type)
+    result, outputs = run(X, params, request, sample_weight=weights, resp=given)
+    expected = dense_oracle(X, params, request, sample_weight=weights, resp=given)
+    np.testing.assert_array_equal(outputs.resp.argmax(axis=1), nearest)
+    assert_statistics(result.statistics, expected, 1e-5 if dtype == np.float32 else 1e-13)
+
+
+@all_types
+def test_many_components(run, dense_oracle, problem, rng, covariance_type):
+    places = rng.uniform(-1.0, 1.0, 70) ** 3
+    params, X, weights = problem(covariance_type, places, np.float32, 1e8)
+    request = Request(statistics=covariance_type)
+    result, outputs = run(X, params, request, sample_weight=weights)
+    expected = dense_oracle(X, params, request, sample_weight=weights)
+    np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=1e-5, atol=1e-4)
+    np.testing.assert_allclose(outputs.resp, expected.resp, atol=1e-3)
+    assert_statistics(result.statistics, expected, 1e-4)
+
+
+@all_types
+def test_what_is_far_does_not_change_what_is_near(run, problem, covariance_type):
+    """To the bit: rows and components near the shift are worked on as without the others."""
+    params, X, _ = problem(covariance_type, [0.0, 0.0, 0.0, 1.0, -1.0], np.float32, 1e8)
+    tied = covariance_type == "tied"
+    without = KernelParams(
+        covariance_type,
+        params.offset[:3],
+        params.means[:3],
+        params.precision_cholesky if tied else params.precision_cholesky[:3],
+    )
+    X = X[np.abs(X).max(axis=1) < 1e3]
+    _, beside = run(X, params, Request())
+    _, alone = run(X, without, Request())
+    tolerance = 4 * np.finfo(np.float32).eps if tied else 0.0  # tied factors meet rows first
+    np.testing.assert_allclose(
+        beside.log_evidence, alone.log_evidence, rtol=tolerance, atol=10 * tolerance
+    )
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@all_types
+def test_a_row_whose_square_overflows_leaves_the_others_alone(
+    run, random_params, sample, rng, covariance_type, dtype
+):
+    """It belongs to a broad component; the squares of its distance to the others overflow."""
+    params = random_params(rng, covariance_type, 4, 3)
+    far = np.finfo(dtype).max ** 0.6
+    if covariance_type != "tied":
+        params.precision_cholesky[3] /= far
+        params.offset[3] = -50.0
+    X = sample(rng, params, 200, dtype)
+    X[37] = far
+    kept = np.arange(200) != 37
+    # With a tied factor it is near to no component.
+    weights = np.where(kept, 1.0, 0.0 if covariance_type == "tied" else 1.0)
+    request = Request(statistics=covariance_type)
+    result, outputs = run(X, params, request, sample_weight=weights)
+    without, rows = run(X[kept], params, request)
+    tolerance = 1e-12 if dtype == np.float64 else 1e-4
+    np.testing.assert_allclose(outputs.log_evidence[kept], rows.log_evidence, rtol=tolerance)
+    for name in ("weight", "first", "second"):
+        ours, theirs = (getattr(one.statistics, name) for one in (result, without))
+        if covariance_type != "tied":
+            ours, theirs = ours[:3], theirs[:3]
+        np.testing.assert_allclose(ours, theirs, rtol=tolerance, atol=300 * tolerance)
+
+
+def overflowing(covariance_type, dtype):
+    """A model of three components and rows that are too far for its log-joints."""
+    size = 1e20 if dtype == np.float32 else 1e200
+    scales = np.array([1.0, 0.25, 4.0])
+    P = {
+        "full": scales[:, np.newaxis, np.newaxis] * np.array([[1.0, 0.5], [0.0, 1.0]]),
+        "tied": np.array([[1.0, 0.5], [0.0, 1.0]]),
+        "diag": scales[:, np.newaxis] * np.array([1.0, 2.0]),
+        "spherical": scales,
+    }[covariance_type]
+    means = 0.25 * size * np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
+    X = size * np.array([[4.0, 0.0], [-3.0, 1.0], [0.5, 5.0], [-4.0, -4.0], [0.0, 3.0]])
+    return KernelParams(covariance_type, np.array([0.0, -1.0, 2.0]), means, P), X.astype(dtype)
+
+
+@all_types
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_rows_too_far_for_any_log_joint(run, exact_log_joint, covariance_type, dtype):
+    params, X = overflowing(covariance_type, dtype)
+    result, outputs = run(X, params, Request(statistics=covariance_type, entropy=True))
+    nearest = [int(np.argmax(row)) for row in exact_log_joint(X, params)]
+    np.testing.assert_array_equal(outputs.resp, np.eye(3)[nearest])
+    np.testing.assert_array_equal(outputs.labels, nearest)
+    if dtype == np.float64:  # a backend may compute float32 rows in float64
+        assert result.log_evidence == -np.inf
+    assert outputs.log_evidence.dtype == dtype
+    np.testing.assert_array_equal(outputs.log_evidence, -np.inf)
+    np.testing.assert_array_equal(outputs.entropy, 0.0)
+    _, hard = run(X, params, Request("hard"))
+    np.testing.assert_array_equal(hard.labels, nearest)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@all_types
+def test_components_that_are_equally_far_share_a_row(run, covariance_type, dtype):
+    params, X = overflowing(covariance_type, dtype)
+    X = X[[4, 3, 1]]
+    P = params.precision_cholesky
+    same = KernelParams(
+        covariance_type,
+        np.zeros(4),
+        params.means[[0, 0, 0, 1]],
+        P if covariance_type == "tied" else P[[0, 0, 2, 0]],
+    )
+    same.offset[3] = -np.inf
+    _, outputs = run(X, same, Request())
+    shared = 1 / 3 if covariance_type == "tied" else 1 / 2
+    expected = [[shared, shared, 1 / 3 if covariance_type == "tied" else 0.0, 0.0]] * 3
+    np.testing.assert_allclose(outputs.resp, expected, rtol=1e-6)
+    np.testing.assert_array_equal(outputs.labels, 0)
+
+
+def test_largest_numbers(run):
+    """The difference of a row and a mean may overflow, too."""
+    largest = np.finfo(np.float64).max
+    params = KernelParams(
+        "full",
+        np.zeros(2),
+        np.array([[-largest, 0.0], [0.0, largest]]),
+        np.tile(np.eye(2), (2, 1, 1)),
+    )
+    X = np.array([[largest, 0.0], [largest, largest], [-largest, largest / 2]])
+    _, outputs = run(X, params, Request())
+    np.testing.assert_array_equal(outputs.resp, [[0, 1], [0, 1], [1, 0]])
+    np.testing.assert_array_equal(outputs.log_evidence, -np.inf)
+
+
+@pytest.mark.parametrize("power", [60, -60])
+@all_types
+def test_float32_factors_whose_squares_overflow(run, rng, dense_oracle, covariance_type, power):
+    """Deviations of 1e-18 or 1e18 and rows alike."""
+    scale = 2.0**power
+    params, X = overflowing(covariance_type, np.float32)
+    size = np.abs(params.means).max()
+    params.means[:] = params.means / size / scale
+    params.precision_cholesky[:] *= scale
+    X = (X / (4 * size) / scale).astype(np.float32)
+    request = Request(statistics=covariance_type, entropy=True)
+    _, outputs = run(X, params, request)
+    expected = dense_oracle(X, params, request)
+    np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=1e-5)
+    np.testing.assert_allclose(outputs.resp, expected.resp, atol=1e-5)
