@@ -238,12 +238,14 @@ default='dirichlet_process'
             mean=self.mean_prior,
             degrees_of_freedom=self.degrees_of_freedom_prior,
             covariance=self.covariance_prior,
+            reg_covar=float(self.reg_covar),
         )
         if not components.proper:
             warnings.warn(
-                "covariance_prior is singular, hence the prior improper: lower_bound_ leaves its "
-                "infinite constant out. Remove constant or redundant features or give "
-                "covariance_prior to compare bounds.",
+                "covariance_prior is singular: in the directions of constant or redundant features "
+                "reg_covar alone makes the prior, and lower_bound_ depends on how little that is. "
+                "Remove such features, give covariance_prior or use vbfast.select to compare "
+                "bounds.",
                 stacklevel=6,
             )
         return MixturePrior(

@@ -20,7 +20,7 @@ from vbfast.families.natural import (
     VariationalGradient,
     variational_gradient,
 )
-from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
+from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishart, NormalWishartPrior
 from vbfast.families.variational import MixturePosterior
 from vbfast.inference.marginal_likelihood import importance_weights
 from vbfast.inference.predictive import log_predictive_density
@@ -89,6 +89,7 @@ class PosteriorMixture(BaseGaussianMixture):
             self.mean_prior_,
             self.degrees_of_freedom_prior_,
             np.asarray(self.covariance_prior_),
+            float(self.reg_covar) * LEAST_COUNT,
         )
         components = NormalWishart(
             prior,
@@ -107,9 +108,22 @@ class PosteriorMixture(BaseGaussianMixture):
         if concentration.ndim == 2:
             weights = StickBreaking(self.weight_concentration_prior_, *concentration)
             return MixturePosterior(weights, components)
-        return MixturePosterior(
-            Dirichlet(self.weight_concentration_prior_, concentration), components
-        )
+        return MixturePosterior(self._dirichlet(concentration), components)
+
+    def _dirichlet(self, concentration: Float64Array) -> Dirichlet:
+        """Return the weights' posterior, with the rows that a large prior has swallowed.
+
+        The mean precisions have them too, and they are taken from there where both are of the same
+        rows, as after a fit, and the prior of the means is the weaker.
+        """
+        prior = self.weight_concentration_prior_
+        given = np.asarray(self.weight_concentration_)
+        counts = np.asarray(self.mean_precision_, dtype=np.float64) - self.mean_precision_prior_
+        rounded = (prior + counts).astype(given.dtype)
+        spacing = np.spacing(np.abs(given))
+        if prior > self.mean_precision_prior_ and np.all(np.abs(rounded - given) <= 2.0 * spacing):
+            return Dirichlet(prior, concentration, np.maximum(counts, 0.0))
+        return Dirichlet(prior, concentration)
 
     def _fitted_parameters(self) -> MixturePosterior:
         return self._posterior()

@@ -10,7 +10,7 @@ from vbfast.engine.contract import CovarianceType, Float64Array
 from vbfast.engine.rows import RowSource
 from vbfast.estimators.starts import check_covariance_matrices, check_means
 from vbfast.families.mixing_weights import Dirichlet, MixingWeights, StickBreaking
-from vbfast.families.normal_wishart import NormalWishartPrior
+from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishartPrior
 from vbfast.inference.column_moments import column_moments
 from vbfast.inference.empirical_prior import empirical_covariance
 
@@ -31,6 +31,7 @@ def check_component_prior(
     mean: Any,
     degrees_of_freedom: Any,
     covariance: Any,
+    reg_covar: float,
 ) -> NormalWishartPrior:
     """Check the prior of means and precisions; what is ``None`` has scikit-learn's default.
 
@@ -47,6 +48,8 @@ def check_component_prior(
         The number of features by default.
     covariance : array-like, float or None
         The rows' covariance by default.
+    reg_covar : float
+        Of the global step, see :class:`~vbfast.families.normal_wishart.NormalWishartPrior`.
 
     Returns
     -------
@@ -89,4 +92,5 @@ def check_component_prior(
         mean,
         float(D if degrees_of_freedom is None else degrees_of_freedom),
         np.asarray(covariance),
+        reg_covar * LEAST_COUNT,
     )

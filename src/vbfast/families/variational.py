@@ -24,7 +24,7 @@ from vbfast.engine.contract import (
 )
 from vbfast.families.covariances import scatter_floor
 from vbfast.families.mixing_weights import MixingWeights
-from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishart, NormalWishartPrior
+from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
 
 __all__ = ["MixturePosterior", "MixturePrior", "VariationalBayes"]
 
@@ -147,8 +147,9 @@ class VariationalBayes:
         counts = sums.statistics.weight
         before, after = previous.components, updated.components
         components = before.expected_log_ratio(after)
-        # The scale matrices have `reg_covar` in them, which the bound knows nothing of.
-        added = self.reg_covar * (counts + LEAST_COUNT)
+        # The scale matrices have `reg_covar` in them for every row, which the bound knows nothing
+        # of.
+        added = self.reg_covar * counts
         components += 0.5 * added * (after.expected_trace - before.expected_trace)
         held = counts > 0.0
         weights = updated.weights.log_evidence - counts[held] @ previous.weights.expected_log[held]
