@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -274,24 +273,10 @@ default='dirichlet_process'
     def _accelerator(self) -> Accelerator[Any] | None:
         return make_accelerator(self.accelerate, PosteriorCoordinates())
 
-    def _grown(self, n_components: int) -> Self:
-        """Return a copy whose next fit starts with the widest components cut in two."""
+    def _split(self, n_components: int) -> MixturePosterior:
         posterior = self._posterior()
         statistics = split_widest(posterior, n_components)
-        with config_context(backend=self.backend):
-            start = posterior.prior.posterior(statistics, reg_covar=float(self.reg_covar))
-        grown = self._holding(start)
-        grown.set_params(n_components=n_components, warm_start=True)
-        grown.lower_bound_ = -np.inf
-        return grown
-
-    def _holding(self, posterior: MixturePosterior) -> Self:
-        """Return a copy that holds another posterior."""
-        # Not a deep copy: `init_params` may be an array with a number for every row.
-        other = copy.copy(self)
-        for name, value in self._fitted_attributes(posterior, self.means_.dtype).items():
-            setattr(other, name, value)
-        return other
+        return posterior.prior.posterior(statistics, reg_covar=float(self.reg_covar))
 
     def at(self, natural_parameters: NaturalParameters) -> Self:
         """Return a copy whose posterior has the given natural parameters.

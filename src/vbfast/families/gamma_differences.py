@@ -1,4 +1,4 @@
-r"""Differences of log-gamma and digamma functions that keep their digits however large the arguments.
+r"""Differences of log-gamma and digamma functions that keep their digits at large arguments.
 
 At arguments of 1e12 log-gammas are 3e13, and of a difference that is a nat or less nothing is left.
 Here what cancels is taken out on paper. With Stirling's series (Abramowitz and Stegun 1964, eq.
@@ -100,9 +100,7 @@ def log_ratio(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
     with np.errstate(over="ignore"):
         v = step / x
     near = np.abs(v) <= NEAR
-    return np.asarray(
-        np.where(near, np.log1p(np.where(near, v, 0.0)), _log_quotient(x + step, x))
-    )
+    return np.asarray(np.where(near, np.log1p(np.where(near, v, 0.0)), _log_quotient(x + step, x)))
 
 
 def digamma_less_log(x: npt.ArrayLike) -> Float64Array:
@@ -115,7 +113,7 @@ def digamma_less_log(x: npt.ArrayLike) -> Float64Array:
 
 @np.errstate(over="ignore")
 def log_gamma_increment(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
-    """``log Gamma(x + step) - log Gamma(x) - step log x``, about ``step^2 / (2 x)`` for large ``x``.
+    """``log Gamma(x + step) - log Gamma(x) - step log x``: at large ``x`` ``step^2 / (2 x)``.
 
     Parameters
     ----------
@@ -142,9 +140,7 @@ def log_gamma_increment(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
     curved = log1p_less_argument(inside)
     logs = log_ratio(low, step)
     # low ((1 + v) log(1 + v) - v)
-    main = np.where(
-        near, low * ((1.0 + inside) * curved + inside * inside), high * logs - step
-    )
+    main = np.where(near, low * ((1.0 + inside) * curved + inside * inside), high * logs - step)
     result = main - 0.5 * logs + _stirling(high) - _stirling(low)
     if small.any():
         result += step * np.where(small, np.log(low) - np.log(x), 0.0)

@@ -336,9 +336,7 @@ class NormalWishart:
         ) + D * log1p_less_argument(step / nu)
         gammas = log_gamma_divergence(_half_degrees(nu, D), 0.5 * step[..., np.newaxis])
         wishart = 0.5 * nu * scale + gammas.sum(axis=-1)
-        return np.asarray(
-            np.maximum(wishart, 0.0) + self._mean_divergence(means, mean_precision)
-        )
+        return np.asarray(np.maximum(wishart, 0.0) + self._mean_divergence(means, mean_precision))
 
     def _mean_divergence(self, means: Float64Array, mean_precision: Float64Array) -> Float64Array:
         """Return the divergence of the normal part, expected over the precisions."""

@@ -44,9 +44,7 @@ class StudentT:
         # G((nu + 1) / 2) / G((nu + 1 - D) / 2) nu^(-D/2), with W relative to nu W.
         half = 0.5 * (nu + 1.0 - D)
         gammas = log_gamma_increment(half, 0.5 * D) + 0.5 * D * np.log1p((1.0 - D) / nu)
-        log_det = log_det_factor(
-            components.prior.covariance_type, components.precision_cholesky, D
-        )
+        log_det = log_det_factor(components.prior.covariance_type, components.precision_cholesky, D)
         offset = gammas + log_det + 0.5 * D * (np.log(shrinkage) - math.log(2.0 * math.pi))
         return cls(offset, 0.5 * (nu + 1.0), shrinkage / nu)
 
