@@ -345,6 +345,33 @@ class NormalWishart:
         distance = mean_precision * self._distance_to(means)
         return np.asarray(0.5 * (self.n_features * spread + distance))
 
+    @functools.cached_property
+    def excess_over_prior(self) -> Float64Array | None:
+        """``T - I`` with ``T = Q^-1 P``, P the factor of ``nu_k W_k`` and Q that of ``nu_0 W_0``.
+
+        Returns
+        -------
+        ndarray of shape (n_components, n_features, n_features), or one matrix for 'tied'
+            Upper triangular, and as exact as the factors are where T is next to the identity. None
+            if the prior has no factor.
+        """
+        prior, D = self.prior, self.n_features
+        if prior.precision_cholesky is None:
+            return None
+        if prior.covariance_type not in ("full", "tied"):
+            ratios = (self.precision_cholesky - prior.precision_cholesky) / prior.precision_cholesky
+            return np.asarray(ratios.reshape(len(self.means), -1, 1) * np.eye(D))
+        factor = self.precision_cholesky.reshape(-1, D, D)
+        by = prior.precision_cholesky
+        ratios = factor.diagonal(axis1=1, axis2=2) / by.diagonal()
+        result = np.triu(factor - by * ratios[:, np.newaxis], 1)
+        for i in reversed(range(D)):
+            result[:, i] -= np.einsum("j,kjl->kl", by[i, i + 1 :], result[:, i + 1 :])
+            result[:, i] /= by[i, i]
+        each = np.arange(D)
+        result[:, each, each] = (factor - by)[:, each, each] / by.diagonal()
+        return result
+
     def _prior_trace(self) -> Float64Array:
         """Return ``tr(W_0^-1 nu_k W_k)``, shaped as the degrees of freedom."""
         kind = self.prior.covariance_type
