@@ -36,9 +36,9 @@ __all__ = [
 LEAST = 16
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
 
-# Up to here log(1 + x) - x would cancel; thirteen terms of its series in x / (2 + x) are exact.
+# Up to here log(1 + x) - x would cancel; sixteen terms of its series in x / (2 + x) are exact.
 NEAR = 0.5
-ATANH_TERMS = 13
+ATANH_TERMS = 16
 
 
 @np.errstate(divide="ignore", over="ignore")

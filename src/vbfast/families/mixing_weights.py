@@ -129,9 +129,9 @@ class Dirichlet:
     @property
     def kl(self) -> float:
         """``KL(q || p)``, by divergences of log-gammas (Bishop 2006, eq. B.23)."""
-        steps = self.concentration - self.prior_concentration
-        each = log_gamma_divergence(self.prior_concentration, steps)
-        whole = log_gamma_divergence(self._prior_whole, steps.sum())
+        counts = self.counts
+        each = log_gamma_divergence(self.prior_concentration, counts)
+        whole = log_gamma_divergence(self._prior_whole, counts.sum())
         return max(0.0, float(each.sum() - whole))
 
     @property
