@@ -134,8 +134,9 @@ default='dirichlet_process'
         ``accelerate`` is set, at most one an iteration.
     lower_bound_, elbo_ : float
         Its last bound, in nats: of the responsibilities that the last iteration's pass computed,
-        and the posterior of the parameters that they led to. All constants are included, see
-        :meth:`elbo`.
+        and the posterior of the parameters that they led to. All constants are included, and the
+        divergences of weights and components from their priors: it is of the kind of
+        ``elbo(X).total``, which is never below it, and not of ``elbo(X).elbo``.
     lower_bounds_ : list of float, of length ``n_iter_``
         The bound of every iteration.
     n_features_in_ : int
@@ -146,11 +147,19 @@ default='dirichlet_process'
     -----
     UserWarning
         By :meth:`fit`, if ``covariance_prior_`` is singular, as a constant or redundant feature, or
-        no more rows than features, make its default. Its normaliser is then infinite; the bound
-        leaves that part out and is comparable only between fits with the same prior.
+        no more rows than features, make its default. What makes it a prior there is then what
+        ``reg_covar`` adds for no row, 2e-15 times ``reg_covar``, and each component that holds rows
+        lowers the bound by tens of nats for each such direction. Where rounding leaves nothing of
+        that the infinite constant is left out, and bounds are comparable only between fits with
+        the same prior and number of components.
 
     Notes
     -----
+    The default priors are scikit-learn's. :func:`vbfast.select` has others where bounds would not
+    be comparable: a Dirichlet distribution of the weights, since truncated sticks leave some weight
+    to no component, the more the fewer there are; and a covariance prior with ``reg_covar`` in it
+    where that of X has next to no variance in some direction.
+
     The posterior of a component that has lost its rows is its prior. With ``reg_covar`` above zero
     the bound may fall a little, as the variance that is added is not in the rows.
 

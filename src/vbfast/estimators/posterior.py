@@ -134,7 +134,11 @@ class PosteriorMixture(BaseGaussianMixture):
 
     @property
     def elbo_(self) -> float:
-        """The bound of the kept fit, the last of ``lower_bounds_``, in nats."""
+        """The bound of the kept fit, the last of ``lower_bounds_``, in nats.
+
+        Of the kind of ``elbo(X).total``, with the divergences of weights and components, and not of
+        ``elbo(X).elbo``, without.
+        """
         return self.lower_bound_
 
     def score_samples(self, X: Any) -> FloatArray:
@@ -290,7 +294,8 @@ class PosteriorMixture(BaseGaussianMixture):
         -------
         VariationalElboTerms
             In nats. On the rows of the fit ``total`` is never below ``elbo_``, and equal to it at
-            convergence.
+            convergence; ``elbo`` is another quantity, without the divergences of the weights and
+            components from their priors.
 
         Raises
         ------
