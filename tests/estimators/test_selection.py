@@ -424,6 +424,15 @@ def test_one_warning_for_all_fits_of_a_singular_prior(rows):
     assert caught[0].filename == __file__
 
 
+def test_one_warning_of_a_singular_prior_that_is_given(rows):
+    given = np.array([[1.0, 1.0], [1.0, 1.0 + 1e-15]])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        select(rows, [1, 2, 3], covariance_prior=given, random_state=0, max_iter=20)
+    assert [str(warning.message)[:28] for warning in caught] == ["covariance_prior is singular"]
+    assert caught[0].filename == __file__
+
+
 def test_the_notebook_shows_a_table(selection):
     html = selection._repr_html_()
     root = ET.fromstring(html)  # well-formed

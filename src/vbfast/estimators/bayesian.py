@@ -14,7 +14,7 @@ from vbfast.engine.config import config_context
 from vbfast.engine.contract import CovarianceType, Float64Array
 from vbfast.engine.rows import RowSource
 from vbfast.estimators.posterior import PosteriorMixture
-from vbfast.estimators.priors import WEIGHT_PRIORS, check_component_prior
+from vbfast.estimators.priors import SINGULAR_PRIOR, WEIGHT_PRIORS, check_component_prior
 from vbfast.families.coordinates import PosteriorCoordinates
 from vbfast.families.natural import NaturalParameters
 from vbfast.families.splitting import split_widest
@@ -249,13 +249,7 @@ default='dirichlet_process'
             reg_covar=float(self.reg_covar),
         )
         if not components.proper:
-            warnings.warn(
-                "covariance_prior is singular: in the directions of constant or redundant features "
-                "reg_covar alone makes the prior, and lower_bound_ depends on how little that is. "
-                "Remove such features, give covariance_prior or use vbfast.select to compare "
-                "bounds.",
-                stacklevel=6,
-            )
+            warnings.warn(SINGULAR_PRIOR, stacklevel=6)
         return MixturePrior(
             WEIGHT_PRIORS[self.weight_concentration_prior_type],
             1.0 / self.n_components if concentration is None else float(concentration),

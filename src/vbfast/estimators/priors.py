@@ -16,13 +16,25 @@ from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishartPrior
 from vbfast.inference.column_moments import column_moments
 from vbfast.inference.empirical_prior import empirical_covariance
 
-__all__ = ["WEIGHT_PRIORS", "check_component_prior", "comparable_covariance_prior"]
+__all__ = [
+    "SINGULAR_PRIOR",
+    "WEIGHT_PRIORS",
+    "check_component_prior",
+    "comparable_covariance_prior",
+]
 
 WEIGHT_PRIORS: dict[str, type[MixingWeights]] = {
     "dirichlet_process": StickBreaking,
     "dirichlet_distribution": Dirichlet,
 }
 
+
+# What a fit warns of.
+SINGULAR_PRIOR = (
+    "covariance_prior is singular: in the directions of constant or redundant features reg_covar "
+    "alone makes the prior, and lower_bound_ depends on how little that is. Remove such features, "
+    "give covariance_prior or use vbfast.select to compare bounds."
+)
 
 # A variance that is this part of what it was computed from, for each feature, is rounding.
 SINGULAR = 1e3 * float(np.finfo(np.float64).eps)

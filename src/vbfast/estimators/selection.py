@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from vbfast.engine.contract import COVARIANCE_TYPES
 from vbfast.engine.weights import as_sample_weight
 from vbfast.estimators.bayesian import BayesianGaussianMixture
 from vbfast.estimators.gaussian import GaussianMixture
-from vbfast.estimators.priors import comparable_covariance_prior
+from vbfast.estimators.priors import SINGULAR_PRIOR, comparable_covariance_prior
 from vbfast.estimators.selection_table import html_table, text_table
 from vbfast.estimators.validation import validate_rows
 
@@ -330,10 +331,9 @@ sequence of them, default=None
         "backend": current_backend(),
     }
     with warnings.catch_warnings():
-        # The table says which fits did not converge, and a prior that is given is that of all.
+        # The table says which fits did not converge, and a prior is singular for all of them.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        if parameters.get("covariance_prior") is not None:
-            warnings.filterwarnings("once", "covariance_prior is singular")
+        warnings.filterwarnings("ignore", re.escape(SINGULAR_PRIOR))
         fits = Parallel(n_jobs=n_jobs, verbose=verbose - shown)(
             delayed(_fit_chain)(chain, X, sample_weight, settings) for chain in chains
         )
@@ -343,6 +343,10 @@ sequence of them, default=None
             mixture.set_params(random_state=random_state, verbose=verbose)
             table.append(_row(mixture, chosen, start, X, sample_weight))
             mixtures.append(mixture)
+    if criterion == "elbo" and not all(
+        mixture._posterior().prior.components.proper for mixture in mixtures
+    ):
+        warnings.warn(SINGULAR_PRIOR, stacklevel=2)
     return Selection(table, mixtures, criterion)
 
 
