@@ -30,7 +30,29 @@ def test_total_takes_the_divergences_of_the_parameters_off():
     terms = VariationalElboTerms(-3.0, -3.5, 0.5, -2.75, 0.25, 0.5, np.array([1.0, 0.0, 1.5]))
     assert terms.total == -6.0
     assert isinstance(terms, ElboTerms)
-    assert terms.loss == 3.0
+
+
+def test_the_loss_of_a_variational_bound_is_that_of_all_of_it():
+    terms = VariationalElboTerms(-3.0, -3.5, 0.5, -2.75, 0.25, 0.5, np.array([1.0, 0.0, 1.5]))
+    assert terms.loss == 6.0
+    assert ElboTerms(-3.0, -3.5, 0.5, -2.75, 0.25).loss == 3.0
+
+
+def test_variational_terms_say_what_elbo_of_a_fit_is():
+    shown = repr(VariationalElboTerms(-3.0, -3.5, 0.5, -2.75, 0.25, 0.5, np.array([1.0, 1.5])))
+    fields, explained = shown.splitlines()
+    for name in ("elbo=-3.0", "expected_log_joint=-3.5", "kl_weights=0.5", "kl_components=array("):
+        assert name in fields
+    assert explained.startswith("total=-6.0, the bound that elbo_ of a fit is of")
+
+
+@pytest.mark.parametrize("khat", [-math.inf, 0.31, 0.6, 3.0, math.inf, math.nan])
+@pytest.mark.parametrize("log_symmetry", [0.0, math.log(6)])
+def test_no_estimate_of_several_components_is_said_to_be_exact(khat, log_symmetry):
+    estimate = EvidenceEstimate(-1234.5, 0.02, khat, 0.6, log_symmetry, 1000, 3)
+    assert "value exact" not in estimate.advice
+    assert "1.792 nats" in estimate.advice
+    assert estimate.advice.endswith("nor any other mode that q misses.")
 
 
 @pytest.mark.parametrize(

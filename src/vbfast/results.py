@@ -132,7 +132,7 @@ class MixtureGradient:
     X: npt.NDArray[np.floating[Any]] | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VariationalElboTerms(ElboTerms):
     r"""The evidence lower bound of a variational mixture, term by term, in nats.
 
@@ -147,10 +147,21 @@ class VariationalElboTerms(ElboTerms):
         - \mathrm{KL}(q(\pi) \,\|\, p(\pi))
         - \sum_k \mathrm{KL}(q(\mu_k, \Lambda_k) \,\|\, p(\mu_k, \Lambda_k))
 
+    The attribute ``elbo_`` of a fitted mixture is of the kind of ``total``, **not** of ``elbo``,
+    which is the sum of the first two terms alone. On the rows of the fit ``total >= elbo_``, with
+    equality where the fit has converged.
+
+    The terms satisfy, to rounding, the identities of :class:`ElboTerms` but for the loss, which is
+    that of the whole bound:
+
+    - ``total == elbo - kl_weights - sum(kl_components)``,
+    - ``loss == -total``.
+
     Attributes
     ----------
     elbo, expected_log_joint, entropy, log_evidence, kl : float
-        As in :class:`ElboTerms`, given :math:`q(\theta)`.
+        As in :class:`ElboTerms`, given :math:`q(\theta)`: without the divergences of the
+        parameters from their priors.
     kl_weights : float
         :math:`\mathrm{KL}(q(\pi) \,\|\, p(\pi))` of the mixing weights.
     kl_components : ndarray of shape (n_components,)
@@ -169,8 +180,8 @@ class VariationalElboTerms(ElboTerms):
     ...     kl_weights=0.5,
     ...     kl_components=np.array([1.0, 1.5]),
     ... )
-    >>> terms.total
-    -6.0
+    >>> terms.total, terms.loss
+    (-6.0, 6.0)
     """
 
     kl_weights: float
@@ -180,6 +191,19 @@ class VariationalElboTerms(ElboTerms):
     def total(self) -> float:
         """``elbo - kl_weights - sum(kl_components)``: the bound on the log marginal likelihood."""
         return float(self.elbo - self.kl_weights - self.kl_components.sum())
+
+    @property
+    def loss(self) -> float:
+        """The negative of the whole bound, ``-total``: what a minimiser is given."""
+        return -self.total
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={value!r}" for name, value in vars(self).items())
+        return (
+            f"VariationalElboTerms({fields})\n"
+            f"total={self.total!r}, the bound that elbo_ of a fit is of; elbo is without the "
+            "divergences"
+        )
 
 
 # Shapes of the importance weights' tail (Yao, Vehtari, Simpson and Gelman 2018, section 3): below
@@ -211,11 +235,16 @@ class EvidenceEstimate:
         :math:`\mathrm{KL}(q(z, \theta) \,\|\, p(z, \theta \mid x))`, nats.
     log_symmetry : float
         :math:`\ln K!` where the prior treats components alike (Dirichlet), 0 where it orders them
-        (Dirichlet process). The posterior then has :math:`K!` equal modes, of which q covers one.
-        Reported and never added: all of it is missing from ``value`` only where the components
-        are so well separated that the modes do not overlap, less of it otherwise.
+        (Dirichlet process). In the first case the posterior has :math:`K!` equal modes, of which q
+        covers one, and all of it is missing from ``value`` only where the components are so well
+        separated that the modes do not overlap, less of it otherwise. In the second the modes
+        differ in height, by what the prior thinks of the order, and what is missing has no such
+        limit. Reported and never added.
     n_draws : int
         How many draws the estimate rests on.
+    n_components : int
+        K. Of more than one component, the same in another order are other modes of the posterior,
+        which q does not cover: equal weights make the value exact for one component only.
 
     Examples
     --------
@@ -234,6 +263,7 @@ class EvidenceEstimate:
     kl_gap: float
     log_symmetry: float
     n_draws: int
+    n_components: int = 1
 
     @property
     def advice(self) -> str:
@@ -243,6 +273,14 @@ class EvidenceEstimate:
                 f"{self._trust} The components can be exchanged: the value may lack up to "
                 f"{self.log_symmetry:.4g} nats by symmetric modes that q does not cover. k-hat "
                 "does not see them, nor any other mode that q misses."
+            )
+        if self.n_components > 1:
+            every_order = math.lgamma(self.n_components + 1.0)
+            return (
+                f"{self._trust} The components in another order are another mode: the value may "
+                f"lack about {every_order:.4g} nats (ln K!), and more where theirs is not the "
+                "likeliest order, by modes that q does not cover. k-hat does not see them, nor any "
+                "other mode that q misses."
             )
         return self._trust
 
@@ -254,7 +292,7 @@ class EvidenceEstimate:
                 "take more draws."
             )
         if self.khat == -math.inf:
-            if self.log_symmetry > 0.0:
+            if self.log_symmetry > 0.0 or self.n_components > 1:
                 return "The weights are equal: q is the exact posterior where it has mass."
             return "The weights are equal: q is the exact posterior, and the value exact."
         if self.khat < KHAT_GOOD:
@@ -273,6 +311,7 @@ class EvidenceEstimate:
         figures = (
             f"value={self.value:.3f}, standard_error={self.standard_error:.2g}, "
             f"khat={self.khat:.2f}, kl_gap={self.kl_gap:.4g}, "
-            f"log_symmetry={self.log_symmetry:.4g}, n_draws={self.n_draws}"
+            f"log_symmetry={self.log_symmetry:.4g}, n_draws={self.n_draws}, "
+            f"n_components={self.n_components}"
         )
         return f"EvidenceEstimate({figures})\n{self.advice}"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import warnings
+from xml.etree import ElementTree as ET
 
 import joblib
 import numpy as np
 import pytest
+from scipy.special import xlogy
+from sklearn.datasets import load_digits
+from sklearn.mixture import GaussianMixture as ScikitLearnMixture
 
 import vbfast
-from vbfast.estimators import BayesianGaussianMixture, select
+from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, select
 
 
 @pytest.fixture(scope="module")
@@ -235,3 +241,232 @@ def test_a_generator_is_drawn_from_and_an_integer_is_not(rows):
     before = starts(None)
     np.random.seed(3)  # noqa: NPY002
     assert starts(None) == before
+
+
+def bounds(selection):
+    return np.array([row["elbo"] for row in selection.table])
+
+
+# What is added to two columns of one cluster: each leaves a direction without variance, or next to.
+ADDED = {
+    "constant": lambda rows, _: np.full(len(rows), 3.0),
+    "redundant": lambda rows, _: rows[:, 0],
+    "next to redundant": lambda rows, rng: rows[:, 0] + 1e-8 * rng.normal(size=len(rows)),
+    "next to constant": lambda rows, rng: 3.0 + 1e-9 * rng.normal(size=len(rows)),
+}
+
+
+@pytest.mark.parametrize(
+    ("added", "covariance_type"),
+    [
+        *itertools.product(ADDED, ["full"]),
+        # Diagonal components of features that go together are worth their number.
+        *itertools.product(["constant", "next to constant"], ["diag"]),
+    ],
+)
+@pytest.mark.parametrize("weights", ["dirichlet_distribution", "dirichlet_process"])
+def test_a_feature_that_says_nothing_changes_no_comparison(added, covariance_type, weights):
+    """Beside it the numbers of components differ by what they differ by without it."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 2))
+    more = np.column_stack([rows, ADDED[added](rows, rng)])
+    arguments = {
+        "n_components": [1, 2, 4],
+        "covariance_type": covariance_type,
+        "weight_concentration_prior_type": weights,
+        "degrees_of_freedom_prior": 3.0,
+        "random_state": 0,
+        "max_iter": 300,
+        "accelerate": "squarem",
+    }
+    plain = select(rows, **arguments)
+    with pytest.warns(UserWarning, match="covariance_prior is singular") as caught:
+        found = select(more, **arguments)
+    assert len(caught) == 1
+    assert found.best_.n_components == plain.best_.n_components
+    if weights == "dirichlet_distribution":
+        assert found.best_.n_components == 1
+    np.testing.assert_allclose(np.diff(bounds(found)), np.diff(bounds(plain)), atol=0.5)
+    np.testing.assert_array_equal(
+        found.mixtures[0].covariance_prior_, found.mixtures[-1].covariance_prior_
+    )
+
+
+@pytest.mark.parametrize("added", ADDED)
+def test_components_that_share_a_covariance_do_not_gain_by_their_number(added):
+    """Each has its prior of that covariance, and pays for it in every direction."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(200, 2))
+    more = np.column_stack([rows, ADDED[added](rows, rng)])
+    with pytest.warns(UserWarning, match="covariance_prior is singular"):
+        found = select(more, [1, 2, 4], covariance_type="tied", random_state=0, max_iter=300)
+    assert np.diff(bounds(found)).max() < 0.0
+
+
+def test_clusters_are_found_beside_a_constant_feature(rows):
+    more = np.column_stack([rows, np.full(len(rows), -7.0)])
+    with pytest.warns(UserWarning, match="constant or redundant"):
+        found = select(more, [1, 2, 3, 4, 6], random_state=0, max_iter=500)
+    assert found.best_.n_active_components_ == 3
+    assert found.best_.n_components == 3
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+def test_data_that_are_all_one_row(scale):
+    rows = np.full((30, 2), 1.5 * scale)
+    with pytest.warns(UserWarning, match="constant or redundant"):
+        found = select(rows, [1, 2, 3], random_state=0, init_params="random")
+    assert found.best_.n_components == 1
+
+
+def test_digits_have_constant_pixels():
+    digits = load_digits().data
+    assert (digits.std(axis=0) == 0.0).any()
+    with pytest.warns(UserWarning, match="constant or redundant") as caught:
+        found = select(
+            digits, [1, 5, 60], covariance_type="diag", random_state=0, max_iter=20, tol=1.0
+        )
+    assert len(caught) == 1
+    # Neither none of the structure nor far more components than the rows can pay for.
+    assert found.best_.n_components == 5
+
+
+def test_regular_data_have_the_prior_of_the_estimator(rows):
+    found = select(rows, [2], covariance_type=["full", "diag", "spherical"], random_state=0)
+    for mixture in found.mixtures:
+        assert mixture.covariance_prior is None
+        same = BayesianGaussianMixture(**mixture.get_params()).fit(rows)
+        assert same.elbo_ == mixture.elbo_
+
+
+def test_the_prior_of_the_best_is_among_its_parameters(rows):
+    more = np.column_stack([rows, np.zeros(len(rows))])
+    with pytest.warns(UserWarning, match="covariance of X plus reg_covar"):
+        found = select(more, [1, 2], covariance_type="diag", reg_covar=1e-3, random_state=0)
+    expected = np.append(rows.var(axis=0, ddof=1), 0.0) + 1e-3
+    np.testing.assert_allclose(found.best_.covariance_prior, expected, rtol=1e-9)
+
+
+def test_the_default_prior_of_the_weights_is_named(rows):
+    """It is another one than the estimator's, whose truncated sticks leave weight to nothing."""
+    found = select(rows, [1, 2], random_state=0, max_iter=200)
+    assert {row["weight_concentration_prior_type"] for row in found.table} == {
+        "dirichlet_distribution"
+    }
+    assert "weight_concentration_prior_type='dirichlet_distribution'" in repr(found)
+    assert "dirichlet_process" in select.__doc__.split("Parameters")[0]
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag", "spherical"])
+def test_information_criteria_are_scikit_learns(rows, covariance_type):
+    found = select(
+        rows, [1, 2, 3], covariance_type=covariance_type, criterion="bic", random_state=0
+    )
+    for row, mixture in zip(found.table, found.mixtures, strict=True):
+        assert isinstance(mixture, GaussianMixture)
+        theirs = ScikitLearnMixture(row["n_components"], covariance_type=covariance_type)
+        theirs.fit(rows)
+        for name in ("weights_", "means_", "covariances_", "precisions_cholesky_"):
+            setattr(theirs, name, getattr(mixture, name))
+        np.testing.assert_allclose(row["bic"], theirs.bic(rows), rtol=1e-10)
+        np.testing.assert_allclose(row["aic"], theirs.aic(rows), rtol=1e-10)
+        np.testing.assert_allclose(row["log_likelihood"], theirs.score_samples(rows).sum())
+        assert row["n_parameters"] == theirs._n_parameters()
+        q = theirs.predict_proba(rows)
+        np.testing.assert_allclose(row["icl"], row["bic"] - 2.0 * xlogy(q, q).sum(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("criterion", ["bic", "aic", "icl"])
+def test_the_lowest_criterion_is_the_best(rows, criterion):
+    found = select(rows, [1, 2, 3, 4], criterion=criterion, random_state=0)
+    assert (
+        found.best_
+        is min(zip(found.table, found.mixtures, strict=True), key=lambda fit: fit[0][criterion])[1]
+    )
+    if criterion != "aic":
+        assert found.best_.n_components == 3
+    assert all(row["start"] in ("fresh", "split") for row in found.table)
+    fresh = GaussianMixture(4, random_state=0).fit(rows)
+    assert found.mixtures[3].lower_bound_ >= fresh.lower_bound_
+
+
+def test_icl_counts_clusters_and_bic_components(rng):
+    """A heavy-tailed cluster takes two components, which share its rows."""
+    rows = rng.standard_t(3, size=(600, 1))
+    found = select(rows, [1, 2, 3], criterion="icl", random_state=0, max_iter=500)
+    table = {row["n_components"]: row for row in found.table}
+    assert min(table.values(), key=lambda row: row["bic"])["n_components"] > 1
+    assert found.best_.n_components == 1
+
+
+def test_weights_in_a_criterion_are_repeated_rows(rows):
+    weights = np.arange(len(rows)) % 3
+    arguments = {"n_components": [1], "criterion": "icl", "reg_covar": 0.0}
+    weighted = select(rows, sample_weight=weights, **arguments).table[0]
+    repeated = select(np.repeat(rows, weights, axis=0), **arguments).table[0]
+    for name in ("log_likelihood", "aic", "bic", "icl"):
+        np.testing.assert_allclose(weighted[name], repeated[name], rtol=1e-10)
+
+
+def test_criteria_and_priors_do_not_mix(rows):
+    with pytest.raises(ValueError, match="weight_concentration_prior is of a prior"):
+        select(rows, [1], criterion="bic", weight_concentration_prior=1.0)
+    with pytest.raises(ValueError, match=r"criterion must be one of elbo, bic.*got 'mdl'"):
+        select(rows, [1], criterion="mdl")
+
+
+def test_one_warning_for_all_fits_of_a_singular_prior(rows):
+    more = np.column_stack([rows, np.full(len(rows), 2.0)])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        select(more, range(1, 8), covariance_type=["full", "diag"], random_state=0, max_iter=20)
+    assert len(caught) == 1
+    assert caught[0].filename == __file__
+
+
+def test_one_warning_of_a_singular_prior_that_is_given(rows):
+    given = np.array([[1.0, 1.0], [1.0, 1.0 + 1e-15]])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        select(rows, [1, 2, 3], covariance_prior=given, random_state=0, max_iter=20)
+    assert [str(warning.message)[:28] for warning in caught] == ["covariance_prior is singular"]
+    assert caught[0].filename == __file__
+
+
+def test_the_notebook_shows_a_table(selection):
+    html = selection._repr_html_()
+    root = ET.fromstring(html)  # well-formed
+    assert root.tag == "table"
+    lines = root.findall("./tbody/tr")
+    assert len(lines) == len(selection.table)
+    names = [cell.text for cell in root.findall("./thead/tr/th")][1:]
+    assert "n_components" in names
+    assert "covariance_type" in names
+    assert "mean_precision_prior" not in names  # the same for all: in the caption
+    assert "mean_precision_prior=None" in root.find("caption").text
+    best = [line for line in lines if line.find("td").text == "*"]
+    assert len(best) == 1
+    assert f"{selection.best_.elbo_:.3f}" in [cell.text for cell in best[0]]
+    shown = repr(selection).splitlines()
+    assert len(shown) == 2 + len(selection.table)
+    assert [line.startswith("*") for line in shown[2:]].count(True) == 1
+    assert f"{selection.best_.elbo_:.3f}" in next(line for line in shown[2:] if line[0] == "*")
+
+
+def test_text_in_a_table_is_escaped():
+    from vbfast.estimators.selection_table import html_table
+
+    html = html_table([{"<a>": "<b> & c"}], 0, "d < e")
+    assert "&lt;b&gt; &amp; c" in html
+    assert ET.fromstring(html).find("caption").text == "d < e"
+
+
+def test_the_plot_of_a_criterion(rows):
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    ax = select(rows, [1, 2], criterion="bic", random_state=0).plot()
+    assert ax.get_ylabel() == "BIC"
+    assert len(ax.get_lines()) == 1
+    plt.close(ax.figure)

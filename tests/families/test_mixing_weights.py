@@ -106,3 +106,89 @@ def test_one_component(prior):
         np.testing.assert_allclose(weights.expected_log, 0.0, atol=1e-15)
     else:
         np.testing.assert_allclose(weights.expected_log, digamma(11.0) - digamma(11.5))
+
+
+# Of a log-gamma at 1e303 the digits before the point alone are 306.
+DIGITS = 360
+CONCENTRATIONS = [1e-3, 1.0, 1e3, 1e8, 1e12, 1e14, 1e16, 1e20, 1e100, 1e300]
+
+
+def exact_dirichlet(concentration, counts):
+    """Divergence, evidence and expected logarithms; components of one count are of one kind."""
+    kinds, copies = np.unique(counts, return_counts=True)
+    a0, K = mpmath.mpf(concentration), len(counts)
+    rows = [mpmath.mpf(count) for count in kinds]
+    copies = [int(number) for number in copies]
+    whole = K * a0 + mpmath.fsum(n * r for n, r in zip(copies, rows, strict=True))
+    expected = [mpmath.psi(0, a0 + r) - mpmath.psi(0, whole) for r in rows]
+    evidence = mpmath.loggamma(K * a0) - mpmath.loggamma(whole)
+    linear = mpmath.mpf(0)
+    for n, r, log in zip(copies, rows, expected, strict=True):
+        evidence += n * (mpmath.loggamma(a0 + r) - mpmath.loggamma(a0))
+        linear += n * r * log
+    return linear - evidence, evidence, dict(zip(kinds, expected, strict=True))
+
+
+def exact_sticks(gamma, counts):
+    g, one = mpmath.mpf(gamma), mpmath.mpf(1)
+    divergence, evidence, expected, remaining = mpmath.mpf(0), mpmath.mpf(0), [], mpmath.mpf(0)
+    for k, count in enumerate(counts):
+        rows, later = mpmath.mpf(count), mpmath.fsum(map(mpmath.mpf, counts[k + 1 :]))
+        taken, left = one + rows, g + later
+
+        def log_beta(a, b):
+            return mpmath.loggamma(a) + mpmath.loggamma(b) - mpmath.loggamma(a + b)
+
+        log_v = mpmath.psi(0, taken) - mpmath.psi(0, taken + left)
+        log_rest = mpmath.psi(0, left) - mpmath.psi(0, taken + left)
+        stick = log_beta(taken, left) - log_beta(one, g)
+        evidence += stick
+        divergence += rows * log_v + later * log_rest - stick
+        expected.append(log_v + remaining)
+        remaining += log_rest
+    return divergence, evidence, expected
+
+
+@pytest.mark.parametrize("concentration", CONCENTRATIONS)
+@pytest.mark.parametrize("n_components", [3, 1000])
+def test_dirichlet_terms_keep_their_digits_at_any_concentration(concentration, n_components):
+    counts = np.resize(np.array([0.0, 7.25, 120.5, 3.0, 0.125, 999.0]), n_components)
+    weights = Dirichlet.from_counts(concentration, counts)
+    with mpmath.workdps(DIGITS):
+        kl, evidence, expected = exact_dirichlet(concentration, counts)
+        expected = np.array([float(expected[count]) for count in counts])
+        kl, evidence = float(kl), float(evidence)
+    np.testing.assert_allclose(weights.expected_log, expected, rtol=1e-13)
+    # Against the log-gammas of the rows, and what of them a large prior leaves.
+    rows = counts.sum()
+    scale = rows * math.log(rows)
+    assert abs(weights.log_evidence - evidence) < 1e-14 * scale
+    oracle = 1e-45  # what its digits leave at 1e303
+    assert abs(weights.kl - kl) < 1e-14 * scale * min(1.0, rows / concentration) + oracle
+    np.testing.assert_array_equal(weights.counts, counts)
+
+
+@pytest.mark.parametrize("concentration", CONCENTRATIONS)
+@pytest.mark.parametrize("n_components", [3, 1000])
+def test_sticks_keep_their_digits_at_any_concentration(concentration, n_components):
+    counts = np.resize(np.array([999.0, 7.25, 120.5, 3.0, 0.125, 0.0]), n_components)
+    counts[24:] = 0.0
+    weights = StickBreaking.from_counts(concentration, counts)
+    held = min(n_components, 30)
+    with mpmath.workdps(DIGITS):
+        # Sticks without rows beyond them are their prior.
+        kl, evidence, expected = exact_sticks(concentration, counts[:held])
+        expected = np.array(expected, dtype=float)
+        kl, evidence = float(kl), float(evidence)
+    np.testing.assert_allclose(weights.expected_log[:held], expected, rtol=1e-13)
+    scale = 1.0 + np.abs(counts[:held] * expected).sum()
+    assert abs(weights.log_evidence - evidence) < 1e-14 * scale
+    assert abs(weights.kl - kl) < 1e-14 * scale
+
+
+def test_a_posterior_elsewhere_has_the_counts_of_its_concentrations():
+    weights = Dirichlet(2.0, np.array([1.5, 5.0]))
+    np.testing.assert_array_equal(weights.counts, [-0.5, 3.0])
+    with mpmath.workdps(50):
+        kl, evidence, _ = exact_dirichlet(2.0, weights.counts)
+    np.testing.assert_allclose([weights.kl, weights.log_evidence], [float(kl), float(evidence)])

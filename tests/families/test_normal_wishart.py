@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import mpmath
 import numpy as np
 import pytest
 from scipy import stats
@@ -12,7 +13,7 @@ from sklearn.mixture import BayesianGaussianMixture as ScikitLearnMixture
 from vbfast.engine.contract import COVARIANCE_TYPES, Statistics
 from vbfast.families.covariances import precisions_of
 from vbfast.families.linalg import NotPositiveDefiniteError
-from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
+from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishart, NormalWishartPrior
 
 N_SAMPLES, D, K = 60, 3, 4
 all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -335,3 +336,112 @@ def test_a_singular_prior_is_improper_and_usable(rows, resp, covariance_type, co
         NormalWishart.from_statistics(prior, empty, reg_covar=0.0)
     regularised = NormalWishart.from_statistics(prior, empty, reg_covar=1e-6)
     assert np.isfinite(regularised.kl).all()
+
+
+# Of what is of the order of degrees of freedom times their logarithm 303 digits are before the
+# point, and as many cancel again.
+DIGITS = 700
+MANY = [3.25, 1e3, 1e8, 1e12, 1e15, 1e16, 1e20, 1e100, 1e300]
+
+
+def exact_scatter(kind, outer):
+    """``A_k`` on the covariance type's pattern as full matrices, from those of 'full'."""
+    if kind == "tied":
+        mean = sum(outer[1:], outer[0].copy()) / len(outer)
+        return [mean] * len(outer)
+    if kind == "full":
+        return outer
+    result = []
+    for matrix in outer:
+        diagonal = [matrix[i, i] for i in range(D)]
+        if kind == "spherical":
+            diagonal = [mpmath.fsum(diagonal) / D] * D
+        result.append(mpmath.diag(diagonal))
+    return result
+
+
+def exact_terms(prior, rows, resp):
+    """Posterior, divergence and ``E[log det]`` for each component, in hundreds of digits."""
+    nu0, beta0 = mpmath.mpf(prior.degrees_of_freedom), mpmath.mpf(prior.mean_precision)
+    m0 = mpmath.matrix(prior.mean.tolist())
+    scale0 = mpmath.matrix(matrices(prior.covariance_type, prior.covariance, 1)[0].tolist())
+    if prior.covariance_type == "spherical":
+        scale0 = mpmath.diag([mpmath.mpf(float(prior.covariance))] * D)
+    X = [mpmath.matrix(row.tolist()) for row in rows]
+    r = [[mpmath.mpf(float(value)) for value in column] for column in resp.T]
+    N = [mpmath.fsum(column) for column in r]
+    betas = [beta0 + n for n in N]
+    means, outer = [], []
+    for k, column in enumerate(r):
+        first = sum((q * (x - m0) for q, x in zip(column, X, strict=True)), mpmath.zeros(D, 1))
+        m = m0 + first / betas[k]
+        scatter = scale0 + beta0 * (m - m0) * (m - m0).T
+        for q, x in zip(column, X, strict=True):
+            scatter += q * (x - m) * (x - m).T
+        means.append(m)
+        outer.append(scatter)
+    scatters = exact_scatter(prior.covariance_type, outer)
+    tied = prior.covariance_type == "tied"
+    result = []
+    for k, scatter in enumerate(scatters):
+        nu = nu0 + (mpmath.fsum(N) / len(N) if tied else N[k])
+        W = scatter**-1
+        log_det = -mpmath.log(mpmath.det(scatter))
+        psi = mpmath.fsum(mpmath.psi(0, (nu - i) / 2) for i in range(D))
+        e_log_det = psi + D * mpmath.log(2) + log_det
+
+        def log_norm(degrees, log_det):
+            gammas = mpmath.fsum(mpmath.loggamma((degrees - i) / 2) for i in range(D))
+            return -degrees / 2 * (log_det + D * mpmath.log(2)) - gammas
+
+        trace = nu * mpmath.fsum((scale0 * W)[i, i] for i in range(D))
+        kl = log_norm(nu, log_det) - log_norm(nu0, -mpmath.log(mpmath.det(scale0)))
+        kl += (nu - nu0) / 2 * e_log_det + (trace - nu * D) / 2
+        ratio = beta0 / betas[k]
+        shift = means[k] - m0
+        distance = beta0 * nu * (shift.T * W * shift)[0]
+        kl += (D * (ratio - 1 - mpmath.log(ratio)) + distance) / 2
+        result.append((float(kl), float(e_log_det)))
+    return np.array(result).T
+
+
+@all_types
+@pytest.mark.parametrize("degrees_of_freedom", MANY)
+def test_terms_keep_their_digits_at_any_degrees_of_freedom(
+    rows, resp, covariance_type, degrees_of_freedom
+):
+    rows, resp = rows[:12], resp[:12]
+    prior = prior_of(covariance_type)
+    # Rows as the prior expects them, more and more surely.
+    prior = replace(
+        prior,
+        degrees_of_freedom=degrees_of_freedom,
+        covariance=prior.covariance * degrees_of_freedom,
+    )
+    statistics = statistics_of(rows, resp, covariance_type, rows[:K])
+    posterior = NormalWishart.from_statistics(prior, statistics, reg_covar=0.0)
+    with mpmath.workdps(DIGITS):
+        kl, e_log_det = exact_terms(prior, rows, resp)
+    np.testing.assert_allclose(posterior.kl, kl, rtol=1e-11, atol=1e-13)
+    log_det = np.broadcast_to(posterior.expected_log_det, K)
+    np.testing.assert_allclose(log_det, e_log_det, rtol=1e-12, atol=1e-12)
+    # The evidence of the rows, as the bound has it: E_q[log p - log q'] at q' = q is -KL.
+    np.testing.assert_array_equal(posterior.expected_log_ratio(posterior), -posterior.kl)
+
+
+@all_types
+def test_an_empty_component_is_its_singular_prior(rows, resp, covariance_type):
+    """What alone makes the prior a density in some direction is in its normaliser too."""
+    covariance = {
+        "full": np.diag([1.0, 2.0, 0.0]),
+        "tied": np.diag([0.0, 1.0, 2.0]),
+        "diag": np.array([1.0, 2.0, 0.0]),
+        "spherical": np.asarray(0.0),
+    }[covariance_type]
+    prior = NormalWishartPrior(
+        covariance_type, 1.0, np.zeros(D), 3.0, covariance, 1e-6 * LEAST_COUNT
+    )
+    assert not prior.proper
+    empty = statistics_of(rows, 0.0 * resp, covariance_type, rows[:K])
+    posterior = NormalWishart.from_statistics(prior, empty, reg_covar=1e-6)
+    np.testing.assert_array_equal(posterior.kl, np.zeros(K))

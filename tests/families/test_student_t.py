@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import mpmath
 import numpy as np
 import pytest
 from scipy import stats
@@ -97,3 +100,24 @@ def test_many_degrees_of_freedom_are_a_normal_density():
     rows = sure.means[0] + np.random.default_rng(3).normal(size=(20, D))
     expected = stats.multivariate_normal(sure.means[0], np.diag(sure.covariances[0])).logpdf(rows)
     np.testing.assert_allclose(log_density(sure, 0, rows), expected, rtol=1e-5)
+
+
+@all_types
+@pytest.mark.parametrize("degrees", [2.25, 1e6, 1e12, 1e15, 1e16, 1e20, 1e100, 1e300])
+def test_density_keeps_its_digits_at_any_degrees_of_freedom(covariance_type, degrees):
+    few = posterior_of(covariance_type)
+    posterior = replace(few, degrees_of_freedom=np.full_like(few.degrees_of_freedom, degrees))
+    rows = posterior.means[1] + np.random.default_rng(3).normal(scale=2.0, size=(5, D))
+    with mpmath.workdps(400):
+        nu, beta = mpmath.mpf(degrees), mpmath.mpf(float(posterior.mean_precision[1]))
+        precision = mpmath.matrix(matrices(posterior)[1].tolist()) ** -1  # nu W
+        t = nu + 1 - D
+        L = t * beta / (1 + beta) * precision / nu
+        expected = []
+        for row in rows:
+            d = mpmath.matrix((row - posterior.means[1]).tolist())
+            value = mpmath.loggamma((t + D) / 2) - mpmath.loggamma(t / 2)
+            value += mpmath.log(mpmath.det(L)) / 2 - mpmath.mpf(D) / 2 * mpmath.log(mpmath.pi * t)
+            value -= (t + D) / 2 * mpmath.log1p((d.T * L * d)[0] / t)
+            expected.append(float(value))
+    np.testing.assert_allclose(log_density(posterior, 1, rows), expected, rtol=1e-12)

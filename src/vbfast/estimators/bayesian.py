@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from numbers import Real
 from typing import Any, ClassVar, Self
@@ -15,7 +14,7 @@ from vbfast.engine.config import config_context
 from vbfast.engine.contract import CovarianceType, Float64Array
 from vbfast.engine.rows import RowSource
 from vbfast.estimators.posterior import PosteriorMixture
-from vbfast.estimators.priors import WEIGHT_PRIORS, check_component_prior
+from vbfast.estimators.priors import SINGULAR_PRIOR, WEIGHT_PRIORS, check_component_prior
 from vbfast.families.coordinates import PosteriorCoordinates
 from vbfast.families.natural import NaturalParameters
 from vbfast.families.splitting import split_widest
@@ -138,8 +137,9 @@ default='dirichlet_process'
         ``accelerate`` is set, at most one an iteration.
     lower_bound_, elbo_ : float
         Its last bound, in nats: of the responsibilities that the last iteration's pass computed,
-        and the posterior of the parameters that they led to. All constants are included, see
-        :meth:`elbo`.
+        and the posterior of the parameters that they led to. All constants are included, and the
+        divergences of weights and components from their priors: it is of the kind of
+        ``elbo(X).total``, which is never below it, and not of ``elbo(X).elbo``.
     lower_bounds_ : list of float, of length ``n_iter_``
         The bound of every iteration.
     n_features_in_ : int
@@ -150,11 +150,19 @@ default='dirichlet_process'
     -----
     UserWarning
         By :meth:`fit`, if ``covariance_prior_`` is singular, as a constant or redundant feature, or
-        no more rows than features, make its default. Its normaliser is then infinite; the bound
-        leaves that part out and is comparable only between fits with the same prior.
+        no more rows than features, make its default. What makes it a prior there is then what
+        ``reg_covar`` adds for no row, 2e-15 times ``reg_covar``, and each component that holds rows
+        lowers the bound by tens of nats for each such direction. Where rounding leaves nothing of
+        that the infinite constant is left out, and bounds are comparable only between fits with
+        the same prior and number of components.
 
     Notes
     -----
+    The default priors are scikit-learn's. :func:`vbfast.select` has others where bounds would not
+    be comparable: a Dirichlet distribution of the weights, since truncated sticks leave some weight
+    to no component, the more the fewer there are; and a covariance prior with ``reg_covar`` in it
+    where that of X has next to no variance in some direction.
+
     The posterior of a component that has lost its rows is its prior. With ``reg_covar`` above zero
     the bound may fall a little, as the variance that is added is not in the rows.
 
@@ -241,14 +249,10 @@ default='dirichlet_process'
             mean=self.mean_prior,
             degrees_of_freedom=self.degrees_of_freedom_prior,
             covariance=self.covariance_prior,
+            reg_covar=float(self.reg_covar),
         )
         if not components.proper:
-            warnings.warn(
-                "covariance_prior is singular, hence the prior improper: lower_bound_ leaves its "
-                "infinite constant out. Remove constant or redundant features or give "
-                "covariance_prior to compare bounds.",
-                stacklevel=6,
-            )
+            warnings.warn(SINGULAR_PRIOR, stacklevel=6)
         return MixturePrior(
             WEIGHT_PRIORS[self.weight_concentration_prior_type],
             1.0 / self.n_components if concentration is None else float(concentration),
@@ -276,24 +280,10 @@ default='dirichlet_process'
     def _accelerator(self) -> Accelerator[Any] | None:
         return make_accelerator(self.accelerate, PosteriorCoordinates())
 
-    def _grown(self, n_components: int) -> Self:
-        """Return a copy whose next fit starts with the widest components cut in two."""
+    def _split(self, n_components: int) -> MixturePosterior:
         posterior = self._posterior()
         statistics = split_widest(posterior, n_components)
-        with config_context(backend=self.backend):
-            start = posterior.prior.posterior(statistics, reg_covar=float(self.reg_covar))
-        grown = self._holding(start)
-        grown.set_params(n_components=n_components, warm_start=True)
-        grown.lower_bound_ = -np.inf
-        return grown
-
-    def _holding(self, posterior: MixturePosterior) -> Self:
-        """Return a copy that holds another posterior."""
-        # Not a deep copy: `init_params` may be an array with a number for every row.
-        other = copy.copy(self)
-        for name, value in self._fitted_attributes(posterior, self.means_.dtype).items():
-            setattr(other, name, value)
-        return other
+        return posterior.prior.posterior(statistics, reg_covar=float(self.reg_covar))
 
     def at(self, natural_parameters: NaturalParameters) -> Self:
         """Return a copy whose posterior has the given natural parameters.

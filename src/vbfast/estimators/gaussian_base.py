@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from abc import abstractmethod
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from vbfast.backends import backend_names
+from vbfast.engine.config import config_context
 from vbfast.engine.contract import (
     COVARIANCE_TYPES,
     CovarianceType,
@@ -64,6 +67,27 @@ class BaseGaussianMixture(BaseMixture):
             sample_weight=sample_weight,
             monitor=monitor,
         )
+
+    @abstractmethod
+    def _split(self, n_components: int) -> Any:
+        """Return the fitted parameters with the widest components cut until there are enough."""
+
+    def _grown(self, n_components: int) -> Self:
+        """Return a copy whose next fit starts with the widest components cut in two."""
+        with config_context(backend=self.backend):
+            start = self._split(n_components)
+        grown = self._holding(start)
+        grown.set_params(n_components=n_components, warm_start=True)
+        grown.lower_bound_ = -np.inf
+        return grown
+
+    def _holding(self, parameters: Any) -> Self:
+        """Return a copy that holds other parameters."""
+        # Not a deep copy: `init_params` may be an array with a number for every row.
+        other = copy.copy(self)
+        for name, value in self._fitted_attributes(parameters, self.means_.dtype).items():
+            setattr(other, name, value)
+        return other
 
     def _check_resumable(self, n_features: int) -> None:
         check_resumed_shapes(

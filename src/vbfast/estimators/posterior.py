@@ -22,9 +22,10 @@ from vbfast.families.natural import (
     VariationalGradient,
     variational_gradient,
 )
-from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
+from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishart, NormalWishartPrior
 from vbfast.families.variational import MixturePosterior
-from vbfast.inference.marginal_likelihood import importance_weights
+from vbfast.inference.draw_monitor import make_draw_monitor
+from vbfast.inference.marginal_likelihood import default_draws, importance_weights
 from vbfast.inference.predictive import log_predictive_density
 from vbfast.results import ElboTerms, EvidenceEstimate, VariationalElboTerms
 
@@ -92,6 +93,7 @@ class PosteriorMixture(BaseGaussianMixture):
             self.mean_prior_,
             self.degrees_of_freedom_prior_,
             np.asarray(self.covariance_prior_),
+            float(self.reg_covar) * LEAST_COUNT,
         )
         of_components = () if self.covariance_type == "tied" else (K,)
         components = NormalWishart(
@@ -109,9 +111,22 @@ class PosteriorMixture(BaseGaussianMixture):
         if sticks:
             weights = StickBreaking(self.weight_concentration_prior_, *concentration)
             return MixturePosterior(weights, components)
-        return MixturePosterior(
-            Dirichlet(self.weight_concentration_prior_, concentration), components
-        )
+        return MixturePosterior(self._dirichlet(concentration), components)
+
+    def _dirichlet(self, concentration: Float64Array) -> Dirichlet:
+        """Return the weights' posterior, with the rows that a large prior has swallowed.
+
+        The mean precisions have them too, and they are taken from there where both are of the same
+        rows, as after a fit, and the prior of the means is the weaker.
+        """
+        prior = self.weight_concentration_prior_
+        given = np.asarray(self.weight_concentration_)
+        counts = np.asarray(self.mean_precision_, dtype=np.float64) - self.mean_precision_prior_
+        rounded = (prior + counts).astype(given.dtype)
+        spacing = np.spacing(np.abs(given))
+        if prior > self.mean_precision_prior_ and np.all(np.abs(rounded - given) <= 2.0 * spacing):
+            return Dirichlet(prior, concentration, np.maximum(counts, 0.0))
+        return Dirichlet(prior, concentration)
 
     def _fitted_parameters(self) -> MixturePosterior:
         return self._posterior()
@@ -128,7 +143,11 @@ class PosteriorMixture(BaseGaussianMixture):
 
     @property
     def elbo_(self) -> float:
-        """The bound of the kept fit, the last of ``lower_bounds_``, in nats."""
+        """The bound of the kept fit, the last of ``lower_bounds_``, in nats.
+
+        Of the kind of ``elbo(X).total``, with the divergences of weights and components, and not of
+        ``elbo(X).elbo``, without.
+        """
         return self.lower_bound_
 
     def score_samples(self, X: Any) -> FloatArray:
@@ -183,7 +202,13 @@ class PosteriorMixture(BaseGaussianMixture):
             return log_predictive_density(rows, self._posterior())
 
     def log_marginal_likelihood(
-        self, X: Any, n_draws: int = 1000, random_state: Any = None, sample_weight: Any = None
+        self,
+        X: Any,
+        n_draws: int | None = None,
+        random_state: Any = None,
+        sample_weight: Any = None,
+        *,
+        verbose: int | None = None,
     ) -> EvidenceEstimate:
         """Estimate the log marginal likelihood of X by importance sampling.
 
@@ -191,19 +216,26 @@ class PosteriorMixture(BaseGaussianMixture):
         posterior's, with the assignments summed out; the largest weights are Pareto-smoothed
         (Vehtari, Simpson, Gelman, Yao and Gabry 2024). Their tail says how good the posterior is
         as a proposal, hence as an approximation (Yao, Vehtari, Simpson and Gelman 2018). It says
-        nothing of modes that no draw comes near: under a Dirichlet prior those that exchange
-        components, see ``log_symmetry`` of :class:`~vbfast.EvidenceEstimate`.
+        nothing of modes that no draw comes near, such as the same components in another order: of
+        K > 1 well separated components the value lacks up to ln K! nats under a Dirichlet prior,
+        see ``log_symmetry`` of :class:`~vbfast.EvidenceEstimate`, and as much or more under a
+        Dirichlet process.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             The rows of the fit: the posterior is no proposal for the evidence of others.
-        n_draws : int, default=1000
-            At least 25. Each takes a pass over the rows with full covariances, whatever the
-            covariance type: the type restricts the posterior and not the model.
+        n_draws : int, default=None
+            At least 25. Each takes the arithmetic of a pass over the rows with full covariances,
+            whatever the covariance type: the type restricts the posterior and not the model. The
+            rows are read once for many draws. By default 200 to 1000: as many as take about 2e10
+            multiplications, ``N K D (D + 3)`` each.
         random_state : int, RandomState instance or None, default=None
             ``None`` takes the estimator's own.
         sample_weight : array-like of shape (n_samples,), optional
+        verbose : int, default=None
+            From 1 on shows how many draws are done and the time left, as a fit does; ``None`` takes
+            the estimator's own.
 
         Returns
         -------
@@ -227,9 +259,12 @@ class PosteriorMixture(BaseGaussianMixture):
         >>> estimate.advice
         'The weights are equal: q is the exact posterior, and the value exact.'
         """
-        check_scalar(n_draws, "n_draws", Integral, min_val=25)
         rows = self._fitted_rows(X)
         posterior = self._posterior()
+        n_components, n_features = posterior.components.means.shape
+        if n_draws is None:
+            n_draws = default_draws(rows.n_samples, n_components, n_features)
+        check_scalar(n_draws, "n_draws", Integral, min_val=25)
         with self._passes_over(rows):
             weights = importance_weights(
                 rows,
@@ -237,6 +272,9 @@ class PosteriorMixture(BaseGaussianMixture):
                 n_draws,
                 as_random_state(self.random_state if random_state is None else random_state),
                 sample_weight=as_sample_weight(sample_weight, rows.n_samples),
+                monitor=make_draw_monitor(
+                    rows.n_samples, n_draws, verbose=self.verbose if verbose is None else verbose
+                ),
             )
         value, standard_error = weights.log_mean()
         return EvidenceEstimate(
@@ -246,6 +284,7 @@ class PosteriorMixture(BaseGaussianMixture):
             kl_gap=value - self.elbo(X, sample_weight=sample_weight).total,
             log_symmetry=posterior.weights.log_symmetry,
             n_draws=n_draws,
+            n_components=n_components,
         )
 
     def elbo(self, X: Any, resp: Any = None, sample_weight: Any = None) -> VariationalElboTerms:
@@ -264,7 +303,8 @@ class PosteriorMixture(BaseGaussianMixture):
         -------
         VariationalElboTerms
             In nats. On the rows of the fit ``total`` is never below ``elbo_``, and equal to it at
-            convergence.
+            convergence; ``elbo`` is another quantity, without the divergences of the weights and
+            components from their priors.
 
         Raises
         ------

@@ -9,17 +9,35 @@ import numpy as np
 from vbfast.engine.contract import CovarianceType, Float64Array
 from vbfast.engine.rows import RowSource
 from vbfast.estimators.starts import check_covariance_matrices, check_means
+from vbfast.families.covariances import precision_factor
+from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.families.mixing_weights import Dirichlet, MixingWeights, StickBreaking
-from vbfast.families.normal_wishart import NormalWishartPrior
+from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishartPrior
 from vbfast.inference.column_moments import column_moments
 from vbfast.inference.empirical_prior import empirical_covariance
 
-__all__ = ["WEIGHT_PRIORS", "check_component_prior"]
+__all__ = [
+    "SINGULAR_PRIOR",
+    "WEIGHT_PRIORS",
+    "check_component_prior",
+    "comparable_covariance_prior",
+]
 
 WEIGHT_PRIORS: dict[str, type[MixingWeights]] = {
     "dirichlet_process": StickBreaking,
     "dirichlet_distribution": Dirichlet,
 }
+
+
+# What a fit warns of.
+SINGULAR_PRIOR = (
+    "covariance_prior is singular: in the directions of constant or redundant features reg_covar "
+    "alone makes the prior, and lower_bound_ depends on how little that is. Remove such features, "
+    "give covariance_prior or use vbfast.select to compare bounds."
+)
+
+# A variance that is this part of what it was computed from, for each feature, is rounding.
+SINGULAR = 1e3 * float(np.finfo(np.float64).eps)
 
 
 def check_component_prior(
@@ -31,6 +49,7 @@ def check_component_prior(
     mean: Any,
     degrees_of_freedom: Any,
     covariance: Any,
+    reg_covar: float,
 ) -> NormalWishartPrior:
     """Check the prior of means and precisions; what is ``None`` has scikit-learn's default.
 
@@ -47,6 +66,8 @@ def check_component_prior(
         The number of features by default.
     covariance : array-like, float or None
         The rows' covariance by default.
+    reg_covar : float
+        Of the global step, see :class:`~vbfast.families.normal_wishart.NormalWishartPrior`.
 
     Returns
     -------
@@ -89,4 +110,65 @@ def check_component_prior(
         mean,
         float(D if degrees_of_freedom is None else degrees_of_freedom),
         np.asarray(covariance),
+        reg_covar * LEAST_COUNT,
     )
+
+
+def comparable_covariance_prior(
+    rows: RowSource,
+    sample_weight: Float64Array | None,
+    *,
+    covariance_type: CovarianceType,
+    reg_covar: float,
+) -> Float64Array | None:
+    """Return a covariance prior with which bounds are comparable over numbers of components.
+
+    The rows' covariance is none where it has next to no variance in a direction, as of a constant
+    or redundant feature: what a component pays for its scale there, or gains, depends on how little
+    that is. The global step takes every row to have a variance of ``reg_covar`` besides, and so
+    does the prior then, in every direction.
+
+    Parameters
+    ----------
+    rows : RowSource
+    sample_weight : ndarray of shape (n_samples,), float64, or None
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    reg_covar : float
+
+    Returns
+    -------
+    ndarray or None
+        The covariance plus ``reg_covar``; None if it has more variance than that in all directions,
+        and is a prior as it is.
+
+    Raises
+    ------
+    ValueError
+        If the rows weigh too little to have a covariance, or it overflows.
+    NonFiniteRowError
+        If a row is not finite; the first such row.
+    """
+    mean, _ = column_moments(rows, sample_weight=sample_weight)
+    covariance = empirical_covariance(rows, covariance_type, mean, sample_weight=sample_weight)
+    diagonal = np.diagonal(covariance) if covariance.ndim == 2 else covariance
+    # Next to the variances of other features reg_covar may be nothing, to rounding.
+    least = reg_covar + SINGULAR * rows.n_features * diagonal
+    if reg_covar == 0.0 or _positive_definite(covariance, -least):
+        return None
+    return _with_variance(covariance, least)
+
+
+def _with_variance(covariance: Float64Array, variance: Float64Array) -> Float64Array:
+    return np.asarray(covariance + (np.diag(variance) if covariance.ndim == 2 else variance))
+
+
+def _positive_definite(covariance: Float64Array, added: Float64Array) -> bool:
+    """Return whether a covariance, or variances, are positive after an addition to them."""
+    result = _with_variance(covariance, added)
+    if result.ndim < 2:
+        return bool(np.all(result > 0.0))
+    try:
+        precision_factor("tied", result)
+    except NotPositiveDefiniteError:
+        return False
+    return True

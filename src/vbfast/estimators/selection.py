@@ -1,8 +1,9 @@
-"""Which mixture? Fits over numbers of components, covariance types and priors, and their bounds."""
+"""Which mixture? Fits over numbers of components, covariance types and priors, and what decides."""
 
 from __future__ import annotations
 
 import itertools
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,11 +17,19 @@ from sklearn.utils import check_scalar
 from sklearn.utils.parallel import Parallel, delayed
 
 from vbfast.engine.config import config_context, current_backend, current_num_threads
+from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.engine.weights import as_sample_weight
 from vbfast.estimators.bayesian import BayesianGaussianMixture
-from vbfast.estimators.validation import as_random_state
+from vbfast.estimators.gaussian import GaussianMixture
+from vbfast.estimators.priors import SINGULAR_PRIOR, comparable_covariance_prior
+from vbfast.estimators.selection_table import html_table, text_table
+from vbfast.estimators.validation import as_random_state, validate_rows
 from vbfast.optional import needed
 
-__all__ = ["Selection", "select"]
+__all__ = ["CRITERIA", "Selection", "select"]
+
+# What mixtures are compared by, and whether the highest value is the best.
+CRITERIA = {"elbo": True, "bic": False, "aic": False, "icl": False}
 
 # What distinguishes the curves of a plot.
 _SERIES = (
@@ -31,29 +40,43 @@ _SERIES = (
     "degrees_of_freedom_prior",
 )
 
+AnyGaussianMixture = BayesianGaussianMixture | GaussianMixture
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class Selection:
     """What :func:`select` found.
+
+    It is shown as a table, by ``print`` and in notebooks, with the best fit marked.
 
     Attributes
     ----------
     table : list of dict
-        One a fit: the parameters that were varied; ``elbo``, the bound with all its constants, and
-        ``elbo_with_symmetry``, the bound plus ``log_symmetry``, nats; ``n_active``, how many
-        components hold at least half a row; ``n_iter`` and ``converged``; and ``start``, which
-        start it came from: 'fresh' or 'split'.
-    mixtures : list of BayesianGaussianMixture
+        One a fit: the parameters that were varied; what it is compared by; ``n_iter`` and
+        ``converged``; and ``start``, which start it came from: 'fresh' or 'split'. By the bound
+        that is ``elbo``, with all its constants, and ``elbo_with_symmetry``, the bound plus
+        ``log_symmetry``, nats; and ``n_active``, how many components hold at least half a row. By
+        information criteria ``log_likelihood``, nats, ``n_parameters``, ``aic``, ``bic`` and
+        ``icl``.
+    mixtures : list of BayesianGaussianMixture or of GaussianMixture
         The fits, in the order of the table.
+    criterion : {'elbo', 'bic', 'aic', 'icl'}
+        What decides.
     """
 
     table: list[dict[str, Any]]
-    mixtures: list[BayesianGaussianMixture]
+    mixtures: list[Any]
+    criterion: str = "elbo"
 
     @property
-    def best_(self) -> BayesianGaussianMixture:
-        """The mixture with the highest bound, without ``log_symmetry``."""
-        return self.mixtures[int(np.argmax([row["elbo"] for row in self.table]))]
+    def best_(self) -> Any:
+        """The mixture with the highest bound, without ``log_symmetry``, or lowest criterion."""
+        return self.mixtures[self._best]
+
+    @property
+    def _best(self) -> int:
+        values = [row[self.criterion] for row in self.table]
+        return int(np.argmax(values) if CRITERIA[self.criterion] else np.argmin(values))
 
     def to_dataframe(self) -> Any:
         """Return the table as a pandas data frame.
@@ -68,7 +91,7 @@ class Selection:
         return pd.DataFrame(self.table)
 
     def plot(self, ax: Any = None) -> Any:
-        """Plot the bounds over the number of components, with ``log_symmetry`` dashed.
+        """Plot what decides over the number of components, with ``log_symmetry`` dashed.
 
         Parameters
         ----------
@@ -88,30 +111,63 @@ class Selection:
             with needed("matplotlib", by="plot"):
                 from matplotlib import pyplot as plt
             ax = plt.subplots()[1]
-        varied = [name for name in _SERIES if len({row[name] for row in self.table}) > 1]
+        varied = self._varied
         series: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
         for row in self.table:
             series.setdefault(tuple(row[name] for name in varied), []).append(row)
         for values, rows in series.items():
-            label = ", ".join(str(value) for value in values) or "bound"
+            label = ", ".join(str(value) for value in values) or self._name
             K = [row["n_components"] for row in rows]
-            (line,) = ax.plot(K, [row["elbo"] for row in rows], "o-", label=label)
-            if any(row["log_symmetry"] for row in rows):
+            (line,) = ax.plot(K, [row[self.criterion] for row in rows], "o-", label=label)
+            if any(row.get("log_symmetry") for row in rows):
                 symmetric = [row["elbo_with_symmetry"] for row in rows]
                 ax.plot(K, symmetric, "--", color=line.get_color(), label=f"{label}, plus ln K!")
         ax.set_xlabel("components")
-        ax.set_ylabel("bound on the log marginal likelihood, nats")
+        unit = " on the log marginal likelihood, nats" if self.criterion == "elbo" else ""
+        ax.set_ylabel(f"{self._name}{unit}")
         ax.legend()
         return ax
 
     def __str__(self) -> str:
-        names = list(self.table[0])
-        cells = [names] + [[_format(row[name]) for name in names] for row in self.table]
-        widths = [max(len(line[i]) for line in cells) for i in range(len(names))]
-        return "\n".join(
-            "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True))
-            for line in cells
+        return text_table(self.table)
+
+    def __repr__(self) -> str:
+        return f"{self._caption}\n{text_table(self._shown, self._best)}"
+
+    def _repr_html_(self) -> str:
+        return html_table(self._shown, self._best, self._caption)
+
+    @property
+    def _name(self) -> str:
+        return "bound" if self.criterion == "elbo" else self.criterion.upper()
+
+    @property
+    def _varied(self) -> list[str]:
+        """The parameters besides the number of components that the fits differ in."""
+        return [
+            name
+            for name in _SERIES
+            if name in self.table[0] and len({row[name] for row in self.table}) > 1
+        ]
+
+    @property
+    def _shown(self) -> list[dict[str, Any]]:
+        """The table without the parameters that are the same for all."""
+        same = set(_SERIES) - set(self._varied)
+        return [
+            {name: value for name, value in row.items() if name not in same} for row in self.table
+        ]
+
+    @property
+    def _caption(self) -> str:
+        kind = type(self.mixtures[0]).__name__
+        same = ", ".join(
+            f"{name}={self.table[0][name]!r}"
+            for name in _SERIES
+            if name in self.table[0] and name not in self._varied
         )
+        end = "highest" if CRITERIA[self.criterion] else "lowest"
+        return f"{kind}({same}): the best has the {end} {self.criterion}, marked *"
 
 
 def select(
@@ -119,7 +175,8 @@ def select(
     n_components: int | Iterable[int] = range(1, 11),
     *,
     covariance_type: str | Sequence[str] = "full",
-    weight_concentration_prior_type: str | Sequence[str] = "dirichlet_distribution",
+    criterion: str = "elbo",
+    weight_concentration_prior_type: str | Sequence[str] | None = None,
     weight_concentration_prior: float | Sequence[float | None] | None = None,
     mean_precision_prior: float | Sequence[float | None] | None = None,
     degrees_of_freedom_prior: float | Sequence[float | None] | None = None,
@@ -129,23 +186,39 @@ def select(
     verbose: int = 0,
     **parameters: Any,
 ) -> Selection:
-    """Fit variational mixtures over a grid and compare their bounds.
+    """Fit mixtures over a grid and compare their bounds, or information criteria.
 
-    The bounds have all their constants, so that they are comparable across the grid: each is a
-    lower bound on the log marginal likelihood of X under its model. From the second number of
-    components on there is one more start than ``n_init``: the last number's mixture with its widest
-    components cut in two. The start that ends with the highest bound is kept.
+    By ``criterion='elbo'`` the mixtures are variational ones. The bounds have all their constants,
+    so that they are comparable across the grid: each is a lower bound on the log marginal
+    likelihood of X under its model. By the others they are maximum-likelihood ones
+    (:class:`~vbfast.GaussianMixture`).
+
+    **The priors are not** :class:`~vbfast.BayesianGaussianMixture`'s **defaults, which are
+    scikit-learn's, where those do not compare.** The weights' prior is ``'dirichlet_distribution'``
+    where the estimator's default is ``'dirichlet_process'``: truncated sticks leave some of the
+    weight to no component, the more the fewer there are. Where X has next to no variance in a
+    direction (a constant or redundant feature) the prior covariance is that of X plus
+    ``reg_covar``, the same for every number of components, and a warning says so.
+
+    From the second number of components on there is one more start than ``n_init``: the last
+    number's mixture with its widest components cut in two. The start that ends with the highest
+    bound is kept.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, n_features)
     n_components : int or iterable of int, default=range(1, 11)
     covariance_type : {'full', 'tied', 'diag', 'spherical'} or a sequence of them, default='full'
+    criterion : {'elbo', 'bic', 'aic', 'icl'}, default='elbo'
+        What decides: the highest bound, or the lowest Bayesian or Akaike information criterion or
+        integrated completed likelihood, see :meth:`~vbfast.GaussianMixture.icl`.
     weight_concentration_prior_type : {'dirichlet_distribution', 'dirichlet_process'} or a \
-sequence of them, default='dirichlet_distribution'
+sequence of them, default=None
+        ``None`` stands for 'dirichlet_distribution'.
     weight_concentration_prior, mean_precision_prior, degrees_of_freedom_prior : float, None or a \
 sequence of them, default=None
-        As for :class:`~vbfast.BayesianGaussianMixture`, where ``None`` stands for a default.
+        As for :class:`~vbfast.BayesianGaussianMixture`, where ``None`` stands for a default. Priors
+        go with ``criterion='elbo'`` only.
     sample_weight : array-like of shape (n_samples,), optional
     n_jobs : int, default=None
         How many processes fit, each other covariance types and priors (the numbers of components
@@ -159,8 +232,8 @@ sequence of them, default=None
         As for :class:`~vbfast.BayesianGaussianMixture`; joblib's, about fits that are done, with
         more than one job.
     **parameters
-        Further parameters of :class:`~vbfast.BayesianGaussianMixture`, for every fit: ``n_init``,
-        ``tol``, ``max_iter``, ``accelerate``, ...
+        Further parameters of the estimator, for every fit: ``n_init``, ``tol``, ``max_iter``,
+        ``accelerate``, ...
 
     Returns
     -------
@@ -170,9 +243,16 @@ sequence of them, default=None
     Raises
     ------
     ValueError
-        If a grid is empty, or as :meth:`BayesianGaussianMixture.fit`.
+        If a grid is empty, the criterion is unknown or a prior comes with an information criterion,
+        or as :meth:`BayesianGaussianMixture.fit`.
     TypeError
         If a parameter is unknown.
+
+    Warns
+    -----
+    UserWarning
+        Once, if X has constant or redundant features, or no more rows than features, see above; or
+        if a ``covariance_prior`` that is given is singular.
 
     Notes
     -----
@@ -206,17 +286,31 @@ sequence of them, default=None
     >>> selection.best_.n_components, selection.best_.covariance_type
     (2, 'full')
     """
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion must be one of {', '.join(CRITERIA)}; got {criterion!r}")
+    priors = {
+        "weight_concentration_prior_type": weight_concentration_prior_type,
+        "weight_concentration_prior": weight_concentration_prior,
+        "mean_precision_prior": mean_precision_prior,
+        "degrees_of_freedom_prior": degrees_of_freedom_prior,
+    }
+    estimator: type[AnyGaussianMixture] = GaussianMixture
+    if criterion == "elbo":
+        estimator = BayesianGaussianMixture
+        if weight_concentration_prior_type is None:
+            priors["weight_concentration_prior_type"] = "dirichlet_distribution"
+    else:
+        for name, value in priors.items():
+            if value is not None:
+                raise ValueError(
+                    f"{name} is of a prior, which criterion={criterion!r} knows nothing of: leave "
+                    "it out, or use criterion='elbo'"
+                )
+        priors = {}
     numbers = _numbers(n_components)
     grid = {
-        "covariance_type": _grid("covariance_type", covariance_type),
-        "weight_concentration_prior_type": _grid(
-            "weight_concentration_prior_type", weight_concentration_prior_type
-        ),
-        "weight_concentration_prior": _grid(
-            "weight_concentration_prior", weight_concentration_prior
-        ),
-        "mean_precision_prior": _grid("mean_precision_prior", mean_precision_prior),
-        "degrees_of_freedom_prior": _grid("degrees_of_freedom_prior", degrees_of_freedom_prior),
+        name: _grid(name, values)
+        for name, values in {"covariance_type": covariance_type, **priors}.items()
     }
     combinations = [
         dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())
@@ -228,20 +322,21 @@ sequence of them, default=None
     shown = verbose if n_jobs == 1 else 0  # lines of several fits would mix
     chains = [
         [
-            BayesianGaussianMixture(
-                number, **chosen, **parameters, random_state=next(seeds), verbose=shown
-            )
+            estimator(number, **chosen, **parameters, random_state=next(seeds), verbose=shown)
             for number in numbers
         ]
         for chosen in combinations
     ]
+    if criterion == "elbo" and parameters.get("covariance_prior") is None:
+        _make_comparable(chains, X, sample_weight)
     settings = {
         "num_threads": max(1, current_num_threads() // n_jobs),
         "backend": current_backend(),
     }
     with warnings.catch_warnings():
-        # The table says which fits did not converge.
+        # The table says which fits did not converge, and a prior is singular for all of them.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", re.escape(SINGULAR_PRIOR))
         fits = Parallel(n_jobs=n_jobs, verbose=verbose - shown)(
             delayed(_fit_chain)(chain, X, sample_weight, settings) for chain in chains
         )
@@ -249,19 +344,53 @@ sequence of them, default=None
     for chosen, chain in zip(combinations, fits, strict=True):
         for mixture, start in chain:
             mixture.set_params(random_state=random_state, verbose=verbose)
-            table.append(_row(mixture, chosen, start))
+            table.append(_row(mixture, chosen, start, X, sample_weight))
             mixtures.append(mixture)
-    return Selection(table, mixtures)
+    if criterion == "elbo" and not all(
+        mixture._posterior().prior.components.proper for mixture in mixtures
+    ):
+        warnings.warn(SINGULAR_PRIOR, stacklevel=2)
+    return Selection(table, mixtures, criterion)
+
+
+def _make_comparable(chains: list[list[AnyGaussianMixture]], X: Any, sample_weight: Any) -> None:
+    """Give the mixtures a covariance prior where that of X is none, and say so, once."""
+    raised: dict[str, Any] = {}
+    for chain in chains:
+        first = chain[0]
+        kind = first.covariance_type
+        if kind not in COVARIANCE_TYPES:
+            continue  # the fit says what is wrong
+        if kind not in raised:
+            rows = validate_rows(first, X, reset=True, min_samples=2)
+            with first._passes_over(rows):
+                raised[kind] = comparable_covariance_prior(
+                    rows,
+                    as_sample_weight(sample_weight, rows.n_samples),
+                    covariance_type=kind,
+                    reg_covar=float(first.reg_covar),
+                )
+        if raised[kind] is not None:
+            for mixture in chain:
+                mixture.set_params(covariance_prior=raised[kind])
+    if any(prior is not None for prior in raised.values()):
+        warnings.warn(
+            "covariance_prior is singular, or next to it, where X has constant or redundant "
+            "features or no more rows than features: every fit has the covariance of X plus "
+            "reg_covar instead, with which bounds are comparable. Give covariance_prior, or remove "
+            "such features, for another one.",
+            stacklevel=3,
+        )
 
 
 def _fit_chain(
-    mixtures: list[BayesianGaussianMixture], X: Any, sample_weight: Any, settings: dict[str, Any]
-) -> list[tuple[BayesianGaussianMixture, str]]:
+    mixtures: list[AnyGaussianMixture], X: Any, sample_weight: Any, settings: dict[str, Any]
+) -> list[tuple[AnyGaussianMixture, str]]:
     """Fit mixtures of more and more components; return each with the start it came from.
 
     ``settings`` are those of :func:`~vbfast.config_context`, which another process lacks.
     """
-    fits: list[tuple[BayesianGaussianMixture, str]] = []
+    fits: list[tuple[AnyGaussianMixture, str]] = []
     with config_context(**settings):
         for mixture in mixtures:
             smaller = fits[-1][0] if fits else None
@@ -278,29 +407,43 @@ def _seeds(random_state: Any, n_fits: int) -> list[Any]:
 
 
 def _better_start(
-    mixture: BayesianGaussianMixture,
-    smaller: BayesianGaussianMixture | None,
-    X: Any,
-    sample_weight: Any,
-) -> tuple[BayesianGaussianMixture, str]:
+    mixture: AnyGaussianMixture, smaller: Any, X: Any, sample_weight: Any
+) -> tuple[AnyGaussianMixture, str]:
     """Fit from fresh starts and from a smaller mixture; return the better one, and which it is."""
     mixture.fit(X, sample_weight=sample_weight)
     if smaller is None:
         return mixture, "fresh"
     grown = smaller._grown(mixture.n_components).fit(X, sample_weight=sample_weight)
     grown.set_params(warm_start=mixture.warm_start)
-    return (grown, "split") if grown.elbo_ > mixture.elbo_ else (mixture, "fresh")
+    return (grown, "split") if grown.lower_bound_ > mixture.lower_bound_ else (mixture, "fresh")
 
 
-def _row(mixture: BayesianGaussianMixture, chosen: dict[str, Any], start: str) -> dict[str, Any]:
-    log_symmetry = mixture._posterior().weights.log_symmetry
+def _row(
+    mixture: Any, chosen: dict[str, Any], start: str, X: Any, sample_weight: Any
+) -> dict[str, Any]:
+    compared: dict[str, Any]
+    if isinstance(mixture, BayesianGaussianMixture):
+        log_symmetry = mixture._posterior().weights.log_symmetry
+        compared = {
+            "elbo": mixture.elbo_,
+            "log_symmetry": log_symmetry,
+            "elbo_with_symmetry": mixture.elbo_ + log_symmetry,
+            "n_active": mixture.n_active_components_,
+        }
+    else:
+        n_parameters = mixture._n_parameters()
+        aic = mixture.aic(X, sample_weight)
+        compared = {
+            "log_likelihood": n_parameters - 0.5 * aic,
+            "n_parameters": n_parameters,
+            "aic": aic,
+            "bic": mixture.bic(X, sample_weight),
+            "icl": mixture.icl(X, sample_weight),
+        }
     return {
         "n_components": mixture.n_components,
         **chosen,
-        "elbo": mixture.elbo_,
-        "log_symmetry": log_symmetry,
-        "elbo_with_symmetry": mixture.elbo_ + log_symmetry,
-        "n_active": mixture.n_active_components_,
+        **compared,
         "n_iter": mixture.n_iter_,
         "converged": mixture.converged_,
         "start": start,
@@ -322,7 +465,3 @@ def _grid(name: str, values: Any) -> list[Any]:
     if not result:
         raise ValueError(f"{name} must have at least one value; got none")
     return result
-
-
-def _format(value: Any) -> str:
-    return f"{value:.3f}" if isinstance(value, float) else str(value)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from vbfast.engine.contract import CovarianceType, Float64Array, Statistics, covariance_shape
+from vbfast.families.gamma_differences import itakura_saito
 from vbfast.families.linalg import (
     NotPositiveDefiniteError,
     gram,
@@ -25,7 +26,7 @@ __all__ = [
     "precision_factor",
     "precision_traces",
     "precisions_of",
-    "relative_trace",
+    "relative_divergence",
     "scatter_about",
     "scatter_floor",
     "squares",
@@ -68,13 +69,17 @@ def precision_traces(
     return np.asarray(squared.sum(axis=-1 if covariance_type == "diag" else (-2, -1)))
 
 
-def relative_trace(
+def relative_divergence(
     covariance_type: CovarianceType,
     factor: Float64Array,
     reference: Float64Array,
     n_features: int,
 ) -> Float64Array:
-    """Return ``tr((Q Q^T)^-1 P P^T)``: shape (K,), for 'tied' ().
+    """Return ``tr(M) - D - log det M`` with ``M = (Q Q^T)^-1 P P^T``: shape (K,), for 'tied' ().
+
+    Never negative, and zero where ``P`` is ``Q`` (James and Stein 1961). With ``T = Q^-1 P``, whose
+    diagonal is the ratio of theirs, it is a sum of squares above the diagonal and of
+    ``t^2 - 1 - log t^2`` on it, which keeps its digits as ``T`` comes near the identity.
 
     Parameters
     ----------
@@ -87,12 +92,21 @@ def relative_trace(
     """
     if covariance_type in ("full", "tied"):
         shape = (-1, n_features, n_features)
-        norms = ratio_norms(factor.reshape(shape), reference.reshape(shape))
-        return norms if covariance_type == "full" else np.asarray(norms[0])
-    squared = np.square(factor / reference)
+        upper, by = factor.reshape(shape), reference.reshape(shape)
+        ratios = upper.diagonal(axis1=1, axis2=2) / by.diagonal(axis1=1, axis2=2)
+        # Q^-1 (P - Q diag(t)) is T above the diagonal and zero on it.
+        above = ratio_norms(np.triu(upper - by * ratios[:, np.newaxis], 1), by)
+        divergence = _square_divergence(ratios).sum(axis=1) + above
+        return divergence if covariance_type == "full" else np.asarray(divergence[0])
+    divergence = _square_divergence(factor / reference)
     if covariance_type == "diag":
-        return np.asarray(squared.sum(axis=1))
-    return np.asarray(n_features * squared)
+        return np.asarray(divergence.sum(axis=1))
+    return np.asarray(n_features * divergence)
+
+
+def _square_divergence(ratios: Float64Array) -> Float64Array:
+    """Return ``t^2 - 1 - log t^2``."""
+    return itakura_saito(np.square(ratios), 1.0, (1.0 - ratios) * (1.0 + ratios))
 
 
 def log_det_factor(

@@ -11,13 +11,20 @@ where the last stick keeps its Beta as in scikit-learn, instead of taking all th
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
-from scipy.special import betaln, digamma, gammaln, logsumexp
+from scipy.special import gammaln, logsumexp
 
 from vbfast.engine.contract import Float64Array
+from vbfast.families.gamma_differences import (
+    digamma_less_log,
+    log_gamma_divergence,
+    log_gamma_increment,
+    log_ratio,
+)
 
 __all__ = ["Dirichlet", "MixingWeights", "StickBreaking"]
 
@@ -77,6 +84,8 @@ class Dirichlet:
         ``a_0``.
     concentration : ndarray of shape (n_components,), float64
         ``a_0 + N_k``.
+    known_counts : ndarray of shape (n_components,), float64, optional
+        ``N_k``, of which a large ``a_0`` leaves few digits in the sum, or none.
 
     Examples
     --------
@@ -91,15 +100,18 @@ class Dirichlet:
 
     prior_concentration: float
     concentration: Float64Array
+    known_counts: Float64Array | None = None
 
     @classmethod
     def from_counts(cls, prior_concentration: float, counts: Float64Array) -> Self:
         """Return the posterior of components that hold ``counts``."""
-        return cls(prior_concentration, prior_concentration + counts)
+        return cls(prior_concentration, prior_concentration + counts, counts)
 
     @property
     def counts(self) -> Float64Array:
         """``N_k``."""
+        if self.known_counts is not None:
+            return self.known_counts
         return self.concentration - self.prior_concentration
 
     @property
@@ -110,22 +122,33 @@ class Dirichlet:
     @functools.cached_property
     def expected_log(self) -> Float64Array:
         """``E[log pi_k]`` (Bishop 2006, eq. 10.66)."""
-        return np.asarray(digamma(self.concentration) - digamma(self.concentration.sum()))
+        whole = self.concentration.sum()
+        logs = -log_ratio(self.concentration, whole - self.concentration)
+        return np.asarray(logs + digamma_less_log(self.concentration) - digamma_less_log(whole))
 
     @property
     def kl(self) -> float:
-        """``KL(q || p)``."""
-        return max(0.0, float(self.counts @ self.expected_log) - self.log_evidence)
+        """``KL(q || p)``, by divergences of log-gammas (Bishop 2006, eq. B.23)."""
+        counts = self.counts
+        each = log_gamma_divergence(self.prior_concentration, counts)
+        whole = log_gamma_divergence(self._prior_whole, counts.sum())
+        return max(0.0, float(each.sum() - whole))
 
     @property
     def log_evidence(self) -> float:
-        """``log C(prior) - log C(posterior)`` with C the normaliser (Bishop 2006, eq. B.23)."""
-        n_components = len(self.concentration)
-        prior = gammaln(n_components * self.prior_concentration) - n_components * gammaln(
-            self.prior_concentration
-        )
-        posterior = gammaln(self.concentration.sum()) - gammaln(self.concentration).sum()
-        return float(prior - posterior)
+        """``log C(prior) - log C(posterior)`` with C the normaliser (Bishop 2006, eq. B.23).
+
+        What is linear in the counts, ``N_k log a_0`` and ``N log(K a_0)``, is ``N log K`` together.
+        """
+        counts = self.counts
+        total = counts.sum()
+        each = log_gamma_increment(self.prior_concentration, counts)
+        whole = log_gamma_increment(self._prior_whole, total)
+        return float(each.sum() - whole - total * math.log(len(counts)))
+
+    @property
+    def _prior_whole(self) -> float:
+        return len(self.concentration) * self.prior_concentration
 
     @property
     def log_symmetry(self) -> float:
@@ -187,27 +210,36 @@ class StickBreaking:
     @functools.cached_property
     def expected_log(self) -> Float64Array:
         """``E[log v_k] + sum_{j<k} E[log (1 - v_j)]``."""
-        whole = digamma(self.taken + self.left)
-        result = np.asarray(digamma(self.taken) - whole)
-        result[1:] += np.cumsum(digamma(self.left) - whole)[:-1]
-        return result
+        whole = digamma_less_log(self.taken + self.left)
+        result = digamma_less_log(self.taken) - whole - log_ratio(self.taken, self.left)
+        remaining = digamma_less_log(self.left) - whole - log_ratio(self.left, self.taken)
+        result[1:] += np.cumsum(remaining)[:-1]
+        return np.asarray(result)
 
     @property
     def kl(self) -> float:
-        """``KL(q || p)``, summed over the sticks."""
-        whole = digamma(self.taken + self.left)
+        """``KL(q || p)``, summed over the sticks, by divergences of log-gammas."""
+        gamma = self.prior_concentration
+        rows, later = self.taken - 1.0, self.left - gamma
         sticks = (
-            (self.taken - 1.0) * (digamma(self.taken) - whole)
-            + (self.left - self.prior_concentration) * (digamma(self.left) - whole)
-            - betaln(self.taken, self.left)
-            + betaln(1.0, self.prior_concentration)
+            log_gamma_divergence(1.0, rows)
+            + log_gamma_divergence(gamma, later)
+            - log_gamma_divergence(1.0 + gamma, rows + later)
         )
         return max(0.0, float(sticks.sum()))
 
     @property
     def log_evidence(self) -> float:
         """``sum_k log B(taken_k, left_k) - log B(1, gamma)``."""
-        sticks = betaln(self.taken, self.left) - betaln(1.0, self.prior_concentration)
+        gamma = self.prior_concentration
+        rows, later = self.taken - 1.0, self.left - gamma
+        sticks = (
+            log_gamma_increment(1.0, rows)
+            + log_gamma_increment(gamma, later)
+            - log_gamma_increment(1.0 + gamma, rows + later)
+            - rows * math.log1p(gamma)
+            - later * log_ratio(gamma, 1.0)
+        )
         return float(sticks.sum())
 
     @property

@@ -180,7 +180,7 @@ class NaturalParameters:
             ) from error
         weights: MixingWeights
         if isinstance(like.weights, Dirichlet):
-            weights = replace(like.weights, concentration=eta.weight_concentration)
+            weights = Dirichlet(like.weights.prior_concentration, eta.weight_concentration)
         else:
             taken, left = eta.weight_concentration
             weights = StickBreaking(like.weights.prior_concentration, taken, left)

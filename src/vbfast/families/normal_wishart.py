@@ -34,7 +34,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import digamma, gammaln
+from scipy.special import gammaln
 
 from vbfast.engine.contract import CovarianceType, Float64Array, Statistics
 from vbfast.families.covariances import (
@@ -43,9 +43,15 @@ from vbfast.families.covariances import (
     precision_factor,
     precision_traces,
     precisions_of,
-    relative_trace,
+    relative_divergence,
     scatter_about,
     squares,
+)
+from vbfast.families.gamma_differences import (
+    digamma_less_log,
+    itakura_saito,
+    log1p_less_argument,
+    log_gamma_divergence,
 )
 from vbfast.families.linalg import NotPositiveDefiniteError
 
@@ -71,6 +77,10 @@ class NormalWishartPrior:
     covariance : ndarray
         ``W_0^-1``: shape (D, D) for 'full' and 'tied', (D,) its diagonal for 'diag', () for
         'spherical'.
+    least_variance : float
+        What the global step adds to ``W_0^-1`` of a component without rows in every direction,
+        ``reg_covar`` times :data:`LEAST_COUNT`. Where ``W_0^-1`` is singular that is all there is,
+        and the prior is the one that such components have, and that bounds are taken with.
     """
 
     covariance_type: CovarianceType
@@ -78,34 +88,51 @@ class NormalWishartPrior:
     mean: Float64Array
     degrees_of_freedom: float
     covariance: Float64Array
+    least_variance: float = 0.0
 
-    @property
+    @functools.cached_property
     def proper(self) -> bool:
-        """Whether ``W_0^-1`` is positive definite, as a density needs."""
-        return self._support[1] == len(self.mean)
+        """Whether ``W_0^-1`` is positive definite beyond rounding, without ``least_variance``."""
+        return _regular(self.covariance_type, self.covariance)
 
     @functools.cached_property
     def log_normaliser(self) -> float:
         """``log B(W_0, nu_0)``, see :func:`log_wishart_normaliser`.
 
-        The infinite part of an improper prior's is left out: ``log det W_0`` is then that of the
-        subspace where ``W_0^-1`` is not singular.
+        Without a factor the prior is improper, and the infinite part is left out: ``log det W_0``
+        is then that of the subspace where ``W_0^-1`` is not singular.
         """
-        log_det = np.asarray(-self._support[0])
+        log_det = np.asarray(-self._log_det)
         degrees_of_freedom = np.asarray(self.degrees_of_freedom)
         return float(log_wishart_normaliser(log_det, degrees_of_freedom, len(self.mean)))
 
     @functools.cached_property
     def precision_cholesky(self) -> Float64Array | None:
-        """Factor of ``W_0`` as a component has of its precision; None if ``W_0^-1`` is singular."""
-        return _factor(self.covariance_type, self.covariance)
+        """Factor of ``nu_0 W_0``, as a component has; None if ``W_0^-1`` has no use as a scale.
+
+        Computed as that of a component without rows, to the bit, so that such a one has no
+        divergence from its prior, however large ``nu_0`` or small a variance is.
+        """
+        kind = self.covariance_type
+        if not (self.proper or self.least_variance > 0.0):
+            return None
+        tied = kind == "tied"
+        scatter = np.array(self.covariance if tied else self.covariance[np.newaxis], order="C")
+        add_to_diagonal(kind, scatter, self.least_variance)
+        try:
+            factor = precision_factor(kind, scatter / self.degrees_of_freedom)
+        except NotPositiveDefiniteError:
+            return None
+        return np.asarray(factor if tied else factor[0])
 
     @functools.cached_property
-    def _support(self) -> tuple[float, int]:
+    def _log_det(self) -> float:
+        """``log det W_0^-1``; of the subspace where it is not singular if it has no factor."""
         D, factor = len(self.mean), self.precision_cholesky
-        if factor is not None:
-            return float(-2.0 * log_det_factor(self.covariance_type, factor, D)), D
-        return _log_det_of_support(self.covariance_type, self.covariance, D)
+        if factor is None:
+            return _log_det_of_support(self.covariance_type, self.covariance, D)
+        log_det = float(log_det_factor(self.covariance_type, factor, D))
+        return D * math.log(self.degrees_of_freedom) - 2.0 * log_det
 
 
 @dataclass(frozen=True)
@@ -211,10 +238,15 @@ class NormalWishart:
 
     @functools.cached_property
     def expected_log_det(self) -> Float64Array:
-        """``E[log det Lambda_k]`` (Bishop 2006, eq. 10.65), shaped as the degrees of freedom."""
-        D = self.n_features
-        psi = digamma(_half_degrees(self.degrees_of_freedom, D)).sum(axis=-1)
-        return np.asarray(psi + D * math.log(2.0) + self.log_det_scale)
+        """``E[log det Lambda_k]`` (Bishop 2006, eq. 10.65), shaped as the degrees of freedom.
+
+        ``psi(x)`` is taken relative to ``log x``, and ``W_k`` to ``nu_k W_k``.
+        """
+        D, nu = self.n_features, self.degrees_of_freedom
+        psi = digamma_less_log(_half_degrees(nu, D)).sum(axis=-1)
+        lost = np.log1p(-np.divide.outer(np.arange(float(D)), nu)).sum(axis=0)
+        log_det = log_det_factor(self.prior.covariance_type, self.precision_cholesky, D)
+        return np.asarray(psi + lost + 2.0 * log_det)
 
     @property
     @np.errstate(over="ignore")  # of a mean that is anywhere: no row is likely then
@@ -236,29 +268,33 @@ class NormalWishart:
     def kl(self) -> Float64Array:
         """``KL(q(mu_k, Lambda_k) || p(mu_k, Lambda_k))``, shape (n_components,), nats.
 
-        Bishop 2006, eq. 10.74 and 10.77.
+        Bishop 2006, eq. 10.74 and 10.77. Without a factor the prior is improper, and leaves the
+        divergence without a lower limit.
         """
-        prior, D, nu = self.prior, self.n_features, self.degrees_of_freedom
+        prior = self.prior
+        if prior.precision_cholesky is not None:
+            return self._divergence(
+                prior.precision_cholesky,
+                np.asarray(prior.degrees_of_freedom),
+                prior.mean,
+                np.asarray(prior.mean_precision),
+            )
+        D, nu = self.n_features, self.degrees_of_freedom
         wishart = (
             self.log_normaliser
             - prior.log_normaliser
             + 0.5 * (nu - prior.degrees_of_freedom) * self.expected_log_det
             + 0.5 * (self._prior_trace() - nu * D)
         )
-        ratio = prior.mean_precision / self.mean_precision
-        # The difference of logarithms is finite also where the ratio is zero to rounding.
-        log_ratio = math.log(prior.mean_precision) - np.log(self.mean_precision)
-        distance = prior.mean_precision * self._distance_to(prior.mean)
-        kl = np.asarray(wishart + 0.5 * (D * (ratio - 1.0 - log_ratio) + distance))
-        # An improper prior leaves the divergence without a lower limit.
-        return np.maximum(kl, 0.0) if prior.proper else kl
+        return np.asarray(
+            wishart + self._mean_divergence(prior.mean, np.asarray(prior.mean_precision))
+        )
 
     def expected_log_ratio(self, other: NormalWishart) -> Float64Array:
         """Return ``E_q[log p(mu_k, Lambda_k) - log other(mu_k, Lambda_k)]``, p being the prior.
 
-        That is ``KL(q || other) - KL(q || p)``, in which the entropy of q, whose terms both have
-        (Bishop 2006, eq. 10.74 and 10.77), has cancelled. Neither scale matrix is inverted: what
-        rounding does to the one's factor does not grow by the condition number of the other's.
+        That is ``KL(q || other) - KL(q || p)``. Neither scale matrix is inverted: what rounding
+        does to the one's factor does not grow by the condition number of the other's.
 
         Parameters
         ----------
@@ -269,28 +305,78 @@ class NormalWishart:
         -------
         ndarray of shape (n_components,), nats
         """
+        return (
+            self._divergence(
+                other.precision_cholesky,
+                other.degrees_of_freedom,
+                other.means,
+                other.mean_precision,
+            )
+            - self.kl
+        )
+
+    def _divergence(
+        self,
+        factor: Float64Array,
+        degrees_of_freedom: Float64Array,
+        means: Float64Array,
+        mean_precision: Float64Array,
+    ) -> Float64Array:
+        """Return ``KL(q || r)``, shape (n_components,), with ``factor`` that of ``nu_r W_r``.
+
+        With ``M = (nu_r W_r)^-1 nu_k W_k`` and ``d = nu_k - nu_r``, of the Wishart part that is
+
+            nu_r / 2 (tr M - D - log det M + D (log(1 + d / nu_r) - d / nu_r))
+            + sum_i (log G(x_i) - log G(x_i + d / 2) + d / 2 psi(x_i + d / 2)),
+
+        where ``x_i = (nu_r - i) / 2`` and G is the gamma function: each term vanishes at ``r = q``.
+        """
+        D, nu = self.n_features, degrees_of_freedom
+        step = np.asarray(self.degrees_of_freedom - nu)
+        scale = relative_divergence(
+            self.prior.covariance_type, self.precision_cholesky, factor, D
+        ) + D * log1p_less_argument(step / nu)
+        gammas = log_gamma_divergence(_half_degrees(nu, D), 0.5 * step[..., np.newaxis])
+        wishart = 0.5 * nu * scale + gammas.sum(axis=-1)
+        return np.asarray(np.maximum(wishart, 0.0) + self._mean_divergence(means, mean_precision))
+
+    def _mean_divergence(self, means: Float64Array, mean_precision: Float64Array) -> Float64Array:
+        """Return the divergence of the normal part, expected over the precisions."""
+        step = self.mean_precision - mean_precision
+        spread = itakura_saito(mean_precision, self.mean_precision, step)
+        distance = mean_precision * self._distance_to(means)
+        return np.asarray(0.5 * (self.n_features * spread + distance))
+
+    @functools.cached_property
+    def excess_over_prior(self) -> Float64Array | None:
+        """``T - I`` with ``T = Q^-1 P``, P the factor of ``nu_k W_k`` and Q that of ``nu_0 W_0``.
+
+        Returns
+        -------
+        ndarray of shape (n_components, n_features, n_features), or one matrix for 'tied'
+            Upper triangular, and as exact as the factors are where T is next to the identity. None
+            if the prior has no factor.
+        """
         prior, D = self.prior, self.n_features
-        factor, reference = self.precision_cholesky, other.precision_cholesky
-        trace = other.degrees_of_freedom * relative_trace(
-            prior.covariance_type, factor, reference, D
-        )
-        wishart = (
-            prior.log_normaliser
-            - other.log_normaliser
-            + 0.5 * (prior.degrees_of_freedom - other.degrees_of_freedom) * self.expected_log_det
-            + 0.5 * (trace - self._prior_trace())
-        )
-        more = (other.mean_precision - prior.mean_precision) / self.mean_precision
-        log_ratio = math.log(prior.mean_precision) - np.log(other.mean_precision)
-        distance = other.mean_precision * self._distance_to(other.means)
-        distance -= prior.mean_precision * self._distance_to(prior.mean)
-        return np.asarray(wishart + 0.5 * (D * (more + log_ratio) + distance))
+        if prior.precision_cholesky is None:
+            return None
+        if prior.covariance_type not in ("full", "tied"):
+            ratios = (self.precision_cholesky - prior.precision_cholesky) / prior.precision_cholesky
+            return np.asarray(ratios.reshape(len(self.means), -1, 1) * np.eye(D))
+        factor = self.precision_cholesky.reshape(-1, D, D)
+        by = prior.precision_cholesky
+        ratios = factor.diagonal(axis1=1, axis2=2) / by.diagonal()
+        result = np.triu(factor - by * ratios[:, np.newaxis], 1)
+        for i in reversed(range(D)):
+            result[:, i] -= np.einsum("j,kjl->kl", by[i, i + 1 :], result[:, i + 1 :])
+            result[:, i] /= by[i, i]
+        each = np.arange(D)
+        result[:, each, each] = (factor - by)[:, each, each] / by.diagonal()
+        return result
 
     def _prior_trace(self) -> Float64Array:
         """Return ``tr(W_0^-1 nu_k W_k)``, shaped as the degrees of freedom."""
-        kind, factor = self.prior.covariance_type, self.prior.precision_cholesky
-        if factor is not None:
-            return relative_trace(kind, self.precision_cholesky, factor, self.n_features)
+        kind = self.prior.covariance_type
         weighted = self.prior.covariance * precisions_of(kind, self.precision_cholesky)
         if kind == "spherical":
             return self.n_features * weighted
@@ -342,20 +428,19 @@ def _half_degrees(degrees_of_freedom: Float64Array, n_features: int) -> Float64A
     return np.asarray(0.5 * (degrees_of_freedom[..., np.newaxis] - np.arange(float(n_features))))
 
 
-def _factor(covariance_type: CovarianceType, covariance: Float64Array) -> Float64Array | None:
-    """Return the precision factor of ``W_0^-1``, or None if that is singular to rounding."""
+def _regular(covariance_type: CovarianceType, covariance: Float64Array) -> bool:
+    """Return whether ``W_0^-1`` is positive definite beyond rounding."""
     if covariance_type in ("diag", "spherical"):
-        positive = bool(np.all(covariance > 0.0))
-        return np.asarray(1.0 / np.sqrt(covariance)) if positive else None
+        return bool(np.all(covariance > 0.0))
     # The factor's bits depend on nothing; the eigenvalues' may, on the threads of LAPACK.
     try:
         factor = precision_factor("tied", covariance)
     except NotPositiveDefiniteError:
-        return None
+        return False
     # A pivot 1 / P_ii^2 is the variance of a direction with the coefficients P_ji / P_ii, and what
     # rounding leaves of a zero is in proportion to the variances that cancel in it.
     cancelled = (np.square(factor) * np.diagonal(covariance)[:, np.newaxis]).sum(axis=0)
-    return factor if np.all(_tolerance(len(covariance)) * cancelled < 1.0) else None
+    return bool(np.all(_tolerance(len(covariance)) * cancelled < 1.0))
 
 
 def _tolerance(n_features: int) -> float:
@@ -364,8 +449,8 @@ def _tolerance(n_features: int) -> float:
 
 def _log_det_of_support(
     covariance_type: CovarianceType, covariance: Float64Array, n_features: int
-) -> tuple[float, int]:
-    """Return the log-determinant of a singular ``W_0^-1`` where it is not, and its rank."""
+) -> float:
+    """Return the log-determinant of a singular ``W_0^-1`` where it is not."""
     if covariance_type == "spherical":
         values = np.full(n_features, float(covariance))
     elif covariance_type == "diag":
@@ -373,5 +458,4 @@ def _log_det_of_support(
     else:
         values = np.linalg.eigvalsh(covariance)
         values = np.where(values > _tolerance(n_features) * values.max(), values, 0.0)
-    positive = values[values > 0.0]
-    return float(np.log(positive).sum()), len(positive)
+    return float(np.log(values[values > 0.0]).sum())

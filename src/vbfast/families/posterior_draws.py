@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from vbfast.engine.contract import Float64Array, KernelParams
+from vbfast.families.gamma_differences import log_gamma_increment, log_ratio
 from vbfast.families.linalg import log_det_cholesky
-from vbfast.families.normal_wishart import NormalWishart, log_wishart_normaliser
+from vbfast.families.normal_wishart import NormalWishart
 from vbfast.families.variational import MixturePosterior
 
 __all__ = ["MixtureDraw", "draw_mixture"]
@@ -77,10 +78,10 @@ def draw_mixture(posterior: MixturePosterior, generator: np.random.RandomState) 
     # Both families are conjugate: a power of pi_k for every row that k holds.
     weights_ratio = posterior.weights.log_evidence - posterior.weights.counts @ log_weights
 
-    traces = np.square(bartlett).sum(axis=(1, 2))
-    distances = np.square(noise).sum(axis=1)
-    components_ratio = _log_ratio(components, whitened, factor, traces, distances)
-    return MixtureDraw(log_weights, means, factor, float(weights_ratio + components_ratio.sum()))
+    wishart = _wishart_log_ratio(components, bartlett, factor)
+    normal = _normal_log_ratio(components, whitened, factor, np.square(noise).sum(axis=1))
+    components_ratio = float((wishart + normal).sum())
+    return MixtureDraw(log_weights, means, factor, float(weights_ratio + components_ratio))
 
 
 def _draw_bartlett(
@@ -117,37 +118,74 @@ def _solve_transposed(factors: Float64Array, values: Float64Array) -> Float64Arr
     return result
 
 
-def _log_ratio(
-    components: NormalWishart,
-    whitened: Float64Array,
-    factor: Float64Array,
-    traces: Float64Array,
-    distances: Float64Array,
+def _wishart_log_ratio(
+    components: NormalWishart, bartlett: Float64Array, factor: Float64Array
 ) -> Float64Array:
-    """Return ``log p(mu_k, Lambda_k) - log q(mu_k, Lambda_k)``, shape (n_components,), nats.
+    """Return ``log p(Lambda_k) - log q(Lambda_k)``, shape (n_components,), nats.
 
-    ``whitened`` are ``P_k^T (mu_k - m_k)``, ``traces`` ``tr(W_k^-1 Lambda_k)`` and ``distances``
-    ``beta_k (mu_k - m_k)^T Lambda_k (mu_k - m_k)``: what was drawn, and sums of its squares. A mean
-    that a small precision has thrown far away would not give them back.
+    With ``A`` Bartlett's factor over ``sqrt(nu_k)``, ``T = I + E`` as in ``excess_over_prior``,
+    ``d = nu_k - nu_0``, ``x_i = (nu_0 - i) / 2`` and the gamma function G that is
+
+        nu_0 / 2 (log det T^2 - 2 <A, E A> - |E A|^2 - D log(nu_k / nu_0)) + d / 2 |A|^2
+        + sum_i (log G(x_i + d / 2) - log G(x_i) + d / 2 (log(2 / nu_k) - log A_ii^2)),
+
+    in which nothing cancels that is of the order of the degrees of freedom.
     """
     prior, D = components.prior, components.n_features
-    degrees = components.degrees_of_freedom
-    normalisers = prior.log_normaliser - log_wishart_normaliser(
-        components.log_det_scale, degrees, D
+    excess = components.excess_over_prior
+    if excess is None:
+        return _improper_wishart_log_ratio(components, bartlett, factor)
+    start, degrees = prior.degrees_of_freedom, components.degrees_of_freedom
+    step = np.asarray(degrees - start)
+    scaled = bartlett / np.sqrt(degrees)[..., np.newaxis, np.newaxis]
+    moved = excess @ scaled
+    log_det = 2.0 * np.log1p(excess.diagonal(axis1=1, axis2=2)).sum(axis=1)
+    stretched = (moved * (2.0 * scaled + moved)).sum(axis=(1, 2))
+    spread = np.square(scaled).sum(axis=(1, 2))
+    halves = 0.5 * (start - np.arange(float(D)))
+    half_step = 0.5 * step[..., np.newaxis]
+    logs = 2.0 * np.log(scaled.diagonal(axis1=1, axis2=2))
+    gammas = log_gamma_increment(halves, half_step) + half_step * (
+        np.log(2.0 * halves / np.asarray(degrees)[..., np.newaxis]) - logs
     )
-    log_det = 2.0 * log_det_cholesky(factor)
+    scale = log_det - stretched - D * log_ratio(start, step)
+    return np.asarray(0.5 * (start * scale + step * spread) + gammas.sum(axis=-1))
+
+
+def _improper_wishart_log_ratio(
+    components: NormalWishart, bartlett: Float64Array, factor: Float64Array
+) -> Float64Array:
+    """Return the same where the prior has no factor, and an infinite constant is left out."""
+    prior, degrees = components.prior, components.degrees_of_freedom
     if prior.covariance_type in ("full", "tied"):
         precisions = factor @ factor.swapaxes(1, 2)
         prior_traces = np.einsum("ij,kij->k", prior.covariance, precisions)
     else:
         prior_traces = (prior.covariance * np.square(factor).sum(axis=2)).sum(axis=1)
+    return np.asarray(
+        prior.log_normaliser
+        - components.log_normaliser
+        + (prior.degrees_of_freedom - degrees) * log_det_cholesky(factor)
+        + 0.5 * (np.square(bartlett).sum(axis=(1, 2)) - prior_traces)
+    )
+
+
+def _normal_log_ratio(
+    components: NormalWishart,
+    whitened: Float64Array,
+    factor: Float64Array,
+    distances: Float64Array,
+) -> Float64Array:
+    """Return ``log p(mu_k | Lambda_k) - log q(mu_k | Lambda_k)``, shape (n_components,), nats.
+
+    ``whitened`` are ``P_k^T (mu_k - m_k)`` and ``distances``
+    ``beta_k (mu_k - m_k)^T Lambda_k (mu_k - m_k)``: what was drawn, and sums of its squares. A mean
+    that a small precision has thrown far away would not give them back.
+    """
+    prior = components.prior
     centres = components.means - prior.mean
     deviations = whitened + np.einsum("ki,kij->kj", centres, factor)
     prior_distances = prior.mean_precision * np.square(deviations).sum(axis=1)
-    wishart = normalisers + 0.5 * (
-        (prior.degrees_of_freedom - degrees) * log_det + traces - prior_traces
-    )
     # The difference of logarithms is finite also where the ratio is zero to rounding.
-    log_ratio = math.log(prior.mean_precision) - np.log(components.mean_precision)
-    normal = 0.5 * (D * log_ratio + distances - prior_distances)
-    return np.asarray(wishart + normal)
+    log_precisions = math.log(prior.mean_precision) - np.log(components.mean_precision)
+    return np.asarray(0.5 * (components.n_features * log_precisions + distances - prior_distances))

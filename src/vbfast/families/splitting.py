@@ -11,20 +11,16 @@ import math
 
 import numpy as np
 
-from vbfast.engine.contract import Float64Array, Statistics
+from vbfast.engine.contract import CovarianceType, Float64Array, Statistics
 from vbfast.families.variational import MixturePosterior
 
-__all__ = ["split_widest"]
+__all__ = ["split_components", "split_widest"]
 
 CUT_AWAY = 2.0 / math.pi
 
 
 def split_widest(posterior: MixturePosterior, n_components: int) -> Statistics:
-    """Return the statistics of a mixture in which components are cut until there are enough.
-
-    Each time the one with the largest scatter along its longest axis is cut, its rows times that
-    variance. 'spherical' components are cut across the first feature, 'tied' ones keep their
-    common covariance.
+    """Return the statistics of a posterior whose components are cut; see :func:`split_components`.
 
     Parameters
     ----------
@@ -35,15 +31,49 @@ def split_widest(posterior: MixturePosterior, n_components: int) -> Statistics:
     Returns
     -------
     Statistics
-        Of the covariance type's kind, about the means.
     """
     components = posterior.components
-    kind = components.prior.covariance_type
-    counts = list(posterior.weights.counts)
-    means = list(components.means)
+    return split_components(
+        components.prior.covariance_type,
+        posterior.weights.counts,
+        components.means,
+        components.covariances,
+        n_components,
+    )
+
+
+def split_components(
+    kind: CovarianceType,
+    weight: Float64Array,
+    centres: Float64Array,
+    covariance: Float64Array,
+    n_components: int,
+) -> Statistics:
+    """Return the statistics of a mixture in which components are cut until there are enough.
+
+    Each time the one with the largest scatter along its longest axis is cut, its weight times that
+    variance. 'spherical' components are cut across the first feature, 'tied' ones keep their
+    common covariance.
+
+    Parameters
+    ----------
+    kind : {'full', 'tied', 'diag', 'spherical'}
+    weight : ndarray of shape (n_old,)
+        Of components, no more than ``n_components``, in rows or as a part of them.
+    centres : ndarray of shape (n_old, n_features)
+    covariance : ndarray
+        Shaped by the covariance type.
+    n_components : int
+
+    Returns
+    -------
+    Statistics
+        Of the covariance type's kind, about the means.
+    """
+    counts, means, n_features = list(weight), list(centres), centres.shape[1]
     tied = kind == "tied"
-    covariances = [components.covariances] * len(means) if tied else list(components.covariances)
-    axes = [_longest_axis(covariance, components.n_features) for covariance in covariances]
+    covariances = [covariance] * len(means) if tied else list(covariance)
+    axes = [_longest_axis(each, n_features) for each in covariances]
     while len(means) < n_components:
         scatters = [count * axis @ axis for count, axis in zip(counts, axes, strict=True)]
         widest = int(np.argmax(scatters))
@@ -54,14 +84,13 @@ def split_widest(posterior: MixturePosterior, n_components: int) -> Statistics:
         means[widest] = means[widest] - shift
         if not tied:
             covariances[widest] = _cut(covariances[widest], axis)
-            axes[widest] = _longest_axis(covariances[widest], components.n_features)
+            axes[widest] = _longest_axis(covariances[widest], n_features)
         covariances.append(covariances[widest])
         axes.append(axes[widest])
-    weight = np.array(counts)
-    scatter = (np.array(covariances).T * weight).T
-    centres = np.array(means)
+    halves, cut = np.array(counts), np.array(means)
+    scatter = (np.array(covariances).T * halves).T
     second = scatter.sum(axis=0) if tied else scatter
-    return Statistics(kind, centres, weight, np.zeros_like(centres), second)
+    return Statistics(kind, cut, halves, np.zeros_like(cut), second)
 
 
 def _longest_axis(covariance: Float64Array, n_features: int) -> Float64Array:

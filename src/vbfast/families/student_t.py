@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import gammaln
 
 from vbfast.engine.contract import Float64Array, FloatArray
+from vbfast.families.covariances import log_det_factor
+from vbfast.families.gamma_differences import log_gamma_increment
 from vbfast.families.normal_wishart import NormalWishart
 
 __all__ = ["StudentT"]
@@ -40,12 +41,11 @@ class StudentT:
         D = components.n_features
         nu = np.broadcast_to(components.degrees_of_freedom, components.mean_precision.shape)
         shrinkage = components.mean_precision / (1.0 + components.mean_precision)
-        offset = (
-            gammaln(0.5 * (nu + 1.0))
-            - gammaln(0.5 * (nu + 1.0 - D))
-            + 0.5 * components.log_det_scale
-            + 0.5 * D * (np.log(shrinkage) - math.log(math.pi))
-        )
+        # G((nu + 1) / 2) / G((nu + 1 - D) / 2) nu^(-D/2), with W relative to nu W.
+        half = 0.5 * (nu + 1.0 - D)
+        gammas = log_gamma_increment(half, 0.5 * D) + 0.5 * D * np.log1p((1.0 - D) / nu)
+        log_det = log_det_factor(components.prior.covariance_type, components.precision_cholesky, D)
+        offset = gammas + log_det + 0.5 * D * (np.log(shrinkage) - math.log(2.0 * math.pi))
         return cls(offset, 0.5 * (nu + 1.0), shrinkage / nu)
 
     def log_density(self, log_kernel: FloatArray) -> Float64Array:

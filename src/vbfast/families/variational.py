@@ -24,7 +24,7 @@ from vbfast.engine.contract import (
 )
 from vbfast.families.covariances import scatter_floor
 from vbfast.families.mixing_weights import MixingWeights
-from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishart, NormalWishartPrior
+from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
 
 __all__ = ["MixturePosterior", "MixturePrior", "VariationalBayes"]
 
@@ -147,7 +147,8 @@ class VariationalBayes:
         counts = sums.statistics.weight
         before, after = previous.components, updated.components
         components = before.expected_log_ratio(after)
-        # The scale matrices have `reg_covar` in them, which the bound knows nothing of.
+        # The scale matrices have `reg_covar` in them for every row, which the bound knows nothing
+        # of.
         added = self._added(counts)
         components += 0.5 * added * (after.expected_trace - before.expected_trace)
         held = counts > 0.0
@@ -173,8 +174,8 @@ class VariationalBayes:
         return lower_bound - 0.5 * float((added * updated.components.expected_trace).sum())
 
     def _added(self, counts: Float64Array) -> Float64Array:
-        """Return what ``reg_covar`` adds to the diagonal of each component's scale matrix."""
-        return np.asarray(self.reg_covar * (counts + LEAST_COUNT))
+        """Return what ``reg_covar`` of every row adds to the diagonals of the scale matrices."""
+        return np.asarray(self.reg_covar * counts)
 
     def threshold(self, tol: float, total_weight: float) -> float:
         """Return the change of the bound below which the ascent has converged."""

@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from vbfast.engine.contract import Float64Array, Request
+from vbfast.engine.contract import (
+    Float64Array,
+    FloatArray,
+    KernelParams,
+    NonFiniteRowError,
+    Request,
+    RowOutputs,
+)
 from vbfast.engine.engine import new_workspace, run_pass
-from vbfast.engine.rows import RowSource
+from vbfast.engine.rows import RowSource, as_row_source
 from vbfast.families.posterior_draws import draw_mixture
 from vbfast.families.variational import MixturePosterior
+from vbfast.inference.draw_monitor import DrawMonitor
 from vbfast.inference.pareto import SmoothedWeights, smooth
+from vbfast.ops import logsumexp
 
-__all__ = ["importance_weights"]
+__all__ = ["FEWEST_DEFAULT_DRAWS", "default_draws", "importance_weights"]
+
+# By default as many draws as take this many multiplications, and never more or fewer than these.
+WORK = 2e10
+FEWEST_DEFAULT_DRAWS = 200
+MOST_DEFAULT_DRAWS = 1000
+
+# Draws whose parameters are held at once: so often are the rows read.
+HELD_BYTES = 64 << 20
+# Rows that are read at once.
+READ_BYTES = 8 << 20
+# Components of several draws that go into one pass, and rows for which their log-joints are: what
+# stays in cache, and rows enough for many threads. More components fill a pass by themselves.
+COMPONENTS_TOGETHER = 128
+ROWS_TOGETHER = 4096
+
+
+def default_draws(n_samples: int, n_components: int, n_features: int) -> int:
+    """Return how many draws an estimate takes if nobody says: 200 to 1000.
+
+    Examples
+    --------
+    >>> from vbfast.inference.marginal_likelihood import default_draws
+    >>> default_draws(1_000, 5, 2), default_draws(100_000, 10, 4), default_draws(1_000_000, 50, 16)
+    (1000, 714, 200)
+    """
+    work = n_samples * n_components * n_features * (n_features + 3.0)
+    return int(min(MOST_DEFAULT_DRAWS, max(FEWEST_DEFAULT_DRAWS, WORK // work)))
 
 
 def importance_weights(
@@ -21,12 +61,12 @@ def importance_weights(
     generator: np.random.RandomState,
     *,
     sample_weight: Float64Array | None = None,
+    monitor: DrawMonitor | None = None,
 ) -> SmoothedWeights:
     """Weigh draws of the parameters by ``p(x, theta_s) / q(theta_s)``, Pareto-smoothed.
 
-    A draw is evaluated by one pass, which sums the assignments out. A batch of draws in one pass
-    would do the same arithmetic, as every draw has its own distances, and save the overhead of
-    passes alone.
+    The assignments are summed out. Rows are read once for as many draws as fit into
+    :data:`HELD_BYTES`, and one pass over them is run with the components of several draws.
 
     Parameters
     ----------
@@ -36,6 +76,8 @@ def importance_weights(
         At least two.
     generator : RandomState
     sample_weight : ndarray of shape (n_samples,), float64, optional
+    monitor : DrawMonitor, optional
+        Told how many draws are done.
 
     Returns
     -------
@@ -47,20 +89,119 @@ def importance_weights(
     NonFiniteRowError
         If a row is not finite; the first such row.
     """
-    workspace = new_workspace()
+    monitor = DrawMonitor() if monitor is None else monitor
+    K, D = posterior.components.means.shape
+    total_weight = float(source.n_samples if sample_weight is None else sample_weight.sum())
+    # A factor, its product with the scale's, and a pass's copy of it.
+    step = max(1, HELD_BYTES // (3 * 8 * K * D * (D + 1)))
     log_weights = np.empty(n_draws)
     magnitude = 0.0
-    for s in range(n_draws):
-        draw = draw_mixture(posterior, generator)
-        sums = run_pass(
-            source,
-            draw.kernel_params(),
-            Request(),
-            sample_weight=sample_weight,
-            workspace=workspace,
-        )
-        log_weights[s] = sums.log_evidence + draw.log_ratio
-        # A row's terms are of the order of a nat, whatever of them cancels, as in other units.
-        terms = sums.total_weight + abs(sums.log_evidence) + abs(draw.log_ratio)
-        magnitude = max(magnitude, terms)
+    workspace = new_workspace()
+    with monitor:
+        for start in range(0, n_draws, step):
+            draws = [
+                draw_mixture(posterior, generator) for _ in range(start, min(start + step, n_draws))
+            ]
+            evidence = _log_evidence(
+                source,
+                [draw.kernel_params() for draw in draws],
+                sample_weight,
+                workspace,
+                functools.partial(_report, monitor, start, len(draws)),
+            )
+            ratios = np.array([draw.log_ratio for draw in draws])
+            log_weights[start : start + len(draws)] = evidence + ratios
+            # A row's terms are of the order of a nat, whatever of them cancels, as in other units.
+            terms = total_weight + np.abs(evidence) + np.abs(ratios)
+            magnitude = max(magnitude, float(terms.max()))
     return smooth(log_weights, computed_in=source.dtype, magnitude=magnitude)
+
+
+def _report(monitor: DrawMonitor, first: int, n_draws: int, part: float) -> None:
+    """Report a part of the work on some of the draws."""
+    monitor.done(first + part * n_draws)
+
+
+def _log_evidence(
+    source: RowSource,
+    draws: list[KernelParams],
+    sample_weight: Float64Array | None,
+    workspace: Any,
+    progressed: Callable[[float], None],
+) -> Float64Array:
+    """Return the summed log evidence under each draw, reading the rows once.
+
+    ``progressed`` is told which part of the work is done.
+    """
+    K = draws[0].n_components
+    together = max(1, COMPONENTS_TOGETHER // K)
+    groups = [slice(first, first + together) for first in range(0, len(draws), together)]
+    passes = [_joined(draws[group]) for group in groups]
+    evidence = np.zeros(len(draws))
+    row_bytes = source.n_features * source.dtype.itemsize
+    step = max(ROWS_TOGETHER, READ_BYTES // row_bytes)
+    for start in range(0, source.n_samples, step):
+        stop = min(start + step, source.n_samples)
+        rows = source.block(start, stop)
+        weight = None if sample_weight is None else sample_weight[start:stop]
+        try:
+            for group, params in zip(groups, passes, strict=True):
+                evidence[group] += _evidence_of_block(rows, params, K, weight, workspace)
+                part = min(group.stop, len(draws)) / len(draws)
+                progressed((start + part * (stop - start)) / source.n_samples)
+        except NonFiniteRowError as error:
+            raise NonFiniteRowError(start + error.row) from None
+    return evidence
+
+
+def _joined(draws: list[KernelParams]) -> KernelParams:
+    """Return the components of several draws as those of one log-joint."""
+    if len(draws) == 1:
+        return draws[0]
+    return KernelParams(
+        "full",
+        np.concatenate([draw.offset for draw in draws]),
+        np.concatenate([draw.means for draw in draws]),
+        np.concatenate([draw.precision_cholesky for draw in draws]),
+    )
+
+
+def _evidence_of_block(
+    rows: FloatArray,
+    params: KernelParams,
+    n_components: int,
+    weight: Float64Array | None,
+    workspace: Any,
+) -> Float64Array:
+    """Return the log evidence of rows in memory under each of the draws that are joined."""
+    n_draws = params.n_components // n_components
+    if n_draws == 1:
+        sums = run_pass(
+            as_row_source(rows), params, Request(), sample_weight=weight, workspace=workspace
+        )
+        return np.array([sums.log_evidence])
+    evidence = np.zeros(n_draws)
+    log_joint = np.empty((min(len(rows), ROWS_TOGETHER), params.n_components), rows.dtype)
+    for start in range(0, len(rows), ROWS_TOGETHER):
+        block = rows[start : start + ROWS_TOGETHER]
+        output = log_joint[: len(block)]
+        try:
+            run_pass(
+                as_row_source(block),
+                params,
+                Request(),
+                outputs=RowOutputs(log_joint=output),
+                workspace=workspace,
+            )
+        except NonFiniteRowError as error:
+            raise NonFiniteRowError(start + error.row) from None
+        of_draws = logsumexp(output.reshape(len(block), n_draws, n_components), axis=2)
+        if weight is None:
+            evidence += of_draws.sum(axis=0, dtype=np.float64)
+        else:
+            share = weight[start : start + len(block), np.newaxis]
+            # A row of zero weight is skipped, also where no draw has any density.
+            evidence += np.multiply(
+                share, of_draws, out=np.zeros(of_draws.shape), where=share > 0.0
+            ).sum(axis=0)
+    return evidence
