@@ -66,26 +66,22 @@ double largest_column(const double* P, std::int64_t D) {
     return *std::max_element(squares.begin(), squares.end());
 }
 
-// Whether a pass asks for nothing but the nearest mean, and means lie around the shift: at most
-// this many times as far, squared, as half of them are.
+// Whether a pass asks for nothing but the nearest mean, and all means are so close to the shift, in
+// standard deviations, that what the scores lose of |x - mean|^2 is far less than one.
 template <class T>
 bool is_nearest_mean(const MixtureParameters& parameters, const PassRequest& request,
                      const std::vector<T>& half_norm) {
-    constexpr double spread = sizeof(T) == 8 ? 1e6 : 100;
     if (parameters.covariance != Covariance::spherical || request.entropy ||
         request.assignment != Assignment::hard || request.log_evidence || request.resp ||
         request.row_entropy || request.expected_log_joint)
         return false;
-    const std::int64_t K = parameters.n_components;
-    for (std::int64_t k = 0; k < K; ++k)
+    const double precision = parameters.precision_cholesky[0] * parameters.precision_cholesky[0];
+    for (std::int64_t k = 0; k < parameters.n_components; ++k)
         if (parameters.offset[k] != parameters.offset[0] ||
-            parameters.precision_cholesky[k] != parameters.precision_cholesky[0])
+            parameters.precision_cholesky[k] != parameters.precision_cholesky[0] ||
+            !(2 * precision * static_cast<double>(half_norm[k]) <= near_limit<T>))
             return false;
-    std::vector<T> sorted = half_norm;
-    const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(K / 2);
-    std::nth_element(sorted.begin(), middle, sorted.end());
-    const T largest = *std::max_element(middle, sorted.end());
-    return static_cast<double>(largest) <= spread * static_cast<double>(*middle);
+    return true;
 }
 
 // Where entry e of n_entries in a run has its number for component k, see

@@ -31,7 +31,7 @@ def shared(arrays):
 
 inputs, targets = shared(pair), shared(outs)
 vbfast.set_num_threads(2)
-vbfast.elbo_and_grad(pair[0][:100], pair[1][:100])  # loads, and starts the threads
+vbfast.elbo_and_grad(pair[0][:100], q_logits=pair[1][:100])  # loads, and starts the threads
 before = peak_megabytes()
 
 def check(what):
@@ -65,7 +65,7 @@ x *= 0
 x += 1 / x.shape[1]
 vbfast.entropy(x)
 check("entropy of probabilities")
-vbfast.elbo(inputs["contiguous"][1], x)
+vbfast.elbo(inputs["contiguous"][1], q=x)
 check("elbo of probabilities")
 """
 

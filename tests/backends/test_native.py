@@ -34,8 +34,8 @@ def test_array_functions_of_empty_axes(axis, dtype, num_threads):
             )
             for out in (None, np.full(kept, 7, dtype)):
                 result = _vbfast.reduce_array(
-                    number, x, second, axis, False, (_vbfast.RESULTS[which],), names, out,
-                    num_threads,
+                    number, x, second, axis, False, (_vbfast.RESULTS[which],), names,
+                    (1e-3, 1e-3)[: len(names)], out, num_threads,
                 )  # fmt: skip
                 assert np.shape(result) == kept
                 if n == 0 and "probs" not in name:  # which is refused, as no distribution
@@ -59,13 +59,15 @@ def test_bounds_of_empty_axes(shape, dtype, num_threads):
     for q, weight in itertools.product((None, x), (None, weights)):
         if impossible and q is not None:
             continue  # refused, as no distribution
-        terms = _vbfast.bound_terms(x, q, True, weight, False, num_threads)
+        terms = _vbfast.bound_terms(x, q, True, None, weight, False, num_threads)
         if x.size == 0:
             assert terms == ((-np.inf, -np.inf, 0.0, -np.inf, 0.0) if impossible else (0.0,) * 5)
-        for rows in _vbfast.bound_terms(x, q, True, weight, True, num_threads):
+        for rows in _vbfast.bound_terms(x, q, True, None, weight, True, num_threads):
             assert rows.shape == shape[:-1]
         for out in (None, (np.full(shape, 7, dtype), np.full(shape, 7, dtype))):
-            again, gradients = _vbfast.bound_and_gradients(x, q, weight, out, num_threads)
+            again, gradients = _vbfast.bound_and_gradients(
+                x, q, True, None, weight, False, out, num_threads
+            )
             assert again == terms
             assert all(gradient.shape == shape for gradient in gradients)
 

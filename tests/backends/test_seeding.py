@@ -90,9 +90,10 @@ def test_a_bad_row_is_named(rng, bad, row):
 
 @pytest.mark.parametrize(("dtype", "distance"), [(np.float32, 1e8), (np.float64, 1e14)])
 def test_candidates_that_are_far_from_each_other(rng, dtype, distance):
-    """Each has the digits of its own distances, its own not being a row's included."""
+    """Each has the digits of its own distances."""
     candidates = distance * np.array([[0.0, 1.0], [1.0, 0.0], [1.0, 2.0], [-1.0, 1.0]])
     candidates += rng.normal(size=candidates.shape)
+    candidates = candidates.astype(dtype).astype(float)  # as rows are
     X = (candidates[rng.integers(4, size=500)] + rng.normal(size=(500, 2))).astype(dtype)
     closest = np.full(500, np.inf, dtype)
     lowered = np.empty((4, 500), dtype)

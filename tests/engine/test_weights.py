@@ -79,7 +79,7 @@ def test_denormal_weights_count():
         ([0, 0.0, -0.0], ValueError, "all weights are zero"),
         (0, ValueError, "all weights are zero"),
         ([1j, 0, 0], TypeError, "must be real; got dtype complex128"),
-        (["a", "b", "c"], ValueError, "could not convert"),
+        (["a", "b", "c"], TypeError, "must be numeric; got dtype"),
     ],
 )
 def test_errors(given, error, message):

@@ -111,7 +111,7 @@ def test_float64_does_not_depend_on_the_origin(
 
 @all_types
 @estimators
-@pytest.mark.parametrize("init_params", STARTS)
+@pytest.mark.parametrize("init_params", [s for s in STARTS if s != "random_from_data"])
 @pytest.mark.parametrize("shift", [1e2, -1e4])
 def test_float32_follows_float64_far_from_the_origin(
     rows, estimator, covariance_type, init_params, shift

@@ -50,7 +50,7 @@ def test_weights_and_responsibilities(estimator, rows):
     with pytest.raises(TypeError, match="sample_weight is a masked array with 1 masked entry"):
         mixture.fit(rows, sample_weight=weights)
     for given in (resp, labels):
-        with pytest.raises(TypeError, match="resp is a masked array with 1 masked entry"):
+        with pytest.raises(TypeError, match="init_params is a masked array with 1 masked entry"):
             estimator(2, init_params=given).fit(rows)
         with pytest.raises(TypeError, match="resp is a masked array with 1 masked entry"):
             mixture.fit(rows).elbo(rows, resp=given)

@@ -62,12 +62,34 @@ def test_a_number_in_an_array_is_checked_as_arrays_are(clustered, value, message
 
 
 @pytest.mark.filterwarnings("ignore:(overflow|invalid value):RuntimeWarning")
-@pytest.mark.parametrize(
-    "prior", [{"degrees_of_freedom_prior": 1e308}, {"weight_concentration_prior": 5e-324}]
-)
 @pytest.mark.parametrize("weights", ["dirichlet_process", "dirichlet_distribution"])
-def test_a_prior_beyond_what_can_be_computed_with_is_no_fit(clustered, prior, weights):
-    mixture = BayesianGaussianMixture(2, weight_concentration_prior_type=weights, **prior)
-    with pytest.raises(ValueError, match="NaN in iteration 1: a parameter of the prior"):
+@pytest.mark.parametrize("degrees_of_freedom_prior", [1e308, 1.7e308])
+def test_a_prior_beyond_what_can_be_computed_with_is_no_fit(
+    clustered, degrees_of_freedom_prior, weights
+):
+    mixture = BayesianGaussianMixture(
+        2,
+        weight_concentration_prior_type=weights,
+        degrees_of_freedom_prior=degrees_of_freedom_prior,
+    )
+    with pytest.raises(ValueError, match=r"a parameter of the prior|overflows float64"):
         mixture.fit(clustered)
     assert not hasattr(mixture, "weights_")
+
+
+@pytest.mark.parametrize("weights", ["dirichlet_process", "dirichlet_distribution"])
+def test_the_smallest_concentration_has_a_bound(clustered, weights):
+    """Of two components that hold rows the prior takes log(5e-324) less, of their limit."""
+    bounds = [
+        BayesianGaussianMixture(
+            2,
+            weight_concentration_prior_type=weights,
+            weight_concentration_prior=concentration,
+            random_state=0,
+            max_iter=500,
+        )
+        .fit(clustered)
+        .elbo_
+        for concentration in (1e-300, 5e-324)
+    ]
+    np.testing.assert_allclose(bounds[1] - bounds[0], np.log(5e-324) + 300 * np.log(10), rtol=1e-6)

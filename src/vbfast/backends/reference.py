@@ -94,34 +94,39 @@ def log_posterior(log_joints: Float64Array) -> Float64Array:
 def limiting_posterior(X: Float64Array, params: KernelParams) -> Float64Array:
     """Return ``q_nk`` of rows that are too far from all components for a finite log-joint.
 
-    The largest log-joint takes all, as its lead is far beyond what an exponential resolves; those
-    that are equal to it share. They are compared as squares with exponents of their own.
+    The largest log-joint takes all, as its lead is far beyond what an exponential resolves. Squared
+    distances are compared with exponents of their own, and where they are equal by what rounding
+    left of them: the means of components with one factor are lost in a row that is far away.
+    Components that are equal in both share the row as their offsets say.
     """
     possible = np.flatnonzero(params.offset > -np.inf)
     size = np.maximum(np.abs(X).max(axis=1), np.abs(params.means[possible]).max())
     exponent = np.frexp(size)[1][:, np.newaxis] + 1  # the difference of two is below one
     X = np.ldexp(X, -exponent)
-    fraction, power = np.zeros((2, len(X), params.n_components))
-    power[:] = np.inf
+    power, fraction, cross = np.full((3, len(X), params.n_components), np.inf)
     for k in possible.tolist():
         P = factor(params, k)
         scale = int(np.frexp(np.abs(P).max())[1])
-        whitened = multiply(X - np.ldexp(params.means[k], -exponent), np.ldexp(P, -scale))
+        P, mean = np.ldexp(P, -scale), np.ldexp(params.means[k], -exponent)
+        # The rounding of a difference (Knuth 1997, section 4.2.2, theorem B).
+        difference = X - mean
+        back = X - difference
+        lost = (X - (difference + back)) + (back - mean)
+        # |a + b|^2 = |a|^2 + 2 a b + ..., times a power of two that keeps |a|^2 from vanishing.
+        whitened = multiply(difference, P)
+        shift = np.frexp(np.abs(whitened).max(axis=1))[1]
+        whitened = np.ldexp(whitened, -shift[:, np.newaxis])
+        rest = np.ldexp(multiply(lost, P), -shift[:, np.newaxis])
         fraction[:, k], power[:, k] = np.frexp(np.sum(whitened**2, axis=1))
-        power[:, k] += 2 * scale
-    fraction[power > power.min(axis=1, keepdims=True)] = np.inf
-    least = fraction == fraction.min(axis=1, keepdims=True)
-    return np.asarray(least / least.sum(axis=1, keepdims=True))
-
-
-def overflowed_posterior(X: Float64Array, params: KernelParams) -> Float64Array:
-    """Return ``q_nk`` of rows whose log-joints overflow another dtype than float64."""
-    log_joints = log_joint(X, params)
-    q = np.exp(log_posterior(log_joints))
-    beyond = np.max(log_joints, axis=1) == -np.inf
-    if beyond.any():
-        q[beyond] = limiting_posterior(X[beyond], params)
-    return np.asarray(q)
+        cross[:, k] = np.ldexp(np.sum(whitened * rest, axis=1), -power[:, k].astype(int))
+        power[:, k] += 2 * (scale + shift)
+    nearest = np.ones(power.shape, dtype=bool)
+    for part in (power, fraction, cross):
+        part[~nearest] = np.inf
+        nearest &= part == part.min(axis=1, keepdims=True)
+    offsets = np.where(nearest, params.offset, -np.inf)
+    shares = np.exp(offsets - offsets.max(axis=1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
 
 
 def one_hot(labels: npt.NDArray[np.int64], n_components: int) -> Float64Array:
@@ -193,11 +198,13 @@ class _ReferencePass:
             log_post = log_posterior(log_joints)
             labels = np.argmax(log_joints, axis=1)
             impossible = log_evidence == -np.inf
-            # What such rows are most likely of is known all the same, unless nothing is possible.
+            # What rows are most likely of is known where it overflows their dtype all the same,
+            # unless nothing is possible.
+            overflowed = log_evidence.astype(block.rows.dtype) == -np.inf
             limit = np.zeros((0, K))
-            if impossible.any() and np.any(self._params.offset > -np.inf):
-                limit = limiting_posterior(X[impossible], self._params)
-                labels[impossible] = np.argmax(limit, axis=1)
+            if overflowed.any() and np.any(self._params.offset > -np.inf):
+                limit = limiting_posterior(X[overflowed], self._params)
+                labels[overflowed] = np.argmax(limit, axis=1)
             if self._request.assignment == "posterior":
                 q, log_q = np.exp(log_post), log_post
             else:
@@ -213,7 +220,7 @@ class _ReferencePass:
         resp = q
         if self._request.assignment == "posterior" and len(limit) > 0:
             resp = q.copy()
-            resp[impossible] = limit
+            resp[overflowed] = limit
 
         start = block.start + tile.start
         rows = slice(start, start + len(X))

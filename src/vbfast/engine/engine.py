@@ -149,6 +149,7 @@ def run_seeding(
     ----------
     source : RowSource
     candidates : ndarray of shape (n_candidates, n_features), float64
+        Rows of the source, or points that its dtype holds as exactly.
     closest : ndarray of shape (n_samples,), dtype of the rows, C order
         Squared distance of each row to the closest centre so far; infinity before the first.
     sample_weight : ndarray of shape (n_samples,), float64, optional

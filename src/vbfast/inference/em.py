@@ -272,10 +272,10 @@ def ascend(
             accelerator.refused()
             parameters, fallback = fallback, None
             continue
-        if np.isnan(reached):
+        if np.isnan(reached) or (gaussian is not None and reached == -np.inf):
             raise ValueError(
-                f"the lower bound is NaN in iteration {len(bounds) + 1}: a parameter of the prior "
-                "is too large or too small to compute with"
+                f"the lower bound is {reached} in iteration {len(bounds) + 1}: a parameter of the "
+                "prior is too large or too small to compute with"
             )
 
         lowest = sums.lowest_log_evidence

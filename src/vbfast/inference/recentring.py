@@ -24,6 +24,7 @@ from vbfast.engine.contract import (
     Statistics,
 )
 from vbfast.engine.engine import run_pass
+from vbfast.engine.responsibilities import RespSource
 from vbfast.engine.rows import RowSource, as_row_source
 from vbfast.inference.kmeans import distance_params
 
@@ -44,10 +45,8 @@ class CentredObjective(Protocol):
         """
 
 
-class PosteriorResponsibilities:
+class PosteriorResponsibilities(RespSource):
     """The responsibilities of given parameters, made block by block."""
-
-    in_memory = False
 
     def __init__(self, source: RowSource, params: KernelParams) -> None:
         self._source = source

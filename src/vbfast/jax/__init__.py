@@ -31,10 +31,10 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-try:
+from vbfast.optional import needed
+
+with needed("jax", by="vbfast.jax"):
     import jax.numpy as jnp
-except ImportError as error:
-    raise ImportError("vbfast.jax needs JAX: pip install 'vbfast[jax]'") from error
 
 from vbfast.families.covariances import covariance_shape
 from vbfast.families.mixture_function import check_covariance_type, check_shapes

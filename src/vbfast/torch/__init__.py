@@ -48,12 +48,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-try:
+from vbfast.optional import needed
+
+with needed("torch", by="vbfast.torch"):
     import torch
-except ImportError as error:
-    raise ImportError(
-        "vbfast.torch needs PyTorch: pip install 'vbfast[torch]', or see https://pytorch.org"
-    ) from error
 
 from vbfast.families.covariances import covariance_shape
 from vbfast.families.mixture_function import check_covariance_type, check_shapes

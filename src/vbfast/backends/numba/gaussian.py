@@ -19,7 +19,7 @@ from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.compiling import group_size
 from vbfast.backends.numba.gradient import RowGradient
 from vbfast.backends.numba.memory import empty_lines
-from vbfast.backends.reference import overflowed_posterior
+from vbfast.backends.reference import limiting_posterior
 from vbfast.engine.contract import (
     NEAR_LIMIT,
     Float64Array,
@@ -211,7 +211,7 @@ class GaussianModel:
         """
         if not np.any(self._params.offset > -np.inf):
             return None
-        return overflowed_posterior(rows.astype(np.float64), self._params)
+        return limiting_posterior(rows.astype(np.float64), self._params)
 
     def add_moments(
         self,
