@@ -15,7 +15,7 @@ from vbfast import _vbfast
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX timers")
 
-# DESIGN allows half a second. Machines that run tests may be busy with others.
+# Half a second is promised. Machines that run tests may be busy with others.
 LATEST = 1.0
 
 

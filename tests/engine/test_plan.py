@@ -1,6 +1,6 @@
 """The blocking: what it may depend on, and its limits.
 
-The numbers here are those that are promised (DESIGN, reproducible to the bit): 64 MB of partial
+The numbers here are those that are promised (reproducible to the bit): 64 MB of partial
 statistics, tiles of a few hundred rows, vectors of 64 bytes.
 """
 

@@ -29,7 +29,7 @@ BACKENDS = tuple(
 )
 ILL_DEFINED = "ill-defined empirical covariance"
 # Standard deviations from the other components up to which moments and log-joints may lose as many
-# units in the last place: what DESIGN calls the digits that a component's distance allows.
+# units in the last place.
 NEAR = {np.dtype(np.float32): 32.0, np.dtype(np.float64): 1000.0}
 # The part of a covariance that the moments of one iteration may lose.
 LOSS = {np.dtype(np.float32): 1e-3, np.dtype(np.float64): 1e-9}
