@@ -100,7 +100,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
     PackedModel<T> packed;
     pack({shape.covariance, shape.n_components, D, mixture.offset.data(), mixture.means.data(),
           mixture.factor.data()},
-         request, kernel_set<T>, packed, 1);
+         request, kernel_set<T>, packed, 1, nullptr);
     const Model<T>& model = packed.model;
 
     Tile<T> tile{};

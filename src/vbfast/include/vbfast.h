@@ -74,8 +74,8 @@ typedef struct vbfast_elbo_terms {
  *                  softmax of the log-joint, for which kl is 0 and the kind does not matter.
  *   elbo_and_grad  The same, and the gradients in the logits of q (null: the posterior's) and in
  *                  the log-joint. Zero for nothing but -inf; else, where the bound is not finite,
- *                  the first is NaN throughout, and the second q still, itself NaN for a posterior
- * with +inf.
+ *                  the first is NaN throughout, and the second is q still, which is NaN for a
+ *                  posterior with +inf.
  *
  * NAME_rows does the same for each row of a matrix; out of a reduction has n_rows contiguous
  * elements. In the last two, weights (n_rows contiguous, finite and not negative, or null: ones)
