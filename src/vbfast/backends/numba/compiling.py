@@ -69,7 +69,8 @@ def kernel(function: F) -> F:
     """Compile a function of a module, and keep the machine code on disk."""
     dispatcher = njit(**_OPTIONS)(function)
     if isinstance(dispatcher, Dispatcher):  # not where numba's compiler is switched off
-        dispatcher._cache = PackageCache(function)  # type: ignore[attr-defined]
+        private: Any = dispatcher
+        private._cache = PackageCache(function)
     return cast(F, dispatcher)
 
 
