@@ -168,7 +168,7 @@ void pass(Covariance covariance, Moments moments, bool split) {
                                          moments,
                                          true,
                                          split ? 1 : 4,
-                                         32,
+                                         64,  // a group of float32 rows in AVX-512
                                          split,
                                          nullptr,
                                          nullptr,
