@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #include "kernel_table.h"
@@ -18,6 +20,10 @@ template <class T>
 std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
                     std::int64_t joint_stride, std::int64_t D, bool raw, bool gradient,
                     char* memory) {
+    if (tile_rows % group_rows != 0)
+        throw std::invalid_argument("tile_rows must be a multiple of " +
+                                    std::to_string(group_rows) + "; got " +
+                                    std::to_string(tile_rows));
     const std::int64_t padded = (D + 15) / 16 * 16;
     // An odd number of cache lines, so that the same columns of all rows spread over all sets of
     // L1.

@@ -170,6 +170,14 @@ def test_parameters_that_do_not_fit_are_named(changes, message):
         estep(**changes)
 
 
+@pytest.mark.parametrize("single", [False, True])
+def test_tiles_are_whole_groups_of_rows(single):
+    running = estep(single, tile_rows=3)
+    X = np.zeros((5, 3), np.float32 if single else np.float64)
+    with pytest.raises(ValueError, match="tile_rows must be a multiple of"):
+        running.run([(0, 0, X, None, None)], 1)
+
+
 NAMES = ("log_evidence", "labels", "resp", "entropy", "expected_log_joint", "gradient", "log_joint")
 SHAPES = ((5,), (5,), (5, 2), (5,), (5,), (5, 3), (5, 2))
 
