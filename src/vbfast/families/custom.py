@@ -80,8 +80,9 @@ class Custom:
     -----
     Bounds checks add 3 % to the instructions of a density of logarithms and gamma functions, 20 %
     to those of one of a subtraction and two multiplications a feature, and 8 to 33 % to those of
-    statistics that are as cheap; the environment variable ``NUMBA_BOUNDSCHECK=0`` leaves them out. They do not reach into other compiled
-    functions that the two call, nor into what has no Python function to compile again, as a ufunc.
+    statistics that are as cheap; the environment variable ``NUMBA_BOUNDSCHECK=0`` leaves them out.
+    They do not reach into other compiled functions that the two call, nor into what has no Python
+    function to compile again, as a ufunc.
 
     Sums of ``t(x)`` are float64 whatever the rows are. For data far from the origin choose
     statistics about a point near it, or centre the data: sums of ``x`` and ``x ** 2`` cancel there.
