@@ -119,8 +119,7 @@ void matrix_gradients(const MatrixMoments& moments, const double* factors, std::
     Blocks blocks(n_matrices, D, num_threads, 2);
     if (scratch == 0) return;  // no features
     const std::int64_t some =
-        std::min(n_matrices,
-                 std::max<std::int64_t>(1, scratch_numbers / std::max<std::int64_t>(1, scratch)));
+        std::min(n_matrices, std::max<std::int64_t>(1, scratch_numbers / scratch));
     Buffer memory;
     double* whitened = static_cast<double*>(
         memory.reserve(static_cast<std::size_t>(some * scratch) * sizeof(double)));

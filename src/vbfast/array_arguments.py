@@ -54,9 +54,8 @@ def as_real(a: npt.ArrayLike, name: str) -> Array:
     if array.dtype in _FAST:
         return array
     check_plain(array, name)
-    if array.dtype.kind == "c":
-        raise TypeError(f"{name} must be real; got dtype {array.dtype}")
-    if array.dtype.kind not in "biufO" or (array.dtype == object and array.ndim == 0):
+    numbers.check_real(array.dtype, name)
+    if array.dtype == object and array.ndim == 0:
         raise TypeError(f"{name} must be numeric; got dtype {array.dtype}")
     single = array.dtype.kind == "f" and array.dtype.itemsize <= 4  # of either byte order, or half
     try:

@@ -279,6 +279,25 @@ def test_bad_parameters(clustered, diagonal_gaussian):
         Mixture(diagonal_gaussian, init_params="k-means++").fit(clustered)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "error", "message"),
+    [
+        ("weights_", [1.5, -0.5], ValueError, "weights_ must not be negative; got -0.5"),
+        ("weights_", [1.0], ValueError, r"weights_ must have shape \(2,\); got \(1,\)"),
+        ("weights_", [0.5j, 0.5], TypeError, "weights_ must be real; got dtype complex128"),
+        ("parameters_", [1.0, 2.0], ValueError, r"shape \(n_components, n_parameters\).*\(2,\)"),
+        ("parameters_", np.empty((2, 0)), ValueError, r"at least one of each; got shape \(2, 0\)"),
+        ("parameters_", np.full((2, 7), np.nan), ValueError, "parameters_ must be finite"),
+    ],
+)
+def test_attributes_that_are_none(clustered, diagonal_gaussian, name, value, error, message):
+    mixture = Mixture(diagonal_gaussian, 2, random_state=0, tol=1e9).fit(clustered)
+    setattr(mixture, name, value)
+    for method in (mixture.score, mixture.predict_proba, mixture.log_joint):
+        with pytest.raises(error, match=message):
+            method(clustered)
+
+
 def test_not_converged_is_a_warning(clustered, diagonal_gaussian):
     with pytest.warns(ConvergenceWarning, match="did not converge"):
         Mixture(diagonal_gaussian, 4, tol=0, max_iter=2, random_state=0).fit(clustered)

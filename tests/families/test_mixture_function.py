@@ -208,9 +208,13 @@ def test_what_is_refused(regime, mixture_batch):
 
 
 def test_shapes():
-    assert check_shapes("full", (7, 2), (3,), (3, 2), (3, 2, 2)) == ()
-    assert check_shapes("tied", (4, 2), (4, 3), (4, 3, 2), (4, 2, 2)) == (4,)
-    assert check_shapes("diag", (5, 4, 9, 2), (5, 1, 3), (4, 3, 2), (3, 2)) == (5, 4)
+    one = ((3,), (3, 2), (3, 2, 2))
+    assert check_shapes("full", (7, 2), *one) == one
+    each = ((4, 3), (4, 3, 2), (4, 2, 2))
+    assert check_shapes("tied", (4, 2), *each) == each
+    shared = ((5, 1, 3), (4, 3, 2), (3, 2))
+    broadcast = ((5, 4, 3), (5, 4, 3, 2), (5, 4, 3, 2))
+    assert check_shapes("diag", (5, 4, 9, 2), *shared) == broadcast
     refused = [
         ("means must have shape", ("diag", (2,), (3,), (2,), (3, 2))),
         ("at least one of each", ("diag", (2,), (0,), (0, 2), (0, 2))),

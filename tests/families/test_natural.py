@@ -138,6 +138,10 @@ def test_coordinates_outside_of_the_domain(posterior, covariance_type):
                 changed.posterior(posterior)
         with pytest.raises(TypeError, match=f"{name} must be real"):
             dataclasses.replace(coordinates, **{name: values + 0j}).posterior(posterior)
+        masked = np.ma.array(values, mask=np.zeros(np.shape(values), bool))
+        masked[first[name]] = np.ma.masked
+        with pytest.raises(TypeError, match=f"{name} is a masked array with 1 masked entry"):
+            dataclasses.replace(coordinates, **{name: masked}).posterior(posterior)
     last = () if covariance_type == "tied" else (K - 1,)
     which = "" if covariance_type == "tied" else f" of component {K - 1}"
     with pytest.raises(ValueError, match=f"second_moments{which} must exceed .* positive definite"):

@@ -91,9 +91,40 @@ def test_the_halves_are_those_of_a_normal_distribution(posterior, covariance_typ
     np.testing.assert_allclose(within, expected, rtol=1e-10, atol=1e-10)
 
 
+def moments_of_all(weight, means, covariances, covariance_type):
+    """Weight, mean and second moments about the origin of a mixture, as far as its type has them.
+
+    Of 'tied' the components' common covariance, which cuts leave alone.
+    """
+    total, mean = weight.sum(), weight @ means / weight.sum()
+    if covariance_type == "tied":
+        return total, mean, covariances
+    squares = {
+        "full": np.einsum("ki,kj->kij", means, means),
+        "diag": means**2,
+        "spherical": (means**2).mean(axis=1),
+    }[covariance_type]
+    return total, mean, np.tensordot(weight, covariances + squares, 1) / total
+
+
 @all_types
-def test_many_cuts_give_a_posterior(posterior):
+def test_many_cuts_keep_the_moments_of_all_rows(posterior, covariance_type):
+    """Normal distributions are cut at their means: the halves together have the whole's moments."""
     statistics = split_widest(posterior, 9)
-    assert statistics.weight.shape == (9,)
-    grown = posterior.prior.posterior(statistics, reg_covar=0.0)
-    assert np.isfinite(grown.kernel_params().offset).all()
+    weight, components = statistics.weight, posterior.components
+    assert weight.shape == (9,)
+    divisor = weight.sum() if covariance_type == "tied" else weight
+    covariances = (statistics.second.T / divisor).T
+    whole = (posterior.weights.counts, components.means, components.covariances)
+    for ours, theirs in zip(
+        moments_of_all(weight, statistics.centres, covariances, covariance_type),
+        moments_of_all(*whole, covariance_type),
+        strict=True,
+    ):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-9)
+    # Each is a half, a quarter, an eighth, ... of one of the two.
+    halvings = np.log2(posterior.weights.counts[:, np.newaxis] / weight)
+    assert (np.abs(halvings - np.round(halvings)) < 1e-9).any(axis=0).all()
+    if covariance_type != "tied":
+        eigenvalues = np.linalg.eigvalsh(covariances) if covariance_type == "full" else covariances
+        assert eigenvalues.min() > 0.0

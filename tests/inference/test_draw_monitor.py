@@ -48,7 +48,7 @@ def test_a_bar_on_a_terminal(rows, capfd, monkeypatch):
     pytest.importorskip("rich")
     monkeypatch.setenv("FORCE_COLOR", "1")  # what rich takes for a terminal
     monkeypatch.setenv("TERM", "xterm")
-    assert isinstance(make_draw_monitor(300, 100, verbose=1), BarDrawMonitor)
+    assert isinstance(make_draw_monitor(100, verbose=1), BarDrawMonitor)
     mixture = BayesianGaussianMixture(2, random_state=0, max_iter=500).fit(rows)
     mixture.log_marginal_likelihood(rows, 100, verbose=1)
     assert "100/100" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", capfd.readouterr().out)

@@ -14,9 +14,16 @@ import numpy.typing as npt
 
 from vbfast.engine.plain import check_plain
 
-__all__ = ["as_array", "as_numbers", "claimed_dtype", "claimed_shape", "read_slice"]
+__all__ = [
+    "as_array",
+    "as_numbers",
+    "check_real",
+    "claimed_dtype",
+    "claimed_shape",
+    "read_slice",
+]
 
-_NUMERIC_KINDS = "biuf"
+_NUMERIC_KINDS = "biufO"  # objects may be numbers: their conversion tells
 
 
 def as_array(values: Any, name: str) -> npt.NDArray[Any]:
@@ -34,6 +41,19 @@ def as_array(values: Any, name: str) -> npt.NDArray[Any]:
         return np.asanyarray(values)
     except ValueError as error:
         raise ValueError(f"{name} must be an array: {error}") from error
+
+
+def check_real(dtype: np.dtype[Any], name: str) -> None:
+    """Check that a dtype is of real numbers, or of objects that may be.
+
+    Raises
+    ------
+    TypeError
+        If it is not.
+    """
+    if dtype.kind not in _NUMERIC_KINDS:
+        wanted = "real" if dtype.kind == "c" else "numeric"
+        raise TypeError(f"{name} must be {wanted}; got dtype {dtype}")
 
 
 def as_numbers(values: Any, name: str) -> npt.NDArray[Any]:
@@ -64,8 +84,7 @@ def as_numbers(values: Any, name: str) -> npt.NDArray[Any]:
     array([1, 2])
     """
     array = as_array(values, name)
-    if array.dtype.kind == "c":
-        raise TypeError(f"{name} must be real; got dtype {array.dtype}")
+    check_real(array.dtype, name)
     if array.dtype.kind == "O":
         try:
             return array.astype(np.float64)
@@ -73,8 +92,6 @@ def as_numbers(values: Any, name: str) -> npt.NDArray[Any]:
             raise TypeError(f"{name} must be numeric: {error}") from error
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{name} must be numeric: {error}") from error
-    if array.dtype.kind not in _NUMERIC_KINDS:
-        raise TypeError(f"{name} must be numeric; got dtype {array.dtype}")
     return array
 
 

@@ -13,7 +13,13 @@ import numpy.typing as npt
 
 from vbfast.engine.contract import Float64Array, FloatArray
 from vbfast.engine.distributions import sum_tolerance
-from vbfast.engine.numbers import as_numbers, claimed_dtype, claimed_shape, read_slice
+from vbfast.engine.numbers import (
+    as_numbers,
+    check_real,
+    claimed_dtype,
+    claimed_shape,
+    read_slice,
+)
 from vbfast.engine.plain import check_plain
 from vbfast.engine.rows import is_sliceable
 
@@ -90,9 +96,7 @@ class RespMatrix(RespSource):
                 f"got {shape}"
             )
         given = claimed_dtype(resp, name)
-        if given.kind not in "biufO":
-            wanted = "real" if given.kind == "c" else "numeric"
-            raise TypeError(f"{name} must be {wanted}; got dtype {given}")
+        check_real(given, name)
         self._tolerance = sum_tolerance(given if given.kind == "f" else self._dtype)
 
     def block(self, start: int, stop: int) -> FloatArray:

@@ -14,7 +14,7 @@ from vbfast.engine.engine import run_pass
 from vbfast.engine.numbers import as_numbers
 from vbfast.engine.rows import RowSource
 from vbfast.estimators.base import BaseMixture
-from vbfast.estimators.starts import fitted_array
+from vbfast.estimators.starts import check_not_negative, fitted_array
 from vbfast.families.custom import Custom, CustomLikelihood, CustomParameters
 from vbfast.inference.initialisation import RandomResponsibilities, initial_responsibilities
 from vbfast.inference.monitor import SILENT, Monitor
@@ -231,8 +231,7 @@ default='kmeans'
             )
         weights = fitted_array(self, "weights_", shape[:1])
         theta = fitted_array(self, "parameters_", shape)
-        if weights.min() < 0.0:
-            raise ValueError(f"weights_ must not be negative; got {weights.min()}")
+        check_not_negative(weights, "weights_")
         return CustomParameters(self.family, self._n_features, weights, theta)
 
     def _kernel_params(self) -> CustomParams:

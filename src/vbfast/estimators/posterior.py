@@ -273,7 +273,7 @@ class PosteriorMixture(BaseGaussianMixture):
                 as_random_state(self.random_state if random_state is None else random_state),
                 sample_weight=as_sample_weight(sample_weight, rows.n_samples),
                 monitor=make_draw_monitor(
-                    rows.n_samples, n_draws, verbose=self.verbose if verbose is None else verbose
+                    n_draws, verbose=self.verbose if verbose is None else verbose
                 ),
             )
         value, standard_error = weights.log_mean()

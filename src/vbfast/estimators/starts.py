@@ -19,6 +19,7 @@ __all__ = [
     "check_fitted_parameters",
     "check_given_start",
     "check_means",
+    "check_not_negative",
     "check_resumed_shapes",
     "fitted_array",
 ]
@@ -201,8 +202,7 @@ def check_fitted_parameters(
             "change of parameters."
         )
     checked = {name: _finite(values, name) for name, values in given.items()}
-    if checked["weights_"].min() < 0.0:
-        raise ValueError(f"weights_ must not be negative; got {checked['weights_'].min()}")
+    check_not_negative(checked["weights_"], "weights_")
     return checked["weights_"], checked["means_"], checked["precisions_cholesky_"]
 
 
@@ -225,6 +225,18 @@ def fitted_array(
     if positive and not (array > 0.0).all():
         raise ValueError(f"{name} must be positive; got {array.min()}")
     return array
+
+
+def check_not_negative(array: Float64Array, name: str) -> None:
+    """Check that no number of an array is below zero.
+
+    Raises
+    ------
+    ValueError
+        If one is.
+    """
+    if array.min() < 0.0:
+        raise ValueError(f"{name} must not be negative; got {array.min()}")
 
 
 def _finite(values: Any, name: str) -> Float64Array:

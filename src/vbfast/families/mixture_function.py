@@ -56,8 +56,8 @@ def check_shapes(
     weights_logits: tuple[int, ...],
     means: tuple[int, ...],
     precisions_cholesky: tuple[int, ...],
-) -> tuple[int, ...]:
-    """Check that shapes fit each other.
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+    """Check that shapes fit each other, and return what those of the parameters broadcast to.
 
     Parameters
     ----------
@@ -67,9 +67,8 @@ def check_shapes(
 
     Returns
     -------
-    tuple of int
-        The axes of a batch of mixtures, to which leading axes of the parameters broadcast; () for
-        one mixture.
+    weights_logits, means, precisions_cholesky : tuple of int
+        With the axes of the batch of mixtures in front, none for one mixture.
 
     Raises
     ------
@@ -82,9 +81,10 @@ def check_shapes(
             f"got {means}"
         )
     K, D = means[-2:]
+    factors = covariance_shape(covariance_type, K, D)
     expected = {
         "weights_logits": (weights_logits, (K,)),
-        "precisions_cholesky": (precisions_cholesky, covariance_shape(covariance_type, K, D)),
+        "precisions_cholesky": (precisions_cholesky, factors),
     }
     batch = means[:-2]
     for name, (shape, wanted) in expected.items():
@@ -108,7 +108,7 @@ def check_shapes(
             f"x must have shape ({', '.join(map(str, batch))}, ..., {D}) for a batch of mixtures "
             f"of shape {batch}; got {x}"
         )
-    return batch
+    return (*batch, K), (*batch, K, D), (*batch, *factors)
 
 
 def _described(trailing: tuple[int, ...]) -> str:

@@ -39,6 +39,7 @@ import numpy as np
 from scipy.special import polygamma
 
 from vbfast.engine.contract import CovarianceType, Float64Array
+from vbfast.engine.numbers import as_numbers
 from vbfast.families.covariances import precision_factor, precisions_of
 from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.families.mixing_weights import Dirichlet, MixingWeights, StickBreaking
@@ -274,9 +275,7 @@ def _check_field(
     name: str, values: Any, shape: tuple[int, ...], *, above: float = -np.inf
 ) -> Float64Array:
     """Return finite values above a limit as a float64 array."""
-    given = np.asarray(values)
-    if given.dtype.kind == "c":
-        raise TypeError(f"{name} must be real; got dtype {given.dtype}")
+    given = as_numbers(values, name)
     if given.shape != shape:
         raise ValueError(f"{name} must have shape {shape}; got {given.shape}")
     array = np.array(given, dtype=np.float64, order="C")

@@ -2,32 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from types import TracebackType
-from typing import Self
+from typing import Any
 
-from vbfast.inference.monitor import ProgressMonitor, Workload, make_monitor
+from vbfast.inference.bars import BarWatcher, Watcher, bar_console
 
 __all__ = ["BarDrawMonitor", "DrawMonitor", "LineDrawMonitor", "make_draw_monitor"]
 
 
-class DrawMonitor:
-    """What importance sampling reports to; this one is silent.
-
-    A context, which leaves the terminal in order whatever happens within it.
-    """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
+class DrawMonitor(Watcher):
+    """What importance sampling reports to; this one is silent."""
 
     def done(self, draws: float) -> None:
         """Hear how many draws are done; a fraction is of the rows that some have been shown."""
@@ -52,54 +36,34 @@ class LineDrawMonitor(DrawMonitor):
             print(f"  Draw {int(draws)} of {self._n_draws}\t about {left:.0f} s left", flush=True)
 
 
-class BarDrawMonitor(DrawMonitor):
-    """Draws a bar with rich, on a terminal or in a notebook."""
+class BarDrawMonitor(BarWatcher, DrawMonitor):
+    """Draws a bar, on a terminal or in a notebook."""
 
-    # Seconds between drawings.
-    REDRAW = 0.1
+    def __init__(self, n_draws: int, console: Any) -> None:
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 
-    def __init__(self, n_draws: int) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-
-        # Drawn by the passes themselves and not by a thread of rich's: they may precede a fork.
-        self._progress = Progress(
+        super().__init__(
+            console,
             TextColumn("draws"),
             BarColumn(bar_width=24),
             TextColumn("{task.completed:.0f}/{task.total}"),
             TimeRemainingColumn(),
-            console=Console(file=sys.stdout),
-            auto_refresh=False,
         )
+        self._n_draws = n_draws
         self._task = self._progress.add_task("draws", total=n_draws)
-        self._drawn = 0.0
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.refresh()
-        self._progress.stop()
 
     def done(self, draws: float) -> None:
         """Move the bar."""
         self._progress.update(self._task, completed=draws)
-        if time.perf_counter() - self._drawn > self.REDRAW:
-            self._progress.refresh()
-            self._drawn = time.perf_counter()
+        if draws < self._n_draws:
+            self._draw_again()
+        else:
+            self._draw()
 
 
-def make_draw_monitor(n_samples: int, n_draws: int, *, verbose: int) -> DrawMonitor:
+def make_draw_monitor(n_draws: int, *, verbose: int) -> DrawMonitor:
     """Choose how importance sampling is watched: as a fit of that ``verbose`` is."""
     if not verbose:
         return DrawMonitor()
-    of_fit = make_monitor(Workload(n_samples, n_draws, 1), verbose=verbose, interval=1)
-    if isinstance(of_fit, ProgressMonitor):
-        return BarDrawMonitor(n_draws)
-    return LineDrawMonitor(n_draws)
+    console = bar_console()
+    return LineDrawMonitor(n_draws) if console is None else BarDrawMonitor(n_draws, console)

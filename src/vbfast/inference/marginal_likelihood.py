@@ -14,13 +14,13 @@ from vbfast.engine.contract import (
     KernelParams,
     NonFiniteRowError,
     Request,
-    RowOutputs,
 )
 from vbfast.engine.engine import new_workspace, run_pass
 from vbfast.engine.rows import RowSource, as_row_source
 from vbfast.families.posterior_draws import draw_mixture
 from vbfast.families.variational import MixturePosterior
 from vbfast.inference.draw_monitor import DrawMonitor
+from vbfast.inference.log_joint_blocks import log_joint_blocks
 from vbfast.inference.pareto import SmoothedWeights, smooth
 from vbfast.ops import logsumexp
 
@@ -181,25 +181,13 @@ def _evidence_of_block(
         )
         return np.array([sums.log_evidence])
     evidence = np.zeros(n_draws)
-    log_joint = np.empty((min(len(rows), ROWS_TOGETHER), params.n_components), rows.dtype)
-    for start in range(0, len(rows), ROWS_TOGETHER):
-        block = rows[start : start + ROWS_TOGETHER]
-        output = log_joint[: len(block)]
-        try:
-            run_pass(
-                as_row_source(block),
-                params,
-                Request(),
-                outputs=RowOutputs(log_joint=output),
-                workspace=workspace,
-            )
-        except NonFiniteRowError as error:
-            raise NonFiniteRowError(start + error.row) from None
-        of_draws = logsumexp(output.reshape(len(block), n_draws, n_components), axis=2)
+    source = as_row_source(rows)
+    for block, log_joint in log_joint_blocks(source, params, ROWS_TOGETHER, workspace):
+        of_draws = logsumexp(log_joint.reshape(-1, n_draws, n_components), axis=2)
         if weight is None:
             evidence += of_draws.sum(axis=0, dtype=np.float64)
         else:
-            share = weight[start : start + len(block), np.newaxis]
+            share = weight[block, np.newaxis]
             # A row of zero weight is skipped, also where no draw has any density.
             evidence += np.multiply(
                 share, of_draws, out=np.zeros(of_draws.shape), where=share > 0.0

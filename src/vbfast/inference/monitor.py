@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import importlib.util
 import math
-import sys
 import time
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
+
+from vbfast.inference.bars import BarWatcher, Watcher, bar_console
 
 __all__ = [
     "SILENT",
@@ -49,23 +46,11 @@ class Workload:
         return f"bound {bound:.6f} {'a row' if self.bound_per_row else 'nats'}"
 
 
-class Monitor:
+class Monitor(Watcher):
     """What a fit reports to; this one is silent.
 
-    A context, which leaves the terminal in order whatever happens within it. The reports come in
-    the order of the methods below.
+    The reports come in the order of the methods below.
     """
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        return None
 
     def initialisation_begins(self, index: int) -> None:
         """Hear that start number ``index`` (from 0) is being computed."""
@@ -180,37 +165,20 @@ class LineMonitor(Monitor):
         self._last = time.perf_counter()
 
 
-class ProgressMonitor(Monitor):
-    """Draws a bar for each initialisation with rich, on a terminal or in a notebook."""
-
-    # Seconds between drawings: a fit of many short iterations must not wait for the terminal.
-    REDRAW = 0.1
+class ProgressMonitor(BarWatcher, Monitor):
+    """Draws a bar for each initialisation, on a terminal or in a notebook."""
 
     def __init__(self, workload: Workload, console: Any) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
 
-        self._workload = workload
-        # Drawn by the fit itself and not by a thread of rich's: a fit may precede a fork.
-        self._progress = Progress(
+        super().__init__(
+            console,
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TextColumn("{task.fields[figures]}"),
-            console=console,
-            auto_refresh=False,
         )
-
-    def __enter__(self) -> Self:
-        self._progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._progress.stop()
+        self._workload = workload
 
     def initialisation_begins(self, index: int) -> None:
         """Name the start."""
@@ -243,14 +211,6 @@ class ProgressMonitor(Monitor):
         self._progress.update(self._task, figures=f"{outcome}, {bound}")
         self._draw()
 
-    def _draw_again(self) -> None:
-        if time.perf_counter() - self._drawn > self.REDRAW:
-            self._draw()
-
-    def _draw(self) -> None:
-        self._progress.refresh()
-        self._drawn = time.perf_counter()
-
 
 def make_monitor(workload: Workload, *, verbose: int, interval: int) -> Monitor:
     """Choose how a fit is watched.
@@ -270,24 +230,10 @@ def make_monitor(workload: Workload, *, verbose: int, interval: int) -> Monitor:
     """
     if not verbose:
         return Monitor()
-    if importlib.util.find_spec("rich") is not None:
-        from rich.console import Console
-
-        console = Console(file=sys.stdout)
-        if _shows_bars(console):
-            return ProgressMonitor(workload, console)
+    console = bar_console()
+    if console is not None:
+        return ProgressMonitor(workload, console)
     return LineMonitor(workload, verbose, interval)
-
-
-def _shows_bars(console: Any) -> bool:
-    if console.is_jupyter:
-        # What rich draws with there; without it rich warns and shows nothing.
-        with contextlib.suppress(ImportError):
-            importlib.import_module("IPython.display")
-            importlib.import_module("ipywidgets")
-            return True
-        return False
-    return bool(console.is_terminal and not console.is_dumb_terminal)
 
 
 def _change(report: IterationReport, form: str) -> str:

@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from vbfast.engine.contract import FloatArray, NonFiniteRowError, Request, RowOutputs
-from vbfast.engine.engine import new_workspace, run_pass
-from vbfast.engine.rows import RowSource, as_row_source
+from vbfast.engine.contract import FloatArray
+from vbfast.engine.engine import new_workspace
+from vbfast.engine.rows import RowSource
 from vbfast.families.student_t import StudentT
 from vbfast.families.variational import MixturePosterior
+from vbfast.inference.log_joint_blocks import log_joint_blocks
 from vbfast.ops import logsumexp
 
 __all__ = ["log_predictive_density"]
@@ -46,23 +47,9 @@ def log_predictive_density(source: RowSource, posterior: MixturePosterior) -> Fl
         log_weights = np.log(posterior.weights.mean)
     densities = StudentT.from_posterior(posterior.components)
     result = np.empty(source.n_samples, dtype=source.dtype)
-    step = min(source.n_samples, max(1, BLOCK_BYTES // (8 * K)))
-    log_kernels = np.empty((step, K), dtype=source.dtype)
-    workspace = new_workspace()
-    for start in range(0, source.n_samples, step):
-        rows = source.block(start, min(start + step, source.n_samples))
-        log_kernel = log_kernels[: len(rows)]
-        try:
-            run_pass(
-                as_row_source(rows),
-                params,
-                Request(),
-                outputs=RowOutputs(log_joint=log_kernel),
-                workspace=workspace,
-            )
-        except NonFiniteRowError as error:
-            raise NonFiniteRowError(start + error.row) from None
+    step = max(1, BLOCK_BYTES // (8 * K))
+    for rows, log_kernel in log_joint_blocks(source, params, step, new_workspace()):
         log_joint = densities.log_density(log_kernel)
         log_joint += log_weights
-        result[start : start + len(rows)] = logsumexp(log_joint, axis=1)
+        result[rows] = logsumexp(log_joint, axis=1)
     return result

@@ -36,7 +36,6 @@ from vbfast.optional import needed
 with needed("jax", by="vbfast.jax"):
     import jax.numpy as jnp
 
-from vbfast.families.covariances import covariance_shape
 from vbfast.families.mixture_function import check_covariance_type, check_shapes
 from vbfast.jax.array_functions import bound, evidence
 from vbfast.jax.host import real
@@ -204,11 +203,8 @@ def mixture_log_evidence(
     dtype, (x, *parameters) = real(
         x=x, weights_logits=weights_logits, means=means, precisions_cholesky=precisions_cholesky
     )
-    batch = check_shapes(kind, x.shape, *(array.shape for array in parameters))
-    K, D = parameters[1].shape[-2:]
-    own_axes = ((K,), (K, D), covariance_shape(kind, K, D))
+    shapes = check_shapes(kind, x.shape, *(array.shape for array in parameters))
     parameters = [
-        jnp.broadcast_to(array, batch + own)
-        for array, own in zip(parameters, own_axes, strict=True)
+        jnp.broadcast_to(array, shape) for array, shape in zip(parameters, shapes, strict=True)
     ]
     return log_density(kind, x, *parameters).astype(dtype)

@@ -53,7 +53,6 @@ from vbfast.optional import needed
 with needed("torch", by="vbfast.torch"):
     import torch
 
-from vbfast.families.covariances import covariance_shape
 from vbfast.families.mixture_function import check_covariance_type, check_shapes
 from vbfast.torch.array_functions import bound, evidence
 from vbfast.torch.mixture import log_density
@@ -208,10 +207,6 @@ def mixture_log_evidence(
         means=means,
         precisions_cholesky=precisions_cholesky,
     )
-    batch = check_shapes(kind, tuple(x.shape), *(tuple(tensor.shape) for tensor in parameters))
-    K, D = means.shape[-2:]
-    own_axes = ((K,), (K, D), covariance_shape(kind, K, D))
-    parameters = [
-        tensor.expand(*batch, *own) for tensor, own in zip(parameters, own_axes, strict=True)
-    ]
+    shapes = check_shapes(kind, tuple(x.shape), *(tuple(tensor.shape) for tensor in parameters))
+    parameters = [tensor.expand(shape) for tensor, shape in zip(parameters, shapes, strict=True)]
     return log_density(kind, x, *parameters).to(dtype)
