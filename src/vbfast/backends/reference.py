@@ -169,7 +169,7 @@ class _Sums:
 
 
 class _ReferencePass:
-    """A pass over the rows; the formulae are DESIGN section 2's."""
+    """A pass over the rows, each formula as :class:`vbfast.ElboTerms` states it."""
 
     def __init__(
         self, params: KernelParams, request: Request, plan: Plan, outputs: RowOutputs

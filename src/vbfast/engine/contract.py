@@ -284,7 +284,7 @@ class PassResult:
     total_weight : float
         ``sum_n w_n``.
     log_evidence, expected_log_joint, entropy, kl : float
-        Weighted sums of the terms of DESIGN section 2.
+        Weighted sums of the terms that :class:`vbfast.ElboTerms` names.
     statistics : Statistics or None
     lowest_log_evidence : float
         The least ``log p(x_n)`` of a row with positive weight, of a 'posterior' pass.
