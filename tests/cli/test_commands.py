@@ -214,9 +214,9 @@ def test_options_of_a_prior_need_one(tmp_path, capsys, rows):
     np.save(tmp_path / "x.npy", rows)
     fit = ["fit", str(tmp_path / "x.npy"), "-k", "2", "-q"]
     assert main([*fit, "--concentration", "1"]) == 2
-    assert "--concentration is of a prior: add --bayesian" in capsys.readouterr().err
+    assert "--concentration needs a prior: add --bayesian" in capsys.readouterr().err
     assert main([*fit, "--draws", "50"]) == 2
-    assert "--draws is of a posterior: add --bayesian" in capsys.readouterr().err
+    assert "--draws needs a posterior: add --bayesian" in capsys.readouterr().err
 
 
 def test_too_few_draws_are_refused_before_the_fit(tmp_path, capsys, rows):
