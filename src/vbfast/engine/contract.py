@@ -29,8 +29,9 @@ CovarianceType = Literal["full", "tied", "diag", "spherical"]
 StatisticsKind = Literal["full", "tied", "diag", "spherical", "means"]
 Assignment = Literal["posterior", "hard", "given"]
 
-# Backends may sum the moments of a component about a point that is up to so many squared standard
-# deviations, in its narrowest direction, from its mean: second moments lose an epsilon times this.
+# Backends may sum the moments of a component about a point away from its mean. This is the largest
+# squared distance, in standard deviations of its narrowest direction; second moments lose this many
+# epsilons.
 NEAR_LIMIT = {np.dtype(np.float64): 1e6, np.dtype(np.float32): 1024.0}
 
 COVARIANCE_TYPES: tuple[CovarianceType, ...] = ("full", "tied", "diag", "spherical")
