@@ -22,7 +22,7 @@ def rng(request):
 
 @pytest.fixture(scope="session")
 def diagonal_gaussian():
-    """Gaussians with diagonal covariances, as components of one's own.
+    """Gaussians with diagonal covariances, as custom components.
 
     Parameters are the means, the inverse standard deviations and the constant of the log density.
     """

@@ -52,6 +52,11 @@ def test_permissions_and_links_stay(tmp_path):
     assert link.is_symlink()
     assert path.read_bytes() == b"after"
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    circle = tmp_path / "circle"
+    circle.symlink_to(circle)
+    with pytest.raises(OSError, match=r"symbolic links.*circle"), written_whole(circle):
+        pass
+    assert circle.is_symlink()
     umask = os.umask(0o027)
     try:
         with written_whole(tmp_path / "new"):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 import vbfast
+from vbfast._vbfast import build_info
 
 
 def run(code):
@@ -29,6 +32,12 @@ def test_every_name_resolves_and_is_listed():
     for name in vbfast.__all__:
         assert getattr(vbfast, name) is not None
         assert name in dir(vbfast)
+
+
+def test_version_is_the_same_everywhere():
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+    assert vbfast.__version__ == project["project"]["version"]
+    assert vbfast.__version__ == build_info()["version"]
 
 
 def test_version_is_the_distributions():

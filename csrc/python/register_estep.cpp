@@ -60,7 +60,7 @@ class BlockReader {
           n_partitions_(n_partitions),
           dtype_(precision(single)) {}
 
-    // Outputs have so many rows.
+    // The number of rows of the outputs.
     void limit_rows(py::ssize_t n_rows) { output_rows_ = n_rows; }
 
     // (partition, start, rows, weights or None, given or None[, closest, lowered or None])

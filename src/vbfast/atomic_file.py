@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import stat
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["written_whole"]
+__all__ = ["linked_to", "written_whole"]
 
 
 @contextlib.contextmanager
@@ -18,8 +19,8 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Open a file that takes the place of ``path`` when the block ends, and only then.
 
     What is written goes to a file beside it, which is flushed to the disk and renamed. If the block
-    or the disk fails, what was there before stays as it was, and nothing is left beside it. What is
-    no ordinary file (a device, a pipe) is written to as it is.
+    or the disk fails, what was there before stays as it was, and nothing is left beside it. Devices
+    and pipes are written to directly.
 
     Parameters
     ----------
@@ -33,10 +34,10 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     Raises
     ------
     OSError
-        If it cannot be written; with the name of ``path`` whatever the name of the file beside it.
+        If it cannot be written; its ``filename`` is ``path``, never the file beside it.
     """
     try:
-        target = path.resolve()
+        target = linked_to(path)
         if target.exists() and not target.is_file():
             with target.open("wb") as file:
                 yield file
@@ -58,6 +59,20 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def linked_to(path: Path) -> Path:
+    """Return the absolute path that links lead to, whether or not there is a file.
+
+    Raises
+    ------
+    OSError
+        If links lead in a circle.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    return target
 
 
 def _sync_folder(folder: Path) -> None:

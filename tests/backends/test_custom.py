@@ -1,4 +1,4 @@
-"""Passes over components of one's own: as a Gaussian's, where they are Gaussian."""
+"""Passes over custom components: as a Gaussian's, where they are Gaussian."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OUTPUTS = ("log_evidence", "resp", "entropy", "expected_log_joint")
 
 @pytest.fixture(scope="session")
 def as_custom(diagonal_gaussian):
-    """A function that writes parameters of type 'diag' as a family of one's own."""
+    """A function that writes parameters of type 'diag' as a custom family."""
 
     def convert(params):
         theta = np.column_stack(

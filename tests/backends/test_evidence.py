@@ -62,7 +62,7 @@ def test_every_covariance_type(
 def test_single_precision_far_from_the_origin(
     run, dense_oracle, random_params, rng, covariance_type, mean
 ):
-    """The promise of DESIGN section 5: 1e-3 nats a row for |mean|/std up to 1e4."""
+    """The promise for float32 rows: 1e-3 nats a row for |mean|/std up to 1e4."""
     params = random_params(rng, covariance_type, 6, 7)
     params = KernelParams(
         covariance_type, params.offset, params.means + mean, params.precision_cholesky

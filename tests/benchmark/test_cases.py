@@ -1,4 +1,4 @@
-"""The cases: their floor against DESIGN's figures, and their data."""
+"""The cases: their floor against figures worked out by hand, and their data."""
 
 from __future__ import annotations
 

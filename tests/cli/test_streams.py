@@ -41,7 +41,7 @@ def test_results_that_cannot_be_printed(tmp_path):
     with Path("/dev/full").open("w") as full:
         result = run(["info"], tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
     assert result.returncode == 1
-    assert result.stderr.startswith("vbfast info: ")
+    assert result.stderr.startswith("vbfast info: No space left")
     assert len(result.stderr.splitlines()) == 1
 
 

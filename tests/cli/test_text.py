@@ -135,18 +135,19 @@ def test_an_index_as_pandas_writes_it(tmp_path):
         (",a,b\n0,1,2\n1,3,\n", r"row 1, column 1 \(b\), counted from 0, is empty \(line 3\)"),
         ("a,b\n1,nan\n", r"row 0, column 1 \(b\), .*'nan'; expected a finite number \(line 2\)"),
         ("a,b\n1,1e400\n", r"column 1 \(b\), .*'1e400'; expected a finite number \(line 2\)"),
-        ("day,b\n2020-01-01,3\n", r"column 0 \(day\), .*'2020-01-01', no number \(line 2\)"),
-        ("1.5,2,x\n2.5,3,y\n", r"column 2, .*'x', no number \(line 1\); if .* say --header"),
-        ("1,x\n2,3\n", r"column 1, .*'x', no number \(line 1\); if .* say --header"),
+        ("day,b\n2020-01-01,3\n", r"column 0 \(day\), .*'2020-01-01', not a number \(line 2\)"),
+        ("1.5,2,x\n2.5,3,y\n", r"column 2, .*'x', not a number \(line 1\); if .* say --header"),
+        ("1,x\n2,3\n", r"column 1, .*'x', not a number \(line 1\); if .* say --header"),
         ("a;b\n1,5;2\n", r"column 0 \(a\), .*'1,5'; expected a decimal point"),
+        ("a;b\n1,5;2,5\n3,5;4,5\n", r"row 0, column 0 \(a\), .*'1,5'; expected a decimal point"),
         ("a,b\n1,2\n3\n", r"row 1, counted from 0, has 1 columns \(line 3\); .* has 2"),
         ("a,b\n1,2\n3,4,5\n", r"row 1, counted from 0, has 3 columns \(line 3\)"),
         (",a\n0,1\n1,2,3\n", r"row 1, counted from 0, has 3 columns \(line 3\)"),
-        ("a,b\n1,1_0\n", r"column 1 \(b\), .*'1_0', no number"),
-        ("a,b\n1,\x002\n", r"column 1 \(b\), .*no number"),
+        ("a,b\n1,1_0\n", r"column 1 \(b\), .*'1_0', not a number"),
+        ("a,b\n1,\x002\n", r"column 1 \(b\), .*not a number"),
         ('a,b\n"1,2\n3,4\n', r"row 0, counted from 0, has 1 columns \(line 3\)"),
-        (b"gr\xf6\xdfe,b\n1,2\n", r"no text in UTF-8: .* at byte 2"),
-        ("a,b\n1," + 100 * "x", r"'x{37}\.\.\.', no number"),
+        (b"gr\xf6\xdfe,b\n1,2\n", r"not text in UTF-8: .* at byte 2"),
+        ("a,b\n1," + 100 * "x", r"'x{37}\.\.\.', not a number"),
     ],
 )
 def test_faults_and_where_they_are(read, content, message):
@@ -162,9 +163,9 @@ def test_a_fault_beyond_the_first_lines(read):
 
 def test_what_the_user_says_counts(read):
     assert read("a:b\n1:2\n", delimiter=":").names == ("a", "b")
-    with pytest.raises(ValueError, match="'1;2', no number"):
+    with pytest.raises(ValueError, match="'1;2', not a number"):
         read("1;2\n3;4\n", delimiter=",")
-    with pytest.raises(ValueError, match=r"column 0, .*'a', no number \(line 1\)$"):
+    with pytest.raises(ValueError, match=r"column 0, .*'a', not a number \(line 1\)$"):
         read("a,b\n1,2\n", header=False)
 
 

@@ -1,4 +1,4 @@
-"""Mixtures of components of one's own."""
+"""Mixtures of custom components."""
 
 from __future__ import annotations
 

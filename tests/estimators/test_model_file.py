@@ -220,6 +220,7 @@ def set_at(index, value):
         ({"covariances": lambda S: 1.001 * S}, "covariances must be those of precisions_chol"),
         ({"covariances": set_at((1, 0, 1), 7.0)}, "covariances must be finite and symmetric"),
         ({"model": "KMeans"}, "it names the class 'KMeans'"),
+        ({"model": ""}, "it names no class"),
         ({"parameters": "{"}, "parameters is no JSON"),
         ({"parameters": "[1]"}, "parameters is no JSON object"),
         ({"parameters": json.dumps({"colour": 1})}, "GaussianMixture has no parameter colour"),

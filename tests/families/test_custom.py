@@ -1,4 +1,4 @@
-"""The global step of components of one's own, and what a family checks."""
+"""The global step of custom components, and what a family checks."""
 
 from __future__ import annotations
 

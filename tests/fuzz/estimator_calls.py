@@ -18,7 +18,7 @@ from calls import D, K, Scene, add, responsibilities, rows, weights
 
 
 def poisson() -> Any:
-    """A family of one's own."""
+    """A custom family."""
 
     def log_density(x: Any, theta: Any) -> float:
         total = 0.0
@@ -397,7 +397,7 @@ add(
     also={"factor": ("NaturalParameters",)},
 )
 
-# ------------------------------------------------------------------------- functions of one's own
+# ----------------------------------------------------------------------------- user functions
 
 
 def of_ones_own(stage: Scene, arguments: dict[str, Any]) -> Any:

@@ -101,7 +101,7 @@ def test_sample_weight_reaches_the_passes(source, start):
 
 @dataclass(frozen=True)
 class OneMean:
-    """A family of one's own: a single unit Gaussian with a standard normal prior on its mean."""
+    """A custom family: a single unit Gaussian with a standard normal prior on its mean."""
 
     mean: np.ndarray
 

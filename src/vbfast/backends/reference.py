@@ -94,10 +94,10 @@ def log_posterior(log_joints: Float64Array) -> Float64Array:
 def limiting_posterior(X: Float64Array, params: KernelParams) -> Float64Array:
     """Return ``q_nk`` of rows that are too far from all components for a finite log-joint.
 
-    The largest log-joint takes all, as its lead is far beyond what an exponential resolves. Squared
-    distances are compared with exponents of their own, and where they are equal by what rounding
-    left of them: the means of components with one factor are lost in a row that is far away.
-    Components that are equal in both share the row as their offsets say.
+    The component with the largest log-joint takes the row: its lead underflows all others. Squared
+    distances are compared as mantissas and exponents, since they overflow. Where these are equal,
+    as for components that share a factor, whose means are rounded away beside a distant row, the
+    rounding errors are compared. Components equal in both share the row by their offsets.
     """
     possible = np.flatnonzero(params.offset > -np.inf)
     size = np.maximum(np.abs(X).max(axis=1), np.abs(params.means[possible]).max())
@@ -169,7 +169,7 @@ class _Sums:
 
 
 class _ReferencePass:
-    """A pass over the rows; the formulae are DESIGN section 2's."""
+    """A pass over the rows, each formula as :class:`vbfast.ElboTerms` states it."""
 
     def __init__(
         self, params: KernelParams, request: Request, plan: Plan, outputs: RowOutputs

@@ -32,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         The exit status: 0, 1 for data that is refused and files that cannot be read or written, 2
-        for options that cannot be meant, 130 after Ctrl-C, 141 if nobody reads what is printed.
+        for wrong options, 130 after Ctrl-C, 141 if nobody reads what is printed.
     """
     parser = argparse.ArgumentParser(
         prog="vbfast", description="Large Gaussian mixtures, fitted fast."
@@ -75,6 +75,8 @@ def _report(options: argparse.Namespace, error: Exception) -> int:
 def _one_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror is not None:
         return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror is not None:
+        return error.strerror  # of standard output, which has no name
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}"
     return " ".join(str(error).split())

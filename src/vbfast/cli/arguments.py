@@ -1,4 +1,4 @@
-"""What options are checked with before any work: numbers, and files that are to be written."""
+"""Checks of options before any work: numbers, and files to write."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from vbfast.atomic_file import linked_to
+
 __all__ = ["SEEDS", "UsageError", "check_outputs", "count", "positive", "real"]
 
 
@@ -16,7 +18,7 @@ SEEDS = 2**32 - 1
 
 
 class UsageError(ValueError):
-    """Options that cannot be meant, as opposed to data that is refused."""
+    """Wrong or contradictory options, as opposed to data that is refused."""
 
 
 def count(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -58,22 +60,22 @@ def positive(text: str) -> float:
 def check_outputs(
     outputs: Iterable[tuple[str, Path | None, tuple[str, ...]]], *inputs: Path | None
 ) -> None:
-    """Check that files can be written where they are to go, before the work that they will hold.
+    """Check that the output files can be written, before the work that fills them.
 
     Parameters
     ----------
     outputs : iterable of (option, path or None, suffixes)
         The option that a path was given with, and the endings that say what will be written.
     *inputs : Path or None
-        What is to be read, which may be read as the passes go.
+        Files to read. A memory map is read during the passes, so none of them may be overwritten.
 
     Raises
     ------
     OSError
         If a folder does not exist or does not let files in, or a path is a folder itself.
     UsageError
-        If the name promises something else than what would be written, or if the path is that of
-        an input or of another output.
+        If the ending is not that of the format that is written, or if the path is that of an input
+        or of another output.
     """
     taken: list[tuple[str, Path]] = []
     for option, path, suffixes in outputs:
@@ -81,21 +83,19 @@ def check_outputs(
             continue
         _check_place(path)
         if suffixes and path.suffix.lower() not in suffixes:
-            raise UsageError(
-                f"{option} {path}: what is written ends in {' or '.join(suffixes)}; name it so"
-            )
+            raise UsageError(f"{option} {path}: the name must end in {' or '.join(suffixes)}")
         if any(given is not None and _same(path, given) for given in inputs):
-            raise UsageError(f"cannot write {path}: it is what is to be read")
+            raise UsageError(f"cannot write {path}: it is an input")
         for other, written in taken:
             if _same(path, written):
-                raise UsageError(f"{other} and {option} are both to be written to {path}")
+                raise UsageError(f"{other} and {option} name the same file, {path}")
         taken.append((option, path))
 
 
 def _check_place(path: Path) -> None:
     if path.is_dir():
         raise IsADirectoryError(f"cannot write {path}: it is a folder")
-    folder = path.resolve().parent
+    folder = linked_to(path).parent
     if not folder.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {folder}")
     if path.is_file() or not path.exists():
@@ -109,4 +109,4 @@ def _check_place(path: Path) -> None:
 def _same(path: Path, other: Path) -> bool:
     if path.exists() and other.exists():
         return path.samefile(other)
-    return path.resolve() == other.resolve()
+    return linked_to(path) == linked_to(other)

@@ -45,7 +45,7 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, dtype: str) -> None:
 
 
 def text_format(options: argparse.Namespace) -> TextFormat:
-    """Return what the options say of text files."""
+    """Return the options about text files."""
     return TextFormat(options.header, options.delimiter)
 
 
@@ -109,7 +109,7 @@ def load_weights(path: Path, text: TextFormat | None = None) -> npt.NDArray[np.f
 def _load(path: Path, key: str | None, text: TextFormat, *, several: str) -> Table:
     """Read an array of real numbers; what a library says about a file gets the file's name.
 
-    ``several`` is what to say of a file with more than one array and no ``key``.
+    ``several`` ends the message about a file with several arrays and no ``key``.
     """
     suffix = path.suffix.lower()
     if suffix in COMPRESSED:
@@ -165,7 +165,7 @@ def _load_numpy(path: Path, key: str | None, several: str) -> npt.NDArray[Any]:
 
 
 def _chosen(names: list[str], key: str | None, several: str) -> str:
-    """Return the name of the array that is wanted."""
+    """Return the name of the array to read."""
     if key is None and len(names) != 1:
         raise ValueError(f"holds {', '.join(names) or 'no array'}; {several}")
     name = names[0] if key is None else key
@@ -180,7 +180,7 @@ def _load_hdf5(path: Path, key: str | None, several: str) -> Any:
     except ImportError:
         raise ImportError(f"{path.suffix} files need h5py: pip install 'vbfast[hdf5]'") from None
     with path.open("rb"):
-        pass  # what keeps it from being opened is said by the system
+        pass  # a missing file is the system's error, not h5py's
     if not h5py.is_hdf5(path):
         raise ValueError("no HDF5 file")
     file = h5py.File(path, "r")  # stays open as long as the array is used

@@ -37,7 +37,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--bayesian",
         action="store_true",
-        help="by variational Bayes; --components is then the most that there may be",
+        help="by variational Bayes; --components is then an upper limit",
     )
     parser.add_argument(
         "--weight-prior",
@@ -82,9 +82,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--n-init", type=count(1), default=1, help="starts, of which the best is kept; default 1"
     )
-    parser.add_argument(
-        "--accelerate", choices=("squarem",), help="go beyond what iterations lead to"
-    )
+    parser.add_argument("--accelerate", choices=("squarem",), help="extrapolate the iterations")
     parser.add_argument("--seed", type=count(0, SEEDS), default=0, help="of the starts; default 0")
     parser.add_argument("--threads", type=count(1), help="default: as vbfast info says")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
@@ -114,7 +112,7 @@ def run(options: argparse.Namespace) -> None:
         ):
             warnings.simplefilter("ignore", ConvergenceWarning)  # said in words below
             model.fit(rows, sample_weight=weights)
-        # Before what takes more passes, and may be interrupted.
+        # Before the draws, which take many passes and may be interrupted.
         if options.output is not None:
             save_named(options.output, model, table.names)
         # The dtype of the computation, which that of the file need not be.
@@ -174,7 +172,7 @@ def make_model(options: argparse.Namespace) -> GaussianMixture | BayesianGaussia
         ("draws", "posterior"),
     ):
         if getattr(options, name) is not None:
-            raise UsageError(f"--{name.replace('_', '-')} is of a {owner}: add --bayesian")
+            raise UsageError(f"--{name.replace('_', '-')} needs a {owner}: add --bayesian")
     return GaussianMixture(**common)
 
 
@@ -191,7 +189,7 @@ def save_named(
 
 
 def report_terms(terms: VariationalElboTerms) -> None:
-    """Print the bound of the fitted posterior on the rows, and what it consists of, in nats."""
+    """Print the bound of the fitted posterior on the rows, and its terms, in nats."""
     print(f"bound {terms.total:.6f} nats of the fitted posterior, which is the sum of")
     for name, value in (
         ("expected log-joint", terms.expected_log_joint),

@@ -51,7 +51,7 @@ def run(options: argparse.Namespace) -> None:
     table = matched(table, None if names is None else tuple(names))
     if names is not None:
         del model.feature_names_in_  # matched now; the rows are an array, and have none
-    # By default as the fit computed, so that the same rows have the same evidence.
+    # By default in the dtype of the fit, so that the same rows have the same evidence.
     rows = table.of_dtype(options.dtype or model.means_.dtype).values
     weights = None
     if options.weights is not None:

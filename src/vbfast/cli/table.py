@@ -1,4 +1,4 @@
-"""Rows of a file with the names of their columns, and where in it something is."""
+"""Rows of a file, the names of its columns, and messages that locate a cell."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Table:
         """Return the table in another dtype; values that lie on disk are converted when read."""
         if self.values.dtype == dtype:
             return self
-        with np.errstate(over="ignore"):  # what is infinite is an error of its own
+        with np.errstate(over="ignore"):  # infinite values are refused later
             if isinstance(self.values, np.ndarray) and not isinstance(self.values, np.memmap):
                 values: Any = self.values.astype(dtype)
             else:
@@ -47,7 +47,7 @@ class Table:
 
     @contextlib.contextmanager
     def located_errors(self) -> Iterator[None]:
-        """Say of a value that is not finite in which cell it is, if the block raises for it."""
+        """Name the cell of a value that is not finite, if the block raises because of it."""
         try:
             yield
         except ValueError as error:
@@ -129,5 +129,5 @@ def matched(table: Table, wanted: tuple[str, ...] | None) -> Table:
 
 
 def note(message: str) -> None:
-    """Tell the user something beside the results."""
+    """Print a note for the user to standard error."""
     print(f"vbfast: note: {message}", file=sys.stderr)

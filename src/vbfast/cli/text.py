@@ -1,4 +1,4 @@
-"""Tables of numbers as text: which delimiter, which columns, and which cell is none."""
+"""Tables of numbers as text: the delimiter, the names, and which cell holds no number."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _DAMAGED = (csv.Error, zlib.error, lzma.LZMAError, EOFError)
 # In the order of preference where several cut all lines alike; None is any white space. A comma
 # may stand in numbers between other delimiters.
 DELIMITERS = ("\t", ";", ",", "|", None)
-# Lines that are looked at to tell what a file is.
+# Lines from which the delimiter and the header are found out.
 SAMPLE = 100
 
 _INTEGER = re.compile(r"[+-]?\d+")
@@ -42,7 +42,7 @@ Kind = Literal["empty", "integer", "real", "text"]
 
 @dataclass(frozen=True)
 class TextFormat:
-    """What a user says of a text file; None is for what it is to be told by.
+    """What the user says about a text file; None is found out from the file.
 
     Attributes
     ----------
@@ -73,8 +73,8 @@ def read_text(path: Path, text_format: TextFormat) -> Table:
     Raises
     ------
     ValueError
-        If there are no rows, lines have different numbers of columns, or a cell is empty, no number
-        or not finite; with its row, column and line.
+        If there are no rows, or lines have different numbers of columns, or a cell is empty, not a
+        number or not finite. The message names the row, column and line.
     """
     standard_input = sys.stdin.buffer.read() if path == STANDARD_INPUT else None
 
@@ -90,7 +90,7 @@ def read_text(path: Path, text_format: TextFormat) -> Table:
             with opened() as file:
                 raise ValueError(_fault(file, layout, asked=text_format.header is not None))
     except UnicodeDecodeError as error:
-        raise ValueError(f"no text in UTF-8: {error.reason} at byte {error.start}") from error
+        raise ValueError(f"not text in UTF-8: {error.reason} at byte {error.start}") from error
     except (OSError, *_DAMAGED) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # what the system says, and not what decompresses
@@ -153,7 +153,7 @@ def _layout(path: Path, file: io.TextIOWrapper, text_format: TextFormat) -> _Lay
     first, others = records[0], records[1:]
     header = text_format.header
     if header is None:
-        header = _has_header(first, others)
+        header = _has_header(first, others, delimiter)
         numbers = all(_kind(field) != "text" for field in first)
         if header and numbers:
             note(f"{path}: the first line, {', '.join(first)}, holds names; --no-header if not")
@@ -196,22 +196,31 @@ def _kind(field: str) -> Kind:
     return "text" if "_" in field else "real"
 
 
-def _has_header(first: list[str], others: list[list[str]]) -> bool:
+def _has_decimal_comma(field: str, delimiter: str | None) -> bool:
+    return delimiter != "," and "," in field and _kind(field.replace(",", ".", 1)) == "real"
+
+
+def _has_header(first: list[str], others: list[list[str]], delimiter: str | None) -> bool:
     """Whether more columns speak for names in the first line than against them.
 
     As :meth:`csv.Sniffer.has_header` a column speaks for them if its first field is of another kind
     than all others, text above numbers or an integer above numbers with a decimal point; it speaks
-    against them if a number is like what is below it.
+    against them if a number is like what is below it. Decimal commas are refused later, by cell;
+    here they count as numbers.
     """
+
+    def kind_of(field: str) -> Kind:
+        return "real" if _has_decimal_comma(field, delimiter) else _kind(field)
+
     if not others:
-        return all(_kind(field) == "text" for field in first)
+        return all(kind_of(field) == "text" for field in first)
     votes = 0
     for position, field in enumerate(first):
-        below = {_kind(record[position]) for record in others if position < len(record)}
+        below = {kind_of(record[position]) for record in others if position < len(record)}
         below -= {"empty"}
         if "text" in below:
             continue
-        kind = _kind(field)
+        kind = kind_of(field)
         if kind == "text" or (kind == "integer" and below == {"real"}):
             votes += 1
         elif kind != "empty":
@@ -227,7 +236,7 @@ def _consecutive(first: list[str]) -> bool:
 
 
 def _parse(file: io.TextIOWrapper, layout: _Layout) -> npt.NDArray[np.float64] | None:
-    """Return the numbers, or None if something is none."""
+    """Return the numbers, or None if a cell holds none."""
     lines = _Lines(file)
     if layout.names is not None:
         next(_records(lines, layout.delimiter))
@@ -251,7 +260,7 @@ def _parse(file: io.TextIOWrapper, layout: _Layout) -> npt.NDArray[np.float64] |
 
 
 def _fault(file: io.TextIOWrapper, layout: _Layout, *, asked: bool) -> str:
-    """Say where the first fault is."""
+    """Describe the first fault, with its place."""
     lines = _Lines(file)
     records = _records(lines, layout.delimiter)
     names = None if layout.names is None else tuple(layout.names)
@@ -285,7 +294,7 @@ def _objection(field: str, delimiter: str | None) -> str | None:
         return "is empty"
     shown = repr(field if len(field) <= 40 else field[:37] + "...")
     if kind == "text":
-        if delimiter != "," and _kind(field.replace(",", ".", 1)) == "real":
+        if _has_decimal_comma(field, delimiter):
             return f"is {shown}; expected a decimal point"
-        return f"is {shown}, no number"
+        return f"is {shown}, not a number"
     return None if math.isfinite(float(field)) else f"is {shown}; expected a finite number"

@@ -29,8 +29,9 @@ CovarianceType = Literal["full", "tied", "diag", "spherical"]
 StatisticsKind = Literal["full", "tied", "diag", "spherical", "means"]
 Assignment = Literal["posterior", "hard", "given"]
 
-# Backends may sum the moments of a component about a point that is up to so many squared standard
-# deviations, in its narrowest direction, from its mean: second moments lose an epsilon times this.
+# Backends may sum the moments of a component about a point away from its mean. This is the largest
+# squared distance, in standard deviations of its narrowest direction; second moments lose this many
+# epsilons.
 NEAR_LIMIT = {np.dtype(np.float64): 1e6, np.dtype(np.float32): 1024.0}
 
 COVARIANCE_TYPES: tuple[CovarianceType, ...] = ("full", "tied", "diag", "spherical")
@@ -284,7 +285,7 @@ class PassResult:
     total_weight : float
         ``sum_n w_n``.
     log_evidence, expected_log_joint, entropy, kl : float
-        Weighted sums of the terms of DESIGN section 2.
+        Weighted sums of the terms that :class:`vbfast.ElboTerms` names.
     statistics : Statistics or None
     lowest_log_evidence : float
         The least ``log p(x_n)`` of a row with positive weight, of a 'posterior' pass.

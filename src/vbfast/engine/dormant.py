@@ -114,7 +114,7 @@ def run_pass_of_awake(
     >>> result.statistics.weight
     array([2., 0.])
     """
-    # A density of one's own may lie above its offset: what it adds to it is known row by row.
+    # A custom density may lie above its offset: what it adds to it is known row by row.
     dormant = dormant_components(params.offset, lowest_log_evidence, margin=MARGIN)
     if isinstance(params, KernelParams) and dormant.any() and not dormant.all():
         result = run_pass(

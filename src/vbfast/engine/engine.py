@@ -79,7 +79,7 @@ def run_pass(
     ValueError
         If the number of features differs, or ``resp`` is missing, superfluous or, in a row of
         positive weight, no distribution, or the log-joint or the gradient in the rows is asked of
-        a pass that is no 'posterior' one.
+        a pass that is not a 'posterior' one.
     NotImplementedError
         If an output is asked for that the backend in use does not compute.
     KeyboardInterrupt

@@ -101,7 +101,7 @@ def claimed_shape(array: Any, name: str) -> tuple[int, ...]:
     Raises
     ------
     TypeError
-        If that is no tuple of integers.
+        If that is not a tuple of integers.
     """
     try:
         return tuple(operator.index(length) for length in array.shape)
@@ -115,7 +115,7 @@ def claimed_dtype(array: Any, name: str) -> np.dtype[Any]:
     Raises
     ------
     TypeError
-        If that is no dtype of NumPy's.
+        If that is not a dtype of NumPy.
     """
     try:
         dtype: np.dtype[Any] = np.dtype(array.dtype)

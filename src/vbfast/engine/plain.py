@@ -16,7 +16,7 @@ __all__ = ["check_plain"]
 # Records and raw bytes, dates, spans of time: NumPy has numbers for them, which mean nothing
 # without a field's name or a unit. What text and objects hold their conversion tells.
 _MORE_THAN_NUMBERS = (np.void, np.datetime64, np.timedelta64)
-# What has one of these, and is no array, leaves out zeros.
+# An object with one of these that is not an array is sparse.
 _SPARSE = ("tocsr", "todense", "toarray")
 _SCALARS = (float, int, np.floating, np.integer, np.bool_)
 

@@ -1,6 +1,6 @@
 """Responsibilities that a caller gives: checked and converted block by block, never as a whole.
 
-A row of zero weight is skipped: what is no distribution there is taken for no component at all.
+A row of zero weight is skipped: if it is not a distribution, it is taken to be all zeros.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from vbfast.engine.rows import is_sliceable
 class RespSource(ABC):
     """Responsibilities of all rows, asked for in blocks; each partition's in row order."""
 
-    # Whether a block of any size is had without a copy.
+    # Whether blocks of any size are views, without a copy.
     in_memory = False
 
     @abstractmethod
@@ -102,7 +102,7 @@ class RespMatrix(RespSource):
     def block(self, start: int, stop: int) -> FloatArray:
         """Return distributions of shape (stop - start, n_components), or raise ``ValueError``.
 
-        A row of zero weight that is no distribution is all zeros.
+        A row of zero weight that is not a distribution is all zeros.
         """
         shape = (stop - start, self._n_components)
         found = read_slice(self._resp, start, stop, shape, np.float64, self._name)
@@ -160,7 +160,7 @@ def as_resp_source(
     Returns
     -------
     RespSource
-        A row that is no distribution raises ``ValueError`` when its block is asked for.
+        A row that is not a distribution raises ``ValueError`` when its block is asked for.
 
     Raises
     ------

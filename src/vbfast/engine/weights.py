@@ -10,8 +10,8 @@ import numpy as np
 from vbfast.engine.contract import Float64Array
 from vbfast.engine.numbers import as_numbers
 
-# Weights whose largest is within so many doublings of one are computed with as they are: times
-# responsibilities of 1e-30, or squares of distances, they have their room in float32.
+# Weights whose largest is within this power of two of one are not rescaled: multiplied by
+# responsibilities of 1e-30, or by squared distances, they still fit float32.
 ORDINARY_EXPONENT = 20
 
 
@@ -132,5 +132,5 @@ def of_unit_scale(sample_weight: Float64Array | None) -> tuple[Float64Array | No
 
 
 def n_weighted_rows(sample_weight: Float64Array | None, n_samples: int) -> int:
-    """Return the number of rows with positive weight: at most so many components can be seeded."""
+    """Return the number of rows with positive weight: no more components can be seeded."""
     return n_samples if sample_weight is None else int(np.count_nonzero(sample_weight))

@@ -165,7 +165,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         Raises
         ------
         TypeError
-            If `out` is no array.
+            If `out` is not an array.
         ValueError
             If X has NaN or infinity or the wrong shape, or `out` has another shape or dtype or
             cannot be written to.
@@ -342,8 +342,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         Raises
         ------
         TypeError, ValueError
-            If ``n_samples`` is not a positive integer, or what draws components of one's own
-            returns another number of rows or features, or no finite numbers.
+            If ``n_samples`` is not a positive integer, or the ``sample`` function of
+            custom components returns a wrong shape or values that are not finite.
         """
         check_is_fitted(self)
         check_scalar(n_samples, "n_samples", Integral, max_val=np.iinfo(np.int64).max)
@@ -380,12 +380,12 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         OSError
             If the file cannot be written.
         TypeError
-            If the mixture is of components of one's own, whose functions a file of arrays cannot
-            hold, or of a class derived from ours.
+            If the mixture has custom components, whose functions a file of arrays cannot hold, or
+            its class is derived from one of this package.
         ValueError
-            If ``path`` has another ending, or the mixture is none that can be scored with: its
-            weights do not sum to one, as after ``max_iter=0`` they may, or a number overflows or
-            underflows in float32.
+            If ``path`` has another ending, or the mixture could not be scored with: its weights do
+            not sum to one, as may happen after ``max_iter=0``, or a number overflows or underflows
+            in float32.
         """
         from vbfast.estimators.model_file import save_model
 

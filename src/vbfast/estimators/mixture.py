@@ -1,4 +1,4 @@
-"""Maximum-likelihood mixtures of components of one's own."""
+"""Maximum-likelihood mixtures of custom components."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _draws(mixture: Mixture) -> bool:
 
 
 class Mixture(BaseMixture):
-    """Mixture of components of one's own, fitted by expectation-maximisation.
+    """Mixture of custom components, fitted by expectation-maximisation.
 
     An iteration is one pass over the rows, which numba compiles the family's functions into, on
     all threads; nothing of size n_samples x n_components is allocated.
@@ -54,10 +54,10 @@ default='kmeans'
     warm_start : bool, default=False
         Whether a fit goes on from the last one's end; ``n_init`` then has no effect.
     verbose : int, default=0
-        From 1 on a fit shows how its start gets on, then the bound per row, its change, rows per
-        second and the time left.
+        From 1 on a fit shows the progress of its start, then the bound per row, its change, rows
+        per second and the time left.
     verbose_interval : int, default=10
-        Iterations between lines of text, of which there is one every five seconds at least.
+        Iterations between lines of text; there is a line at least every five seconds.
 
     Attributes
     ----------

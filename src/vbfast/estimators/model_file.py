@@ -80,7 +80,7 @@ def save_model(path: str | os.PathLike[str], model: FittedMixture) -> None:
     if _CLASSES.get(name) is not type(model):
         raise TypeError(
             f"a model file holds a {' or '.join(_CLASSES)}, whose parameters are arrays; got a "
-            f"{name}. Functions of one's own are Python code: pickle the mixture with cloudpickle"
+            f"{name}. User functions are Python code: pickle the mixture with cloudpickle"
         )
     assert isinstance(model, GaussianEstimator)
     if path.suffix.lower() != SUFFIX:
@@ -98,15 +98,16 @@ def save_model(path: str | os.PathLike[str], model: FittedMixture) -> None:
 def load(path: str | os.PathLike[str]) -> GaussianEstimator:
     """Read a mixture that ``save``, or ``vbfast fit -o``, wrote.
 
-    The file holds no code, and nothing in it is believed: arrays are checked as a start that the
-    constructor is given.
+    The file holds no code, and its arrays are checked as thoroughly as a start that is given to the
+    constructor.
 
     Parameters
     ----------
     path : str or path
         Files of earlier versions are read; those of 0.1.0 have no parameters but
         ``covariance_type`` and ``weight_concentration_prior_type``, and do not say how the fit
-        ended: the others have their defaults, and ``converged_`` and ``n_passes_`` are missing.
+        ended: other parameters have their defaults, and ``converged_`` and ``n_passes_`` are
+        missing.
 
     Returns
     -------
@@ -118,9 +119,9 @@ def load(path: str | os.PathLike[str]) -> GaussianEstimator:
     OSError
         If the file cannot be read.
     ValueError
-        If it is no archive, is damaged, was written by a later version, lacks one of the keys,
-        names a class or a covariance type that is none of these, or has an array of the wrong
-        shape, of no numbers, with NaN, or of numbers that no fit leads to.
+        If it is not an archive, is damaged, was written by a later version, lacks one of the keys,
+        names an unknown class or covariance type, or has an array of the wrong shape or dtype, with
+        NaN, or with impossible numbers (negative weights, say).
 
     Examples
     --------
@@ -208,7 +209,7 @@ def _restored(arrays: Arrays) -> GaussianEstimator:
     version = _format_version(arrays)
     name = str(arrays.get("model", ""))
     if name not in _CLASSES:
-        raise ValueError(f"it names the class {name!r}")
+        raise ValueError(f"it names the class {name!r}" if name else "it names no class")
     mixture = _CLASSES[name]
     attributes, choices = _attributes(mixture), _choices(mixture)
     ended = _ENDED if version > 1 else {}
@@ -343,7 +344,7 @@ def _restore_names(model: GaussianEstimator, names: npt.NDArray[Any] | None) -> 
 
 
 def _check_values(model: GaussianEstimator) -> None:
-    """Check what the numbers say, their shapes being right."""
+    """Check the values, once the shapes are right."""
     K, D = model.means_.shape
     check_given_start(
         model.weights_,

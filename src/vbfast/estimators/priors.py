@@ -123,10 +123,10 @@ def comparable_covariance_prior(
 ) -> Float64Array | None:
     """Return a covariance prior with which bounds are comparable over numbers of components.
 
-    The rows' covariance is none where it has next to no variance in a direction, as of a constant
-    or redundant feature: what a component pays for its scale there, or gains, depends on how little
-    that is. The global step takes every row to have a variance of ``reg_covar`` besides, and so
-    does the prior then, in every direction.
+    The rows' covariance will not do where it is nearly singular, as with a constant or redundant
+    feature: each component would add to the bound an amount that depends on how small the variance
+    is in that direction. The global step adds a variance of ``reg_covar`` to every row, in every
+    direction, and there the prior does the same.
 
     Parameters
     ----------

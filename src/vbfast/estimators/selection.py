@@ -193,12 +193,12 @@ def select(
     likelihood of X under its model. By the others they are maximum-likelihood ones
     (:class:`~vbfast.GaussianMixture`).
 
-    **The priors are not** :class:`~vbfast.BayesianGaussianMixture`'s **defaults, which are
-    scikit-learn's, where those do not compare.** The weights' prior is ``'dirichlet_distribution'``
-    where the estimator's default is ``'dirichlet_process'``: truncated sticks leave some of the
-    weight to no component, the more the fewer there are. Where X has next to no variance in a
-    direction (a constant or redundant feature) the prior covariance is that of X plus
-    ``reg_covar``, the same for every number of components, and a warning says so.
+    **Some priors differ from the defaults of** :class:`~vbfast.BayesianGaussianMixture`, which are
+    scikit-learn's and under which bounds do not compare. The weights' prior is
+    ``'dirichlet_distribution'`` where the estimator's default is ``'dirichlet_process'``: truncated
+    sticks leave some of the weight to no component, more so the fewer components there are. Where X
+    has next to no variance in a direction (a constant or redundant feature) the prior covariance is
+    that of X plus ``reg_covar``, the same for every number of components, and a warning says so.
 
     From the second number of components on there is one more start than ``n_init``: the last
     number's mixture with its widest components cut in two. The start that ends with the highest
@@ -354,7 +354,7 @@ sequence of them, default=None
 
 
 def _make_comparable(chains: list[list[AnyGaussianMixture]], X: Any, sample_weight: Any) -> None:
-    """Give the mixtures a covariance prior where that of X is none, and say so, once."""
+    """Give the mixtures a covariance prior where that of X is singular, and warn once."""
     raised: dict[str, Any] = {}
     for chain in chains:
         first = chain[0]

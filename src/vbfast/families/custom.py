@@ -1,4 +1,4 @@
-"""Components of one's own: three functions, and the global step of a mixture of them.
+"""Custom components: three functions, and the global step of a mixture of them.
 
 A component's density is ``exp(log_density(x, theta_k))``; what the global step needs of the rows
 are the sums over them of statistics ``t(x)``, weighted with the responsibilities. For an
@@ -69,9 +69,9 @@ class Custom:
     ImportError
         If numba is not installed.
     TypeError
-        If a function is no function, takes other arguments, or is none that numba knows; if
-        ``n_statistics`` is no integer. A fit raises it where one cannot be compiled or returns no
-        number.
+        If a function is not callable, takes other arguments or is not one that numba can compile;
+        if ``n_statistics`` is not an integer. A fit raises it if a function cannot be compiled or
+        does not return a number.
     ValueError
         If ``n_statistics`` is not positive, or more than 2**24. A fit raises it where a function
         writes to ``x`` or ``theta``, or goes beyond the ends of an array.
@@ -135,7 +135,7 @@ class Custom:
     def __post_init__(self) -> None:
         from vbfast.backends.numba import require_numba
 
-        require_numba("a family of components of one's own")
+        require_numba("a custom family of components")
         for name, arguments in _ARGUMENTS.items():
             function = getattr(self, name)
             if name != "sample" or function is not None:
@@ -249,7 +249,7 @@ _ARGUMENTS = {
     "sample": ("theta", "n_samples", "random_state"),
 }
 
-# A component's sums of so many take 128 MB.
+# With this many, the sums of one component take 128 MB.
 MOST_STATISTICS = 1 << 24
 
 _BEYOND = 64  # numbers after `out` that a mistaken function may write to
@@ -301,7 +301,7 @@ def _bounds_checked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 @dataclass(frozen=True)
 class CustomParameters:
-    """Parameters of a mixture of one's own components, all float64.
+    """Parameters of a mixture of custom components, all float64.
 
     Attributes
     ----------
@@ -334,7 +334,7 @@ class CustomParameters:
 
 @dataclass(frozen=True)
 class CustomLikelihood(PerUnitOfWeight):
-    """What expectation-maximisation climbs: the evidence of a mixture of one's own components.
+    """What expectation-maximisation climbs: the evidence of a mixture of custom components.
 
     Attributes
     ----------

@@ -233,8 +233,8 @@ def pull_back(
 ) -> MixtureGradient:
     """Gradient of ``sum_n c_n log p(x_n)`` in the parameters, for numbers ``c`` of any sign.
 
-    What reverse-mode differentiation asks of :func:`log_evidence_of_rows`. Weights of a pass are
-    not negative, so that rows of either sign have a pass of their own, where there are any.
+    This is the vector-Jacobian product of :func:`log_evidence_of_rows`. The weights of a pass may
+    not be negative, so that rows with positive and with negative ``c`` take one pass each.
 
     Parameters
     ----------

@@ -37,12 +37,12 @@ COORDINATES_OF_A_PASS = 1 << 12
 
 
 def check_covariance_type(covariance_type: str) -> CovarianceType:
-    """Return the covariance type if it is one.
+    """Return the covariance type after checking it.
 
     Raises
     ------
     ValueError
-        If it is none.
+        If it is not a covariance type.
     """
     known = get_args(CovarianceType)
     if covariance_type not in known:

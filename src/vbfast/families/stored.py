@@ -1,8 +1,8 @@
-"""Checks of parameters that come from a file: every array there could have been written by anyone.
+"""Checks of parameters from a file, whose arrays could have been written by anyone.
 
-Covariances, precisions and the precisions' factors are three ways to say one thing, each rounded
-to the dtype of the fit. They have to agree to what that rounding allows, which for a covariance of
-large condition number is little in the relative sense, and is said per element instead.
+Covariances, precisions and the precisions' factors are the same matrices in three forms, each
+rounded to the dtype of the fit. They have to agree to within that rounding. If the condition number
+is large, that is no small relative error of the matrix, so the bound is per element.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from vbfast.engine.contract import CovarianceType, Float64Array, FloatArray
 
 __all__ = ["check_covariances", "check_prior_covariance"]
 
-# Rounded to the dtype are two factors and what is compared with their product; the rest is room for
-# the operations that led to the factors.
+# Two factors and the matrix that is compared with their product are rounded to the dtype; the rest
+# is a margin for the operations that led to the factors.
 ROUNDINGS = 16.0
 EPS = float(np.finfo(np.float64).eps)
 # Elements that are looked at together: the comparison takes a few arrays of that size.

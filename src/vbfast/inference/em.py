@@ -213,8 +213,8 @@ def ascend(
     NotPositiveDefiniteError
         If a global step met a covariance that is not positive definite.
     ValueError
-        If a row of positive weight has log-density ``-inf`` under all components; with components
-        of one's own, if all such rows have; or if the bound is NaN.
+        If a row of positive weight has log-density ``-inf`` under all components (with custom
+        components, if every such row has); or if the bound is NaN.
     KeyboardInterrupt
         If the user interrupts.
     """

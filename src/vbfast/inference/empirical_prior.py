@@ -30,7 +30,7 @@ def empirical_covariance(
     mean : ndarray of shape (n_features,), float64
         The rows' mean, about which the products are summed.
     sample_weight : ndarray of shape (n_samples,), float64, optional
-        Each row counts as so many: the divisor is ``sum(sample_weight) - 1``.
+        Each row counts as that many rows: the divisor is ``sum(sample_weight) - 1``.
     workspace : object, optional
         From :func:`vbfast.engine.engine.new_workspace`.
 

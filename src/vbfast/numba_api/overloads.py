@@ -221,7 +221,7 @@ _check_shape_of_q = _shape_check("q, or q_logits, must have the shape of log_joi
 
 
 def _check_weights_fit(sample_weight, log_joint):
-    """Raise where there is not one weight a row, or one that is none."""
+    """Raise unless there is one weight a row, none of them negative or NaN."""
 
 
 @overload(_check_weights_fit)

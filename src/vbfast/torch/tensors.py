@@ -95,7 +95,7 @@ def as_array(tensor: Any) -> Any:
 
 
 def mapped(size: int, in_dims: tuple[int | None, ...], *tensors: Any) -> tuple[Any, ...]:
-    """Return tensors with the dimension that ``vmap`` maps over in front, of so many entries."""
+    """Return tensors with the dimension that ``vmap`` maps over in front, of length ``size``."""
     return tuple(
         tensor
         if tensor is None

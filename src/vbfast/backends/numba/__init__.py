@@ -1,4 +1,4 @@
-"""The E-step contract and the array functions as numba kernels, for components of one's own, too.
+"""The E-step contract and the array functions as numba kernels, for custom components, too.
 
 - ``compiling``, ``machine_code``, ``exponential``: how kernels are compiled and where they are
   kept, and the exponential that vectorises;
@@ -67,7 +67,7 @@ class NumbaBackend:
         Raises
         ------
         NotImplementedError
-            If the gradient is wanted of components of one's own.
+            If the gradient is wanted of custom components.
         """
         from vbfast.backends.numba.batch import Model
         from vbfast.backends.numba.custom import CustomModel
@@ -81,7 +81,7 @@ class NumbaBackend:
             if outputs.gradient is not None:
                 raise NotImplementedError(
                     "the gradient in the rows takes a model of Gaussian components; the "
-                    "derivative of a log_density of one's own is not known"
+                    "derivative of a custom log_density is not known"
                 )
             model = CustomModel(params, plan.dtype)
         else:

@@ -1,4 +1,4 @@
-"""Components of one's own: a user's two functions, compiled into the loops over a batch.
+"""Custom components: a user's two functions, compiled into the loops over a batch.
 
 Everything else of a pass is what the Gaussian models use. The loops are compiled once a function
 and dtype, in every process again: a cache on disk could not tell one user's function from another.
@@ -100,7 +100,7 @@ class _MomentMemory:
 
 
 class CustomModel:
-    """A mixture of components of one's own, see :class:`vbfast.engine.contract.CustomParams`."""
+    """A mixture of custom components, see :class:`vbfast.engine.contract.CustomParams`."""
 
     n_pooled = 0
 
