@@ -94,8 +94,10 @@ default='dirichlet_process'
         squared extrapolation (Varadhan and Roland 2008). A step is refused, at the cost of a pass,
         if it would lower the bound in which ``reg_covar`` counts as noise of the rows, which
         without ``reg_covar`` is the bound. With it the plain iterations in between may lower
-        ``lower_bounds_``, as they do without acceleration. Fits that take hundreds of iterations
-        take fewer; from one start they may end in another local maximum than plain iterations.
+        ``lower_bounds_``, as they do without acceleration; where they lower that other bound too, a
+        step is refused if the iterations get no closer to their end. Fits that take hundreds of
+        iterations take fewer; from one start they may end in another local maximum than plain
+        iterations.
     backend : {'native', 'numba', 'reference'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
 
