@@ -108,6 +108,51 @@ def test_squarem_proposes_again_after_a_refusal_and_a_plain_step():
     assert accelerator.propose(x[2], x[3]) is not None
 
 
+def test_squarem_waits_longer_after_every_refusal_in_a_row():
+    accelerator, x = Squarem(Identity()), np.ones(1)
+    accelerator.propose(x, x := 0.9 * x)
+    waits = []
+    for _ in range(4):
+        wait = 0
+        while accelerator.propose(x, x := 0.9 * x) is None:
+            wait += 1
+        accelerator.refused()
+        waits.append(wait)
+    assert waits[:2] == [0, 0]
+    assert np.all(np.diff(waits[1:]) > 0)
+
+
+def test_squarem_proposes_soon_again_once_a_proposal_was_accepted():
+    accelerator, x = Squarem(Identity()), np.ones(1)
+    accelerator.propose(x, x := 0.9 * x)
+    for _ in range(5):
+        while (proposal := accelerator.propose(x, x := 0.9 * x)) is None:
+            pass
+        accelerator.refused()
+    while (proposal := accelerator.propose(x, x := 0.9 * x)) is None:
+        pass
+    x = [0.9**n * proposal for n in range(3)]
+    assert accelerator.propose(x[0], x[1]) is None
+    assert accelerator.propose(x[1], x[2]) is not None
+
+
+@pytest.mark.parametrize(
+    ("rate", "step_there", "settles"),
+    [
+        (0.9, 0.9, True),  # of the last plain step's length
+        (0.9, 0.91, False),
+        (1.1, 1.1, True),  # on leaving a fixed point plain steps grow,
+        (1.1, 1.1 * (1.0 + 4.0 * 0.1) ** 2, True),  # and four of them, squared, by as much
+        (1.1, 1.01 * 1.1 * (1.0 + 4.0 * 0.1) ** 2, False),
+    ],
+)
+def test_squarem_tells_whether_a_proposal_settles_by_its_step(rate, step_there, settles):
+    accelerator, x = Squarem(Identity()), [np.array([rate**n / (rate - 1.0)]) for n in range(3)]
+    accelerator.propose(x[0], x[1])  # a step of length one
+    proposal = accelerator.propose(x[1], x[2])
+    assert accelerator.settles(proposal, proposal + (1.0 - 1e-9) * step_there) is settles
+
+
 def test_squarem_where_steps_disagree_goes_farther_than_they_do_until_refused():
     x = [np.array(values) for values in ([0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [2.0, 1.0])]
     accelerator = Squarem(Identity())
@@ -195,6 +240,28 @@ def test_where_plain_iterations_lower_the_bound(overlapping, estimator, covarian
     np.testing.assert_allclose(
         np.sort(fast.means_, axis=0), np.sort(plain.means_, axis=0), atol=0.05
     )
+
+
+@both
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_a_large_reg_covar_costs_no_passes(estimator, covariance_type):
+    """Plain iterations may lower the merit then, on their way from its maximum to their end."""
+    arguments = {"covariance_type": covariance_type, "reg_covar": 0.3, "max_iter": 3000}
+    arguments["tol"] = 1e-8 * (1 if estimator is GaussianMixture else 200)
+    plain_passes, fast_passes = [], []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        n_clusters, n_features = int(rng.integers(2, 5)), int(rng.integers(1, 4))
+        centres = 2.0 * rng.normal(size=(n_clusters, n_features))
+        rows = centres[rng.integers(n_clusters, size=200)]
+        rows = rows + rng.normal(size=rows.shape) * rng.uniform(0.3, 1.2, size=n_features)
+        plain = estimator(3, random_state=seed, **arguments).fit(rows)
+        fast = estimator(3, random_state=seed, accelerate="squarem", **arguments).fit(rows)
+        plain_passes.append(plain.n_passes_)
+        fast_passes.append(fast.n_passes_)
+        assert fast.converged_
+    assert np.all(np.array(fast_passes) <= 1.05 * np.array(plain_passes) + 1)
+    assert sum(fast_passes) < 0.6 * sum(plain_passes)
 
 
 @both

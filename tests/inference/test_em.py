@@ -111,6 +111,7 @@ class OneMean:
 
 class PenalisedMean:
     request = Request(statistics="means")
+    climbs_merit = True
 
     def maximise(self, statistics: Statistics, previous: OneMean) -> OneMean:
         weight = statistics.weight[:, np.newaxis]

@@ -94,8 +94,9 @@ default='dirichlet_process'
         step is refused, at the cost of a pass, if it would lower the bound in which ``reg_covar``
         counts as noise of the rows; without ``reg_covar`` this is the bound itself. With
         ``reg_covar`` the plain iterations in between may lower ``lower_bounds_``, as they do
-        without acceleration. Fits that take hundreds of iterations take fewer; from the same start
-        they may end in another local maximum than plain iterations.
+        without acceleration; where they lower the other bound too, a step is refused unless it
+        comes closer to where they end. Fits that take hundreds of iterations take fewer; from the
+        same start they may end in another local maximum than plain iterations.
     backend : {'native', 'numba', 'reference'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
 

@@ -12,6 +12,11 @@ __all__ = ["PerUnitOfWeight"]
 class PerUnitOfWeight:
     """An objective whose bound is per unit of weight, and what its global step maximises."""
 
+    @property
+    def climbs_merit(self) -> bool:
+        """Iterations climb the bound."""
+        return True
+
     def merit(self, lower_bound: float, sums: PassResult, previous: Any, updated: Any) -> float:
         """Return what the iterations climb: the bound."""
         del sums, previous, updated

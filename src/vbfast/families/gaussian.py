@@ -220,6 +220,11 @@ class MaximumLikelihood(PerUnitOfWeight):
         del previous, updated
         return sums.log_evidence / sums.total_weight
 
+    @property
+    def climbs_merit(self) -> bool:
+        """Whether the responsibilities maximise the merit as the global step does."""
+        return self.reg_covar == 0.0 or self.covariance_type == "tied"
+
     @np.errstate(over="ignore")  # where a variance is next to nothing, so is the merit
     def merit(
         self,

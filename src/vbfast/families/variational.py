@@ -155,6 +155,11 @@ class VariationalBayes:
         weights = updated.weights.log_evidence - counts[held] @ previous.weights.expected_log[held]
         return float(sums.log_evidence + weights + components.sum())
 
+    @property
+    def climbs_merit(self) -> bool:
+        """Whether the responsibilities maximise the merit as the global step does."""
+        return self.reg_covar == 0.0 or self.prior.components.covariance_type == "tied"
+
     def merit(
         self,
         lower_bound: float,

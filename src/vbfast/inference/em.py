@@ -8,7 +8,10 @@ place the same loop is coordinate-ascent variational Bayes (Neal and Hinton 1998
 An accelerator may propose other parameters for the next pass than the global step's. That pass
 tells the objective's merit there, and a lower one sends the loop back to the global step, which is
 known. The merit is the bound where global steps maximise the bound; where they add ``reg_covar``
-to variances they may lower it, and climb something else.
+to variances they may lower it, and climb something else. Where ``reg_covar`` is large they do not
+quite climb that either: close to the end plain iterations lead from its maximum, which proposals
+have jumped to, back to their own fixed point. Proposals are then compared by how far they are from
+being one.
 """
 
 from __future__ import annotations
@@ -99,6 +102,10 @@ class Objective(Protocol[P]):
 
         The arguments but the first are those of :meth:`lower_bound`, the first its result.
         """
+
+    @property
+    def climbs_merit(self) -> bool:
+        """Whether no iteration lowers the merit but by rounding."""
 
     def threshold(self, tol: float, total_weight: float) -> float:
         """Return the change of the bound below which the ascent has converged."""
@@ -193,8 +200,10 @@ def ascend(
         The bound that the first iteration's is compared with; ``-inf`` for a new start. An ascent
         that goes on from another has had its rise: any change is small beside that.
     accelerator : Accelerator, optional
-        Proposes parameters beyond the global step's; to be used by one ascent. Convergence is
-        declared after a plain step only, since a proposal may happen not to move.
+        Proposes parameters beyond the global step's; to be used by one ascent. A proposal is
+        refused if the merit is lower there or, where the plain iterations themselves lower it, if
+        it does not settle. Convergence is declared after a plain step only, since a proposal may
+        happen not to move.
     monitor : Monitor, optional
         Told of every iteration.
     progress : Progress, optional
@@ -228,6 +237,7 @@ def ascend(
     converged = False
     n_passes = 0
     fallback: P | None = None  # the global step that the parameters were proposed instead of
+    drifts = False  # whether plain iterations lower the merit
     updated = parameters
     centred_objective = objective if isinstance(objective, CentredObjective) else None
     monitor.ascent_begins()
@@ -267,11 +277,16 @@ def ascend(
         if impossible and fallback is None and not np.isnan(reached):
             assert gaussian is not None
             _raise_impossible_row(source, gaussian, sample_weight)
-        if fallback is not None and not reached_merit >= merit:
+        if fallback is not None:
             assert accelerator is not None
-            accelerator.refused()
-            parameters, fallback = fallback, None
-            continue
+            if drifts and reached > -np.inf:
+                better = accelerator.settles(parameters, updated)
+            else:
+                better = reached_merit >= merit
+            if not better:
+                accelerator.refused()
+                parameters, fallback = fallback, None
+                continue
         if np.isnan(reached) or (gaussian is not None and reached == -np.inf):
             raise ValueError(
                 f"the lower bound is {reached} in iteration {len(bounds) + 1}: a parameter of the "
@@ -287,7 +302,9 @@ def ascend(
         change, change_before = bound - before, change if np.isfinite(change) else 0.0
         monitor.iteration_done(IterationReport(len(bounds), bound, change))
         rise = bound - bounds[0]
-        steady = 0.0 < gain <= EARLY * (merit - first_merit)
+        slight = EARLY * (merit - first_merit)
+        drifts = fallback is None and not objective.climbs_merit and -slight <= gain <= 0.0
+        steady = drifts or 0.0 < gain <= slight
         small = resumed or abs(change) < SMALL * abs(rise)
         settled = small and abs(change) <= abs(change_before)
         still = abs(change) < ascent.tol or (
