@@ -143,14 +143,16 @@ bool Reductions<T>::finish(SliceBlock block, double* state, Scratch<T>& scratch)
         double* own = state + i;
         const double weight = weighted ? plan_.weight_of(position) : 1;
         if (scaled) {
-            if (!scaled_sums_hold<T>(own, plan_.plane)) settle_scaled<T>(plan_, position, results);
+            if (!scaled_sums_hold<T>(own, plan_.plane))
+                settle_scaled<T>(plan_, position, results, scratch);
         } else if (own[0] == infinite ||
                    (reducer_.references > 1 && own[plan_.plane] == infinite)) {
             settle_infinite(position, own, results, scratch);
         } else if (to_logits && !std::isfinite(own[4 * plan_.plane]) && std::isfinite(own[0]) &&
                    std::isfinite(own[plan_.plane])) {
             settled =
-                settle_overflow<T>(plan_, position, reducer_.logits[0], own, results) || settled;
+                settle_overflow<T>(plan_, position, reducer_.logits[0], own, results, scratch) ||
+                settled;
         }
         if (checks && weight != 0) check(position, own);
         if (!call_.allow_negative && results[result_sign * plan_.plane] < 0)
@@ -170,6 +172,7 @@ bool Reductions<T>::finish(SliceBlock block, double* state, Scratch<T>& scratch)
                 *reinterpret_cast<T*>(to) = static_cast<T>(value);
         }
     }
+    scratch.done(block.width);  // slices without elements take time, too
     return settled;
 }
 

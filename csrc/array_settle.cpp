@@ -12,13 +12,14 @@ constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
 
 // Calls f(x, y) for each element of a slice, until it returns false; returns whether it never did.
 template <class T, class F>
-bool each_element(const Plan& plan, const Position& slice, F f) {
+bool each_element(const Plan& plan, const Position& slice, Scratch<T>& scratch, F f) {
     const Operand &x = plan.operand(place_x), &y = plan.operand(place_y);
     const char *x_base = x.data + slice.offset(x.outer), *y_base = y.data + slice.offset(y.outer);
     Position along = plan.element(0);
     for (std::int64_t i = 0; i < plan.n_elements; ++i, along.advance()) {
         const T a = *reinterpret_cast<const T*>(x_base + along.offset(x.reduced));
         const T b = *reinterpret_cast<const T*>(y_base + along.offset(y.reduced));
+        scratch.done(1);
         if (!f(static_cast<double>(a), static_cast<double>(b))) return false;
     }
     return true;
@@ -41,10 +42,10 @@ bool scaled_sums_hold(const double* state, std::int64_t plane) {
 }
 
 template <class T>
-void settle_scaled(const Plan& plan, const Position& slice, double* results) {
+void settle_scaled(const Plan& plan, const Position& slice, double* results, Scratch<T>& scratch) {
     bool nan = false, positive = false, negative = false;
     double largest = -infinite;
-    each_element<T>(plan, slice, [&](double a, double b) {
+    each_element<T>(plan, slice, scratch, [&](double a, double b) {
         if (b == 0) return true;
         nan = nan || std::isnan(a) || std::isnan(b) || (std::isinf(b) && a == -infinite);
         if (a == infinite || std::isinf(b)) (b > 0 ? positive : negative) = true;
@@ -59,7 +60,7 @@ void settle_scaled(const Plan& plan, const Position& slice, double* results) {
         sign = positive ? 1 : -1;
     } else if (largest > -infinite) {
         double at = 0, rest = 0;
-        each_element<T>(plan, slice, [&](double a, double b) {
+        each_element<T>(plan, slice, scratch, [&](double a, double b) {
             if (b == 0 || a == -infinite) return true;
             const double below = a + std::log(std::abs(b)) - largest;
             (below < 0 ? rest : at) += std::copysign(std::exp(below), b);
@@ -78,7 +79,7 @@ void settle_scaled(const Plan& plan, const Position& slice, double* results) {
 
 template <class T>
 bool settle_overflow(const Plan& plan, const Position& slice, bool q_logits, double* state,
-                     double* results) {
+                     double* results, Scratch<T>& scratch) {
     constexpr double none_below = sizeof(T) == 8 ? -707 : -86;  // as the kernels' exponentials
     const std::int64_t plane = plan.plane;
     const double q_reference = state[0];
@@ -88,7 +89,7 @@ bool settle_overflow(const Plan& plan, const Position& slice, bool q_logits, dou
     };
     // The kernels' sum, of lanes: one after another, many equal masses would all round alike.
     const double total = state[2 * plane];
-    const bool finite = each_element<T>(plan, slice, [&](double q, double p) {
+    const bool finite = each_element<T>(plan, slice, scratch, [&](double q, double p) {
         const double e = mass(q);
         return !std::isnan(p) && !std::isnan(e) && !(e > 0 && p == -infinite);
     });
@@ -96,7 +97,7 @@ bool settle_overflow(const Plan& plan, const Position& slice, bool q_logits, dou
     // Halves, since the distance of two numbers may be larger than any.
     const double half_evidence = results[result_log_evidence * plane] / 2;
     double half = 0, half_kl = 0;
-    each_element<T>(plan, slice, [&](double q, double p) {
+    each_element<T>(plan, slice, scratch, [&](double q, double p) {
         const double e = mass(q), share = e / total;
         if (share == 0) return true;
         const double log_share = (q_logits ? q - q_reference : std::log(e)) - std::log(total);
@@ -115,9 +116,11 @@ bool settle_overflow(const Plan& plan, const Position& slice, bool q_logits, dou
 
 template bool scaled_sums_hold<float>(const double*, std::int64_t);
 template bool scaled_sums_hold<double>(const double*, std::int64_t);
-template void settle_scaled<float>(const Plan&, const Position&, double*);
-template void settle_scaled<double>(const Plan&, const Position&, double*);
-template bool settle_overflow<float>(const Plan&, const Position&, bool, double*, double*);
-template bool settle_overflow<double>(const Plan&, const Position&, bool, double*, double*);
+template void settle_scaled<float>(const Plan&, const Position&, double*, Scratch<float>&);
+template void settle_scaled<double>(const Plan&, const Position&, double*, Scratch<double>&);
+template bool settle_overflow<float>(const Plan&, const Position&, bool, double*, double*,
+                                     Scratch<float>&);
+template bool settle_overflow<double>(const Plan&, const Position&, bool, double*, double*,
+                                      Scratch<double>&);
 
 }  // namespace vbfast

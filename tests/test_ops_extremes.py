@@ -288,3 +288,51 @@ def test_axes_of_length_zero(shape, dtype):
                     )
                     assert np.sum(again.elbo) == np.sum(terms.kl) == 0
                     assert gradient.q_logits.shape == gradient.log_joint.shape == shape
+
+
+# ------------------------------------------------------------------- many equal numbers, weights
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [100, 511, 2048, 3 * 2048 + 1])
+def test_a_sum_of_many_equal_numbers_rounds_as_one_of_few(n, dtype):
+    """Added one after another, their roundings would all go the same way."""
+    eps = np.finfo(dtype).eps
+    for below in np.random.default_rng(0).uniform(0.01, 3, size=80).astype(dtype):
+        row = np.full(n, -below, dtype)
+        row[n // 3] = 0
+        with mpmath.workdps(40):
+            e = mpmath.exp(-mpmath.mpf(float(below)))
+            exact = mpmath.log(1 + (n - 1) * e)
+            evidence = 4 * eps * max(1, exact)
+            entropy = exact + (n - 1) * e * mpmath.mpf(float(below)) / (1 + (n - 1) * e)
+            for a in (row, np.repeat(row[:, np.newaxis], 5, axis=1)):
+                ours = float(np.ravel(vbfast.logsumexp(a, axis=0))[0])
+                assert abs(ours - exact) <= evidence, (below, ours, exact)
+                ours = float(np.ravel(vbfast.entropy(logits=a, axis=0))[0])
+                assert abs(ours - entropy) <= 8 * eps * entropy, (below, ours, entropy)
+
+
+@pytest.mark.parametrize("weight", [1e300, 1e40, 1.0, 1e-44, 1e-300])
+@pytest.mark.parametrize("kind", ["posterior", "q", "q_logits"])
+def test_weights_beyond_float32_leave_gradients_within_it(kind, weight):
+    """The products with them may have that size: a share of zero is zero, whatever the weight."""
+    joint = np.array([[3, 0, -30, -200], [-INF, 1, 2, 3]], np.float32)
+    q = np.array([[0.5, 0.5, 1e-30, 0], [0.0, 0.25, 0.25, 0.5]], np.float32)
+    with np.errstate(divide="ignore"):
+        keywords = {"posterior": {}, "q": {"q": q}, "q_logits": {"q_logits": np.log(q)}}[kind]
+    wide = {name: value.astype(float) for name, value in keywords.items()}
+    weights = np.array([weight, 0.0])
+    out = np.empty_like(joint), np.empty_like(joint)
+    terms, gradient = vbfast.elbo_and_grad(joint, **keywords, sample_weight=weights, out=out)
+    expected, exact = vbfast.elbo_and_grad(joint.astype(float), **wide, sample_weight=weights)
+    assert gradient.q_logits is out[0]
+    assert gradient.log_joint is out[1]
+    assert_allclose(terms.elbo, expected.elbo, rtol=1e-5)
+    with np.errstate(over="ignore", under="ignore"):
+        for narrow, double in zip(out, (exact.q_logits, exact.log_joint), strict=True):
+            assert np.isfinite(double).all()
+            assert_allclose(narrow, double.astype(np.float32), rtol=1e-4, atol=1e-44)
+    again = vbfast.elbo_and_grad(joint, **keywords, sample_weight=weights)[1]
+    assert again.log_joint.dtype == np.float32
+    assert_array_equal(again.log_joint, out[1])

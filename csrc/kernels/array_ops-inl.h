@@ -61,6 +61,13 @@ VBFAST_INLINE V sum_below(const V* e, const V* d) {
     return sum_of<n>(below);
 }
 
+// Whether log_sum_about_largest may look at the rest of sums: those of two and more only grow about
+// the same reference, and about a higher one all that there is becomes the rest.
+template <class V>
+bool may_need_rest(V sum) {
+    return V::bits(less(sum, V::set(2))) != 0;
+}
+
 // log(1 + r) for r >= 0: the logarithm of the rounded sum, and what rounding left out.
 template <class V>
 V log_one_plus(V r) {
@@ -178,7 +185,8 @@ struct LogitsEntropy {
         for (int i = 0; i < n; ++i) d[i] = finite_exponent<T>(d[i]);
         sum[0] = sum[0] + sum_of<n>(e);
         sum[1] = sum[1] + sum_of_products<n>(e, d);
-        if constexpr (apart) sum[rest] = sum[rest] + sum_below<n>(e, d);
+        if constexpr (apart)
+            if (may_need_rest(sum[0])) sum[rest] = sum[rest] + sum_below<n>(e, d);
     }
     static void rescale(const Wide* from, const Wide* to, Wide* sum) {
         const Wide d = fall(from[0], to[0]);
@@ -275,7 +283,8 @@ struct Pair {
         for (int i = 0; i < n; ++i) log_p[i] = where(less(V::zero(), e[i]), log_p[i]);
         sum[0] = sum[0] + sum_of<n>(e);
         sum[1] = sum[1] + sum_of_products<n>(e, log_e);
-        if constexpr (apart && q_logits) sum[rest] = sum[rest] + sum_below<n>(e, log_e);
+        if constexpr (apart && q_logits)
+            if (may_need_rest(sum[0])) sum[rest] = sum[rest] + sum_below<n>(e, log_e);
         sum[2] = sum[2] + sum_of_products<n>(e, log_p);
         sum[3] = sum[3] + sum_of<n>(exp_p);
     }

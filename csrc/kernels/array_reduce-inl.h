@@ -80,16 +80,25 @@ void row_references(const T* x, const T* y, std::int64_t n, T* reference) {
 }
 
 // Sums of a row about its references; keep(Count<n>, e, i) sees what n vectors from element i add
-// to the first.
+// to the first. Every few vectors are summed by themselves: of many equal numbers, added one after
+// another, all roundings go the same way.
 template <class Op, class T, class Keep>
 void row_sums(const T* x, const T* y, std::int64_t n, std::int64_t ahead, const T* reference,
               double* state, std::int64_t plane, Keep&& keep) {
     using V = Lanes<T>;
+    constexpr std::int64_t together = 64 * V::width;
     V base[Op::references], sum[Op::sums];
     for (int k = 0; k < Op::references; ++k) base[k] = V::set(reference[k]);
     base_of<V, Op>(base, base);
     for (int k = 0; k < Op::sums; ++k) sum[k] = V::zero();
     const T fill[2] = {neutral<T, Op>(0), neutral<T, Op>(1)};
+    double each[Op::sums][V::width] = {};
+    const auto flush = [&] {
+        for (int k = 0; k < Op::sums; ++k) {
+            sum[k].add_to(each[k]);
+            sum[k] = V::zero();
+        }
+    };
     for_each_group<Op::inputs, Blocking::exponentials>(
         x, y, n, fill, [&](auto count, const V* a, const V* b, std::int64_t i) {
             constexpr int vectors = decltype(count)::value;
@@ -98,12 +107,14 @@ void row_sums(const T* x, const T* y, std::int64_t n, std::int64_t ahead, const 
             V e[vectors];
             Op::template add<vectors, false>(a, b, base, sum, e);
             keep(count, e, i);
+            if constexpr (vectors > 1)
+                if (i % together == together - vectors * V::width) flush();
         });
+    flush();
     for (int k = 0; k < Op::references; ++k) state[k * plane] = static_cast<double>(reference[k]);
     for (int k = 0; k < Op::sums; ++k) {
-        double each[V::width] = {}, total = 0;
-        sum[k].add_to(each);
-        for (int j = 0; j < V::width; ++j) total += each[j];
+        double total = 0;
+        for (int j = 0; j < V::width; ++j) total += each[k][j];
         state[(Op::references + k) * plane] = total;
     }
 }

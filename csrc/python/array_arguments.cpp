@@ -130,22 +130,25 @@ py::tuple apart_from_gradients(const py::array& joint, const py::object& q_logit
                           apart_from(weights, {&first, &second}, true));
 }
 
-// Raises unless there is one weight, finite and not negative, a row of the log-joint.
-void check_weights(const py::array& weights, const py::array& joint) {
+// Raises unless there is one weight, finite and not negative, a row of the log-joint. Returns
+// whether all are zero or of a size that float32 has with all digits, times a sum of a few, too.
+bool check_weights(const py::array& weights, const py::array& joint) {
     const py::ssize_t n = joint.ndim() - 1;
     if (weights.ndim() != n || !std::equal(weights.shape(), weights.shape() + n, joint.shape())) {
         const py::tuple shape = joint.attr("shape");
         throw py::value_error(py::str("sample_weight must have shape {}; got {}")
                                   .format(shape[py::slice(0, n, 1)], weights.attr("shape")));
     }
-    if (weights.size() == 0) return;
+    if (weights.size() == 0) return true;
     const py::array array = aligned(weights);
     std::int64_t shape[max_dimensions], strides[max_dimensions];
     std::copy_n(array.shape(), n, shape);
     std::copy_n(array.strides(), n, strides);
     const char* data = static_cast<const char*>(array.data());
     const std::int64_t size = array.size();
+    constexpr double least = 0x1p-100, most = 0x1p126;
     double bad = 0;
+    bool single = true;
     const auto look = [&](const Interrupt* interrupt) {
         constexpr std::int64_t chunk = 1 << 16;
         parallel((size + chunk - 1) / chunk, 1, interrupt, [&](std::int64_t task, int, Region&) {
@@ -156,6 +159,7 @@ void check_weights(const py::array& weights, const py::array& joint) {
                     *reinterpret_cast<const double*>(data + position.offset(strides));
                 const bool fits = weight >= 0 && weight <= std::numeric_limits<double>::max();
                 if (!fits && bad == 0) bad = weight;
+                single = single && (weight == 0 || (weight >= least && weight <= most));
             }
         });
     };
@@ -166,6 +170,7 @@ void check_weights(const py::array& weights, const py::array& joint) {
     if (bad != 0)
         throw py::value_error("sample_weight must be finite and not negative; got " +
                               std::string(py::str(py::float_(bad))));
+    return single;
 }
 
 }  // namespace
@@ -237,7 +242,8 @@ void register_array_arguments(py::module_& module) {
     module.def("check_out", &check_out, "Raise unless an output has a shape and type.");
     module.def("apart", &apart, "An input, or a copy if it may share memory with an output.");
     module.def("ready_operands", &ready_operands, "A log-joint and q that need no preparation.");
-    module.def("check_weights", &check_weights, "Raise unless weights fit a log-joint.");
+    module.def("check_weights", &check_weights,
+               "Raise unless weights fit a log-joint; whether float32 has their size.");
     module.def("apart_from_gradients", &apart_from_gradients,
                "Inputs of the bound, apart from the arrays of its gradients.");
 }

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <iterator>
 #include <optional>
 #include <string>
@@ -107,7 +108,7 @@ ArrayOutcome run(ArrayCall& call, Builder& builder, bool is_double, const py::tu
         return is_double ? run_array_call<double>(call, layout)
                          : run_array_call<float>(call, layout);
     };
-    const bool is_short = layout.n_slices() * layout.n_elements() < 4096;
+    const bool is_short = layout.n_slices() * std::max(layout.n_elements(), std::int64_t{1}) < 4096;
     // A short one is over sooner than the interpreter is let go of.
     const ArrayOutcome outcome = is_short ? go(nullptr) : without_gil(go);
     if (outcome.bad_slice >= 0) raise_bad_slice(call, outcome, builder, names);

@@ -6,6 +6,7 @@ Public through :mod:`vbfast.ops`, whose rules on types, strides and NaN hold her
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -75,10 +76,10 @@ def _operands(
     return joint, array, is_logits, tolerance
 
 
-def _weights(sample_weight: npt.ArrayLike, joint: Array) -> Array:
+def _weights(sample_weight: npt.ArrayLike, joint: Array) -> tuple[Array, bool]:
+    """Return weights, and whether float32 has numbers of their size."""
     weights = as_real(sample_weight, "sample_weight").astype(np.float64, copy=False)
-    _vbfast.check_weights(weights, joint)
-    return weights
+    return weights, _vbfast.check_weights(weights, joint)
 
 
 def elbo(
@@ -135,7 +136,7 @@ def elbo(
     True
     """
     joint, given, is_logits, tolerance = _operands(log_joint, q, q_logits)
-    weights = None if sample_weight is None else _weights(sample_weight, joint)
+    weights = None if sample_weight is None else _weights(sample_weight, joint)[0]
     functions, num_threads = executor()
     return ElboTerms(
         *functions.bound_terms(joint, given, is_logits, tolerance, weights, per_sample, num_threads)
@@ -208,15 +209,50 @@ def elbo_and_grad(
     [[0.5 0.5]] [[-0.274653  0.274653]]
     """
     joint, given, is_logits, tolerance = _operands(log_joint, q, q_logits)
-    weights = None if sample_weight is None else _weights(sample_weight, joint)
+    weights, within_single = None, True
+    if sample_weight is not None:
+        weights, within_single = _weights(sample_weight, joint)
     if out is not None:
         out = _two_outputs(out)
         joint, given, weights = _vbfast.apart_from_gradients(joint, given, weights, *out)
     functions, num_threads = executor()
+    if joint.dtype == np.float32 and not within_single:
+        return _by_way_of_double(
+            functions, joint, given, is_logits, tolerance, weights, per_sample, out, num_threads
+        )
     terms, gradients = functions.bound_and_gradients(
         joint, given, is_logits, tolerance, weights, per_sample, out, num_threads
     )
     return ElboTerms(*terms), ElboGradient(*gradients)
+
+
+def _by_way_of_double(
+    functions: Any,
+    joint: Array,
+    given: Array | None,
+    is_logits: bool,
+    tolerance: float | None,
+    weights: Array | None,
+    per_sample: bool,
+    out: tuple[Array, Array] | None,
+    num_threads: int,
+) -> tuple[ElboTerms, ElboGradient]:
+    """Return the bound and gradients of float32 arrays whose weights are beyond that type.
+
+    The gradients, products of weights and what float32 has, may be within it all the same.
+    """
+    if tolerance is None:
+        tolerance = sum_tolerance(joint.dtype)
+    wide = None if given is None else given.astype(np.float64)
+    terms, gradients = functions.bound_and_gradients(
+        joint.astype(np.float64), wide, is_logits, tolerance, weights, per_sample, None, num_threads
+    )
+    if out is None:
+        out = np.empty(joint.shape, joint.dtype), np.empty(joint.shape, joint.dtype)
+    with np.errstate(over="ignore", under="ignore"):
+        for narrow, gradient in zip(out, gradients, strict=True):
+            narrow[...] = gradient
+    return ElboTerms(*terms), ElboGradient(*out)
 
 
 def _two_outputs(out: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -129,3 +129,34 @@ def test_a_signal_ends_a_long_call(name, num_threads):
         ticker.join()
     assert end - (start + delay) < LATEST * num_threads
     assert max(np.diff([*ticks, time.process_time()])) < LATEST * num_threads
+
+
+NOT_AS_USUAL = {
+    "logsumexp of an infinite factor": lambda: array_function(
+        vbfast.logsumexp, broad(60_000_000), b=np.broadcast_to(np.inf, 60_000_000)
+    ),
+    "elbo of distances that overflow": lambda: array_function(
+        vbfast.elbo,
+        np.append(np.full(30_000_000, -1e308), 1e308),
+        q=np.full(30_000_001, 1 / 30_000_001),
+    ),
+    "logsumexp of slices without elements": lambda: array_function(
+        vbfast.logsumexp, np.zeros((60_000_000, 0), np.float32), axis=1
+    ),
+}
+
+
+@pytest.mark.parametrize("name", NOT_AS_USUAL)
+def test_signals_are_seen_while_odd_slices_are_looked_at_again(name):
+    """A handler that lets the call go on, which ends what the kernels do for ordinary slices."""
+    call, seen = NOT_AS_USUAL[name](), []
+    before = signal.signal(signal.SIGPROF, lambda *_: seen.append(time.process_time()))
+    try:
+        signal.setitimer(signal.ITIMER_PROF, 0.02, 0.02)
+        call(1)
+        seen.append(time.process_time())
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
+    assert len(seen) > 3
+    assert max(np.diff(seen)) < LATEST / 2
