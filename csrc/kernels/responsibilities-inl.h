@@ -169,22 +169,26 @@ void finish_posterior(Tile<T>& tile) {
     constexpr int W = V::width;
     RowSums<T> evidence_sum, entropy_sum;
     const V infinity = V::set(static_cast<T>(__builtin_inf()));
+    const V lowest_joint = V::zero() - infinity;
     V lowest = infinity;
     for (std::int64_t n = 0; n < group_count(tile) * group_rows<T>; n += W) {
         const V s = V::load(tile.inverse_sum + n), weight = V::load(tile.row_weight + n);
-        const auto some = less(V::zero(), s);
+        const V largest = V::load(tile.row_max + n);
+        // A row of nothing but -inf counts nowhere, though settle_overflowed leaves it shares.
+        const auto some = less(V::zero(), s), possible = less(lowest_joint, largest);
         const V log_sum = V::select(some, log_positive(s), V::zero());
         const V inverse = V::select(some, V::set(T(1)) / s, V::zero());
-        const V evidence = V::load(tile.row_max + n) + log_sum;
+        const V evidence = largest + log_sum;
         if constexpr (entropy) {
             // log S - sum e (l - m) / S; not negative, and zero where it is NaN.
-            const V h = max(fnma(V::load(tile.row_scale + n), inverse, log_sum), V::zero());
+            const V sum = fnma(V::load(tile.row_scale + n), inverse, log_sum);
+            const V h = V::select(possible, max(sum, V::zero()), V::zero());
             entropy_sum.add(tile, n, h);
             write_rows(tile, h, n, tile.out_entropy);
             write_rows(tile, evidence - h, n, tile.out_expected_log_joint);
         }
         inverse.store(tile.inverse_sum + n);
-        (inverse * weight).store(tile.row_scale + n);
+        V::select(possible, inverse * weight, V::zero()).store(tile.row_scale + n);
         write_rows(tile, evidence, n, tile.out_log_evidence);
         evidence_sum.add(tile, n, evidence);
         lowest = min(V::select(less(V::zero(), weight), evidence, infinity), lowest);
@@ -205,8 +209,9 @@ template <class T>
 void posterior_step(const Model<T>& model, Tile<T>& tile) {
     const bool entropy = tile.entropy || tile.out_entropy || tile.out_expected_log_joint;
     log_joint(model, tile, [&model, &tile, entropy](std::int64_t g) {
+        settle_undefined(model, tile, g);
         if (tile.out_log_joint) write_log_joint_group(model, tile, g);
-        settle_overflowed(model, tile, g);
+        if (tile.out_labels || tile.out_resp) settle_overflowed(model, tile, g);
         if (tile.out_labels) find_labels(model, tile, g);
         if (entropy)
             softmax_group<T, true>(model, tile, g);
@@ -219,7 +224,10 @@ void posterior_step(const Model<T>& model, Tile<T>& tile) {
     else
         finish_posterior<T, false>(tile);
     if (tile.out_resp) write_resp(model, tile);
-    if (tile.out_gradient) gradient_step(model, tile);
+    if (!tile.out_gradient) return;
+    for (std::int64_t n = 0; n < tile.n_rows; ++n)
+        if (tile.row_max[n] == -static_cast<T>(__builtin_inf())) tile.inverse_sum[n] = T(0);
+    gradient_step(model, tile);
 }
 
 // A row's terms for a q that need not be the posterior, one row at a time: such passes start a fit
@@ -304,8 +312,10 @@ void given_step(const Model<T>& model, Tile<T>& tile) {
         general_row(model, tile, n, [q](std::int64_t k) { return q[k]; });
     }
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        settle_overflowed(model, tile, g);
-        if (tile.out_labels) find_labels(model, tile, g);
+        if (tile.out_labels) {
+            settle_overflowed(model, tile, g);
+            find_labels(model, tile, g);
+        }
         T* joint = tile.joint + g * model.joint_stride;
         for (int i = 0; i < G; ++i) {
             const std::int64_t n = g * G + i;
@@ -334,7 +344,7 @@ void local_step(const Model<T>& model, Tile<T>& tile) {
         posterior_step(model, tile);
         return;
     }
-    log_joint(model, tile, [](std::int64_t) {});
+    log_joint(model, tile, [&](std::int64_t g) { settle_undefined(model, tile, g); });
     if (stops(tile)) return;
     if (by_label(tile))
         label_step(model, tile);
