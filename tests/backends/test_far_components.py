@@ -273,6 +273,10 @@ def test_largest_numbers(run):
     _, outputs = run(X, params, Request())
     np.testing.assert_array_equal(outputs.resp, [[0, 1], [0, 1], [1, 0]])
     np.testing.assert_array_equal(outputs.log_evidence, -np.inf)
+    X = np.vstack([X, params.means])  # rows that components count for beside them
+    gradient = np.full_like(X, np.nan)
+    run_pass(as_row_source(X), params, Request(), outputs=RowOutputs(gradient=gradient))
+    np.testing.assert_array_equal(gradient[:3], 0.0)
 
 
 @pytest.mark.parametrize("power", [60, -60])
