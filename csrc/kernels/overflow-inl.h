@@ -158,7 +158,7 @@ void settle_overflowed_row(const Model<T>& model, Tile<T>& tile, std::int64_t n)
 
 // The rows of a group that need it.
 template <class T>
-void settle_overflowed(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
+[[gnu::noinline]] void settle_overflowed(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
     const V lowest = V::set(-static_cast<T>(__builtin_inf()));
@@ -174,10 +174,9 @@ void settle_overflowed(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
 // Log-joints of a group that are no numbers become -inf: a difference that overflows met a zero of
 // the factor, or another one.
 template <class T>
-void settle_undefined(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
+[[gnu::noinline]] void settle_undefined(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
-    if (!tile.squares_overflow && !model.extreme) return;
     const V lowest = V::set(-static_cast<T>(__builtin_inf()));
     for (int v = 0; v < Blocking::row_vectors; ++v) {
         T* joint = tile.joint + g * model.joint_stride + v * W;

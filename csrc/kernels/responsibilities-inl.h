@@ -208,8 +208,9 @@ void finish_posterior(Tile<T>& tile) {
 template <class T>
 void posterior_step(const Model<T>& model, Tile<T>& tile) {
     const bool entropy = tile.entropy || tile.out_entropy || tile.out_expected_log_joint;
-    log_joint(model, tile, [&model, &tile, entropy](std::int64_t g) {
-        settle_undefined(model, tile, g);
+    const bool undefined = tile.squares_overflow || model.extreme;
+    log_joint(model, tile, [&model, &tile, entropy, undefined](std::int64_t g) {
+        if (undefined) settle_undefined(model, tile, g);
         if (tile.out_log_joint) write_log_joint_group(model, tile, g);
         if (tile.out_labels || tile.out_resp) settle_overflowed(model, tile, g);
         if (tile.out_labels) find_labels(model, tile, g);
@@ -344,7 +345,9 @@ void local_step(const Model<T>& model, Tile<T>& tile) {
         posterior_step(model, tile);
         return;
     }
-    log_joint(model, tile, [&](std::int64_t g) { settle_undefined(model, tile, g); });
+    log_joint(model, tile, [&](std::int64_t g) {
+        if (tile.squares_overflow || model.extreme) settle_undefined(model, tile, g);
+    });
     if (stops(tile)) return;
     if (by_label(tile))
         label_step(model, tile);
