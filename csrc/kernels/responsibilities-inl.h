@@ -169,26 +169,22 @@ void finish_posterior(Tile<T>& tile) {
     constexpr int W = V::width;
     RowSums<T> evidence_sum, entropy_sum;
     const V infinity = V::set(static_cast<T>(__builtin_inf()));
-    const V lowest_joint = V::zero() - infinity;
     V lowest = infinity;
     for (std::int64_t n = 0; n < group_count(tile) * group_rows<T>; n += W) {
         const V s = V::load(tile.inverse_sum + n), weight = V::load(tile.row_weight + n);
-        const V largest = V::load(tile.row_max + n);
-        // A row of nothing but -inf counts nowhere, though settle_overflowed leaves it shares.
-        const auto some = less(V::zero(), s), possible = less(lowest_joint, largest);
+        const auto some = less(V::zero(), s);
         const V log_sum = V::select(some, log_positive(s), V::zero());
         const V inverse = V::select(some, V::set(T(1)) / s, V::zero());
-        const V evidence = largest + log_sum;
+        const V evidence = V::load(tile.row_max + n) + log_sum;
         if constexpr (entropy) {
             // log S - sum e (l - m) / S; not negative, and zero where it is NaN.
-            const V sum = fnma(V::load(tile.row_scale + n), inverse, log_sum);
-            const V h = V::select(possible, max(sum, V::zero()), V::zero());
+            const V h = max(fnma(V::load(tile.row_scale + n), inverse, log_sum), V::zero());
             entropy_sum.add(tile, n, h);
             write_rows(tile, h, n, tile.out_entropy);
             write_rows(tile, evidence - h, n, tile.out_expected_log_joint);
         }
         inverse.store(tile.inverse_sum + n);
-        V::select(possible, inverse * weight, V::zero()).store(tile.row_scale + n);
+        (inverse * weight).store(tile.row_scale + n);
         write_rows(tile, evidence, n, tile.out_log_evidence);
         evidence_sum.add(tile, n, evidence);
         lowest = min(V::select(less(V::zero(), weight), evidence, infinity), lowest);
@@ -220,14 +216,23 @@ void posterior_step(const Model<T>& model, Tile<T>& tile) {
             softmax_group<T, false>(model, tile, g);
     });
     if (stops(tile)) return;
+    // Rows of nothing but -inf count nowhere and have no entropy, though settle_overflowed leaves
+    // them shares.
+    const T inf = static_cast<T>(__builtin_inf());
+    const auto set_impossible = [&tile, inf](T* values, T value) {
+        for (std::int64_t n = 0; n < tile.n_rows; ++n)
+            if (tile.row_max[n] == -inf) values[n] = value;
+    };
+    const bool settled = tile.out_labels || tile.out_resp;
+    if (settled) set_impossible(tile.row_scale, inf);
     if (entropy)
         finish_posterior<T, true>(tile);
     else
         finish_posterior<T, false>(tile);
+    if (settled) set_impossible(tile.row_scale, T(0));
     if (tile.out_resp) write_resp(model, tile);
     if (!tile.out_gradient) return;
-    for (std::int64_t n = 0; n < tile.n_rows; ++n)
-        if (tile.row_max[n] == -static_cast<T>(__builtin_inf())) tile.inverse_sum[n] = T(0);
+    set_impossible(tile.inverse_sum, T(0));
     gradient_step(model, tile);
 }
 
