@@ -12,6 +12,11 @@ enum class Covariance : int { full, tied, diag, spherical };
 enum class Moments : int { none, means, spherical, diag, tied, full };
 enum class Assignment : int { posterior, hard, given };
 
+// Squares up to which they, times weights that need no scaling (engine/weights.py), and sums of a
+// tile of them keep clear of the end of the range.
+template <class T>
+constexpr T ordinary_square = sizeof(T) == 8 ? T(0x1p960) : T(0x1p96);
+
 // A mixture in the layout of the kernels, in the precision T of the computation.
 //
 // Positions are relative to `shift`, a point amid the means, so that float32 rows keep their
@@ -34,6 +39,7 @@ struct Model {
     // far or listed components are taken from are the means themselves, rounded. What rounding to
     // float32 left of a mean is the remainder.
     bool all_near;
+    bool extreme;        // some mean, relative to the shift, or factor has no ordinary square
     const T* centres;    // (n_components, padded_features); `means` where all components are near
     const T* remainder;  // (n_components, padded_features); null in float64, or where all are near
     const T* offset;     // (n_components,)

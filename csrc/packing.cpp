@@ -38,6 +38,13 @@ std::int64_t joint_components(std::int64_t n_components, int group_rows) {
     return n_components + ((page / 4 - n_components) % page + page) % page;
 }
 
+// The nearest finite number: infinity times a difference of zero would be no number.
+template <class T>
+T as_finite(double value) {
+    constexpr double largest = std::numeric_limits<T>::max();
+    return static_cast<T>(std::clamp(value, -largest, largest));
+}
+
 // Column blocks of an upper-triangular factor, the first block holding the remainder.
 template <class T>
 void pack_factor(const double* P, std::int64_t D, int columns, T* out) {
@@ -45,10 +52,10 @@ void pack_factor(const double* P, std::int64_t D, int columns, T* out) {
     std::int64_t width = D % columns == 0 ? columns : D % columns;
     for (; j0 < D; j0 += width, width = columns) {
         for (std::int64_t i = 0; i < j0; ++i)
-            for (std::int64_t j = 0; j < width; ++j) *out++ = static_cast<T>(P[i * D + j0 + j]);
+            for (std::int64_t j = 0; j < width; ++j) *out++ = as_finite<T>(P[i * D + j0 + j]);
         for (std::int64_t i = 0; i < width; ++i)
             for (std::int64_t j = i; j < width; ++j)
-                *out++ = static_cast<T>(P[(j0 + i) * D + j0 + j]);
+                *out++ = as_finite<T>(P[(j0 + i) * D + j0 + j]);
     }
 }
 
@@ -259,25 +266,32 @@ void pack_centres(const MixtureParameters& parameters, std::int64_t padded,
     for (std::int64_t k = 0; k < K; ++k)
         for (std::int64_t d = 0; d < D; ++d) {
             const double mean = parameters.means[k * D + d];
-            const T centre = static_cast<T>(mean);
+            const T centre = as_finite<T>(mean);
             packed.centres[k * padded + d] = centre;
             if (!packed.remainder.empty())
-                packed.remainder[k * padded + d] =
-                    static_cast<T>(mean - static_cast<double>(centre));
+                packed.remainder[k * padded + d] = as_finite<T>(mean - static_cast<double>(centre));
         }
 }
 
-// Whether the precision of some component has no normal number in T: a collapsed component's, say.
-// Distances times it would be inf times zero, or rough.
+// Whether the precision of some component has no number in T, a collapsed component's, say, or is
+// so small that squares of distances may overflow before they are multiplied by it.
 template <class T>
 bool precisions_leave_range(const MixtureParameters& spherical) {
+    const double largest = std::numeric_limits<T>::max();
+    const double least = 1 / std::cbrt(largest);
     for (std::int64_t k = 0; k < spherical.n_components; ++k) {
-        const double half = 0.5 * spherical.precision_cholesky[k] * spherical.precision_cholesky[k];
-        if (!(half >= static_cast<double>(std::numeric_limits<T>::min()) &&
-              half <= static_cast<double>(std::numeric_limits<T>::max())))
-            return true;
+        const double P = spherical.precision_cholesky[k];
+        if (!(P >= least && 0.5 * P * P <= largest)) return true;
     }
     return false;
+}
+
+// Whether some number has no ordinary square.
+template <class T>
+bool has_extreme(const std::vector<T>& numbers) {
+    const T limit = std::sqrt(ordinary_square<T>);
+    return !std::all_of(numbers.begin(), numbers.end(),
+                        [limit](T a) { return std::fabs(a) < limit; });
 }
 
 // As a diagonal model, whose kernels scale rows before they square them.
@@ -316,7 +330,7 @@ void pack(const MixtureParameters& given, const PassRequest& request, const Kern
     for (std::int64_t k = 0; k < K; ++k) used[k] = std::isfinite(parameters.offset[k]);
     const std::vector<double> medians =
         coordinate_medians(parameters.means, K, D, used, threads, interrupt);
-    packed.shift.assign(medians.begin(), medians.end());
+    for (const double median : medians) packed.shift.push_back(as_finite<T>(median));
 
     packed.offset.resize(K);
     packed.near.resize(K);
@@ -366,7 +380,7 @@ void pack(const MixtureParameters& given, const PassRequest& request, const Kern
                 const double scale = covariance == Covariance::diag ? P[k * D + d] : P[k];
                 distance = std::max(distance, mean[d] * mean[d] * scale * scale);
                 if (covariance == Covariance::diag) {
-                    packed.factor[2 * (k * D + d)] = static_cast<T>(scale);
+                    packed.factor[2 * (k * D + d)] = as_finite<T>(scale);
                     packed.factor[2 * (k * D + d) + 1] = static_cast<T>(-mean[d] * scale);
                 }
             }
@@ -402,6 +416,7 @@ void pack(const MixtureParameters& given, const PassRequest& request, const Kern
     model.shift = packed.shift.data();
     model.means = packed.means.data();
     model.all_near = all_near;
+    model.extreme = has_extreme(packed.means) || has_extreme(packed.factor);
     model.centres = all_near ? packed.means.data() : packed.centres.data();
     model.remainder = packed.remainder.empty() ? nullptr : packed.remainder.data();
     model.offset = packed.offset.data();

@@ -61,19 +61,24 @@ inline void moment_row(std::int64_t n_groups, const T* joint, std::int64_t joint
                                                  out + f * Blocking::moment_components);
 }
 
-// Extended feature f of a row whose squares overflow, at most what has an ordinary square: a
-// component that such a row has nothing to do with takes zero times its products.
+// Whether rows count in the dense product, where all components take a row's products, times zero
+// or not: those do not whose squares, times their scale, are so large that sums of them may
+// overflow.
 template <class T>
-inline Lanes<T> bounded_feature(Lanes<T> a, std::int64_t f, std::int64_t n_features) {
+inline auto is_dense(const T* x, std::int64_t n_features, Lanes<T> scale) {
     using V = Lanes<T>;
-    constexpr T farthest = sizeof(T) == 8 ? T(0x1p500) : T(0x1p60);
-    static_assert(farthest * farthest == ordinary_square<T>, "what has an ordinary square");
-    const V limit = V::set(f > n_features ? ordinary_square<T> : farthest);
-    return max(V::zero() - limit, min(limit, a));
+    constexpr int G = group_rows<T>;
+    const V one = V::set(T(1));
+    V norm = V::zero();
+    for (std::int64_t d = 0; d < n_features; ++d) {
+        const V a = V::load(x + d * G);
+        norm = fma(a, a, norm);
+    }
+    return less(norm * max(one, scale), V::set(T(0x1p20) * ordinary_square<T>));
 }
 
 // Builds the panel of features m0 to m0 + n for the groups from `start` on.
-template <class T, bool bounded>
+template <class T, bool some_left_out>
 void moment_panel(const Model<T>& model, Tile<T>& tile, std::int64_t start, std::int64_t n_groups,
                   std::int64_t m0, int n, std::int64_t panel_stride) {
     using V = Lanes<T>;
@@ -85,15 +90,48 @@ void moment_panel(const Model<T>& model, Tile<T>& tile, std::int64_t start, std:
         for (int v = 0; v < Blocking::row_vectors; ++v) {
             const V scale = V::load(tile.row_scale + (start + g) * G + v * W);
             for (int f = 0; f < n; ++f) {
-                const std::int64_t left = model.left[m0 + f], right = model.right[m0 + f];
-                V a = V::load(x + left * G + v * W), b = V::load(x + right * G + v * W);
-                if constexpr (bounded) {
-                    a = bounded_feature<T>(a, left, D);
-                    b = bounded_feature<T>(b, right, D);
-                }
-                (a * scale * b).store(panel + f * G + v * W);
+                const V a = V::load(x + model.left[m0 + f] * G + v * W);
+                const V b = V::load(x + model.right[m0 + f] * G + v * W);
+                V product = a * scale * b;
+                if constexpr (some_left_out)
+                    product = V::select(is_dense(x + v * W, D, scale), product, V::zero());
+                product.store(panel + f * G + v * W);
             }
         }
+    }
+}
+
+// Adds the moments of the rows that the panels leave out, one row at a time and in float64.
+template <class T>
+void moments_of_left_out(const Model<T>& model, const Tile<T>& tile, std::int64_t first,
+                         std::int64_t last, double* dense) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, F = Blocking::moment_features;
+    constexpr int B = Blocking::moment_components;
+    const std::int64_t D = model.n_features;
+    const auto add_row = [&](std::int64_t n) {
+        const T* x = tile.features + n / G * (D + 2) * G + n % G;
+        double norm = 0;
+        for (std::int64_t d = 0; d < D; ++d)
+            norm += static_cast<double>(x[d * G]) * static_cast<double>(x[d * G]);
+        const auto feature = [&](std::int64_t f) {
+            return f > D ? norm : static_cast<double>(x[f * G]);
+        };
+        for (std::int64_t k = first; k < last; ++k) {
+            const double r =
+                static_cast<double>(tile.joint[n / G * model.joint_stride + k * G + n % G]) *
+                static_cast<double>(tile.row_scale[n]);
+            if (model.listed[k] || !(r > 0)) continue;
+            double* sums = dense + k / B * model.dense_stride + k % B * F;
+            for (std::int64_t m = 0; m < model.n_moments; ++m)
+                sums[m / F * F * B + m % F] += r * feature(model.left[m]) * feature(model.right[m]);
+        }
+    };
+    for (std::int64_t n = 0; n < tile.n_rows; n += V::width) {
+        const T* x = tile.features + n / G * (D + 2) * G + n % G;
+        const unsigned in = V::bits(is_dense(x, D, V::load(tile.row_scale + n)));
+        for (std::int64_t i = 0; i < V::width && n + i < tile.n_rows; ++i)
+            if (!(in >> i & 1)) add_row(n + i);
     }
 }
 
@@ -150,4 +188,5 @@ void dense_moments(const Model<T>& model, Tile<T>& tile, std::int64_t first, std
     for (std::int64_t start = 0; start < n_groups; start += step)
         moments_of_groups(model, tile, start, start + step < n_groups ? step : n_groups - start,
                           first, last, dense);
+    if (tile.squares_overflow) moments_of_left_out(model, tile, first, last, dense);
 }

@@ -262,8 +262,12 @@ void finish_gradient(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     T* scaled = tied ? tile.group_scratch : gradient;
     for (int v = 0; v < RV; ++v) {
         const V inverse = V::load(tile.inverse_sum + g * G + v * W);
-        for (std::int64_t d = 0; d < D; ++d)
-            (inverse * V::load(gradient + d * G + v * W)).store(scaled + d * G + v * W);
+        // Of a row without responsibilities, differences may have overflowed.
+        const auto some = less(V::zero(), inverse);
+        for (std::int64_t d = 0; d < D; ++d) {
+            const V scaled_d = inverse * V::load(gradient + d * G + v * W);
+            V::select(some, scaled_d, V::zero()).store(scaled + d * G + v * W);
+        }
     }
     if (!tied) return;
     mix_run<T>(scaled, tile.active, D, model.shared_precision, D, D, 0, D,

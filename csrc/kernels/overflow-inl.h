@@ -156,22 +156,36 @@ void settle_overflowed_row(const Model<T>& model, Tile<T>& tile, std::int64_t n)
     for (std::int64_t k = 0; k < model.n_components; ++k) joint[k * G] -= largest;
 }
 
-// The rows of a group that need it, where labels or responsibilities are wanted. They count for
-// nothing in moments, where their squares would overflow, too.
+// The rows of a group that need it.
 template <class T>
-void settle_overflowed(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
+[[gnu::noinline]] void settle_overflowed(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
-    if (!tile.out_labels && !tile.out_resp) return;
     const V lowest = V::set(-static_cast<T>(__builtin_inf()));
     for (int v = 0; v < Blocking::row_vectors; ++v) {
         unsigned overflowed = V::bits(equal(V::load(tile.row_max + g * G + v * W), lowest));
         for (; overflowed; overflowed &= overflowed - 1) {
             const std::int64_t n = g * G + v * W + __builtin_ctz(overflowed);
-            if (n >= tile.n_rows) continue;
-            settle_overflowed_row(model, tile, n);
-            if (tile.row_weight[n] > T(0)) tile.sums.lowest_log_evidence = -__builtin_inf();
-            tile.row_weight[n] = T(0);
+            if (n < tile.n_rows) settle_overflowed_row(model, tile, n);
         }
+    }
+}
+
+// Log-joints of a group that are no numbers become -inf: a difference that overflows met a zero of
+// the factor, or another one.
+template <class T>
+[[gnu::noinline]] void settle_undefined(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width;
+    const V lowest = V::set(-static_cast<T>(__builtin_inf()));
+    for (int v = 0; v < Blocking::row_vectors; ++v) {
+        T* joint = tile.joint + g * model.joint_stride + v * W;
+        V largest = lowest;
+        for (std::int64_t k = 0; k < model.n_components; ++k) {
+            const V l = V::load(joint + k * G), number = V::select(equal(l, l), l, lowest);
+            number.store(joint + k * G);
+            largest = max(number, largest);
+        }
+        largest.store(tile.row_max + g * G + v * W);
     }
 }

@@ -204,9 +204,11 @@ void finish_posterior(Tile<T>& tile) {
 template <class T>
 void posterior_step(const Model<T>& model, Tile<T>& tile) {
     const bool entropy = tile.entropy || tile.out_entropy || tile.out_expected_log_joint;
-    log_joint(model, tile, [&model, &tile, entropy](std::int64_t g) {
+    const bool undefined = tile.squares_overflow || model.extreme;
+    log_joint(model, tile, [&model, &tile, entropy, undefined](std::int64_t g) {
+        if (undefined) settle_undefined(model, tile, g);
         if (tile.out_log_joint) write_log_joint_group(model, tile, g);
-        settle_overflowed(model, tile, g);
+        if (tile.out_labels || tile.out_resp) settle_overflowed(model, tile, g);
         if (tile.out_labels) find_labels(model, tile, g);
         if (entropy)
             softmax_group<T, true>(model, tile, g);
@@ -214,12 +216,24 @@ void posterior_step(const Model<T>& model, Tile<T>& tile) {
             softmax_group<T, false>(model, tile, g);
     });
     if (stops(tile)) return;
+    // Rows of nothing but -inf count nowhere and have no entropy, though settle_overflowed leaves
+    // them shares.
+    const T inf = static_cast<T>(__builtin_inf());
+    const auto set_impossible = [&tile, inf](T* values, T value) {
+        for (std::int64_t n = 0; n < tile.n_rows; ++n)
+            if (tile.row_max[n] == -inf) values[n] = value;
+    };
+    const bool settled = tile.out_labels || tile.out_resp;
+    if (settled) set_impossible(tile.row_scale, inf);
     if (entropy)
         finish_posterior<T, true>(tile);
     else
         finish_posterior<T, false>(tile);
+    if (settled) set_impossible(tile.row_scale, T(0));
     if (tile.out_resp) write_resp(model, tile);
-    if (tile.out_gradient) gradient_step(model, tile);
+    if (!tile.out_gradient) return;
+    set_impossible(tile.inverse_sum, T(0));
+    gradient_step(model, tile);
 }
 
 // A row's terms for a q that need not be the posterior, one row at a time: such passes start a fit
@@ -304,8 +318,10 @@ void given_step(const Model<T>& model, Tile<T>& tile) {
         general_row(model, tile, n, [q](std::int64_t k) { return q[k]; });
     }
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        settle_overflowed(model, tile, g);
-        if (tile.out_labels) find_labels(model, tile, g);
+        if (tile.out_labels) {
+            settle_overflowed(model, tile, g);
+            find_labels(model, tile, g);
+        }
         T* joint = tile.joint + g * model.joint_stride;
         for (int i = 0; i < G; ++i) {
             const std::int64_t n = g * G + i;
@@ -334,7 +350,9 @@ void local_step(const Model<T>& model, Tile<T>& tile) {
         posterior_step(model, tile);
         return;
     }
-    log_joint(model, tile, [](std::int64_t) {});
+    log_joint(model, tile, [&](std::int64_t g) {
+        if (tile.squares_overflow || model.extreme) settle_undefined(model, tile, g);
+    });
     if (stops(tile)) return;
     if (by_label(tile))
         label_step(model, tile);

@@ -65,11 +65,6 @@ void load_group(const Tile<T>& tile, std::int64_t n_features, std::int64_t row, 
     }
 }
 
-// Squared distances from the shift up to which squares and products with weights keep clear of the
-// end of the range.
-template <class T>
-constexpr T ordinary_square = sizeof(T) == 8 ? T(0x1p1000) : T(0x1p120);
-
 // Stores a loaded group minus the shift (zero where it is null), in place unless the raw rows are
 // kept. Returns whether all squared distances are ordinary, which no row is that is not finite.
 template <class T>

@@ -237,6 +237,8 @@ def test_components_that_are_equally_far_share_a_row(run, covariance_type, dtype
     expected = [[shared, shared, 1 / 3 if covariance_type == "tied" else 0.0, 0.0]] * 3
     np.testing.assert_allclose(outputs.resp, expected, rtol=1e-6)
     np.testing.assert_array_equal(outputs.labels, 0)
+    if dtype == np.float64:  # a backend may compute float32 rows in float64
+        np.testing.assert_array_equal(outputs.entropy, 0.0)
 
 
 @all_types
@@ -271,6 +273,10 @@ def test_largest_numbers(run):
     _, outputs = run(X, params, Request())
     np.testing.assert_array_equal(outputs.resp, [[0, 1], [0, 1], [1, 0]])
     np.testing.assert_array_equal(outputs.log_evidence, -np.inf)
+    X = np.vstack([X, params.means])  # rows that components count for beside them
+    gradient = np.full_like(X, np.nan)
+    run_pass(as_row_source(X), params, Request(), outputs=RowOutputs(gradient=gradient))
+    np.testing.assert_array_equal(gradient[:3], 0.0)
 
 
 @pytest.mark.parametrize("power", [60, -60])
@@ -288,3 +294,125 @@ def test_float32_factors_whose_squares_overflow(run, rng, dense_oracle, covarian
     expected = dense_oracle(X, params, request)
     np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=1e-5)
     np.testing.assert_allclose(outputs.resp, expected.resp, atol=1e-5)
+
+
+SCALES = {np.float32: 3e17, np.float64: 1e150}
+
+
+@pytest.mark.parametrize("dtype", SCALES)
+@all_types
+def test_rows_of_any_size_count_as_they_are(run, dense_oracle, rng, covariance_type, dtype):
+    """Squares near the end of the range, of a component that is near the shift."""
+    scale = SCALES[dtype]
+    P = {
+        "full": np.eye(2)[np.newaxis],
+        "tied": np.eye(2),
+        "diag": np.ones((1, 2)),
+        "spherical": np.ones(1),
+    }[covariance_type]
+    params = KernelParams(covariance_type, np.zeros(1), np.zeros((1, 2)), P / scale)
+    X = (scale * rng.normal(size=(3000, 2))).astype(dtype)
+    request = Request(statistics=covariance_type)
+    result, outputs = run(X, params, request)
+    expected = dense_oracle(X, params, request)
+    np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=1e-5)
+    tolerance = 1e-6 if dtype == np.float32 else 1e-13
+    np.testing.assert_allclose(result.statistics.second, expected.second, rtol=tolerance)
+    np.testing.assert_allclose(
+        result.statistics.first, expected.first, atol=tolerance * 3e3 * scale
+    )
+
+
+@pytest.mark.parametrize("dtype", SCALES)
+@all_types
+def test_a_heavy_row_of_a_broad_component_leaves_the_others_alone(
+    run, dense_oracle, covariance_type, dtype
+):
+    """Its square overflows once it is multiplied by its weight, which is an ordinary one."""
+    far = 3e18 if dtype == np.float32 else 1e147
+    scales = np.array([1.0, 1.0, 0.3 / far])
+    P = {
+        "full": scales[:, np.newaxis, np.newaxis] * np.eye(2),
+        "tied": np.eye(2),
+        "diag": scales[:, np.newaxis] * np.ones(2),
+        "spherical": scales,
+    }[covariance_type]
+    means = np.array([[0.0, 0.0], [1.0, 0.0], [far, 0.0]])
+    params = KernelParams(covariance_type, np.array([0.0, 0.0, -500.0]), means, P)
+    X = np.array([[0.0, 0.0], [0.5, 1.0], [1.0, 1.0], [2.0 * far, far]], dtype)
+    weights = np.array([1.0, 1.0, 1.0, 0.0 if covariance_type == "tied" else 1.0]) * 1e6
+    request = Request(statistics=covariance_type)
+    result, _ = run(X, params, request, sample_weight=weights)
+    expected = dense_oracle(X, params, request, sample_weight=weights)
+    kept = slice(None) if covariance_type == "tied" else slice(2)
+    for name in ("weight", "first", "second"):
+        np.testing.assert_allclose(
+            getattr(result.statistics, name)[kept], getattr(expected, name)[kept], rtol=1e-5
+        )
+    np.testing.assert_allclose(result.statistics.first, expected.first, rtol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@all_types
+def test_a_difference_that_overflows_is_a_distance(run, covariance_type, dtype):
+    """Whatever it is multiplied by, and whether it is the row or the mean that is beyond."""
+    largest = float(np.finfo(dtype).max)
+    P = {
+        "full": np.tile(np.array([[1.0, -2.0], [0.0, 1.0]]), (3, 1, 1)),
+        "tied": np.array([[1.0, -2.0], [0.0, 1.0]]),
+        "diag": np.ones((3, 2)),
+        "spherical": np.ones(3),
+    }[covariance_type]
+    beyond = 10.0 * largest if dtype == np.float32 else largest
+    means = np.array([[largest, 0.0], [0.0, 0.0], [-beyond, -beyond]])
+    params = KernelParams(covariance_type, np.zeros(3), means, P)
+    X = np.array([[0.0, 0.0], [largest, 0.0]], dtype)
+    log_joint = np.full((2, 3), np.nan, dtype)
+    gradient = np.full((2, 2), np.nan, dtype)
+    run_pass(
+        as_row_source(X),
+        params,
+        Request(),
+        outputs=RowOutputs(log_joint=log_joint, gradient=gradient),
+    )
+    expected = [[-np.inf, 0.0, -np.inf], [0.0, -np.inf, -np.inf]]
+    np.testing.assert_array_equal(log_joint, expected)
+    np.testing.assert_array_equal(gradient, 0.0)
+    _, outputs = run(X, params, Request(entropy=True))
+    np.testing.assert_array_equal(outputs.resp, [[0, 1, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(outputs.log_evidence, 0.0)
+    for request, resp in ((Request("hard"), None), (Request("given"), np.array([1, 0]))):
+        _, outputs = run(X, params, request, resp=resp)
+        np.testing.assert_array_equal(outputs.labels, [1, 0])
+        np.testing.assert_array_equal(outputs.expected_log_joint, 0.0)
+
+
+@all_types
+@pytest.mark.parametrize("assignment", ["hard", "given", "labels"])
+def test_outputs_do_not_change_what_rows_count_for(run, covariance_type, assignment):
+    params, X = overflowing(covariance_type, np.float64)
+    labels = run(X, params, Request("hard"))[1].labels
+    resp = {"hard": None, "labels": labels, "given": np.full((len(X), 3), 1 / 3)}[assignment]
+    request = Request("hard" if assignment == "hard" else "given", "means")
+    result, _ = run(X, params, request, resp=resp)
+    alone = run_pass(as_row_source(X), params, request, resp=resp)
+    q = resp if assignment == "given" else np.eye(3)[labels]
+    for statistics in (result.statistics, alone.statistics):
+        np.testing.assert_allclose(statistics.weight, q.sum(axis=0))
+        first = np.einsum("nk,nkd->kd", q, X[:, np.newaxis] - params.means)
+        np.testing.assert_allclose(statistics.first, first, rtol=1e-12, atol=1e186)
+
+
+@pytest.mark.parametrize("outputs", [("gradient",), ("gradient", "resp", "entropy")])
+def test_rows_too_far_for_any_log_joint_have_no_gradient(outputs):
+    params, X = overflowing("diag", np.float64)
+    shapes = {"gradient": X.shape, "resp": (len(X), 3), "entropy": (len(X),)}
+    filled = RowOutputs(**{name: np.full(shapes[name], np.nan) for name in outputs})
+    run_pass(as_row_source(X), params, Request(entropy=True), outputs=filled)
+    np.testing.assert_array_equal(filled.gradient, 0.0)
+
+
+def test_a_spherical_component_as_broad_as_the_range_allows(run):
+    params = KernelParams("spherical", np.zeros(1), np.zeros((1, 2)), np.array([1e-18]))
+    _, outputs = run(np.array([[2e19, 0.0]], np.float32), params, Request())
+    np.testing.assert_allclose(outputs.log_evidence, -200.0, rtol=1e-6)

@@ -36,6 +36,9 @@ __all__ = ["GaussianModel", "median_point"]
 PANEL_BYTES = 256 << 10
 LARGEST_PANEL = 256
 
+# Squared distances from the shift, times weights, up to which sums of a batch do not overflow.
+ORDINARY_SQUARE = {np.dtype(np.float64): 2.0**980, np.dtype(np.float32): 2.0**112}
+
 
 @dataclass
 class _RowMemory:
@@ -226,7 +229,9 @@ class GaussianModel:
         features = batch.memory.features[: batch.n_groups]
         to = (*self._second, batch.n_rows, first, last, sums, pooled)
         # A product of zero and a square that overflows would be NaN: such rows are never dense.
-        dense = self._any_dense and bool(np.isfinite(features[:, -1]).all())
+        heaviest = max(1.0, float(batch.scale[: batch.n_groups].max()))
+        largest = heaviest * float(features[:, -1].max())
+        dense = self._any_dense and largest < ORDINARY_SQUARE[self._dtype]
         if dense:
             products = (self._left, self._right)
             self._add_dense(batch, memory, batch.joint, products, self._listed, first, last, sums)
