@@ -165,7 +165,7 @@ def test_components_of_one_s_own_have_no_gradient(diagonal_gaussian):
         None,
     )
     outputs = RowOutputs(gradient=np.empty((5, 2)))
-    with pytest.raises(NotImplementedError, match="derivative of a log_density"):
+    with pytest.raises(NotImplementedError, match="derivative of a custom log_density"):
         run_pass(as_row_source(np.ones((5, 2))), params, Request(), outputs=outputs)
 
 

@@ -89,7 +89,7 @@ def interrupt():
 
 threading.Thread(target=interrupt).start()
 try:
-    for _ in range(100):
+    while True:
         long_pass()
 except KeyboardInterrupt:
     print(time.perf_counter() - sent[0])
