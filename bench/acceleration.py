@@ -16,9 +16,9 @@ import numpy as np
 
 import vbfast
 from vbfast.demo.patches import photographs, training_rows
-from vbfast.engine.rows import as_row_source
 from vbfast.inference.em import Ascent, ascend
 from vbfast.inference.monitor import Monitor
+from vbfast.passes.rows import as_row_source
 
 ESTIMATORS = (vbfast.GaussianMixture, vbfast.BayesianGaussianMixture)
 

@@ -26,14 +26,16 @@ from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 
 import vbfast
+from vbfast.backends import get_backend
 from vbfast.benchmark.timing import seconds
+from vbfast.config.settings import current_backend
+from vbfast.contract import Request, RowOutputs
 from vbfast.demo.patches import photographs, training_rows
-from vbfast.engine.contract import Request, RowOutputs
-from vbfast.engine.engine import new_workspace, run_pass
-from vbfast.engine.rows import as_row_source
 from vbfast.families.posterior_draws import draw_mixture
 from vbfast.inference.initialisation import initial_statistics
 from vbfast.inference.predictive import log_predictive_density
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 DRAWING = Path(__file__).parent.parent / "docs" / "gibbs.png"
 TILE = 4096
@@ -47,7 +49,7 @@ class Gibbs:
     def __init__(self, rows, labels, K, prior, seed):
         self.source, self.prior = as_row_source(rows), prior
         self.generator = np.random.RandomState(seed)
-        self.workspace = new_workspace()
+        self.workspace = get_backend(current_backend()).workspace()
         self.labels = labels.copy()
         statistics = initial_statistics(
             self.source, n_components=K, covariance_type="full", init_params=labels
@@ -62,7 +64,7 @@ class Gibbs:
 
     def _draw_parameters(self, statistics):
         self.posterior = self.prior.posterior(statistics, reg_covar=0.0)
-        self.params = draw_mixture(self.posterior, self.generator).kernel_params()
+        self.params = draw_mixture(self.posterior, self.generator).log_joint()
 
     def _draw_assignments(self):
         resp = np.empty((TILE, self.params.n_components))

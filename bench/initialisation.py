@@ -15,8 +15,8 @@ from sklearn.cluster import KMeans, kmeans_plusplus
 
 from vbfast.benchmark.cases import CASES
 from vbfast.benchmark.timing import alternate
-from vbfast.engine.rows import as_row_source
 from vbfast.inference.kmeans import kmeans, seed_rows
+from vbfast.passes.rows import as_row_source
 
 NAMES = ("full_2d", "full_16", "full_64", "diag_32", "sph_bigK")
 

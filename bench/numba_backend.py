@@ -11,17 +11,19 @@ if __name__ == "__main__":
     measure.restart_without()
 
 import vbfast
+from vbfast.backends import get_backend
 from vbfast.benchmark.cases import CASES
 from vbfast.benchmark.timing import alternate
-from vbfast.engine.contract import Request
-from vbfast.engine.engine import new_workspace, run_pass
-from vbfast.engine.rows import as_row_source
+from vbfast.config.settings import current_backend
+from vbfast.contract import Request
 from vbfast.families.gaussian import GaussianParameters
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 
 def one_pass(backend, rows, params, request):
     with vbfast.config_context(backend=backend):
-        workspace = new_workspace()
+        workspace = get_backend(current_backend()).workspace()
 
     def call():
         with vbfast.config_context(backend=backend):
@@ -43,8 +45,8 @@ def table(cases=("diag_32", "diag_bigK", "sph_bigK"), dtypes=("float64", "float3
                 start["weights_init"],
                 start["means_init"],
                 start["precisions_init"],
-            ).kernel_params()
-            request = Request(statistics=case.covariance_type)
+            ).log_joint()
+            request = Request(moments=case.covariance_type)
             calls = [one_pass(backend, rows, params, request) for backend in ("native", "numba")]
             native, numba = alternate(calls, repeats)
             lines.append([name, dtype, f"{native:.4f}", f"{numba:.4f}", f"{numba / native:.2f}"])

@@ -11,9 +11,9 @@ import numpy as np
 from scipy.optimize import minimize
 
 import vbfast
-from vbfast.engine.rows import as_row_source
 from vbfast.families.gaussian import kernel_params
-from vbfast.families.gaussian_gradient import log_evidence_and_grad
+from vbfast.mixtures.gradient import log_evidence_and_grad
+from vbfast.passes.rows import as_row_source
 
 
 class FreeCoordinates:

@@ -9,10 +9,22 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vbfast._version import __version__
+
 if TYPE_CHECKING:
     from vbfast import families
+    from vbfast.arrays.functions import (
+        ElboGradient,
+        elbo,
+        elbo_and_grad,
+        entropy,
+        kl_divergence,
+        log_softmax,
+        logsumexp,
+        softmax,
+    )
     from vbfast.capi import get_include
-    from vbfast.engine.config import config_context, get_num_threads, set_num_threads
+    from vbfast.config.settings import config_context, get_num_threads, set_num_threads
     from vbfast.estimators import (
         BayesianGaussianMixture,
         GaussianMixture,
@@ -23,24 +35,12 @@ if TYPE_CHECKING:
     )
     from vbfast.families.natural import NaturalParameters, VariationalGradient
     from vbfast.info import show_config
-    from vbfast.ops import (
-        ElboGradient,
-        elbo,
-        elbo_and_grad,
-        entropy,
-        kl_divergence,
-        log_softmax,
-        logsumexp,
-        softmax,
-    )
     from vbfast.results import (
         ElboTerms,
         EvidenceEstimate,
         MixtureGradient,
         VariationalElboTerms,
     )
-
-__version__ = "0.2.0.dev0"
 
 __all__ = [
     "BayesianGaussianMixture",
@@ -74,14 +74,14 @@ __all__ = [
 
 _HOMES = {
     "get_include": "vbfast.capi",
-    "ElboGradient": "vbfast.ops",
-    "elbo": "vbfast.ops",
-    "elbo_and_grad": "vbfast.ops",
-    "entropy": "vbfast.ops",
-    "kl_divergence": "vbfast.ops",
-    "log_softmax": "vbfast.ops",
-    "logsumexp": "vbfast.ops",
-    "softmax": "vbfast.ops",
+    "ElboGradient": "vbfast.arrays.functions",
+    "elbo": "vbfast.arrays.functions",
+    "elbo_and_grad": "vbfast.arrays.functions",
+    "entropy": "vbfast.arrays.functions",
+    "kl_divergence": "vbfast.arrays.functions",
+    "log_softmax": "vbfast.arrays.functions",
+    "logsumexp": "vbfast.arrays.functions",
+    "softmax": "vbfast.arrays.functions",
     "ElboTerms": "vbfast.results",
     "EvidenceEstimate": "vbfast.results",
     "VariationalElboTerms": "vbfast.results",
@@ -94,9 +94,9 @@ _HOMES = {
     "Selection": "vbfast.estimators",
     "load": "vbfast.estimators",
     "select": "vbfast.estimators",
-    "config_context": "vbfast.engine.config",
-    "get_num_threads": "vbfast.engine.config",
-    "set_num_threads": "vbfast.engine.config",
+    "config_context": "vbfast.config.settings",
+    "get_num_threads": "vbfast.config.settings",
+    "set_num_threads": "vbfast.config.settings",
     "show_config": "vbfast.info",
 }
 

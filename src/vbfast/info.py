@@ -6,7 +6,7 @@ from typing import Any
 
 from vbfast import _vbfast
 from vbfast.backends import backend_names
-from vbfast.engine.config import current_backend, get_num_threads
+from vbfast.config.settings import current_backend, get_num_threads
 
 __all__ = ["configuration", "show_config"]
 

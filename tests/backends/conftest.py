@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from vbfast.backends import backend_names
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import KernelParams, RowOutputs
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import as_row_source
+from vbfast.config.settings import config_context
+from vbfast.contract import LogJoint, RowOutputs
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 
 def in_use(name):
@@ -58,7 +58,7 @@ def random_params():
             precision_cholesky = rng.uniform(0.5, 1.5, shape)
         means = spread * rng.normal(size=(n_components, n_features))
         offset = rng.normal(size=n_components)
-        return KernelParams(covariance_type, offset, means, precision_cholesky)
+        return LogJoint.quadratic(covariance_type, offset, means, precision_cholesky)
 
     return make
 
@@ -70,7 +70,7 @@ def sample():
     def draw(rng, params, n_samples, dtype=np.float64):
         component = rng.integers(params.n_components, size=n_samples)
         noise = rng.normal(size=(n_samples, params.n_features))
-        return (params.means[component] + noise).astype(dtype)
+        return (params.form.centres[component] + noise).astype(dtype)
 
     return draw
 
@@ -131,14 +131,14 @@ def dense_oracle():
 
     def evaluate(X, params, request, *, sample_weight=None, resp=None):
         X = np.asarray(X, dtype=np.float64)
-        d = X[:, np.newaxis] - params.means
-        P, K = params.precision_cholesky, params.n_components
+        d = X[:, np.newaxis] - params.form.centres
+        P, K = params.form.precision_cholesky, params.n_components
         whitened = {
             "full": lambda: np.einsum("nki,kij->nkj", d, P, optimize=True),
             "tied": lambda: d @ P,
             "diag": lambda: d * P,
             "spherical": lambda: d * P[:, np.newaxis],
-        }[params.covariance_type]()
+        }[params.form.factor_type]()
         log_joint = params.offset - 0.5 * np.square(whitened).sum(axis=2)
         log_evidence = np.logaddexp.reduce(log_joint, axis=1)
         log_posterior = log_joint - log_evidence[:, np.newaxis]
@@ -156,12 +156,12 @@ def dense_oracle():
             kl = np.where(q > 0, q * (np.log(q) - log_posterior), 0.0).sum(axis=1)
         r = q if sample_weight is None else q * sample_weight[:, np.newaxis]
         second = None
-        if request.statistics in ("full", "tied"):
-            axes = "nk,nki,nkj->kij" if request.statistics == "full" else "nk,nki,nkj->ij"
+        if request.moments in ("full", "pooled"):
+            axes = "nk,nki,nkj->kij" if request.moments == "full" else "nk,nki,nkj->ij"
             second = np.einsum(axes, r, d, d, optimize=True)
-        elif request.statistics in ("diag", "spherical"):
+        elif request.moments in ("diag", "spherical"):
             second = np.einsum("nk,nki->ki", r, np.square(d))
-            if request.statistics == "spherical":
+            if request.moments == "spherical":
                 second = second.mean(axis=1)
         return Expected(
             log_joint,
@@ -188,13 +188,13 @@ def exact_log_joint():
             for x in np.asarray(X, dtype=np.float64):
                 row = []
                 for k in range(params.n_components):
-                    P = params.precision_cholesky
-                    P = P if params.covariance_type == "tied" else P[k]
-                    if params.covariance_type in ("diag", "spherical"):
+                    P = params.form.precision_cholesky
+                    P = P if params.form.factor_type == "tied" else P[k]
+                    if params.form.factor_type in ("diag", "spherical"):
                         P = np.diag(np.broadcast_to(P, params.n_features))
                     d = [
                         mpmath.mpf(float(a)) - mpmath.mpf(float(b))
-                        for a, b in zip(x, params.means[k], strict=True)
+                        for a, b in zip(x, params.form.centres[k], strict=True)
                     ]
                     square = mpmath.mpf(0)
                     for j in range(params.n_features):

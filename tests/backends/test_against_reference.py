@@ -7,16 +7,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import (
+from vbfast.config.settings import config_context
+from vbfast.contract import (
     COVARIANCE_TYPES,
-    KernelParams,
+    LogJoint,
     NonFiniteRowError,
     Request,
     RowOutputs,
 )
-from vbfast.engine.engine import run_pass, run_seeding
-from vbfast.engine.rows import as_row_source
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.passes.one_pass import run_pass, run_seeding
+from vbfast.passes.rows import as_row_source
 
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("compiled_backend")]
 
@@ -43,7 +44,7 @@ def random_params(rng, covariance_type, n_components, n_features, spread=1.0):
     if n_components > 2:
         offset[0] = -np.inf
     means = spread * rng.normal(size=(n_components, n_features))
-    return KernelParams(covariance_type, offset, means, precision_cholesky)
+    return LogJoint.quadratic(covariance_type, offset, means, precision_cholesky)
 
 
 def outputs_for(rows, n_components, assignment):
@@ -87,7 +88,7 @@ def check(rows, params, request, tolerance, **arguments):
             assert_close(getattr(rows_actual, name), getattr(rows_expected, name), tolerance, name)
     if rows.dtype == np.float64:
         np.testing.assert_array_equal(rows_actual.labels, rows_expected.labels)
-    if request.statistics is None:
+    if request.moments is None:
         assert actual.statistics is None
         return
     for name in ("weight", "first", "second"):
@@ -109,7 +110,7 @@ def test_all_outputs(dtype, covariance_type, n_samples, n_components, n_features
     rng = np.random.default_rng(n_samples)
     params = random_params(rng, covariance_type, n_components, n_features)
     component = rng.integers(n_components, size=n_samples)
-    rows = (params.means[component] + rng.normal(size=(n_samples, n_features))).astype(dtype)
+    rows = (params.form.centres[component] + rng.normal(size=(n_samples, n_features))).astype(dtype)
     weights = rng.uniform(0, 2, n_samples)
     weights[1::7] = 0.0
     resp = None
@@ -120,7 +121,9 @@ def test_all_outputs(dtype, covariance_type, n_samples, n_components, n_features
     check(
         rows,
         params,
-        Request("given" if resp is not None else assignment, covariance_type, entropy=True),
+        Request(
+            "given" if resp is not None else assignment, MOMENTS_OF[covariance_type], entropy=True
+        ),
         TOLERANCE[dtype, 1.0],
         sample_weight=weights,
         resp=resp,
@@ -131,8 +134,8 @@ def test_all_outputs(dtype, covariance_type, n_samples, n_components, n_features
 def test_components_far_from_each_other(covariance_type):
     rng = np.random.default_rng(3)
     params = random_params(rng, covariance_type, 5, 6, spread=1e4)
-    rows = params.means[rng.integers(5, size=500)] + rng.normal(size=(500, 6))
-    check(rows, params, Request(statistics=covariance_type, entropy=True), 1e-10)
+    rows = params.form.centres[rng.integers(5, size=500)] + rng.normal(size=(500, 6))
+    check(rows, params, Request(moments=MOMENTS_OF[covariance_type], entropy=True), 1e-10)
 
 
 @settings(
@@ -169,7 +172,7 @@ def test_shapes_strides_and_weights(
         rows = values
     np.testing.assert_array_equal(rows, values)
     weights = rng.uniform(0, 1, n_samples) if weighted else None
-    request = Request(statistics=covariance_type, entropy=True)
+    request = Request(moments=MOMENTS_OF[covariance_type], entropy=True)
     check(rows, params, request, 1e-11, sample_weight=weights)
 
 
@@ -184,7 +187,9 @@ def test_the_same_bits_for_any_number_of_threads(dtype, covariance_type):
         with config_context(num_threads=num_threads):
             results.append(
                 run_pass(
-                    as_row_source(rows), params, Request(statistics=covariance_type, entropy=True)
+                    as_row_source(rows),
+                    params,
+                    Request(moments=MOMENTS_OF[covariance_type], entropy=True),
                 )
             )
     for result in results[1:]:
@@ -200,7 +205,7 @@ def test_a_model_too_large_for_one_partial_statistic_a_partition():
     rng = np.random.default_rng(2)
     params = random_params(rng, "full", 400, 40)
     rows = rng.normal(size=(700, 40))
-    check(rows, params, Request(statistics="full", entropy=True), 1e-11)
+    check(rows, params, Request(moments="full", entropy=True), 1e-11)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -208,8 +213,8 @@ def test_infinite_log_joints(dtype):
     means = np.array([[0.0], [1.0], [2.0]])
     rows = np.linspace(-1, 1, 70, dtype=dtype)[:, np.newaxis]
     for offset in ([-np.inf] * 3, [np.inf, 0, np.inf], [-np.inf, 0, -np.inf]):
-        params = KernelParams("spherical", np.array(offset, float), means, np.ones(3))
-        check(rows, params, Request(statistics="spherical", entropy=True), 1e-6)
+        params = LogJoint.quadratic("spherical", np.array(offset, float), means, np.ones(3))
+        check(rows, params, Request(moments="spherical", entropy=True), 1e-6)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -221,7 +226,7 @@ def test_the_first_row_that_is_not_finite(bad, row):
     rows[999, 2] = bad
     params = random_params(rng, "full", 4, 3)
     with pytest.raises(NonFiniteRowError) as caught:
-        run_pass(as_row_source(rows), params, Request(statistics="full"))
+        run_pass(as_row_source(rows), params, Request(moments="full"))
     assert caught.value.row == row
 
 
@@ -230,8 +235,8 @@ def test_denormal_rows_and_weights():
     rows = 1e-310 * rng.normal(size=(100, 4))
     params = random_params(rng, "diag", 3, 4)
     weights = np.full(100, 1e-310)
-    check(rows, params, Request(statistics="diag", entropy=True), 1e-11)
-    check(rows, params, Request(statistics="diag", entropy=True), 1e-11, sample_weight=weights)
+    check(rows, params, Request(moments="diag", entropy=True), 1e-11)
+    check(rows, params, Request(moments="diag", entropy=True), 1e-11, sample_weight=weights)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import CustomParams, KernelParams, NonFiniteRowError, Request
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import SlicedRows, as_row_source
+from vbfast.config.settings import config_context
+from vbfast.contract import CustomParams, LogJoint, NonFiniteRowError, Request
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import SlicedRows, as_row_source
 
 pytest.importorskip("numba")
 
@@ -23,7 +23,7 @@ def as_custom(diagonal_gaussian):
 
     def convert(params):
         theta = np.column_stack(
-            [params.means, params.precision_cholesky, np.zeros(params.n_components)]
+            [params.form.centres, params.form.precision_cholesky, np.zeros(params.n_components)]
         )
         return CustomParams(
             diagonal_gaussian.log_density,
@@ -69,7 +69,7 @@ def about_zero(statistics):
 def test_diagonal_gaussians(run, problem, as_custom, dtype):
     X, params, kind, arguments = problem(dtype)
     expected, expected_rows = run(X, params, Request(kind, "diag", entropy=True), **arguments)
-    request = Request(kind, "means", entropy=True)
+    request = Request(kind, "first", entropy=True)
     actual, actual_rows = run(X, as_custom(params), request, **arguments)
     rtol = 1e-12 if dtype == np.float64 else 2e-5
     for name in TERMS:
@@ -93,7 +93,7 @@ def test_diagonal_gaussians(run, problem, as_custom, dtype):
 def test_the_same_bits(run, problem, as_custom, assert_same_bits, dtype):
     X, params, kind, arguments = problem(dtype)
     custom = as_custom(params)
-    request = Request(kind, "means", entropy=True)
+    request = Request(kind, "first", entropy=True)
     with config_context(num_threads=1):
         expected = run(X, custom, request, **arguments)
     for num_threads in (2, 5):
@@ -105,20 +105,20 @@ def test_the_same_bits(run, problem, as_custom, assert_same_bits, dtype):
 
 def test_the_backend_in_use_does_not_matter(run, problem, as_custom, assert_same_bits):
     X, params, kind, arguments = problem(np.float64)
-    expected = run(X, as_custom(params), Request(kind, "means"), **arguments)
+    expected = run(X, as_custom(params), Request(kind, "first"), **arguments)
     with config_context(backend="reference"):
-        assert_same_bits(run(X, as_custom(params), Request(kind, "means"), **arguments), expected)
+        assert_same_bits(run(X, as_custom(params), Request(kind, "first"), **arguments), expected)
 
 
 def test_threads_that_share_components(run, as_custom, assert_same_bits, rng):
     K, D = 5000, 60
     offset, means = rng.normal(size=K), rng.normal(size=(K, D))
-    params = KernelParams("diag", offset, means, np.ones((K, D)))
+    params = LogJoint.quadratic("diag", offset, means, np.ones((K, D)))
     X = rng.normal(size=(200, D))
     labels = rng.integers(K, size=200)
     for request, arguments in (
-        (Request(statistics="means"), {}),
-        (Request("given", "means"), {"resp": labels}),
+        (Request(moments="first"), {}),
+        (Request("given", "first"), {"resp": labels}),
     ):
         results = []
         for num_threads in (1, 3):
@@ -157,6 +157,6 @@ def test_a_component_of_no_weight_is_not_evaluated(run, as_custom, random_params
     params.offset[1] = -np.inf
     custom = as_custom(params)
     custom.theta[1] = np.nan
-    result, outputs = run(rng.normal(size=(100, 2)), custom, Request(statistics="means"))
+    result, outputs = run(rng.normal(size=(100, 2)), custom, Request(moments="first"))
     np.testing.assert_array_equal(outputs.resp[:, 1], 0)
     assert result.statistics.weight[1] == 0

@@ -5,14 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.engine.contract import (
+from vbfast.contract import (
     COVARIANCE_TYPES,
-    KernelParams,
+    LogJoint,
     NonFiniteRowError,
     Request,
 )
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import as_row_source
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
 
@@ -24,7 +25,7 @@ def line(offset):
     """Components at 0, 1, ... of one feature."""
     n_components = len(offset)
     means = np.arange(n_components, dtype=float)[:, np.newaxis]
-    return KernelParams("spherical", np.asarray(offset, float), means, np.ones(n_components))
+    return LogJoint.quadratic("spherical", np.asarray(offset, float), means, np.ones(n_components))
 
 
 @pytest.fixture(params=DTYPES)
@@ -33,9 +34,11 @@ def X(request):  # noqa: N802 (a fixture named as in the literature)
 
 
 def test_a_component_at_minus_infinity_does_not_exist(run, X):
-    request = Request(statistics="spherical", entropy=True)
+    request = Request(moments="spherical", entropy=True)
     result, outputs = run(X, line([-0.5, -np.inf, 0.5]), request)
-    two = KernelParams("spherical", np.array([-0.5, 0.5]), np.array([[0.0], [2.0]]), np.ones(2))
+    two = LogJoint.quadratic(
+        "spherical", np.array([-0.5, 0.5]), np.array([[0.0], [2.0]]), np.ones(2)
+    )
     without, rows_without = run(X, two, request)
     tolerance = 1e-13 if X.dtype == np.float64 else 1e-5
     for name in ("log_evidence", "expected_log_joint", "entropy"):
@@ -61,7 +64,7 @@ def test_nothing_but_minus_infinity(run, X, assignment):
 
 
 def test_nothing_but_minus_infinity_leaves_no_trace_in_statistics(run, X):
-    result, _ = run(X, line([-np.inf] * 3), Request(statistics="spherical"))
+    result, _ = run(X, line([-np.inf] * 3), Request(moments="spherical"))
     for name in STATISTICS:
         np.testing.assert_array_equal(getattr(result.statistics, name), 0)
 
@@ -85,7 +88,7 @@ def test_mass_where_the_log_joint_is_minus_infinity(run, X, given_as):
 
 def test_plus_infinity_takes_all_mass(run, X):
     offset = [0.0, np.inf, -np.inf, np.inf]
-    result, outputs = run(X, line(offset), Request(statistics="spherical", entropy=True))
+    result, outputs = run(X, line(offset), Request(moments="spherical", entropy=True))
     assert result.log_evidence == np.inf
     np.testing.assert_array_equal(outputs.log_evidence, np.inf)
     np.testing.assert_array_equal(outputs.resp, [[0, 0.5, 0, 0.5]] * len(X))
@@ -100,8 +103,8 @@ def test_a_component_far_from_all_rows_is_empty(
 ):
     rows = rng.normal(size=(300, 3)).astype(X.dtype)
     params = random_params(rng, covariance_type, 4, 3)
-    params.means[2] = 1e6
-    request = Request(statistics=covariance_type, entropy=True)
+    params.form.centres[2] = 1e6
+    request = Request(moments=MOMENTS_OF[covariance_type], entropy=True)
     result, outputs = run(rows, params, request)
     assert result.statistics.weight[2] == 0
     np.testing.assert_array_equal(result.statistics.first[2], 0)
@@ -129,7 +132,7 @@ def test_a_bad_row_at_every_position_of_a_tile(random_params, rng, dtype, bad, w
             run_pass(
                 as_row_source(broken),
                 params,
-                Request(statistics="full"),
+                Request(moments="full"),
                 sample_weight=weights,
             )
         assert caught.value.row == row
@@ -143,7 +146,7 @@ def test_the_first_of_several_bad_rows_is_named(rng, random_params, covariance_t
     for row in (5999, 4100, 1700, 333):
         X[row, 8] = np.nan
         with pytest.raises(NonFiniteRowError, match=f"row {row} ") as caught:
-            run_pass(as_row_source(X), params, Request(assignment, covariance_type))
+            run_pass(as_row_source(X), params, Request(assignment, MOMENTS_OF[covariance_type]))
         assert caught.value.row == row
 
 
@@ -153,7 +156,7 @@ def test_denormal_rows_and_weights(run, rng, random_params, dtype, covariance_ty
     params = random_params(rng, covariance_type, 3, 4)
     tiny = np.finfo(dtype).smallest_subnormal
     X = (rng.integers(-50, 50, size=(200, 4)) * tiny).astype(dtype)
-    request = Request(statistics=covariance_type, entropy=True)
+    request = Request(moments=MOMENTS_OF[covariance_type], entropy=True)
     result, outputs = run(X, params, request)
     zeros, rows_of_zeros = run(np.zeros_like(X), params, request)
     np.testing.assert_array_equal(outputs.log_evidence, rows_of_zeros.log_evidence)
@@ -168,7 +171,7 @@ def test_distances_that_overflow(run, dtype):
     """A row so far out that no log-joint is finite is possible nowhere."""
     largest = np.finfo(dtype).max
     X = np.array([[0.0], [largest / 2], [1.0]], dtype=dtype)
-    result, outputs = run(X, line([0.0, 0.0]), Request(statistics="spherical", entropy=True))
+    result, outputs = run(X, line([0.0, 0.0]), Request(moments="spherical", entropy=True))
     assert outputs.log_evidence[1] == -np.inf
     assert np.all(np.isfinite(outputs.log_evidence[[0, 2]]))
     if dtype == np.float64:  # a backend may compute float32 rows in float64

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request
+from vbfast.contract import COVARIANCE_TYPES, LogJoint, Request
+from vbfast.families.covariances import MOMENTS_OF
 
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
 
@@ -22,7 +23,7 @@ def test_log_sum_exp_is_within_four_eps(
     X = rng.integers(-3, 4, size=(20, 1)).astype(dtype)
     offset = (magnitude + rng.uniform(-40, 5, n_components)).astype(np.float32).astype(float)
     means = rng.integers(-3, 4, size=(n_components, 1)).astype(float)
-    params = KernelParams("spherical", offset, means, np.ones(n_components))
+    params = LogJoint.quadratic("spherical", offset, means, np.ones(n_components))
     _, outputs = run(X, params, Request())
     for row, actual in zip(exact_log_joint(X, params), outputs.log_evidence, strict=True):
         exact = float(exact_log_sum_exp(row))
@@ -64,11 +65,11 @@ def test_single_precision_far_from_the_origin(
 ):
     """The promise for float32 rows: 1e-3 nats a row for |mean|/std up to 1e4."""
     params = random_params(rng, covariance_type, 6, 7)
-    params = KernelParams(
-        covariance_type, params.offset, params.means + mean, params.precision_cholesky
+    params = LogJoint.quadratic(
+        covariance_type, params.offset, params.form.centres + mean, params.form.precision_cholesky
     )
     X = (mean + rng.normal(size=(400, 7))).astype(np.float32)
-    request = Request(statistics=covariance_type)
+    request = Request(moments=MOMENTS_OF[covariance_type])
     result, outputs = run(X, params, request)
     expected = dense_oracle(X, params, request)
     np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=0, atol=1e-3)
@@ -88,9 +89,11 @@ def test_single_precision_with_components_far_apart(
     """
     params = random_params(rng, covariance_type, 5, 4)
     means = rng.uniform(-1e4, 1e4, size=(5, 4))
-    params = KernelParams(covariance_type, params.offset, means, params.precision_cholesky)
+    params = LogJoint.quadratic(
+        covariance_type, params.offset, means, params.form.precision_cholesky
+    )
     X = sample(rng, params, 2000, np.float32)
-    request = Request(statistics=covariance_type)
+    request = Request(moments=MOMENTS_OF[covariance_type])
     result, outputs = run(X, params, request)
     expected = dense_oracle(X, params, request)
     np.testing.assert_array_equal(outputs.labels, expected.labels)
@@ -118,9 +121,9 @@ def test_offsets_of_any_size(run, dense_oracle, rng, dtype):
     X = rng.normal(size=(50, 2)).astype(dtype)
     largest = 1e300 if dtype == np.float64 else 1e37
     offset = np.array([-largest, -1e5, -np.inf, 1e5, 1e5])
-    params = KernelParams("diag", offset, rng.normal(size=(5, 2)), np.ones((5, 2)))
-    result, outputs = run(X, params, Request(statistics="diag", entropy=True))
-    expected = dense_oracle(X, params, Request(statistics="diag"))
+    params = LogJoint.quadratic("diag", offset, rng.normal(size=(5, 2)), np.ones((5, 2)))
+    result, outputs = run(X, params, Request(moments="diag", entropy=True))
+    expected = dense_oracle(X, params, Request(moments="diag"))
     eps = np.finfo(dtype).eps
     np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=4 * eps)
     np.testing.assert_array_equal(outputs.resp[:, :3], 0)

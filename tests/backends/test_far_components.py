@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request, RowOutputs
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import as_row_source
+from vbfast.contract import COVARIANCE_TYPES, LogJoint, Request, RowOutputs
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
 
@@ -31,11 +32,11 @@ def exact_gradient(X, params, resp):
     X = X.astype(np.float64)
     result = np.zeros_like(X)
     for k in range(params.n_components):
-        P = params.precision_cholesky
-        P = P if params.covariance_type == "tied" else P[k]
+        P = params.form.precision_cholesky
+        P = P if params.form.factor_type == "tied" else P[k]
         P = P * np.eye(X.shape[1]) if np.ndim(P) < 2 else P
         rows = resp[:, k] > 0
-        result[rows] += resp[rows, k, np.newaxis] * ((params.means[k] - X[rows]) @ P @ P.T)
+        result[rows] += resp[rows, k, np.newaxis] * ((params.form.centres[k] - X[rows]) @ P @ P.T)
     return result
 
 
@@ -46,10 +47,10 @@ def problem(rng, random_params):
     def make(covariance_type, places, dtype, distance, sign=1.0, n_features=3):
         places = np.asarray(places, float)
         params = random_params(rng, covariance_type, len(places), n_features, spread=2.0)
-        params.means[:] += sign * distance * np.outer(places, [1.0, -0.5, 1.0][:n_features])
+        params.form.centres[:] += sign * distance * np.outer(places, [1.0, -0.5, 1.0][:n_features])
         component = np.repeat(np.arange(len(places)), 60)
         noise = rng.normal(size=(len(component), n_features))
-        X = (params.means[component] + noise).astype(dtype)
+        X = (params.form.centres[component] + noise).astype(dtype)
         order = rng.permutation(len(X))
         weights = rng.integers(0, 3, len(X)) * rng.uniform(0.5, 1.5, len(X))
         return params, X[order], weights
@@ -74,7 +75,7 @@ def assert_statistics(actual, expected, tolerance):
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_posterior(run, dense_oracle, problem, covariance_type, places, dtype, distance, sign):
     params, X, weights = problem(covariance_type, places, dtype, distance, sign)
-    request = Request(statistics=covariance_type, entropy=True)
+    request = Request(moments=MOMENTS_OF[covariance_type], entropy=True)
     result, outputs = run(X, params, request, sample_weight=weights)
     expected = dense_oracle(X, params, request, sample_weight=weights)
     tolerance = 1e-5 if dtype == np.float32 else 1e-13
@@ -123,7 +124,7 @@ def test_rows_of_one_component(
     given = {"hard": None, "labels": nearest, "given": np.eye(5, dtype=dtype)[nearest]}[assignment]
     if given is not None and not possible:
         params.offset[3] = -np.inf  # what is given need not be possible
-    request = Request("hard" if assignment == "hard" else "given", covariance_type)
+    request = Request("hard" if assignment == "hard" else "given", MOMENTS_OF[covariance_type])
     result, outputs = run(X, params, request, sample_weight=weights, resp=given)
     expected = dense_oracle(X, params, request, sample_weight=weights, resp=given)
     np.testing.assert_array_equal(outputs.resp.argmax(axis=1), nearest)
@@ -134,7 +135,7 @@ def test_rows_of_one_component(
 def test_many_components(run, dense_oracle, problem, rng, covariance_type):
     places = rng.uniform(-1.0, 1.0, 70) ** 3
     params, X, weights = problem(covariance_type, places, np.float32, 1e8)
-    request = Request(statistics=covariance_type)
+    request = Request(moments=MOMENTS_OF[covariance_type])
     result, outputs = run(X, params, request, sample_weight=weights)
     expected = dense_oracle(X, params, request, sample_weight=weights)
     np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=1e-5, atol=1e-4)
@@ -146,11 +147,13 @@ def test_many_components(run, dense_oracle, problem, rng, covariance_type):
 def test_what_is_far_does_not_change_what_is_near(run, problem, covariance_type):
     """But for the point near them that rows are taken from, which is amid all components."""
     params, X, _ = problem(covariance_type, [0.0, 0.0, 0.0, 1.0, -1.0], np.float32, 1e8)
-    without = KernelParams(
+    without = LogJoint.quadratic(
         covariance_type,
         params.offset[:3],
-        params.means[:3],
-        params.precision_cholesky if covariance_type == "tied" else params.precision_cholesky[:3],
+        params.form.centres[:3],
+        params.form.precision_cholesky
+        if covariance_type == "tied"
+        else params.form.precision_cholesky[:3],
     )
     X = X[np.abs(X).max(axis=1) < 1e3]
     _, beside = run(X, params, Request())
@@ -168,14 +171,14 @@ def test_a_row_whose_square_overflows_leaves_the_others_alone(
     params = random_params(rng, covariance_type, 4, 3)
     far = np.finfo(dtype).max ** 0.6
     if covariance_type != "tied":
-        params.precision_cholesky[3] /= far
+        params.form.precision_cholesky[3] /= far
         params.offset[3] = -50.0
     X = sample(rng, params, 200, dtype)
     X[37] = far
     kept = np.arange(200) != 37
     # With a tied factor it is near to no component.
     weights = np.where(kept, 1.0, 0.0 if covariance_type == "tied" else 1.0)
-    request = Request(statistics=covariance_type)
+    request = Request(moments=MOMENTS_OF[covariance_type])
     result, outputs = run(X, params, request, sample_weight=weights)
     without, rows = run(X[kept], params, request)
     tolerance = 1e-12 if dtype == np.float64 else 1e-4
@@ -199,14 +202,16 @@ def overflowing(covariance_type, dtype):
     }[covariance_type]
     means = 0.25 * size * np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0]])
     X = size * np.array([[4.0, 0.0], [-3.0, 1.0], [0.5, 5.0], [-4.0, -4.0], [0.0, 3.0]])
-    return KernelParams(covariance_type, np.array([0.0, -1.0, 2.0]), means, P), X.astype(dtype)
+    return LogJoint.quadratic(covariance_type, np.array([0.0, -1.0, 2.0]), means, P), X.astype(
+        dtype
+    )
 
 
 @all_types
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_rows_too_far_for_any_log_joint(run, exact_log_joint, covariance_type, dtype):
     params, X = overflowing(covariance_type, dtype)
-    result, outputs = run(X, params, Request(statistics=covariance_type, entropy=True))
+    result, outputs = run(X, params, Request(moments=MOMENTS_OF[covariance_type], entropy=True))
     nearest = [int(np.argmax(row)) for row in exact_log_joint(X, params)]
     np.testing.assert_array_equal(outputs.resp, np.eye(3)[nearest])
     np.testing.assert_array_equal(outputs.labels, nearest)
@@ -224,11 +229,11 @@ def test_rows_too_far_for_any_log_joint(run, exact_log_joint, covariance_type, d
 def test_components_that_are_equally_far_share_a_row(run, covariance_type, dtype):
     params, X = overflowing(covariance_type, dtype)
     X = X[[4, 3, 1]]
-    P = params.precision_cholesky
-    same = KernelParams(
+    P = params.form.precision_cholesky
+    same = LogJoint.quadratic(
         covariance_type,
         np.zeros(4),
-        params.means[[0, 0, 0, 1]],
+        params.form.centres[[0, 0, 0, 1]],
         P if covariance_type == "tied" else P[[0, 0, 2, 0]],
     )
     same.offset[3] = -np.inf
@@ -253,7 +258,7 @@ def test_components_whose_means_are_lost_in_a_row(run, covariance_type, dtype):
         "spherical": np.ones(3),
     }[covariance_type]
     means = np.array([[-1.0, 0.5], [0.25, 0.5], [0.25, 0.5]])
-    params = KernelParams(covariance_type, np.log([0.5, 0.2, 0.3]), means, P)
+    params = LogJoint.quadratic(covariance_type, np.log([0.5, 0.2, 0.3]), means, P)
     X = np.array([[size, 0.0], [-size, 0.0]], dtype)
     _, outputs = run(X, params, Request())
     np.testing.assert_allclose(outputs.resp, [[0.0, 0.4, 0.6], [1.0, 0.0, 0.0]], rtol=1e-6)
@@ -263,7 +268,7 @@ def test_components_whose_means_are_lost_in_a_row(run, covariance_type, dtype):
 def test_largest_numbers(run):
     """The difference of a row and a mean may overflow, too."""
     largest = np.finfo(np.float64).max
-    params = KernelParams(
+    params = LogJoint.quadratic(
         "full",
         np.zeros(2),
         np.array([[-largest, 0.0], [0.0, largest]]),
@@ -273,7 +278,7 @@ def test_largest_numbers(run):
     _, outputs = run(X, params, Request())
     np.testing.assert_array_equal(outputs.resp, [[0, 1], [0, 1], [1, 0]])
     np.testing.assert_array_equal(outputs.log_evidence, -np.inf)
-    X = np.vstack([X, params.means])  # rows that components count for beside them
+    X = np.vstack([X, params.form.centres])  # rows that components count for beside them
     gradient = np.full_like(X, np.nan)
     run_pass(as_row_source(X), params, Request(), outputs=RowOutputs(gradient=gradient))
     np.testing.assert_array_equal(gradient[:3], 0.0)
@@ -285,11 +290,11 @@ def test_float32_factors_whose_squares_overflow(run, rng, dense_oracle, covarian
     """Deviations of 1e-18 or 1e18 and rows alike."""
     scale = 2.0**power
     params, X = overflowing(covariance_type, np.float32)
-    size = np.abs(params.means).max()
-    params.means[:] = params.means / size / scale
-    params.precision_cholesky[:] *= scale
+    size = np.abs(params.form.centres).max()
+    params.form.centres[:] = params.form.centres / size / scale
+    params.form.precision_cholesky[:] *= scale
     X = (X / (4 * size) / scale).astype(np.float32)
-    request = Request(statistics=covariance_type, entropy=True)
+    request = Request(moments=MOMENTS_OF[covariance_type], entropy=True)
     _, outputs = run(X, params, request)
     expected = dense_oracle(X, params, request)
     np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=1e-5)
@@ -310,9 +315,9 @@ def test_rows_of_any_size_count_as_they_are(run, dense_oracle, rng, covariance_t
         "diag": np.ones((1, 2)),
         "spherical": np.ones(1),
     }[covariance_type]
-    params = KernelParams(covariance_type, np.zeros(1), np.zeros((1, 2)), P / scale)
+    params = LogJoint.quadratic(covariance_type, np.zeros(1), np.zeros((1, 2)), P / scale)
     X = (scale * rng.normal(size=(3000, 2))).astype(dtype)
-    request = Request(statistics=covariance_type)
+    request = Request(moments=MOMENTS_OF[covariance_type])
     result, outputs = run(X, params, request)
     expected = dense_oracle(X, params, request)
     np.testing.assert_allclose(outputs.log_evidence, expected.log_evidence, rtol=1e-5)
@@ -338,10 +343,10 @@ def test_a_heavy_row_of_a_broad_component_leaves_the_others_alone(
         "spherical": scales,
     }[covariance_type]
     means = np.array([[0.0, 0.0], [1.0, 0.0], [far, 0.0]])
-    params = KernelParams(covariance_type, np.array([0.0, 0.0, -500.0]), means, P)
+    params = LogJoint.quadratic(covariance_type, np.array([0.0, 0.0, -500.0]), means, P)
     X = np.array([[0.0, 0.0], [0.5, 1.0], [1.0, 1.0], [2.0 * far, far]], dtype)
     weights = np.array([1.0, 1.0, 1.0, 0.0 if covariance_type == "tied" else 1.0]) * 1e6
-    request = Request(statistics=covariance_type)
+    request = Request(moments=MOMENTS_OF[covariance_type])
     result, _ = run(X, params, request, sample_weight=weights)
     expected = dense_oracle(X, params, request, sample_weight=weights)
     kept = slice(None) if covariance_type == "tied" else slice(2)
@@ -365,7 +370,7 @@ def test_a_difference_that_overflows_is_a_distance(run, covariance_type, dtype):
     }[covariance_type]
     beyond = 10.0 * largest if dtype == np.float32 else largest
     means = np.array([[largest, 0.0], [0.0, 0.0], [-beyond, -beyond]])
-    params = KernelParams(covariance_type, np.zeros(3), means, P)
+    params = LogJoint.quadratic(covariance_type, np.zeros(3), means, P)
     X = np.array([[0.0, 0.0], [largest, 0.0]], dtype)
     log_joint = np.full((2, 3), np.nan, dtype)
     gradient = np.full((2, 2), np.nan, dtype)
@@ -393,13 +398,13 @@ def test_outputs_do_not_change_what_rows_count_for(run, covariance_type, assignm
     params, X = overflowing(covariance_type, np.float64)
     labels = run(X, params, Request("hard"))[1].labels
     resp = {"hard": None, "labels": labels, "given": np.full((len(X), 3), 1 / 3)}[assignment]
-    request = Request("hard" if assignment == "hard" else "given", "means")
+    request = Request("hard" if assignment == "hard" else "given", "first")
     result, _ = run(X, params, request, resp=resp)
     alone = run_pass(as_row_source(X), params, request, resp=resp)
     q = resp if assignment == "given" else np.eye(3)[labels]
     for statistics in (result.statistics, alone.statistics):
         np.testing.assert_allclose(statistics.weight, q.sum(axis=0))
-        first = np.einsum("nk,nkd->kd", q, X[:, np.newaxis] - params.means)
+        first = np.einsum("nk,nkd->kd", q, X[:, np.newaxis] - params.form.centres)
         np.testing.assert_allclose(statistics.first, first, rtol=1e-12, atol=1e186)
 
 
@@ -413,6 +418,6 @@ def test_rows_too_far_for_any_log_joint_have_no_gradient(outputs):
 
 
 def test_a_spherical_component_as_broad_as_the_range_allows(run):
-    params = KernelParams("spherical", np.zeros(1), np.zeros((1, 2)), np.array([1e-18]))
+    params = LogJoint.quadratic("spherical", np.zeros(1), np.zeros((1, 2)), np.array([1e-18]))
     _, outputs = run(np.array([[2e19, 0.0]], np.float32), params, Request())
     np.testing.assert_allclose(outputs.log_evidence, -200.0, rtol=1e-6)

@@ -7,10 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request, RowOutputs
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import as_row_source
+from vbfast.config.settings import config_context
+from vbfast.contract import COVARIANCE_TYPES, LogJoint, Request, RowOutputs
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 pytestmark = pytest.mark.kernels
 
@@ -25,7 +25,7 @@ def gradient(backend):
             log_evidence=np.full(len(X), np.nan, source.dtype),
             gradient=np.full(X.shape, np.nan, source.dtype),
         )
-        request = Request(statistics=statistics)
+        request = Request(moments=statistics)
         run_pass(source, params, request, outputs=outputs, **arguments)
         return outputs.gradient, outputs.log_evidence
 
@@ -33,9 +33,9 @@ def gradient(backend):
 
 
 def precision(params, k):
-    P = params.precision_cholesky
-    P = P if params.covariance_type == "tied" else P[k]
-    if params.covariance_type in ("diag", "spherical"):
+    P = params.form.precision_cholesky
+    P = P if params.form.factor_type == "tied" else P[k]
+    if params.form.factor_type in ("diag", "spherical"):
         P = np.diag(np.broadcast_to(P, params.n_features))
     return P @ P.T
 
@@ -43,7 +43,8 @@ def precision(params, k):
 def expected_gradient(X, params, resp):
     X = np.asarray(X, dtype=np.float64)
     return sum(
-        resp[:, [k]] * ((mean - X) @ precision(params, k)) for k, mean in enumerate(params.means)
+        resp[:, [k]] * ((mean - X) @ precision(params, k))
+        for k, mean in enumerate(params.form.centres)
     )
 
 
@@ -80,7 +81,7 @@ def test_dense_and_sparse_posteriors_of_many_features(
 
 def test_small_responsibilities_count_where_the_component_is_narrow(gradient):
     X = np.zeros((40, 1))
-    params = KernelParams(
+    params = LogJoint.quadratic(
         "spherical", np.array([0.0, -41.0]), np.array([[0.0], [2e-6]]), np.array([1.0, 1e6])
     )
     responsibility = np.exp(-43.0)
@@ -104,8 +105,8 @@ def test_components_far_from_the_others_are_centred(
     gradient, dense_oracle, random_params, sample, rng, covariance_type, n_features
 ):
     params = random_params(rng, covariance_type, 6, n_features)
-    params.means[2] += 1e7
-    params.means[4] -= 1e9
+    params.form.centres[2] += 1e7
+    params.form.centres[4] -= 1e9
     X = sample(rng, params, 200)
     actual, _ = gradient(X, params)
     expected = expected_gradient(X, params, dense_oracle(X, params, Request()).resp)
@@ -132,7 +133,7 @@ def test_a_row_without_a_component_has_none(
 def test_a_component_of_weight_zero_counts_for_nothing(gradient, rng):
     X = rng.normal(size=(10, 2))
     means = np.array([[0.0, 0.0], [0.5, 0.5]])
-    with_zero = KernelParams("spherical", np.array([0.0, -np.inf]), means, np.ones(2))
+    with_zero = LogJoint.quadratic("spherical", np.array([0.0, -np.inf]), means, np.ones(2))
     np.testing.assert_allclose(gradient(X, with_zero)[0], -X, rtol=1e-14, atol=1e-15)
 
 

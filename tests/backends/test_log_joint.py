@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request, RowOutputs
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import SlicedRows, as_row_source
+from vbfast.config.settings import config_context
+from vbfast.contract import COVARIANCE_TYPES, LogJoint, Request, RowOutputs
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import SlicedRows, as_row_source
 
 pytestmark = pytest.mark.kernels
 
@@ -28,7 +29,7 @@ def test_is_the_formula(backend, dense_oracle, sized_problem, dtype, covariance_
     expected = dense_oracle(X, params, Request()).log_joint
     tolerance = 1e-12 if dtype == np.float64 or backend == "reference" else 1e-4
     source = as_row_source(X)
-    for request in (Request(), Request(statistics=covariance_type, entropy=True)):
+    for request in (Request(), Request(moments=MOMENTS_OF[covariance_type], entropy=True)):
         result = log_joint_of(source, params, request)
         rtol = max(tolerance, np.finfo(dtype).eps)
         np.testing.assert_allclose(result, expected, rtol=rtol, atol=10 * rtol)
@@ -66,18 +67,20 @@ def test_what_far_components_leave_out_changes_no_bit(backend, run, rng, dtype, 
     factors = np.linalg.cholesky(
         np.eye(n_features) + 0.3 * np.ones((n_features, n_features))
     ).T.copy()
-    params = KernelParams(
+    params = LogJoint.quadratic(
         "full",
         -n_features * np.log(scale),
         rng.normal(size=(n_components, n_features)),
         factors / scale[:, np.newaxis, np.newaxis],
     )
     params.offset[4] = -np.inf
-    params.means[5] += 1e4 * scale[5]  # far from the shift
+    params.form.centres[5] += 1e4 * scale[5]  # far from the shift
     component = rng.integers(n_components, size=700)
-    X = params.means[component] + scale[component, np.newaxis] * rng.normal(size=(700, n_features))
+    X = params.form.centres[component] + scale[component, np.newaxis] * rng.normal(
+        size=(700, n_features)
+    )
     X = X[np.argsort(scale[component])].astype(dtype)
-    request = Request(statistics="full", entropy=True)
+    request = Request(moments="full", entropy=True)
     log_joint = log_joint_of(as_row_source(X), params, request)
     far = log_joint < log_joint.max(axis=1, keepdims=True) - 2000
     assert 0.3 < far.mean() < 0.9

@@ -94,7 +94,7 @@ def test_another_version(package, evaluated):
 def test_kernels_take_nothing_from_files_that_are_not_looked_at():
     """Names imported from other modules of the package are none that a kernel uses."""
     home = Path(importlib.import_module("vbfast.backends.numba").__file__).parent
-    looked_at = ("vbfast.backends.numba", "vbfast.engine.plan")
+    looked_at = ("vbfast.backends.numba", "vbfast.backends.blocking")
     n_kernels = 0
     for path in home.glob("[!_]*.py"):
         module = importlib.import_module(f"vbfast.backends.numba.{path.stem}")

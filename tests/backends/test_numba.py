@@ -16,10 +16,11 @@ from sklearn.base import clone
 
 import vbfast
 from vbfast.backends import get_backend
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import CustomParams, Request, RowOutputs
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import as_row_source
+from vbfast.config.settings import config_context
+from vbfast.contract import CustomParams, Request, RowOutputs
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 numba = pytest.importorskip("numba")
 
@@ -114,7 +115,7 @@ def test_loops_over_rows_are_vector_code(random_params, sample, rng):
             params = random_params(rng, covariance_type, 3, 5)
             rows = as_row_source(sample(rng, params, 100))
             outputs = RowOutputs(gradient=np.empty((100, 5)))
-            run_pass(rows, params, Request(statistics=covariance_type), outputs=outputs)
+            run_pass(rows, params, Request(moments=MOMENTS_OF[covariance_type]), outputs=outputs)
         vbfast.softmax(np.ones((100, 3)), axis=1)
     for kernel in (
         log_joint.diagonal_log_joint,  # with scales and without
@@ -178,7 +179,7 @@ def test_an_estimator_s_backend_is_checked(rng):
 def test_passes_in_several_threads_at_once(random_params, sample, rng, run, assert_same_bits):
     params = random_params(rng, "diag", 5, 4)
     X = sample(rng, params, 20_000)
-    request = Request(statistics="diag", entropy=True)
+    request = Request(moments="diag", entropy=True)
 
     def one_pass():
         with config_context(backend="numba", num_threads=2):
@@ -238,18 +239,18 @@ def test_an_interrupt_stops_a_pass_within_a_second(n_components):
 import os, signal, threading, time
 import numpy as np
 import vbfast
-from vbfast.engine.contract import KernelParams, Request
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import as_row_source
+from vbfast.contract import LogJoint, Request
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs may ignore it
 K, D = {n_components}, 32
 rows = as_row_source(np.random.default_rng(0).normal(size=(200_000, D)))
-params = KernelParams("full", np.zeros(K), np.zeros((K, D)), np.tile(np.eye(D), (K, 1, 1)))
+params = LogJoint.quadratic("full", np.zeros(K), np.zeros((K, D)), np.tile(np.eye(D), (K, 1, 1)))
 
 def long_pass(n_rows):
     with vbfast.config_context(backend="numba"):
-        run_pass(as_row_source(rows.data[:n_rows]), params, Request(statistics="full"))
+        run_pass(as_row_source(rows.data[:n_rows]), params, Request(moments="full"))
 
 sent = []
 def interrupt():

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.engine import engine
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import COVARIANCE_TYPES, Request
-from vbfast.engine.engine import new_workspace, run_pass
-from vbfast.engine.plan import make_plan
-from vbfast.engine.rows import as_row_source
+from vbfast.backends import get_backend
+from vbfast.backends.native.blocking import blocking as native_blocking
+from vbfast.config.settings import config_context, current_backend
+from vbfast.contract import COVARIANCE_TYPES, Request
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.passes import runner
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
 
@@ -109,7 +111,7 @@ def problem(rng, random_params, sample):
 @pytest.mark.parametrize("assignment", ["posterior", "hard"])
 def test_threads(run, problem, assert_same_bits, dtype, covariance_type, assignment):
     X, params, weights = problem(dtype, covariance_type)
-    request = Request(assignment, covariance_type, entropy=True)
+    request = Request(assignment, MOMENTS_OF[covariance_type], entropy=True)
     with config_context(num_threads=1):
         expected = run(X, params, request, sample_weight=weights)
     for num_threads in (1, 2, 3, 5):
@@ -120,8 +122,8 @@ def test_threads(run, problem, assert_same_bits, dtype, covariance_type, assignm
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_threads_that_share_components(run, problem, assert_same_bits, dtype):
     X, params, weights = problem(dtype, "full", 600, 600, 40)
-    assert make_plan(600, 40, 600, dtype, "full").split_components
-    request = Request(statistics="full")
+    assert native_blocking(600, 40, 600, np.dtype(dtype), "full").split_components
+    request = Request(moments="full")
     with config_context(num_threads=1):
         expected = run(X, params, request, sample_weight=weights)
     for num_threads in (2, 3):
@@ -129,16 +131,16 @@ def test_threads_that_share_components(run, problem, assert_same_bits, dtype):
             assert_same_bits(run(X, params, request, sample_weight=weights), expected)
 
 
-@pytest.mark.parametrize("round_bytes", [engine.ROUND_BYTES, 1 << 16], ids=["whole", "rounds"])
+@pytest.mark.parametrize("round_bytes", [runner.ROUND_BYTES, 1 << 16], ids=["whole", "rounds"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("storage", list(STORAGES))
 def test_storage(
     run, problem, assert_same_bits, monkeypatch, tmp_path, dtype, storage, round_bytes
 ):
-    monkeypatch.setattr(engine, "ROUND_BYTES", round_bytes)
+    monkeypatch.setattr(runner, "ROUND_BYTES", round_bytes)
     X, params, weights = problem(dtype, "full")
     stored = STORAGES[storage](X, tmp_path)
-    request = Request(statistics="full", entropy=True)
+    request = Request(moments="full", entropy=True)
     expected = run(X, params, request, sample_weight=weights)
     assert_same_bits(run(stored, params, request, sample_weight=weights), expected)
 
@@ -147,9 +149,9 @@ def test_storage(
 def test_sliced_rows_with_shared_components(
     run, problem, assert_same_bits, monkeypatch, covariance_type
 ):
-    monkeypatch.setattr(engine, "ROUND_BYTES", 1 << 16)
+    monkeypatch.setattr(runner, "ROUND_BYTES", 1 << 16)
     X, params, _ = problem(np.float64, covariance_type, 600, 600, 40)
-    request = Request(statistics="full")
+    request = Request(moments="full")
     assert_same_bits(run(Sliced(X), params, request), run(X, params, request))
 
 
@@ -159,7 +161,7 @@ def test_given_responsibilities_in_rounds(run, problem, assert_same_bits, monkey
     resp = rng.dirichlet(np.ones(params.n_components), len(X))
     request = Request("given", "diag", entropy=True)
     expected = run(X, params, request, resp=resp)
-    monkeypatch.setattr(engine, "ROUND_BYTES", 1 << 15)
+    monkeypatch.setattr(runner, "ROUND_BYTES", 1 << 15)
     assert_same_bits(run(X, params, request, resp=stored(resp)), expected)
 
 
@@ -178,9 +180,9 @@ def test_labels_are_one_hot_responsibilities(run, problem, rng):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_workspace_that_served_other_models(run, problem, assert_same_bits, dtype):
-    memory = new_workspace()
+    memory = get_backend(current_backend()).workspace()
     X, params, weights = problem(dtype, "full")
-    request = Request(statistics="full", entropy=True)
+    request = Request(moments="full", entropy=True)
     expected = run(X, params, request, sample_weight=weights)
     for covariance_type, shape in (("diag", (500, 31, 17)), ("tied", (70, 2, 1))):
         other, other_params, _ = problem(dtype, covariance_type, *shape)
@@ -192,7 +194,7 @@ def test_a_workspace_that_served_other_models(run, problem, assert_same_bits, dt
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_a_pass_without_other_outputs_has_the_same_evidence(run, problem, covariance_type):
     X, params, weights = problem(np.float64, covariance_type)
-    request = Request(statistics=covariance_type)
+    request = Request(moments=MOMENTS_OF[covariance_type])
     alone = run_pass(as_row_source(X), params, request, sample_weight=weights)
     with_outputs, _ = run(X, params, request, sample_weight=weights)
     assert alone.log_evidence == pytest.approx(with_outputs.log_evidence, rel=1e-13)

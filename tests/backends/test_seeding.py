@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.engine import engine
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import NonFiniteRowError
-from vbfast.engine.engine import run_seeding
-from vbfast.engine.rows import SlicedRows, as_row_source
+from vbfast.config.settings import config_context
+from vbfast.contract import NonFiniteRowError
+from vbfast.passes import runner
+from vbfast.passes.one_pass import run_seeding
+from vbfast.passes.rows import SlicedRows, as_row_source
 
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
 
@@ -71,7 +71,7 @@ def test_the_same_bits(rng, monkeypatch, dtype, stored):
         return first, run_seeding(source, candidates, before, lowered=lowered), lowered
 
     expected = seed(X)
-    monkeypatch.setattr(engine, "ROUND_BYTES", 1 << 15)
+    monkeypatch.setattr(runner, "ROUND_BYTES", 1 << 15)
     for num_threads in (1, 2, 5):
         with config_context(num_threads=num_threads):
             for actual, value in zip(seed(stored(X)), expected, strict=True):

@@ -7,23 +7,24 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from vbfast.engine.contract import COVARIANCE_TYPES, Request
-from vbfast.engine.engine import run_pass
-from vbfast.engine.plan import make_plan
-from vbfast.engine.rows import as_row_source
+from vbfast.backends.native.blocking import blocking as native_blocking
+from vbfast.contract import COVARIANCE_TYPES, Request
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
 
 DTYPES = (np.float64, np.float32)
-KINDS = (*COVARIANCE_TYPES, "means")
+KINDS = (*COVARIANCE_TYPES, "first")
 TOLERANCE = {np.float64: 1e-12, np.float32: 3e-5}
 
 
 @pytest.fixture(scope="session")
 def assert_statistics_close():
     def compare(statistics, params, kind, expected, tolerance, floor=0.0):
-        assert statistics.kind == kind
-        np.testing.assert_array_equal(statistics.centres, params.means)
+        assert statistics.moments == kind
+        np.testing.assert_array_equal(statistics.centres, params.form.centres)
         for name in ("weight", "first", "second"):
             actual, value = getattr(statistics, name), getattr(expected, name)
             if value is None:
@@ -115,7 +116,7 @@ def test_many_features(
     params = random_params(rng, covariance_type, 5, n_features)
     X = sample(rng, params, 333, dtype)
     weights = rng.uniform(0, 2, 333)
-    request = Request(statistics=kind)
+    request = Request(moments=kind)
     result = run_pass(as_row_source(X), params, request, sample_weight=weights)
     expected = dense_oracle(X, params, request, sample_weight=weights)
     tolerance = TOLERANCE[dtype] * (10 if dtype == np.float32 else 1)
@@ -128,8 +129,8 @@ def test_sizes_around_a_tile_and_a_partition(
     dense_oracle, random_params, sample, assert_statistics_close, rng, dtype, extra
 ):
     params = random_params(rng, "full", 3, 2)
-    tile_rows = make_plan(10**6, 2, 3, dtype, "full").tile_rows
-    request = Request(statistics="full", entropy=True)
+    tile_rows = native_blocking(10**6, 2, 3, np.dtype(dtype), "full").tile_rows
+    request = Request(moments="full", entropy=True)
     for n_samples in (tile_rows + extra, 4 * tile_rows + extra):
         X = sample(rng, params, n_samples, dtype)
         result = run_pass(as_row_source(X), params, request)
@@ -144,7 +145,9 @@ def test_a_model_too_large_for_a_partial_statistic_a_partition(
     dense_oracle, random_params, sample, assert_statistics_close, rng, dtype, assignment
 ):
     n_samples, n_features, n_components = 900, 40, 600
-    assert make_plan(n_samples, n_features, n_components, dtype, "full").split_components
+    assert native_blocking(
+        n_samples, n_features, n_components, np.dtype(dtype), "full"
+    ).split_components
     params = random_params(rng, "diag", n_components, n_features)
     X = sample(rng, params, n_samples, dtype)
     resp = rng.dirichlet(np.ones(n_components), n_samples) if assignment == "given" else None
@@ -159,7 +162,10 @@ def test_a_model_too_large_for_a_partial_statistic_a_partition(
     log_joint = np.stack(
         [
             params.offset[k]
-            - 0.5 * np.square((d - params.means[k]) * params.precision_cholesky[k]).sum(axis=1)
+            - 0.5
+            * np.square((d - params.form.centres[k]) * params.form.precision_cholesky[k]).sum(
+                axis=1
+            )
             for k in range(n_components)
         ],
         axis=1,
@@ -171,7 +177,7 @@ def test_a_model_too_large_for_a_partial_statistic_a_partition(
     else:
         q = resp
     selected = type(params)(
-        "diag", params.offset[some], params.means[some], params.precision_cholesky[some]
+        "diag", params.offset[some], params.form.centres[some], params.form.precision_cholesky[some]
     )
     expected = dense_oracle(X, selected, few_requests, resp=q[:, some])
     tolerance = 1e-12 if dtype == np.float64 else 3e-4
@@ -189,7 +195,7 @@ def test_integer_weights_are_repeated_rows(
     params = random_params(rng, covariance_type, 4, 6)
     X = sample(rng, params, 400)
     repeats = rng.integers(0, 4, size=400)
-    request = Request(statistics=covariance_type)
+    request = Request(moments=MOMENTS_OF[covariance_type])
     weighted = run_pass(as_row_source(X), params, request, sample_weight=repeats.astype(float))
     repeated = run_pass(as_row_source(np.repeat(X, repeats, axis=0)), params, request)
     assert weighted.total_weight == repeated.total_weight

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request, RowOutputs
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import as_row_source
+from vbfast.contract import COVARIANCE_TYPES, LogJoint, Request, RowOutputs
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
 
@@ -36,7 +37,7 @@ def problem(rng, random_params, sample, assignment):
         elif assignment == "labels":
             resp = rng.integers(n_components, size=n_samples)
         kind = "given" if resp is not None else assignment
-        return X, params, Request(kind, covariance_type, entropy=True), resp
+        return X, params, Request(kind, MOMENTS_OF[covariance_type], entropy=True), resp
 
     return make
 
@@ -134,7 +135,7 @@ def test_bad_responsibilities_of_zero_weight_are_skipped(
     weights = rng.uniform(0.5, 2.0, 500)
     weights[::3] = 0.0
     kept = weights > 0
-    request = Request("given", covariance_type, entropy=True)
+    request = Request("given", MOMENTS_OF[covariance_type], entropy=True)
     well, _ = run(X, params, request, resp=resp, sample_weight=weights)
     resp[~kept] = 4 if by_label else np.nan
     result, outputs = run(X, params, request, resp=resp, sample_weight=weights)
@@ -170,7 +171,7 @@ def test_rows_without_a_component_count_nowhere(run, rng, random_params, sample,
 def test_hard_ties_go_to_the_first_component(run, rng, dtype):
     X = rng.normal(size=(300, 2)).astype(dtype)
     centre = np.zeros((3, 2))
-    params = KernelParams("spherical", np.array([-1.0, 0.0, 0.0]), centre, np.ones(3))
-    result, outputs = run(X, params, Request("hard", "means"))
+    params = LogJoint.quadratic("spherical", np.array([-1.0, 0.0, 0.0]), centre, np.ones(3))
+    result, outputs = run(X, params, Request("hard", "first"))
     np.testing.assert_array_equal(outputs.labels, 1)
     np.testing.assert_array_equal(result.statistics.weight, [0, 300, 0])

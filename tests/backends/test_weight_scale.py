@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from vbfast import GaussianMixture
-from vbfast.engine.contract import COVARIANCE_TYPES, Request
-from vbfast.engine.engine import run_pass, run_seeding
-from vbfast.engine.rows import as_row_source
+from vbfast.contract import COVARIANCE_TYPES, Request
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.passes.one_pass import run_pass, run_seeding
+from vbfast.passes.rows import as_row_source
 
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
 
@@ -32,7 +33,7 @@ def test_sums_of_a_pass(
     X = sample(rng, params, 200, dtype)
     weights = rng.integers(0, 4, 200).astype(float)
     resp = rng.dirichlet(np.ones(3), size=200) if assignment == "given" else None
-    request = Request(assignment, covariance_type, entropy=True)
+    request = Request(assignment, MOMENTS_OF[covariance_type], entropy=True)
     expected, _ = run(X, params, request, sample_weight=weights, resp=resp)
     result, _ = run(X, params, request, sample_weight=np.ldexp(weights, exponent), resp=resp)
     tolerance = 10 * np.finfo(dtype).eps
@@ -89,9 +90,9 @@ def test_small_weights_beside_large_ones_count_for_nothing(run, random_params, s
     params = random_params(rng, "diag", 2, 2)
     X = sample(rng, params, 50, np.float32)
     weights = np.where(np.arange(50) < 25, 1e300, 1e-300)
-    result, _ = run(X, params, Request(statistics="diag"), sample_weight=weights)
+    result, _ = run(X, params, Request(moments="diag"), sample_weight=weights)
     half = run_pass(
-        as_row_source(X[:25]), params, Request(statistics="diag"), sample_weight=weights[:25]
+        as_row_source(X[:25]), params, Request(moments="diag"), sample_weight=weights[:25]
     )
     np.testing.assert_allclose(result.statistics.weight, half.statistics.weight, rtol=1e-6)
     assert result.log_evidence == pytest.approx(half.log_evidence, rel=1e-6)

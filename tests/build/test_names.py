@@ -20,5 +20,5 @@ def test_headers_of_one_namespace_define_a_type_once():
     for path in headers:
         for name in TYPE.findall(path.read_text()):
             places[name].add(path.name)
-    assert {"Tile", "Plan", "Layout", "GilRelease"} <= places.keys()
+    assert {"Tile", "Blocking", "Layout", "GilRelease"} <= places.keys()
     assert {name: files for name, files in places.items() if len(files) > 1} == {}

@@ -15,8 +15,8 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture as ScikitLearnMixture
 from sklearn.mixture._bayesian_mixture import _log_wishart_norm
 
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.config.settings import config_context
+from vbfast.contract import COVARIANCE_TYPES
 from vbfast.estimators import BayesianGaussianMixture
 
 pytestmark = pytest.mark.kernels

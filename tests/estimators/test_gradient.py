@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.contract import COVARIANCE_TYPES
 from vbfast.estimators import GaussianMixture
 
 pytestmark = pytest.mark.kernels

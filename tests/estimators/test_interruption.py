@@ -13,10 +13,10 @@ import pytest
 from sklearn.base import clone
 
 from vbfast.backends import DEFAULT_BACKEND
-from vbfast.engine import dormant
-from vbfast.engine.config import config_context, current_backend
+from vbfast.config.settings import config_context, current_backend
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, Mixture, base
 from vbfast.inference.monitor import ProgressMonitor
+from vbfast.passes import negligible
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -36,7 +36,7 @@ def mixture(request):
 @pytest.fixture
 def interrupted(monkeypatch):
     """A function that fits until a pass of an iteration is interrupted; returns the exception."""
-    run_pass = dormant.run_pass
+    run_pass = negligible.run_pass
 
     def fit(estimator, rows, *, passes, method="fit"):
         left = passes
@@ -49,7 +49,7 @@ def interrupted(monkeypatch):
             return run_pass(*args, **kwargs)
 
         with monkeypatch.context() as patch:
-            patch.setattr(dormant, "run_pass", interrupting)
+            patch.setattr(negligible, "run_pass", interrupting)
             with pytest.raises(KeyboardInterrupt) as caught:
                 getattr(estimator, method)(rows)
         return caught.value
@@ -100,7 +100,7 @@ def test_other_failures_are_left_alone(clustered, monkeypatch):
     def failing(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr(dormant, "run_pass", failing)
+    monkeypatch.setattr(negligible, "run_pass", failing)
     with pytest.raises(MemoryError) as caught:
         GaussianMixture(3, random_state=0).fit(clustered)
     assert not hasattr(caught.value, "partial")

@@ -11,7 +11,7 @@ import pytest
 
 import vbfast
 from vbfast import BayesianGaussianMixture, GaussianMixture
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.contract import COVARIANCE_TYPES
 
 pytestmark = [
     pytest.mark.kernels,

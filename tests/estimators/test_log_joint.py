@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 
 import vbfast
 from vbfast.backends import backend_names
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.contract import COVARIANCE_TYPES
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, Mixture
 
 pytestmark = pytest.mark.kernels

@@ -12,8 +12,8 @@ from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.mixture import BayesianGaussianMixture as ScikitLearnMixture
 
 import vbfast
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.config.settings import config_context
+from vbfast.contract import COVARIANCE_TYPES
 from vbfast.estimators import BayesianGaussianMixture
 from vbfast.families.linalg import precision_cholesky
 

@@ -16,7 +16,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.contract import COVARIANCE_TYPES
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, base
 
 pytestmark = pytest.mark.kernels
@@ -131,7 +131,7 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(
         with pytest.warns(ConvergenceWarning):
             mixture.fit(clustered)
     before = state_of(mixture)
-    monkeypatch.setattr("vbfast.engine.dormant.run_pass", Interrupter(error, after=3))
+    monkeypatch.setattr("vbfast.passes.negligible.run_pass", Interrupter(error, after=3))
     with pytest.raises(type(error)):
         getattr(mixture, method)(clustered + 1.0)
     assert state_of(mixture) == before

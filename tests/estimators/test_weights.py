@@ -14,7 +14,7 @@ from sklearn.model_selection import cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.contract import COVARIANCE_TYPES
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
 
 pytestmark = pytest.mark.kernels

@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError
 from vbfast.families.coordinates import GaussianCoordinates, PosteriorCoordinates
 from vbfast.families.gaussian import GaussianParameters
-from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
 from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
 from vbfast.families.variational import MixturePosterior

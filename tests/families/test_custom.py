@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import vbfast
-from vbfast.engine.contract import Statistics
+from vbfast.contract import Statistics
 from vbfast.families.custom import Custom, CustomLikelihood, CustomParameters
 
 numba = pytest.importorskip("numba")
@@ -49,7 +49,7 @@ def test_maximise(family):
     updated = CustomLikelihood(EPS).maximise(statistics([3, 1], [[6], [5]]), previous(family))
     np.testing.assert_array_equal(updated.weights, [0.75, 0.25])
     np.testing.assert_array_equal(updated.theta, [[2], [5]])
-    params = updated.kernel_params()
+    params = updated.log_joint()
     np.testing.assert_array_equal(params.offset, np.log([0.75, 0.25]))
     assert (params.n_components, params.n_features, params.n_statistics) == (2, 1, 1)
 
@@ -61,7 +61,7 @@ def test_a_component_without_rows_keeps_its_parameters(family):
     )
     np.testing.assert_array_equal(updated.theta, [[2], [7]])
     np.testing.assert_array_equal(updated.weights, [1, 0])
-    np.testing.assert_array_equal(updated.kernel_params().offset, [0, -np.inf])
+    np.testing.assert_array_equal(updated.log_joint().offset, [0, -np.inf])
     np.testing.assert_array_equal(theta, [[1], [7]])
 
 

@@ -12,7 +12,7 @@ from sklearn.mixture._gaussian_mixture import (
     _estimate_log_gaussian_prob,
 )
 
-from vbfast.engine.contract import COVARIANCE_TYPES, PassResult, Statistics
+from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError, PassResult, Statistics
 from vbfast.families.gaussian import (
     GaussianParameters,
     MaximumLikelihood,
@@ -20,7 +20,6 @@ from vbfast.families.gaussian import (
     maximise,
     moments,
 )
-from vbfast.families.linalg import NotPositiveDefiniteError
 
 EPS = np.finfo(np.float64).eps
 N_SAMPLES, N_FEATURES, N_COMPONENTS = 300, 4, 3
@@ -144,7 +143,7 @@ def test_an_empty_component_stays_where_it_was(rows, resp, kind):
     np.testing.assert_array_equal(ours.means[1], previous.means[1])
     if kind != "tied":
         np.testing.assert_array_equal(ours.covariances[1], previous.covariances[1])
-    assert ours.kernel_params().offset[1] == -np.inf
+    assert ours.log_joint().offset[1] == -np.inf
     others = [0, 2]
     without = maximise(
         statistics_of(rows, resp[:, others], kind, previous.means[others]),
@@ -170,7 +169,7 @@ def test_an_empty_component_of_a_start_stays_at_its_centre(rows, resp):
 def test_log_joint_is_scikit_learns(rows, resp, kind):
     statistics = statistics_of(rows, resp, kind, np.zeros((N_COMPONENTS, N_FEATURES)))
     parameters = maximise(statistics, reg_covar=0.0, eps=EPS)
-    params = parameters.kernel_params()
+    params = parameters.log_joint()
     factor = params.precision_cholesky
     differences = rows[:, np.newaxis, :] - params.means
     if kind == "full":
@@ -237,7 +236,7 @@ def test_the_bound_is_the_evidence_per_unit_of_weight(rows, resp):
     parameters = maximise(statistics_of(rows, resp, "diag", centres), reg_covar=0.0, eps=EPS)
     sums = PassResult(4.0, -10.0, np.nan, np.nan, np.nan, None)
     assert objective.lower_bound(sums, parameters, parameters) == -2.5
-    assert objective.request.statistics == "diag"
+    assert objective.request.moments == "diag"
 
 
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vbfast import _vbfast
-from vbfast.engine.config import config_context
+from vbfast.config.settings import config_context
 from vbfast.families.linalg import (
     NotPositiveDefiniteError,
     gram,

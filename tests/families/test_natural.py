@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from vbfast.engine.contract import COVARIANCE_TYPES, Request
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import as_row_source
+from vbfast.contract import COVARIANCE_TYPES, Request
 from vbfast.estimators import BayesianGaussianMixture
+from vbfast.families.covariances import MOMENTS_OF
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
 from vbfast.families.natural import NaturalParameters, variational_gradient
 from vbfast.families.normal_wishart import NormalWishartPrior
 from vbfast.families.variational import MixturePrior
 from vbfast.inference.initialisation import initial_statistics
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 K, D = 3, 2
 FIELDS = [field.name for field in dataclasses.fields(NaturalParameters)]
@@ -54,8 +55,8 @@ def posterior(source, covariance_type, weights):
 
 def evaluate(source, posterior):
     """The bound at the best responsibilities, and what coordinate ascent would set."""
-    request = Request(statistics=posterior.components.prior.covariance_type, entropy=True)
-    sums = run_pass(source, posterior.kernel_params(), request)
+    request = Request(moments=MOMENTS_OF[posterior.components.prior.covariance_type], entropy=True)
+    sums = run_pass(source, posterior.log_joint(), request)
     bound = sums.log_evidence - posterior.weights.kl - posterior.components.kl.sum()
     return bound, posterior.prior.posterior(sums.statistics, reg_covar=0.0)
 

@@ -10,9 +10,8 @@ from scipy import stats
 from scipy.special import digamma, multigammaln
 from sklearn.mixture import BayesianGaussianMixture as ScikitLearnMixture
 
-from vbfast.engine.contract import COVARIANCE_TYPES, Statistics
+from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError, Statistics
 from vbfast.families.covariances import precisions_of
-from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishart, NormalWishartPrior
 
 N_SAMPLES, D, K = 60, 3, 4

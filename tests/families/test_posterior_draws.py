@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.special import betaln, digamma
 
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.contract import COVARIANCE_TYPES
 from vbfast.families.covariances import precision_factor
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
 from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
@@ -145,7 +145,7 @@ def test_sticks_have_an_order():
 
 def test_the_log_joint_of_a_draw():
     draw = draw_mixture(make_posterior("diag", Dirichlet), np.random.RandomState(4))
-    params = draw.kernel_params()
+    params = draw.log_joint()
     x = np.array([0.3, -0.2])
     for k in range(K):
         precision = draw.precision_cholesky[k] @ draw.precision_cholesky[k].T

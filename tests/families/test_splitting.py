@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vbfast.engine.contract import COVARIANCE_TYPES
-from vbfast.engine.rows import as_row_source
+from vbfast.contract import COVARIANCE_TYPES
 from vbfast.families.mixing_weights import Dirichlet
 from vbfast.families.normal_wishart import NormalWishartPrior
 from vbfast.families.splitting import split_widest
 from vbfast.families.variational import MixturePrior
 from vbfast.inference.initialisation import initial_statistics
+from vbfast.passes.rows import as_row_source
 
 D = 3
 all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.contract import COVARIANCE_TYPES
 from vbfast.families.covariances import precision_factor
 from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
 from vbfast.families.student_t import StudentT

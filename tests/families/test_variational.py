@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from scipy.special import betaln, logsumexp, multigammaln
 
-from vbfast.engine.contract import COVARIANCE_TYPES, Request
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import as_row_source
+from vbfast.contract import COVARIANCE_TYPES, Request
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
 from vbfast.families.normal_wishart import NormalWishartPrior
 from vbfast.families.variational import MixturePrior, VariationalBayes
 from vbfast.inference.em import Ascent, ascend
 from vbfast.inference.initialisation import initial_statistics
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 D = 2
 all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -131,11 +131,11 @@ def test_the_bound_is_the_sum_of_its_terms(covariance_type, weights, reg_covar):
     solution = climb(rows, 3, prior, max_iter=4, reg_covar=reg_covar)
     source, objective = as_row_source(rows), VariationalBayes(prior, reg_covar)
     before = solution.parameters
-    sums = run_pass(source, before.kernel_params(), objective.request)
+    sums = run_pass(source, before.log_joint(), objective.request)
     after = objective.maximise(sums.statistics, before)
 
     def log_joint(posterior):
-        params = posterior.kernel_params()
+        params = posterior.log_joint()
         result = np.empty((len(rows), 3))
         for k in range(3):
             factor = params.precision_cholesky
@@ -163,7 +163,7 @@ def test_the_bound_never_falls(covariance_type, weights):
     solution = climb(rows, 6, prior, tol=0.0, max_iter=300)
     sums = run_pass(
         as_row_source(rows),
-        solution.parameters.kernel_params(),
+        solution.parameters.log_joint(),
         Request(entropy=True),
     )
     terms = abs(sums.expected_log_joint) + sums.entropy + solution.parameters.weights.kl
@@ -181,7 +181,7 @@ def test_the_bound_never_falls_where_covariances_are_next_to_singular(location):
     components = NormalWishartPrior("full", 1.0, rows.mean(axis=0), 4.0, np.cov(rows.T))
     prior = MixturePrior(Dirichlet, 0.3, components)
     solution = climb(rows, 3, prior, tol=0.0, max_iter=150)
-    sums = run_pass(as_row_source(rows), solution.parameters.kernel_params(), Request(entropy=True))
+    sums = run_pass(as_row_source(rows), solution.parameters.log_joint(), Request(entropy=True))
     terms = abs(sums.expected_log_joint) + sums.entropy + solution.parameters.weights.kl
     terms += solution.parameters.components.kl.sum()
     assert np.diff(solution.lower_bounds).min() >= -1e-13 * terms
@@ -207,4 +207,4 @@ def test_active_components_and_the_posterior_of_some(covariance_type):
     kept = posterior.restricted_to(posterior.active)
     np.testing.assert_array_equal(kept.weights.counts, [25.0, 25.0])
     np.testing.assert_array_equal(kept.components.means, posterior.components.means[[0, 2]])
-    assert kept.kernel_params().n_components == 2
+    assert kept.log_joint().n_components == 2

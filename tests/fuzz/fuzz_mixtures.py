@@ -18,9 +18,10 @@ import plain_mixtures as plain
 
 import vbfast
 from fuzzing import main
-from vbfast.engine.contract import COVARIANCE_TYPES, KernelParams, Request, RowOutputs
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import as_row_source
+from vbfast.contract import COVARIANCE_TYPES, LogJoint, Request, RowOutputs
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 BACKENDS = tuple(
     name
@@ -125,7 +126,7 @@ def estep_case(rng):
     if K > 1 and rng.random() < 0.2:
         offset[rng.integers(K)] = -np.inf
     P = as_type(factors, kind)
-    params = KernelParams(kind, offset, means, P)
+    params = LogJoint.quadratic(kind, offset, means, P)
     backend = str(rng.choice(BACKENDS))
     outputs = RowOutputs(
         log_evidence=np.empty(n_rows, dtype),
@@ -140,7 +141,7 @@ def estep_case(rng):
         result = run_pass(
             as_row_source(X),
             params,
-            Request(statistics=kind, entropy=True),
+            Request(moments=MOMENTS_OF[kind], entropy=True),
             sample_weight=weights,
             outputs=outputs,
         )

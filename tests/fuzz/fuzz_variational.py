@@ -8,7 +8,7 @@ import numpy as np
 
 import vbfast
 from fuzzing import main
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.contract import COVARIANCE_TYPES
 
 
 def rows_of(rng: np.random.Generator) -> np.ndarray:

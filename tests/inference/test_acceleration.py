@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from vbfast.engine.contract import COVARIANCE_TYPES
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import as_row_source
+from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
 from vbfast.families.gaussian import GaussianParameters, MaximumLikelihood
-from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.inference.acceleration import Squarem, make_accelerator
 from vbfast.inference.em import Ascent, ascend
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 F8 = np.dtype(np.float64)
 EPS = float(np.finfo(F8).eps)
@@ -297,7 +296,7 @@ def test_merit_of_a_posterior_is_the_bound_of_rows_with_noise(overlapping, covar
     )
     source, previous = as_row_source(overlapping), mixture._posterior()
     objective = mixture._objective(previous.prior, F8)
-    sums = run_pass(source, previous.kernel_params(), objective.request)
+    sums = run_pass(source, previous.log_joint(), objective.request)
     updated = objective.maximise(sums.statistics, previous)
     bound = objective.lower_bound(sums, previous, updated)
     merit = objective.merit(bound, sums, previous, updated)

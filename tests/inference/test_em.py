@@ -5,11 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from vbfast.engine.contract import KernelParams, PassResult, Request, Statistics
-from vbfast.engine.rows import as_row_source
+from vbfast.contract import LogJoint, PassResult, Request, Statistics
 from vbfast.families.gaussian import GaussianParameters, MaximumLikelihood
 from vbfast.inference.em import Ascent, Solution, ascend
 from vbfast.inference.monitor import Monitor
+from vbfast.passes.rows import as_row_source
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -105,12 +105,12 @@ class OneMean:
 
     mean: np.ndarray
 
-    def kernel_params(self):
-        return KernelParams("spherical", np.zeros(1), self.mean, np.ones(1))
+    def log_joint(self):
+        return LogJoint.quadratic("spherical", np.zeros(1), self.mean, np.ones(1))
 
 
 class PenalisedMean:
-    request = Request(statistics="means")
+    request = Request(moments="means")
     climbs_merit = True
 
     def maximise(self, statistics: Statistics, previous: OneMean) -> OneMean:

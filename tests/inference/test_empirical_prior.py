@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.engine.contract import COVARIANCE_TYPES
-from vbfast.engine.rows import as_row_source
+from vbfast.contract import COVARIANCE_TYPES
 from vbfast.families.normal_wishart import NormalWishartPrior
 from vbfast.inference.empirical_prior import empirical_covariance
+from vbfast.passes.rows import as_row_source
 
 pytestmark = pytest.mark.kernels
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import sklearn.mixture
 
-from vbfast.engine.contract import NonFiniteRowError
-from vbfast.engine.rows import SlicedRows, as_row_source
+from vbfast.contract import NonFiniteRowError
 from vbfast.inference import initialisation
 from vbfast.inference.initialisation import (
     INIT_PARAMS,
@@ -15,6 +14,7 @@ from vbfast.inference.initialisation import (
     initial_responsibilities,
     initial_statistics,
 )
+from vbfast.passes.rows import SlicedRows, as_row_source
 
 
 def start(X, init_params, covariance_type="full", n_components=3, random_state=0, **keywords):

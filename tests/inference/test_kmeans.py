@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import NonFiniteRowError
-from vbfast.engine.rows import as_row_source
+from vbfast.config.settings import config_context
+from vbfast.contract import NonFiniteRowError
 from vbfast.inference import kmeans as module
 from vbfast.inference.kmeans import draw_rows, kmeans, lloyd, seed_rows
+from vbfast.passes.rows import as_row_source
 
 
 def clustered(rng, n_samples=3000, n_features=4, n_clusters=6, dtype=np.float64):

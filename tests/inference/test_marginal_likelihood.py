@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import COVARIANCE_TYPES, NonFiniteRowError
-from vbfast.engine.rows import as_row_source
+from vbfast.config.settings import config_context
+from vbfast.contract import COVARIANCE_TYPES, NonFiniteRowError
 from vbfast.estimators import BayesianGaussianMixture
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
 from vbfast.families.normal_wishart import NormalWishartPrior
 from vbfast.families.variational import MixturePrior
 from vbfast.inference.initialisation import initial_statistics
 from vbfast.inference.marginal_likelihood import default_draws, importance_weights
+from vbfast.passes.rows import as_row_source
 
 all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 both_priors = pytest.mark.parametrize("prior", ["dirichlet_process", "dirichlet_distribution"])

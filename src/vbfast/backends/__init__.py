@@ -8,12 +8,13 @@ are modules with the extension module's ``reduce_array``, ``map_array``, ``bound
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib
 from types import ModuleType
 from typing import Any, cast
 
-from vbfast.engine.contract import Backend
+from vbfast.contract import Backend, LogJoint
 
 DEFAULT_BACKEND = "native"
 
@@ -72,6 +73,37 @@ def get_backend(name: str) -> Backend:
     """
     module = importlib.import_module(_MODULES[check_backend_name(name)])
     return cast(Backend, module.create_backend())
+
+
+def backend_for(log_joint: LogJoint, name: str) -> Backend:
+    """Return the backend of that name or, where it does not evaluate a log-joint, one that does.
+
+    Parameters
+    ----------
+    log_joint : LogJoint
+    name : {'native', 'numba', 'reference'}
+
+    Returns
+    -------
+    Backend
+
+    Raises
+    ------
+    NotImplementedError
+        If none does.
+    ImportError
+        If what the backend of that name needs is not installed.
+    """
+    wanted = get_backend(name)
+    if wanted.evaluates(log_joint):
+        return wanted
+    for other in backend_names():
+        with contextlib.suppress(ImportError):
+            backend = get_backend(other)
+            if backend.evaluates(log_joint):
+                return backend
+    form, link = type(log_joint.form).__name__, type(log_joint.link).__name__
+    raise NotImplementedError(f"no backend evaluates the form {form} under the link {link}")
 
 
 @functools.cache

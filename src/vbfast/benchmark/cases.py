@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.engine.contract import CovarianceType, FloatArray
+from vbfast.contract import CovarianceType, FloatArray
 
 __all__ = ["CASES", "Case"]
 

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vbfast.benchmark.cases import Case
 from vbfast.benchmark.timing import MatrixProduct, seconds
-from vbfast.engine.contract import FloatArray
+from vbfast.contract import FloatArray
 
 __all__ = [
     "IterationTime",

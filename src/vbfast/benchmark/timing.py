@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.engine.contract import Float64Array
+from vbfast.contract import Float64Array
 
 __all__ = ["MatrixProduct", "alternate", "seconds"]
 

@@ -15,8 +15,8 @@ import numpy as np
 from vbfast.cli.arguments import SEEDS, UsageError, check_outputs, count, positive, real
 from vbfast.cli.data import add_data_arguments, load_rows, load_weights, text_format
 from vbfast.cli.score import evidence_line
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import COVARIANCE_TYPES
+from vbfast.config.settings import config_context
+from vbfast.contract import COVARIANCE_TYPES
 
 if TYPE_CHECKING:
     from vbfast.estimators import BayesianGaussianMixture, GaussianMixture

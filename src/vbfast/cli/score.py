@@ -13,8 +13,8 @@ from vbfast.atomic_file import written_whole
 from vbfast.cli.arguments import check_outputs
 from vbfast.cli.data import add_data_arguments, load_rows, load_weights, text_format
 from vbfast.cli.table import matched
-from vbfast.engine.contract import Float64Array, FloatArray
-from vbfast.engine.weights import as_sample_weight
+from vbfast.contract import Float64Array, FloatArray
+from vbfast.inputs.weights import as_sample_weight
 
 if TYPE_CHECKING:
     from vbfast.estimators import BayesianGaussianMixture, GaussianMixture

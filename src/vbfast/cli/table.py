@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.engine.contract import NonFiniteRowError
+from vbfast.contract import NonFiniteRowError
 
 __all__ = ["Table", "cell", "column", "matched", "note"]
 

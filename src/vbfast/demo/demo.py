@@ -14,10 +14,10 @@ import numpy as np
 
 from vbfast.benchmark.iterations import iteration_seconds, peer_iteration
 from vbfast.benchmark.timing import seconds
+from vbfast.contract import FloatArray
 from vbfast.demo.denoise import denoise, psnr
 from vbfast.demo.patches import HELD_OUT, photographs, training_rows
 from vbfast.demo.picture import Bar, Panel, draw
-from vbfast.engine.contract import FloatArray
 from vbfast.estimators import GaussianMixture
 from vbfast.optional import needed
 

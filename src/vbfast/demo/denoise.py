@@ -7,20 +7,19 @@ import numpy.typing as npt
 
 from vbfast.demo.patches import SIDE, coordinates, subspace, windows
 from vbfast.estimators import GaussianMixture
+from vbfast.families.covariances import precision_factor
 
 Float64Array = npt.NDArray[np.float64]
 
 
 def noisy_model(model: GaussianMixture, noise: float) -> GaussianMixture:
     """Return the mixture of the patches plus white noise of standard deviation ``noise``."""
-    from vbfast.families.linalg import precision_cholesky
-
     noisy = GaussianMixture(model.n_components, covariance_type="full")
     covariances = np.asarray(model.covariances_, dtype=np.float64)
     noisy.weights_ = np.asarray(model.weights_, dtype=np.float64)
     noisy.means_ = np.asarray(model.means_, dtype=np.float64)
     noisy.covariances_ = covariances + noise**2 * np.eye(covariances.shape[-1])
-    noisy.precisions_cholesky_ = precision_cholesky(noisy.covariances_)
+    noisy.precisions_cholesky_ = precision_factor("full", noisy.covariances_)
     noisy.n_features_in_ = covariances.shape[-1]
     return noisy
 

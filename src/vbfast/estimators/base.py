@@ -16,10 +16,7 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
-from vbfast.engine.contract import Float64Array, Request
-from vbfast.engine.engine import new_workspace, run_pass
-from vbfast.engine.rows import RowSource
-from vbfast.engine.weights import as_sample_weight
+from vbfast.contract import Request
 from vbfast.estimators.fitted import FittedMixture
 from vbfast.estimators.validation import (
     as_random_state,
@@ -29,8 +26,10 @@ from vbfast.estimators.validation import (
     validate_rows,
 )
 from vbfast.inference.acceleration import Accelerator
-from vbfast.inference.em import Ascent, Objective, Progress, Solution, ascend
+from vbfast.inference.em import EMResult, Objective, Progress, Stopping, run_em
 from vbfast.inference.monitor import SILENT, Monitor, Workload, make_monitor
+from vbfast.inputs.weights import as_sample_weight
+from vbfast.passes.runner import LocalRunner
 
 __all__ = ["BaseMixture"]
 
@@ -72,7 +71,7 @@ class BaseMixture(FittedMixture):
     _bound_per_row: ClassVar[bool] = True
 
     @abstractmethod
-    def _check_given(self, rows: RowSource, sample_weight: Float64Array | None) -> Any:
+    def _check_given(self, runner: LocalRunner) -> Any:
         """Check the parameters of a start or prior that were given to the constructor.
 
         What is returned is passed to :meth:`_start` and :meth:`_objective`.
@@ -81,10 +80,9 @@ class BaseMixture(FittedMixture):
     @abstractmethod
     def _start(
         self,
-        rows: RowSource,
+        runner: LocalRunner,
         given: Any,
         random_state: np.random.RandomState,
-        sample_weight: Float64Array | None,
         monitor: Monitor = SILENT,
     ) -> Any:
         """Return parameters to start from."""
@@ -205,7 +203,7 @@ class BaseMixture(FittedMixture):
         weights = as_sample_weight(sample_weight, rows.n_samples)
         check_enough_rows(self.n_components, rows.n_samples, weights)
         with self._passes_over(rows):
-            best = self._search(rows, weights)
+            best = self._search(LocalRunner(rows, weights))
         if not best.converged and self.max_iter > 0:
             warnings.warn(
                 "Best performing initialization did not converge. "
@@ -216,25 +214,24 @@ class BaseMixture(FittedMixture):
             )
         self._take(best, rows.dtype)
 
-    def _take(self, solution: Solution[Any], dtype: np.dtype[Any]) -> None:
-        """Become the fitted mixture of a solution."""
-        for name, value in self._fitted_attributes(solution.parameters, dtype).items():
+    def _take(self, result: EMResult[Any], dtype: np.dtype[Any]) -> None:
+        """Become the fitted mixture that iterations have led to."""
+        for name, value in self._fitted_attributes(result.parameters, dtype).items():
             setattr(self, name, value)
-        self.converged_ = solution.converged
-        self.n_iter_ = solution.n_iter
-        self.n_passes_ = solution.n_passes
-        self.lower_bound_ = solution.lower_bound
-        self.lower_bounds_ = solution.lower_bounds
+        self.converged_ = result.converged
+        self.n_iter_ = result.n_iter
+        self.n_passes_ = result.n_passes
+        self.lower_bound_ = result.lower_bound
+        self.lower_bounds_ = result.lower_bounds
 
-    def _search(self, rows: RowSource, sample_weight: Float64Array | None) -> Solution[Any]:
-        """Ascend from every start and return the best end."""
-        given = self._check_given(rows, sample_weight)
+    def _search(self, runner: LocalRunner) -> EMResult[Any]:
+        """Iterate from every start and return the best end."""
+        given = self._check_given(runner)
         resumed = self.warm_start and hasattr(self, "converged_")
         n_init = 1 if resumed else self.n_init
         random_state = as_random_state(self.random_state)
-        workload = Workload(rows.n_samples, self.max_iter, n_init, self._bound_per_row)
-        workspace = new_workspace()
-        best: Solution[Any] | None = None
+        workload = Workload(runner.n_samples, self.max_iter, n_init, self._bound_per_row)
+        best: EMResult[Any] | None = None
         progress = Progress[Any]()
         try:
             with make_monitor(
@@ -244,41 +241,39 @@ class BaseMixture(FittedMixture):
                     progress = Progress()
                     monitor.initialisation_begins(index)
                     if resumed:
-                        self._check_resumable(rows.n_features)
+                        self._check_resumable(runner.n_features)
                         start = self._fitted_parameters()
                     else:
-                        start = self._start(rows, given, random_state, sample_weight, monitor)
+                        start = self._start(runner, given, random_state, monitor)
                     if self.max_iter == 0:
                         # No iteration will see the rows, some of which the start may not have
                         # either.
-                        run_pass(rows, start.kernel_params(), Request(), workspace=workspace)
-                    solution = ascend(
-                        rows,
+                        runner.weighted(None).run(start.log_joint(), Request())
+                    result = run_em(
+                        runner,
                         start,
-                        self._objective(given, rows.dtype),
-                        Ascent(self.tol, self.max_iter),
-                        sample_weight=sample_weight,
+                        self._objective(given, runner.dtype),
+                        Stopping(self.tol, self.max_iter),
                         previous_bound=self.lower_bound_ if resumed else -np.inf,
                         accelerator=self._accelerator(),
                         monitor=monitor,
                         progress=progress,
-                        workspace=workspace,
                     )
-                    monitor.initialisation_ends(solution.lower_bound, solution.converged)
-                    best = _better(best, solution)
+                    monitor.initialisation_ends(result.lower_bound, result.converged)
+                    best = _better(best, result)
         except KeyboardInterrupt as interrupt:
             reached = _better(best, progress.reached)
             if reached is not None:
                 partial = copy.copy(self)
-                partial._take(replace(reached, converged=False), rows.dtype)
+                partial._take(replace(reached, converged=False), runner.dtype)
                 keep_partial(interrupt, partial)
             raise
         assert best is not None
         return best
 
 
-def _better(best: Solution[Any] | None, other: Solution[Any] | None) -> Solution[Any] | None:
-    """Return the solution with the higher bound, the first of equals; none is the worst."""
+def _better(best: EMResult[Any] | None, other: EMResult[Any] | None) -> EMResult[Any] | None:
+    """Return the result with the higher bound, the first of equals; none is the worst."""
     if best is None or other is None:
         return best or other
     worse = best.lower_bound == -np.inf or other.lower_bound > best.lower_bound

@@ -10,9 +10,8 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import CovarianceType, Float64Array
-from vbfast.engine.rows import RowSource
+from vbfast.config.settings import config_context
+from vbfast.contract import CovarianceType
 from vbfast.estimators.posterior import PosteriorMixture
 from vbfast.estimators.priors import SINGULAR_PRIOR, WEIGHT_PRIORS, check_component_prior
 from vbfast.families.coordinates import PosteriorCoordinates
@@ -21,6 +20,7 @@ from vbfast.families.splitting import split_widest
 from vbfast.families.variational import MixturePosterior, MixturePrior, VariationalBayes
 from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
 from vbfast.inference.monitor import SILENT, Monitor
+from vbfast.passes.runner import LocalRunner
 
 __all__ = ["BayesianGaussianMixture"]
 
@@ -240,11 +240,10 @@ default='dirichlet_process'
         self.accelerate = accelerate
         self.backend = backend
 
-    def _check_given(self, rows: RowSource, sample_weight: Float64Array | None) -> MixturePrior:
+    def _check_given(self, runner: LocalRunner) -> MixturePrior:
         concentration = self.weight_concentration_prior
         components = check_component_prior(
-            rows,
-            sample_weight,
+            runner,
             covariance_type=self.covariance_type,
             mean_precision=self.mean_precision_prior,
             mean=self.mean_prior,
@@ -262,14 +261,13 @@ default='dirichlet_process'
 
     def _start(
         self,
-        rows: RowSource,
+        runner: LocalRunner,
         given: MixturePrior,
         random_state: np.random.RandomState,
-        sample_weight: Float64Array | None,
         monitor: Monitor = SILENT,
     ) -> MixturePosterior:
-        statistics = self._initial_statistics(rows, random_state, sample_weight, monitor)
-        return given.posterior(statistics, reg_covar=float(self.reg_covar))
+        statistics = self._initial_statistics(runner, random_state, monitor)
+        return given.posterior(statistics, reg_covar=float(self.reg_covar), linalg=runner.linalg)
 
     def _objective(
         self,

@@ -15,21 +15,22 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from vbfast import _vbfast
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import (
+from vbfast.arrays.functions import log_softmax
+from vbfast.config.settings import config_context
+from vbfast.contract import (
     Float64Array,
     FloatArray,
-    PassParams,
+    LogJoint,
     PassResult,
     Request,
     RowOutputs,
+    RowSource,
 )
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import RowSource, as_row_source
-from vbfast.engine.weights import as_sample_weight
 from vbfast.estimators.validation import as_random_state, translated_errors, validate_rows
-from vbfast.ops import log_softmax
+from vbfast.inputs.outputs import check_out
+from vbfast.inputs.weights import as_sample_weight
+from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner
 from vbfast.results import ElboTerms
 
 __all__ = ["FittedMixture", "elbo_terms"]
@@ -48,11 +49,11 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
     weights_: FloatArray
 
     @abstractmethod
-    def _kernel_params(self) -> PassParams:
+    def _fitted_log_joint(self) -> LogJoint:
         """Return the log-joint of the fitted attributes."""
 
     @abstractmethod
-    def _density_params(self) -> PassParams:
+    def _fitted_log_density(self) -> LogJoint:
         """Return that log-joint without the weights: the components' log-densities."""
 
     @abstractmethod
@@ -76,14 +77,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
     ) -> PassResult:
         """Run a pass with the fitted parameters."""
         with self._passes_over(rows):
-            return run_pass(
-                rows,
-                self._kernel_params(),
-                request,
-                sample_weight=as_sample_weight(sample_weight, rows.n_samples),
-                resp=resp,
-                outputs=outputs,
-            )
+            runner = LocalRunner(rows, as_sample_weight(sample_weight, rows.n_samples))
+            return runner.run(self._fitted_log_joint(), request, resp=resp, outputs=outputs)
 
     def _fitted_rows(self, X: Any) -> RowSource:
         check_is_fitted(self)
@@ -183,22 +178,22 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         True
         """
         rows = self._fitted_rows(X)
-        return self._log_joint(rows, self._kernel_params(), out)
+        return self._log_joint(rows, self._fitted_log_joint(), out)
 
     def _log_joint(
-        self, rows: RowSource, params: PassParams, out: FloatArray | None = None
+        self, rows: RowSource, log_joint: LogJoint, out: FloatArray | None = None
     ) -> FloatArray:
         """Return a log-joint of every row, in ``out`` if given."""
-        shape = (rows.n_samples, params.n_components)
+        shape = (rows.n_samples, log_joint.n_components)
         if out is not None:
-            _vbfast.check_out(out, shape, rows.dtype, "out")
+            check_out(out, shape, rows.dtype, "out")
         # A pass goes on reading rows after it has written for others.
         if out is not None and out.flags.c_contiguous and not _may_overlap(out, rows):
             filled = out
         else:
             filled = np.empty(shape, dtype=rows.dtype)
         with self._passes_over(rows):
-            run_pass(rows, params, Request(), outputs=RowOutputs(log_joint=filled))
+            LocalRunner(rows).run(log_joint, Request(), outputs=RowOutputs(log_joint=filled))
         if out is None or filled is out:
             return filled
         out[...] = filled
@@ -228,7 +223,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
     def _estimate_log_prob(self, X: Any) -> FloatArray:
         """Return the log-density of each row under each component; expected, if Bayesian."""
         rows = self._fitted_rows(X)
-        return self._log_joint(rows, self._density_params())
+        return self._log_joint(rows, self._fitted_log_density())
 
     def _estimate_weighted_log_prob(self, X: Any) -> FloatArray:
         """Return the log-joint."""

@@ -7,30 +7,29 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from vbfast.engine.contract import (
+from vbfast.contract import (
     CovarianceType,
-    Float64Array,
     FloatArray,
-    KernelParams,
+    LogJoint,
     Request,
 )
-from vbfast.engine.rows import RowSource
-from vbfast.engine.weights import as_sample_weight, of_ordinary_scale
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
 from vbfast.estimators.starts import GivenStart, check_fitted_parameters, check_given_start
-from vbfast.families import gaussian_gradient
 from vbfast.families.coordinates import GaussianCoordinates
 from vbfast.families.gaussian import (
     GaussianParameters,
     MaximumLikelihood,
-    kernel_params,
+    gaussian_log_joint,
     maximise,
     moments,
 )
 from vbfast.families.splitting import split_components
 from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
-from vbfast.inference.em import Solution
+from vbfast.inference.em import EMResult
 from vbfast.inference.monitor import SILENT, Monitor
+from vbfast.inputs.weights import as_sample_weight, of_ordinary_scale
+from vbfast.mixtures.gradient import log_evidence_and_grad
+from vbfast.passes.runner import LocalRunner
 from vbfast.results import MixtureGradient
 
 __all__ = ["GaussianMixture"]
@@ -196,33 +195,26 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.accelerate = accelerate
         self.backend = backend
 
-    def _search(
-        self, rows: RowSource, sample_weight: Float64Array | None
-    ) -> Solution[GaussianParameters]:
+    def _search(self, runner: LocalRunner) -> EMResult[GaussianParameters]:
         # The likelihood's maximum does not depend on the scale of the weights, but what is added to
         # N_k does, and when a component counts as empty.
-        return super()._search(rows, of_ordinary_scale(sample_weight))
+        return super()._search(runner.weighted(of_ordinary_scale(runner.sample_weight)))
 
-    def _check_given(
-        self,
-        rows: RowSource,
-        sample_weight: Float64Array | None,  # noqa: ARG002
-    ) -> GivenStart:
+    def _check_given(self, runner: LocalRunner) -> GivenStart:
         return check_given_start(
             self.weights_init,
             self.means_init,
             self.precisions_init,
             covariance_type=self.covariance_type,
             n_components=self.n_components,
-            n_features=rows.n_features,
+            n_features=runner.n_features,
         )
 
     def _start(
         self,
-        rows: RowSource,
+        runner: LocalRunner,
         given: GivenStart,
         random_state: np.random.RandomState,
-        sample_weight: Float64Array | None,
         monitor: Monitor = SILENT,
     ) -> GaussianParameters:
         weights, means, precisions = given.weights, given.means, given.precisions
@@ -230,15 +222,17 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
             return GaussianParameters.from_precisions(
                 self.covariance_type, weights, means, precisions
             )
-        statistics = self._initial_statistics(rows, random_state, sample_weight, monitor)
+        statistics = self._initial_statistics(runner, random_state, monitor)
         count, estimated_means, covariances = moments(
-            statistics, reg_covar=self.reg_covar, eps=float(np.finfo(rows.dtype).eps)
+            statistics,
+            reg_covar=self.reg_covar,
+            eps=float(np.finfo(runner.dtype).eps),
+            linalg=runner.linalg,
         )
         if weights is None:
             # scikit-learn's start does not renormalise: seeded on one row a component, its weights
             # sum to far less than one.
-            total = rows.n_samples if sample_weight is None else sample_weight.sum()
-            weights = count / total
+            weights = count / runner.total_weight
         if means is None:
             means = estimated_means
         if precisions is None:
@@ -292,14 +286,14 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
             "precisions_cholesky_": parameters.precision_cholesky.astype(dtype),
         }
 
-    def _kernel_params(self) -> KernelParams:
-        return self._params_with(self.weights_)
+    def _fitted_log_joint(self) -> LogJoint:
+        return self._log_joint_with(self.weights_)
 
-    def _density_params(self) -> KernelParams:
-        return self._params_with(np.ones(np.size(self.weights_)))
+    def _fitted_log_density(self) -> LogJoint:
+        return self._log_joint_with(np.ones(np.size(self.weights_)))
 
-    def _params_with(self, weights: Any) -> KernelParams:
-        return kernel_params(
+    def _log_joint_with(self, weights: Any) -> LogJoint:
+        return gaussian_log_joint(
             self.covariance_type,
             *check_fitted_parameters(
                 weights, self.means_, self.precisions_cholesky_, self.covariance_type
@@ -354,11 +348,10 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         rows = self._fitted_rows(X)
         weights = as_sample_weight(sample_weight, rows.n_samples)
         with self._passes_over(rows):
-            return gaussian_gradient.log_evidence_and_grad(
-                rows,
-                self._kernel_params(),
+            return log_evidence_and_grad(
+                LocalRunner(rows, weights),
+                self._fitted_log_joint(),
                 np.asarray(self.weights_, dtype=np.float64),
-                sample_weight=weights,
                 wrt_x=wrt_x,
             )
 

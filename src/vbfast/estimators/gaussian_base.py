@@ -11,20 +11,20 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from vbfast.backends import backend_names
-from vbfast.engine.config import config_context
-from vbfast.engine.contract import (
+from vbfast.config.settings import config_context
+from vbfast.contract import (
     COVARIANCE_TYPES,
     CovarianceType,
     Float64Array,
     FloatArray,
     Statistics,
 )
-from vbfast.engine.rows import RowSource
 from vbfast.estimators.base import BaseMixture
 from vbfast.estimators.starts import check_resumed_shapes
 from vbfast.inference.acceleration import Acceleration
 from vbfast.inference.initialisation import INIT_PARAMS, initial_statistics
 from vbfast.inference.monitor import Monitor
+from vbfast.passes.runner import LocalRunner
 
 __all__ = ["BaseGaussianMixture"]
 
@@ -52,19 +52,17 @@ class BaseGaussianMixture(BaseMixture):
 
     def _initial_statistics(
         self,
-        rows: RowSource,
+        runner: LocalRunner,
         random_state: np.random.RandomState,
-        sample_weight: Float64Array | None,
         monitor: Monitor,
     ) -> Statistics:
         """Return the statistics of the first responsibilities, as ``init_params`` says."""
         return initial_statistics(
-            rows,
+            runner,
             n_components=self.n_components,
             covariance_type=self.covariance_type,
             init_params=self.init_params,
             random_state=random_state,
-            sample_weight=sample_weight,
             monitor=monitor,
         )
 

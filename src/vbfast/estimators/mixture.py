@@ -9,15 +9,15 @@ import numpy as np
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.metaestimators import available_if
 
-from vbfast.engine.contract import CustomParams, Float64Array, Request
-from vbfast.engine.engine import run_pass
-from vbfast.engine.numbers import as_numbers
-from vbfast.engine.rows import RowSource
+from vbfast.contract import Float64Array, LogJoint, Request
 from vbfast.estimators.base import BaseMixture
 from vbfast.estimators.starts import check_not_negative, fitted_array
 from vbfast.families.custom import Custom, CustomLikelihood, CustomParameters
-from vbfast.inference.initialisation import RandomResponsibilities, initial_responsibilities
+from vbfast.inference.initialisation import initial_responsibilities
 from vbfast.inference.monitor import SILENT, Monitor
+from vbfast.inputs.numbers import as_numbers
+from vbfast.passes.random_responsibilities import RandomResponsibilities
+from vbfast.passes.runner import LocalRunner
 
 __all__ = ["Mixture"]
 
@@ -152,44 +152,34 @@ default='kmeans'
         self.verbose = verbose
         self.verbose_interval = verbose_interval
 
-    def _check_given(
-        self,
-        rows: RowSource,
-        sample_weight: Float64Array | None,  # noqa: ARG002
-    ) -> CustomParameters:
-        return CustomParameters(self.family, rows.n_features, np.ones(self.n_components), None)
+    def _check_given(self, runner: LocalRunner) -> CustomParameters:
+        return CustomParameters(self.family, runner.n_features, np.ones(self.n_components), None)
 
     def _start(
         self,
-        rows: RowSource,
+        runner: LocalRunner,
         given: CustomParameters,
         random_state: np.random.RandomState,
-        sample_weight: Float64Array | None,
         monitor: Monitor = SILENT,
     ) -> CustomParameters:
-        counting = 0 if sample_weight is None else int(np.argmax(sample_weight > 0.0))
-        row = rows.take(np.array([counting]))[0]
+        weights = runner.sample_weight
+        counting = 0 if weights is None else int(np.argmax(weights > 0.0))
+        row = runner.source.take(np.array([counting]))[0]
         if np.isfinite(row).all():  # else the first pass says which row is not
             self.family.check_statistics(row)
         resp = initial_responsibilities(
-            rows,
+            runner,
             n_components=self.n_components,
             init_params=self.init_params,
             random_state=random_state,
-            sample_weight=sample_weight,
             monitor=monitor,
         )
-        sums = run_pass(
-            rows,
-            given.kernel_params(),
-            Request("given", "means"),
-            sample_weight=sample_weight,
-            resp=resp,
-        )
+        sums = runner.run(given.log_joint(), Request("given", "first"), resp=resp)
         if isinstance(resp, RandomResponsibilities):
-            resp.leave_behind(random_state, rows.n_samples)
+            resp.leave_behind(random_state, runner.n_samples)
         assert sums.statistics is not None
-        start = self._objective(given, rows.dtype).maximise(sums.statistics, given)
+        objective = self._objective(given, runner.dtype)
+        start = objective.maximise(sums.statistics, given, runner.linalg)
         assert start.theta is not None
         self.family.check_density(row, start.theta[0])
         return start
@@ -234,12 +224,12 @@ default='kmeans'
         check_not_negative(weights, "weights_")
         return CustomParameters(self.family, self._n_features, weights, theta)
 
-    def _kernel_params(self) -> CustomParams:
-        return self._fitted_parameters().kernel_params()
+    def _fitted_log_joint(self) -> LogJoint:
+        return self._fitted_parameters().log_joint()
 
-    def _density_params(self) -> CustomParams:
+    def _fitted_log_density(self) -> LogJoint:
         even = np.ones(len(self.weights_))
-        return replace(self._fitted_parameters(), weights=even).kernel_params()
+        return replace(self._fitted_parameters(), weights=even).log_joint()
 
     @np.errstate(divide="ignore")
     def _estimate_log_weights(self) -> Float64Array:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.utils.validation import check_is_fitted
 
-import vbfast
+from vbfast._version import __version__
 from vbfast.atomic_file import written_whole
-from vbfast.engine.contract import COVARIANCE_TYPES, covariance_shape
+from vbfast.contract import COVARIANCE_TYPES, covariance_shape
 from vbfast.estimators.bayesian import BayesianGaussianMixture
 from vbfast.estimators.fitted import FittedMixture
 from vbfast.estimators.gaussian import GaussianMixture
@@ -163,7 +163,7 @@ def _arrays_of(model: GaussianEstimator) -> Arrays:
             values[_GIVEN + name] = value
     return {
         "format_version": np.asarray(FORMAT_VERSION),
-        "vbfast_version": np.asarray(vbfast.__version__),
+        "vbfast_version": np.asarray(__version__),
         "model": np.asarray(type(model).__name__),
         "parameters": np.asarray(json.dumps(plain)),
         "feature_names": np.asarray(getattr(model, "feature_names_in_", ()), dtype=np.str_),
@@ -251,7 +251,7 @@ def _format_version(arrays: Arrays) -> int:
     if version > FORMAT_VERSION:
         raise ValueError(
             f"it has format {version}, of vbfast {arrays.get('vbfast_version', '')}; this is "
-            f"vbfast {vbfast.__version__}, which reads formats up to {FORMAT_VERSION}: upgrade it"
+            f"vbfast {__version__}, which reads formats up to {FORMAT_VERSION}: upgrade it"
         )
     return int(version)
 

@@ -9,13 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 from sklearn.utils import check_scalar
 
-from vbfast.engine.contract import Float64Array, FloatArray, KernelParams, Request
-from vbfast.engine.weights import as_sample_weight
+from vbfast.contract import Float64Array, FloatArray, LogJoint, Request
 from vbfast.estimators.fitted import elbo_terms
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
 from vbfast.estimators.starts import check_fitted_parameters, fitted_array
 from vbfast.estimators.validation import as_random_state
-from vbfast.families.covariances import precisions_of
+from vbfast.families.covariances import MOMENTS_OF, precisions_of
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
 from vbfast.families.natural import (
     NaturalParameters,
@@ -27,6 +26,8 @@ from vbfast.families.variational import MixturePosterior
 from vbfast.inference.draw_monitor import make_draw_monitor
 from vbfast.inference.marginal_likelihood import default_draws, importance_weights
 from vbfast.inference.predictive import log_predictive_density
+from vbfast.inputs.weights import as_sample_weight
+from vbfast.passes.runner import LocalRunner
 from vbfast.results import ElboTerms, EvidenceEstimate, VariationalElboTerms
 
 __all__ = ["PosteriorMixture"]
@@ -131,12 +132,12 @@ class PosteriorMixture(BaseGaussianMixture):
     def _fitted_parameters(self) -> MixturePosterior:
         return self._posterior()
 
-    def _kernel_params(self) -> KernelParams:
-        return self._posterior().kernel_params()
+    def _fitted_log_joint(self) -> LogJoint:
+        return self._posterior().log_joint()
 
-    def _density_params(self) -> KernelParams:
+    def _fitted_log_density(self) -> LogJoint:
         posterior = self._posterior()
-        return replace(posterior.kernel_params(), offset=posterior.components.expected_log_density)
+        return replace(posterior.log_joint(), offset=posterior.components.expected_log_density)
 
     def _estimate_log_weights(self) -> FloatArray:
         return np.asarray(self._posterior().weights.expected_log.astype(self.means_.dtype))
@@ -199,7 +200,7 @@ class PosteriorMixture(BaseGaussianMixture):
         """
         rows = self._fitted_rows(X)
         with self._passes_over(rows):
-            return log_predictive_density(rows, self._posterior())
+            return log_predictive_density(LocalRunner(rows), self._posterior())
 
     def log_marginal_likelihood(
         self,
@@ -267,11 +268,10 @@ class PosteriorMixture(BaseGaussianMixture):
         check_scalar(n_draws, "n_draws", Integral, min_val=25)
         with self._passes_over(rows):
             weights = importance_weights(
-                rows,
+                LocalRunner(rows, as_sample_weight(sample_weight, rows.n_samples)),
                 posterior,
                 n_draws,
                 as_random_state(self.random_state if random_state is None else random_state),
-                sample_weight=as_sample_weight(sample_weight, rows.n_samples),
                 monitor=make_draw_monitor(
                     n_draws, verbose=self.verbose if verbose is None else verbose
                 ),
@@ -377,7 +377,7 @@ class PosteriorMixture(BaseGaussianMixture):
         posterior = self._posterior()
         sums = self._evaluate(
             rows,
-            Request(statistics=self.covariance_type, entropy=True),
+            Request(moments=MOMENTS_OF[self.covariance_type], entropy=True),
             sample_weight=sample_weight,
         )
         assert sums.statistics is not None

@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.engine.contract import CovarianceType, Float64Array
-from vbfast.engine.rows import RowSource
+from vbfast.contract import CovarianceType, Float64Array, NotPositiveDefiniteError
 from vbfast.estimators.starts import check_covariance_matrices, check_means
 from vbfast.families.covariances import precision_factor
-from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.families.mixing_weights import Dirichlet, MixingWeights, StickBreaking
 from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishartPrior
-from vbfast.inference.column_moments import column_moments
 from vbfast.inference.empirical_prior import empirical_covariance
+from vbfast.passes.runner import LocalRunner
 
 __all__ = [
     "SINGULAR_PRIOR",
@@ -41,8 +39,7 @@ SINGULAR = 1e3 * float(np.finfo(np.float64).eps)
 
 
 def check_component_prior(
-    rows: RowSource,
-    sample_weight: Float64Array | None,
+    runner: LocalRunner,
     *,
     covariance_type: CovarianceType,
     mean_precision: Any,
@@ -55,8 +52,7 @@ def check_component_prior(
 
     Parameters
     ----------
-    rows : RowSource
-    sample_weight : ndarray of shape (n_samples,), float64, or None
+    runner : LocalRunner
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     mean_precision : float or None
         One by default.
@@ -81,11 +77,11 @@ def check_component_prior(
     NonFiniteRowError
         If a row that was read is not finite.
     """
-    D = rows.n_features
+    D = runner.n_features
     if mean is not None:
         mean = check_means(mean, (D,), "mean_prior")
     if mean is None or covariance is None:
-        row_mean, _ = column_moments(rows, sample_weight=sample_weight)
+        row_mean, _ = runner.column_moments()
         mean = row_mean if mean is None else mean
     if degrees_of_freedom is not None and not degrees_of_freedom > D - 1.0:
         raise ValueError(
@@ -93,9 +89,7 @@ def check_component_prior(
             f"{D - 1}, but got {degrees_of_freedom:.3f}."
         )
     if covariance is None:
-        covariance = empirical_covariance(
-            rows, covariance_type, row_mean, sample_weight=sample_weight
-        )
+        covariance = empirical_covariance(runner, covariance_type, row_mean)
     else:
         covariance = check_covariance_matrices(
             covariance,
@@ -115,8 +109,7 @@ def check_component_prior(
 
 
 def comparable_covariance_prior(
-    rows: RowSource,
-    sample_weight: Float64Array | None,
+    runner: LocalRunner,
     *,
     covariance_type: CovarianceType,
     reg_covar: float,
@@ -130,8 +123,7 @@ def comparable_covariance_prior(
 
     Parameters
     ----------
-    rows : RowSource
-    sample_weight : ndarray of shape (n_samples,), float64, or None
+    runner : LocalRunner
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     reg_covar : float
 
@@ -148,11 +140,11 @@ def comparable_covariance_prior(
     NonFiniteRowError
         If a row is not finite; the first such row.
     """
-    mean, _ = column_moments(rows, sample_weight=sample_weight)
-    covariance = empirical_covariance(rows, covariance_type, mean, sample_weight=sample_weight)
+    mean, _ = runner.column_moments()
+    covariance = empirical_covariance(runner, covariance_type, mean)
     diagonal = np.diagonal(covariance) if covariance.ndim == 2 else covariance
     # Next to the variances of other features reg_covar may be nothing, to rounding.
-    least = reg_covar + SINGULAR * rows.n_features * diagonal
+    least = reg_covar + SINGULAR * runner.n_features * diagonal
     if reg_covar == 0.0 or _positive_definite(covariance, -least):
         return None
     return _with_variance(covariance, least)

@@ -16,15 +16,16 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_scalar
 from sklearn.utils.parallel import Parallel, delayed
 
-from vbfast.engine.config import config_context, current_backend, current_num_threads
-from vbfast.engine.contract import COVARIANCE_TYPES
-from vbfast.engine.weights import as_sample_weight
+from vbfast.config.settings import config_context, current_backend, current_num_threads
+from vbfast.contract import COVARIANCE_TYPES
 from vbfast.estimators.bayesian import BayesianGaussianMixture
 from vbfast.estimators.gaussian import GaussianMixture
 from vbfast.estimators.priors import SINGULAR_PRIOR, comparable_covariance_prior
 from vbfast.estimators.selection_table import html_table, text_table
 from vbfast.estimators.validation import as_random_state, validate_rows
+from vbfast.inputs.weights import as_sample_weight
 from vbfast.optional import needed
+from vbfast.passes.runner import LocalRunner
 
 __all__ = ["CRITERIA", "Selection", "select"]
 
@@ -370,8 +371,7 @@ def _make_comparable(chains: list[list[AnyGaussianMixture]], X: Any, sample_weig
             rows = validate_rows(first, X, reset=True, min_samples=2)
             with first._passes_over(rows):
                 raised[kind] = comparable_covariance_prior(
-                    rows,
-                    as_sample_weight(sample_weight, rows.n_samples),
+                    LocalRunner(rows, as_sample_weight(sample_weight, rows.n_samples)),
                     covariance_type=kind,
                     reg_covar=float(first.reg_covar),
                 )

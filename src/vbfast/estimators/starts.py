@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_array
 
-from vbfast.engine.contract import CovarianceType, Float64Array
-from vbfast.engine.distributions import sum_tolerance
-from vbfast.engine.numbers import as_array, as_numbers
+from vbfast.contract import CovarianceType, Float64Array
 from vbfast.families.covariances import covariance_shape
+from vbfast.inputs.distributions import sum_tolerance
+from vbfast.inputs.numbers import as_array, as_numbers
 
 __all__ = [
     "GivenStart",

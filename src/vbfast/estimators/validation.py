@@ -13,12 +13,16 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_random_state
 from sklearn.utils.validation import validate_data
 
-from vbfast.engine.contract import Float64Array, NonFiniteRowError
-from vbfast.engine.numbers import as_array, as_numbers
-from vbfast.engine.plain import check_plain
-from vbfast.engine.rows import RowSource, as_row_source
-from vbfast.engine.weights import n_weighted_rows
-from vbfast.families.linalg import NotPositiveDefiniteError
+from vbfast.contract import (
+    Float64Array,
+    NonFiniteRowError,
+    NotPositiveDefiniteError,
+    RowSource,
+)
+from vbfast.inputs.numbers import as_array, as_numbers
+from vbfast.inputs.plain import check_plain
+from vbfast.inputs.weights import n_weighted_rows
+from vbfast.passes.rows import as_row_source
 
 __all__ = [
     "as_random_state",

@@ -24,9 +24,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vbfast.engine.contract import Float64Array
+from vbfast.contract import Float64Array, NotPositiveDefiniteError
+from vbfast.families.covariances import precision_factor
 from vbfast.families.gaussian import GaussianParameters
-from vbfast.families.linalg import NotPositiveDefiniteError, gram, precision_cholesky
+from vbfast.families.linalg import gram
 from vbfast.families.normal_wishart import NormalWishart
 from vbfast.families.variational import MixturePosterior
 
@@ -129,7 +130,7 @@ class GaussianCoordinates:
         if matrices:
             # With P the factor of a precision, the factor of that precision's inverse is P^-T.
             stack = gram(factor).reshape(-1, *factor.shape[-2:])
-            covariances = gram(precision_cholesky(stack)).reshape(factor.shape)
+            covariances = gram(precision_factor("full", stack)).reshape(factor.shape)
         else:
             covariances = 1.0 / np.square(factor)
         return GaussianParameters(

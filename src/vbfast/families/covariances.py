@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from vbfast.engine.contract import CovarianceType, Float64Array, Statistics, covariance_shape
-from vbfast.families.gamma_differences import itakura_saito
-from vbfast.families.linalg import (
+from vbfast.config.settings import current_linalg
+from vbfast.contract import (
+    CovarianceType,
+    Float64Array,
+    LinearAlgebra,
+    Moments,
     NotPositiveDefiniteError,
-    gram,
-    log_det_cholesky,
-    precision_cholesky,
-    ratio_norms,
-    subtract_symmetric,
+    covariance_shape,
 )
+from vbfast.families.gamma_differences import itakura_saito
+from vbfast.families.linalg import gram, log_det_cholesky
 
 __all__ = [
+    "COVARIANCE_TYPE_OF",
+    "MOMENTS_OF",
     "add_to_diagonal",
     "covariance_shape",
     "log_det_factor",
@@ -27,24 +30,39 @@ __all__ = [
     "precision_traces",
     "precisions_of",
     "relative_divergence",
-    "scatter_about",
     "scatter_floor",
     "squares",
 ]
 
 
-def precision_factor(covariance_type: CovarianceType, covariances: Float64Array) -> Float64Array:
+# The moments that the global step of a covariance type needs.
+MOMENTS_OF: dict[CovarianceType, Moments] = {
+    "full": "full",
+    "tied": "pooled",
+    "diag": "diag",
+    "spherical": "spherical",
+}
+COVARIANCE_TYPE_OF: dict[Moments, CovarianceType] = {m: c for c, m in MOMENTS_OF.items()}
+
+
+def precision_factor(
+    covariance_type: CovarianceType,
+    covariances: Float64Array,
+    linalg: LinearAlgebra | None = None,
+) -> Float64Array:
     """Upper triangular ``P`` with ``P @ P.T`` the inverse covariance, or inverse deviations.
+
+    Computed with ``linalg``, by default that of the backend in use.
 
     Raises
     ------
     NotPositiveDefiniteError
         If a covariance is not positive definite, or not finite.
     """
-    if covariance_type == "full":
-        return precision_cholesky(covariances)
-    if covariance_type == "tied":
-        return np.asarray(precision_cholesky(covariances[np.newaxis])[0])
+    if covariance_type in ("full", "tied"):
+        stack = covariances.reshape(-1, *covariances.shape[-2:])
+        factors = (linalg or current_linalg()).precision_cholesky(stack)
+        return factors.reshape(covariances.shape)
     valid = (covariances > 0.0) & (covariances < np.inf)
     if not valid.all():
         component = int(np.argwhere(~valid)[0, 0])
@@ -95,7 +113,7 @@ def relative_divergence(
         upper, by = factor.reshape(shape), reference.reshape(shape)
         ratios = upper.diagonal(axis1=1, axis2=2) / by.diagonal(axis1=1, axis2=2)
         # Q^-1 (P - Q diag(t)) is T above the diagonal and zero on it.
-        above = ratio_norms(np.triu(upper - by * ratios[:, np.newaxis], 1), by)
+        above = current_linalg().ratio_norms(np.triu(upper - by * ratios[:, np.newaxis], 1), by)
         divergence = _square_divergence(ratios).sum(axis=1) + above
         return divergence if covariance_type == "full" else np.asarray(divergence[0])
     divergence = _square_divergence(factor / reference)
@@ -120,36 +138,11 @@ def log_det_factor(
     return np.asarray(n_features * np.log(factor))
 
 
-def scatter_about(statistics: Statistics, second: Float64Array, step: Float64Array) -> Float64Array:
-    """Move second moments from the statistics' centres to ``centres + step``.
-
-    With ``d`` measured from the centre, ``sum r (d - s)(d - s)^T = S - f s^T - s f^T + N s s^T``.
-    Elementwise, or summed in a fixed order: the bits must not depend on a threaded BLAS.
-
-    Parameters
-    ----------
-    statistics : Statistics
-        Of a kind with second moments.
-    second : ndarray
-        ``statistics.second``.
-    step : ndarray of shape (n_components, n_features)
-
-    Returns
-    -------
-    ndarray, shaped by the kind of the statistics
-    """
-    # f s^T + s f^T - N s s^T in two halves, which are each other's transposes.
-    half = statistics.first - 0.5 * statistics.weight[:, np.newaxis] * step
-    if statistics.kind == "full":
-        return subtract_symmetric(second, half, step)
-    if statistics.kind == "tied":
-        product = np.einsum("ki,kj->ij", half, step)
-        return np.asarray(second - (product + product.T))
-    return np.asarray(second - _per_component(statistics.kind, 2.0 * half * step))
-
-
 def scatter_floor(
-    kind: str, counts: Float64Array, reg_covar: float, covariance: Float64Array | float = 0.0
+    covariance_type: CovarianceType,
+    counts: Float64Array,
+    reg_covar: float,
+    covariance: Float64Array | float = 0.0,
 ) -> Float64Array:
     """Return what a global step adds to the sums of squares of every feature.
 
@@ -164,29 +157,31 @@ def scatter_floor(
     """
     variances = np.diagonal(covariance) if np.ndim(covariance) == 2 else np.asarray(covariance)
     floor = reg_covar * counts[:, np.newaxis] + variances
-    return np.asarray(floor.sum(axis=0, keepdims=True) if kind == "tied" else floor)
+    return np.asarray(floor.sum(axis=0, keepdims=True) if covariance_type == "tied" else floor)
 
 
-def squares(kind: str, deviations: Float64Array) -> Float64Array:
+def squares(covariance_type: CovarianceType, deviations: Float64Array) -> Float64Array:
     """Return ``d_k d_k^T`` of vectors ``d`` of shape (K, D), shaped by the covariance type."""
-    if kind == "full":
+    if covariance_type == "full":
         return deviations[:, :, np.newaxis] * deviations[:, np.newaxis, :]
-    if kind == "tied":
+    if covariance_type == "tied":
         return np.asarray(np.einsum("ki,kj->ij", deviations, deviations))
-    return _per_component(kind, np.square(deviations))
+    return _per_component(covariance_type, np.square(deviations))
 
 
-def _per_component(kind: str, diagonals: Float64Array) -> Float64Array:
+def _per_component(covariance_type: CovarianceType, diagonals: Float64Array) -> Float64Array:
     """Reduce diagonals of shape (K, D) to what 'diag' or 'spherical' keeps of them."""
-    return diagonals if kind == "diag" else np.asarray(diagonals.mean(axis=1))
+    return diagonals if covariance_type == "diag" else np.asarray(diagonals.mean(axis=1))
 
 
-def add_to_diagonal(kind: str, covariances: Float64Array, value: float | Float64Array) -> None:
+def add_to_diagonal(
+    covariance_type: CovarianceType, covariances: Float64Array, value: float | Float64Array
+) -> None:
     """Add ``value``, a number or for all but 'tied' one a component, to diagonals in place.
 
     Matrices have to be in C order.
     """
-    if kind in ("full", "tied"):
+    if covariance_type in ("full", "tied"):
         assert covariances.flags.c_contiguous
         D = covariances.shape[-1]
         covariances.reshape(-1, D * D)[:, :: D + 1] += np.reshape(value, (-1, 1))

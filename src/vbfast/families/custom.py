@@ -21,13 +21,15 @@ from typing import Any, Self
 import numpy as np
 
 from vbfast.backends.numba.bounds import beyond_the_ends, read_only
-from vbfast.engine.contract import (
-    CustomParams,
+from vbfast.contract import (
     Float64Array,
     FloatArray,
+    LinearAlgebra,
+    LogJoint,
     PassResult,
     Request,
     Statistics,
+    UserFunction,
 )
 from vbfast.families.evidence import PerUnitOfWeight
 from vbfast.families.gaussian import EMPTY_COMPONENT
@@ -318,17 +320,20 @@ class CustomParameters:
     weights: Float64Array
     theta: Float64Array | None
 
-    def kernel_params(self) -> CustomParams:
+    def log_joint(self) -> LogJoint:
         """Return the log-joint ``log pi_k + log_density(x, theta_k)`` as a pass takes it."""
         with np.errstate(divide="ignore"):
             offset = np.log(self.weights)
-        return CustomParams(
-            self.family.log_density,
-            self.family.sufficient_statistics,
-            self.n_features,
-            self.family.statistics_length(self.n_features),
+        return LogJoint(
             offset,
-            self.theta,
+            UserFunction(
+                self.family.log_density,
+                self.family.sufficient_statistics,
+                len(self.weights),
+                self.n_features,
+                self.family.statistics_length(self.n_features),
+                self.theta,
+            ),
         )
 
 
@@ -344,12 +349,16 @@ class CustomLikelihood(PerUnitOfWeight):
 
     eps: float
 
+    scatter_floor = None  # no sums of squares
+
     @property
     def request(self) -> Request:
         """A posterior pass that sums the statistics."""
-        return Request(statistics="means")
+        return Request(moments="first")
 
-    def maximise(self, statistics: Statistics, previous: CustomParameters) -> CustomParameters:
+    def maximise(
+        self, statistics: Statistics, previous: CustomParameters, linalg: LinearAlgebra
+    ) -> CustomParameters:
         """Take the global step with the family's ``maximize``.
 
         A component with ``N_k < 1000 * eps`` has lost its rows: it keeps its parameters, and its
@@ -363,6 +372,7 @@ class CustomLikelihood(PerUnitOfWeight):
             If what ``maximize`` returns has another shape or is not finite, if a component has
             no rows to start from, or if none has rows.
         """
+        del linalg
         weight = statistics.weight
         held = weight >= EMPTY_COMPONENT * self.eps
         if not held.any():

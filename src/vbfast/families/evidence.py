@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vbfast.engine.contract import PassResult
+from vbfast.contract import PassResult
 
 __all__ = ["PerUnitOfWeight"]
 

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import digamma
 
-from vbfast.engine.contract import Float64Array
+from vbfast.contract import Float64Array
 
 __all__ = [
     "digamma_less_log",

@@ -18,37 +18,35 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vbfast.engine.contract import (
+from vbfast.contract import (
     CovarianceType,
     Float64Array,
-    KernelParams,
+    LinearAlgebra,
+    LogJoint,
+    NotPositiveDefiniteError,
     PassResult,
     Request,
     Statistics,
 )
 from vbfast.families.covariances import (
+    COVARIANCE_TYPE_OF,
+    MOMENTS_OF,
     add_to_diagonal,
     covariance_shape,
     log_det_factor,
     precision_factor,
     precision_traces,
     precisions_of,
-    scatter_about,
     scatter_floor,
 )
 from vbfast.families.evidence import PerUnitOfWeight
-from vbfast.families.linalg import (
-    NotPositiveDefiniteError,
-    gram,
-    precision_cholesky,
-    upper_cholesky,
-)
+from vbfast.families.linalg import gram, upper_cholesky
 
 __all__ = [
     "GaussianParameters",
     "MaximumLikelihood",
     "covariance_shape",
-    "kernel_params",
+    "gaussian_log_joint",
     "maximise",
     "moments",
 ]
@@ -90,15 +88,18 @@ class GaussianParameters:
         weights: Float64Array,
         means: Float64Array,
         covariances: Float64Array,
+        linalg: LinearAlgebra | None = None,
     ) -> GaussianParameters:
         """Parameters with the precision factor of given covariances.
+
+        It is computed with ``linalg``, by default that of the backend in use.
 
         Raises
         ------
         NotPositiveDefiniteError
             If a covariance is not positive definite.
         """
-        factor = precision_factor(covariance_type, covariances)
+        factor = precision_factor(covariance_type, covariances, linalg)
         return cls(covariance_type, weights, means, covariances, factor)
 
     @classmethod
@@ -119,7 +120,7 @@ class GaussianParameters:
         if covariance_type in ("full", "tied"):
             # The inverse of a precision is Q Q^T with Q the precision factor *of the precision*.
             stack = precisions.reshape(-1, *precisions.shape[-2:])
-            covariances = gram(precision_cholesky(stack)).reshape(precisions.shape)
+            covariances = gram(precision_factor("full", stack)).reshape(precisions.shape)
             factor = upper_cholesky(stack).reshape(precisions.shape)
         else:
             covariances = 1.0 / precisions
@@ -141,25 +142,25 @@ class GaussianParameters:
         """Inverse covariances, shaped as ``covariances``."""
         return precisions_of(self.covariance_type, self.precision_cholesky)
 
-    def kernel_params(self) -> KernelParams:
+    def log_joint(self) -> LogJoint:
         """Lay the log-joint ``log pi_k + log N(x | mu_k, Sigma_k)`` out as a pass takes it.
 
         Returns
         -------
-        KernelParams
+        LogJoint
             A component of zero weight has ``offset`` ``-inf``.
         """
-        return kernel_params(
+        return gaussian_log_joint(
             self.covariance_type, self.weights, self.means, self.precision_cholesky
         )
 
 
-def kernel_params(
+def gaussian_log_joint(
     covariance_type: CovarianceType,
     weights: Float64Array,
     means: Float64Array,
     precision_cholesky: Float64Array,
-) -> KernelParams:
+) -> LogJoint:
     """Lay the log-joint of a Gaussian mixture out as a pass takes it.
 
     Parameters
@@ -169,14 +170,14 @@ def kernel_params(
 
     Returns
     -------
-    KernelParams
+    LogJoint
         With ``offset_k = log pi_k - D/2 log(2 pi) + log det P_k``.
     """
     n_features = means.shape[1]
     log_det = log_det_factor(covariance_type, precision_cholesky, n_features)
     with np.errstate(divide="ignore"):
         offset = np.log(weights) - 0.5 * n_features * math.log(2.0 * math.pi) + log_det
-    return KernelParams(covariance_type, offset, means, precision_cholesky)
+    return LogJoint.quadratic(covariance_type, offset, means, precision_cholesky)
 
 
 @dataclass(frozen=True)
@@ -199,11 +200,19 @@ class MaximumLikelihood(PerUnitOfWeight):
     @property
     def request(self) -> Request:
         """A posterior pass with the statistics of the covariance type."""
-        return Request(statistics=self.covariance_type)
+        return Request(moments=MOMENTS_OF[self.covariance_type])
 
-    def maximise(self, statistics: Statistics, previous: GaussianParameters) -> GaussianParameters:
+    def maximise(
+        self, statistics: Statistics, previous: GaussianParameters, linalg: LinearAlgebra
+    ) -> GaussianParameters:
         """Take the global step, see :func:`maximise`."""
-        return maximise(statistics, reg_covar=self.reg_covar, eps=self.eps, previous=previous)
+        return maximise(
+            statistics,
+            reg_covar=self.reg_covar,
+            eps=self.eps,
+            previous=previous,
+            linalg=linalg,
+        )
 
     def scatter_floor(self, counts: Float64Array) -> Float64Array:
         """Return what the global step adds to sums of squares."""
@@ -258,13 +267,15 @@ def maximise(
     reg_covar: float,
     eps: float,
     previous: GaussianParameters | None = None,
+    linalg: LinearAlgebra | None = None,
 ) -> GaussianParameters:
     """Maximum-likelihood parameters for given sufficient statistics: the global step of EM.
 
     Parameters
     ----------
     statistics : Statistics
-        Of kind 'full', 'tied', 'diag' or 'spherical', which is the covariance type of the result.
+        With second moments, which decide the covariance type of the result: 'pooled' make a 'tied'
+        one.
     reg_covar : float
         Added to the diagonal of every covariance.
     eps : float
@@ -276,6 +287,8 @@ def maximise(
         Where a component with ``N_k < 1000 * eps`` has its mean and covariance from; its weight is
         what it has left. Without it such a component stays at its centre, with covariance
         ``reg_covar``.
+    linalg : LinearAlgebra, optional
+        Of the backend that took the pass; by default that of the backend in use.
 
     Returns
     -------
@@ -291,7 +304,7 @@ def maximise(
     Examples
     --------
     >>> import numpy as np
-    >>> from vbfast.engine.contract import Statistics
+    >>> from vbfast.contract import Statistics
     >>> from vbfast.families.gaussian import maximise
     >>> statistics = Statistics(
     ...     kind="diag",
@@ -305,18 +318,22 @@ def maximise(
     (array([[1., 2.]]), array([[1., 1.]]))
     """
     weights, means, covariances = moments(
-        statistics, reg_covar=reg_covar, eps=eps, previous=previous
+        statistics, reg_covar=reg_covar, eps=eps, previous=previous, linalg=linalg
     )
-    assert statistics.kind != "means"
     if reg_covar == 0.0:
-        _check_spread(statistics, means, covariances, eps)
+        _check_spread(statistics, means, covariances, eps, linalg)
     weights /= weights.sum()
-    return GaussianParameters.from_covariances(statistics.kind, weights, means, covariances)
+    covariance_type = COVARIANCE_TYPE_OF[statistics.moments]
+    return GaussianParameters.from_covariances(covariance_type, weights, means, covariances, linalg)
 
 
 @np.errstate(over="ignore", invalid="ignore")
 def _check_spread(
-    statistics: Statistics, means: Float64Array, covariances: Float64Array, eps: float
+    statistics: Statistics,
+    means: Float64Array,
+    covariances: Float64Array,
+    eps: float,
+    linalg: LinearAlgebra | None,
 ) -> None:
     """Raise where features are constant but for rounding, whose square may well be positive.
 
@@ -324,9 +341,8 @@ def _check_spread(
     ``N_k`` make of the mean: 'diag' and 'spherical' ones get that here, of the distance from the
     mean of all rows, which is the origin of standardised data.
     """
-    assert statistics.second is not None
-    kind, weight = statistics.kind, statistics.weight[:, np.newaxis]
-    spread = scatter_about(statistics, statistics.second, means - statistics.centres)
+    kind, weight = COVARIANCE_TYPE_OF[statistics.moments], statistics.weight[:, np.newaxis]
+    spread = statistics.second_about(means - statistics.centres, linalg)
     if kind in ("full", "tied"):
         spread = np.diagonal(spread, axis1=-2, axis2=-1)
     occupied = weight >= EMPTY_COMPONENT * eps
@@ -359,12 +375,13 @@ def moments(
     reg_covar: float,
     eps: float,
     previous: GaussianParameters | None = None,
+    linalg: LinearAlgebra | None = None,
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Turn sufficient statistics into component weights, means and covariances.
 
     Parameters
     ----------
-    statistics, reg_covar, eps, previous
+    statistics, reg_covar, eps, previous, linalg
         As in :func:`maximise`.
 
     Returns
@@ -379,8 +396,9 @@ def moments(
     ValueError
         If the statistics have no second moments.
     """
-    if statistics.kind == "means" or statistics.second is None:
-        raise ValueError("a global step needs second moments; got statistics of kind 'means'")
+    if statistics.second is None:
+        raise ValueError(f"a global step needs second moments; got moments {statistics.moments!r}")
+    covariance_type = COVARIANCE_TYPE_OF[statistics.moments]
     empty = statistics.weight < EMPTY_COMPONENT * eps
     weight = statistics.weight + WEIGHT_FLOOR * eps
 
@@ -396,17 +414,17 @@ def moments(
         step[empty] = previous.means[empty] - statistics.centres[empty]
     means = statistics.centres + step
 
-    covariances = scatter_about(statistics, statistics.second, step)
-    if statistics.kind == "tied":
+    covariances = statistics.second_about(step, linalg)
+    if covariance_type == "tied":
         covariances /= weight.sum()
     else:
         # A sum of squares of rows that coincide may fall below zero by rounding.
-        if statistics.kind != "full":
+        if covariance_type != "full":
             np.maximum(covariances, 0.0, out=covariances)
         np.divide(covariances.T, weight, out=covariances.T)
-    add_to_diagonal(statistics.kind, covariances, reg_covar)
+    add_to_diagonal(covariance_type, covariances, reg_covar)
     if any_empty:
         weight[empty] = statistics.weight[empty]
-        if previous is not None and statistics.kind != "tied":
+        if previous is not None and covariance_type != "tied":
             covariances[empty] = previous.covariances[empty]
     return weight, means, covariances

@@ -18,7 +18,7 @@ from typing import Protocol, Self
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-from vbfast.engine.contract import Float64Array
+from vbfast.contract import Float64Array
 from vbfast.families.gamma_differences import (
     digamma_less_log,
     log_gamma_divergence,

@@ -38,13 +38,12 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.special import polygamma
 
-from vbfast.engine.contract import CovarianceType, Float64Array
-from vbfast.engine.numbers import as_numbers
+from vbfast.contract import CovarianceType, Float64Array, NotPositiveDefiniteError
 from vbfast.families.covariances import precision_factor, precisions_of
-from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.families.mixing_weights import Dirichlet, MixingWeights, StickBreaking
 from vbfast.families.normal_wishart import NormalWishart
 from vbfast.families.variational import MixturePosterior
+from vbfast.inputs.numbers import as_numbers
 
 __all__ = ["NaturalParameters", "VariationalGradient", "variational_gradient"]
 

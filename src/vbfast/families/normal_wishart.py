@@ -36,7 +36,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import gammaln
 
-from vbfast.engine.contract import CovarianceType, Float64Array, Statistics
+from vbfast.contract import (
+    CovarianceType,
+    Float64Array,
+    LinearAlgebra,
+    NotPositiveDefiniteError,
+    Statistics,
+)
 from vbfast.families.covariances import (
     add_to_diagonal,
     log_det_factor,
@@ -44,7 +50,6 @@ from vbfast.families.covariances import (
     precision_traces,
     precisions_of,
     relative_divergence,
-    scatter_about,
     squares,
 )
 from vbfast.families.gamma_differences import (
@@ -53,7 +58,6 @@ from vbfast.families.gamma_differences import (
     log1p_less_argument,
     log_gamma_divergence,
 )
-from vbfast.families.linalg import NotPositiveDefiniteError
 
 __all__ = ["NormalWishart", "NormalWishartPrior"]
 
@@ -166,7 +170,12 @@ class NormalWishart:
     @classmethod
     @np.errstate(over="ignore", invalid="ignore")  # no finite covariance is an error of its own
     def from_statistics(
-        cls, prior: NormalWishartPrior, statistics: Statistics, *, reg_covar: float
+        cls,
+        prior: NormalWishartPrior,
+        statistics: Statistics,
+        *,
+        reg_covar: float,
+        linalg: LinearAlgebra | None = None,
     ) -> NormalWishart:
         """Return the posterior that maximises the bound for given sufficient statistics.
 
@@ -177,6 +186,8 @@ class NormalWishart:
             Of the covariance type's kind.
         reg_covar : float
             Variance added to the rows about their mean in every direction, as in scikit-learn.
+        linalg : LinearAlgebra, optional
+            Of the backend that took the pass; by default that of the backend in use.
 
         Returns
         -------
@@ -187,14 +198,13 @@ class NormalWishart:
         NotPositiveDefiniteError
             If a ``W_k^-1`` is not positive definite.
         """
-        assert statistics.second is not None
         kind, counts = prior.covariance_type, statistics.weight
         mean_precision = prior.mean_precision + counts
         # Deviations from the prior mean and from the centres: sums of x would cancel.
         pull = statistics.first + counts[:, np.newaxis] * (statistics.centres - prior.mean)
         deviation = pull / mean_precision[:, np.newaxis]
         means = prior.mean + deviation
-        scatter = scatter_about(statistics, statistics.second, means - statistics.centres)
+        scatter = statistics.second_about(means - statistics.centres, linalg)
         scatter += prior.mean_precision * squares(kind, deviation)
         total: Float64Array = counts
         if kind == "tied":
@@ -204,7 +214,7 @@ class NormalWishart:
         scatter += prior.covariance
         degrees_of_freedom = np.asarray(prior.degrees_of_freedom + total)
         covariances = np.divide(scatter.T, degrees_of_freedom, out=scatter.T).T
-        factor = precision_factor(kind, covariances)
+        factor = precision_factor(kind, covariances, linalg)
         return cls(prior, mean_precision, means, degrees_of_freedom, covariances, factor)
 
     def restricted_to(self, kept: npt.NDArray[np.bool_]) -> NormalWishart:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vbfast.engine.contract import Float64Array, KernelParams
+from vbfast.contract import Float64Array, LogJoint
 from vbfast.families.gamma_differences import log_gamma_increment, log_ratio
 from vbfast.families.linalg import log_det_cholesky
 from vbfast.families.normal_wishart import NormalWishart
@@ -43,11 +43,11 @@ class MixtureDraw:
     precision_cholesky: Float64Array
     log_ratio: float
 
-    def kernel_params(self) -> KernelParams:
+    def log_joint(self) -> LogJoint:
         """Lay ``log pi_k + log N(x | mu_k, Lambda_k^-1)`` out as a pass takes it."""
         constant = 0.5 * self.means.shape[1] * math.log(2.0 * math.pi)
         offset = self.log_weights - constant + log_det_cholesky(self.precision_cholesky)
-        return KernelParams("full", offset, self.means, self.precision_cholesky)
+        return LogJoint.quadratic("full", offset, self.means, self.precision_cholesky)
 
 
 def draw_mixture(posterior: MixturePosterior, generator: np.random.RandomState) -> MixtureDraw:

@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 
-from vbfast.engine.contract import CovarianceType, Float64Array, Statistics
+from vbfast.contract import CovarianceType, Float64Array, Statistics
+from vbfast.families.covariances import MOMENTS_OF
 from vbfast.families.variational import MixturePosterior
 
 __all__ = ["split_components", "split_widest"]
@@ -43,7 +44,7 @@ def split_widest(posterior: MixturePosterior, n_components: int) -> Statistics:
 
 
 def split_components(
-    kind: CovarianceType,
+    covariance_type: CovarianceType,
     weight: Float64Array,
     centres: Float64Array,
     covariance: Float64Array,
@@ -57,7 +58,7 @@ def split_components(
 
     Parameters
     ----------
-    kind : {'full', 'tied', 'diag', 'spherical'}
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
     weight : ndarray of shape (n_old,)
         Of components, no more than ``n_components``, in rows or as a part of them.
     centres : ndarray of shape (n_old, n_features)
@@ -68,10 +69,10 @@ def split_components(
     Returns
     -------
     Statistics
-        Of the covariance type's kind, about the means.
+        Of the moments that the covariance type needs, about the means.
     """
     counts, means, n_features = list(weight), list(centres), centres.shape[1]
-    tied = kind == "tied"
+    tied = covariance_type == "tied"
     covariances = [covariance] * len(means) if tied else list(covariance)
     axes = [_longest_axis(each, n_features) for each in covariances]
     while len(means) < n_components:
@@ -90,7 +91,7 @@ def split_components(
     halves, cut = np.array(counts), np.array(means)
     scatter = (np.array(covariances).T * halves).T
     second = scatter.sum(axis=0) if tied else scatter
-    return Statistics(kind, cut, halves, np.zeros_like(cut), second)
+    return Statistics(MOMENTS_OF[covariance_type], cut, halves, np.zeros_like(cut), second)
 
 
 def _longest_axis(covariance: Float64Array, n_features: int) -> Float64Array:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.engine.contract import CovarianceType, Float64Array, FloatArray
+from vbfast.contract import CovarianceType, Float64Array, FloatArray
 
 __all__ = ["check_covariances", "check_prior_covariance"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vbfast.engine.contract import Float64Array, FloatArray
+from vbfast.contract import Float64Array, FloatArray
 from vbfast.families.covariances import log_det_factor
 from vbfast.families.gamma_differences import log_gamma_increment
 from vbfast.families.normal_wishart import NormalWishart

@@ -15,14 +15,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.engine.contract import (
+from vbfast.contract import (
     Float64Array,
-    KernelParams,
+    LinearAlgebra,
+    LogJoint,
     PassResult,
     Request,
     Statistics,
 )
-from vbfast.families.covariances import scatter_floor
+from vbfast.families.covariances import MOMENTS_OF, scatter_floor
 from vbfast.families.mixing_weights import MixingWeights
 from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
 
@@ -54,8 +55,12 @@ class MixturePrior:
     weight_concentration: float
     components: NormalWishartPrior
 
-    def posterior(self, statistics: Statistics, *, reg_covar: float) -> MixturePosterior:
+    def posterior(
+        self, statistics: Statistics, *, reg_covar: float, linalg: LinearAlgebra | None = None
+    ) -> MixturePosterior:
         """Return the posterior that maximises the bound for given sufficient statistics.
+
+        Computed with ``linalg``, by default that of the backend in use.
 
         Raises
         ------
@@ -64,7 +69,9 @@ class MixturePrior:
         """
         return MixturePosterior(
             self.weights.from_counts(self.weight_concentration, statistics.weight),
-            NormalWishart.from_statistics(self.components, statistics, reg_covar=reg_covar),
+            NormalWishart.from_statistics(
+                self.components, statistics, reg_covar=reg_covar, linalg=linalg
+            ),
         )
 
 
@@ -81,10 +88,10 @@ class MixturePosterior:
         weights = self.weights
         return MixturePrior(type(weights), weights.prior_concentration, self.components.prior)
 
-    def kernel_params(self) -> KernelParams:
+    def log_joint(self) -> LogJoint:
         """Lay the expected log-joint out as a pass takes it (Bishop 2006, eq. 10.46)."""
         components = self.components
-        return KernelParams(
+        return LogJoint.quadratic(
             components.prior.covariance_type,
             self.weights.expected_log + components.expected_log_density,
             components.means,
@@ -121,12 +128,14 @@ class VariationalBayes:
     @property
     def request(self) -> Request:
         """A posterior pass with the statistics of the covariance type."""
-        return Request(statistics=self.prior.components.covariance_type)
+        return Request(moments=MOMENTS_OF[self.prior.components.covariance_type])
 
-    def maximise(self, statistics: Statistics, previous: MixturePosterior) -> MixturePosterior:
+    def maximise(
+        self, statistics: Statistics, previous: MixturePosterior, linalg: LinearAlgebra
+    ) -> MixturePosterior:
         """Take the global step: the posterior does not depend on the previous one."""
         del previous
-        return self.prior.posterior(statistics, reg_covar=self.reg_covar)
+        return self.prior.posterior(statistics, reg_covar=self.reg_covar, linalg=linalg)
 
     def scatter_floor(self, counts: Float64Array) -> Float64Array:
         """Return what the global step adds to sums of squares."""

@@ -3,7 +3,7 @@
 EM and coordinate-ascent VB iterate a map F, from parameters to the global step of a pass with
 them. Close to its fixed point F is nearly linear, and steps ``f(x) = F(x) - x`` at a few points
 tell where it leads. An accelerator is shown each accepted point with its image, and proposes a
-point beyond; :func:`vbfast.inference.em.ascend` runs the next pass there and falls back to the
+point beyond; :func:`vbfast.inference.em.run_em` runs the next pass there and falls back to the
 image if the bound is lower, so nothing here can lower a bound that the iterations climb.
 
 Points are vectors of unconstrained coordinates, and steps are compared by a metric, see
@@ -16,8 +16,7 @@ from typing import Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from vbfast.engine.contract import Float64Array
-from vbfast.families.linalg import NotPositiveDefiniteError
+from vbfast.contract import Float64Array, NotPositiveDefiniteError
 
 __all__ = ["Acceleration", "Accelerator", "Coordinates", "Squarem", "make_accelerator"]
 

@@ -16,36 +16,63 @@ being one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
-from vbfast.engine.contract import (
+from vbfast.contract import (
     Float64Array,
-    KernelParams,
-    PassParams,
+    LinearAlgebra,
+    LogJoint,
+    NotPositiveDefiniteError,
     PassResult,
+    Quadratic,
     Request,
-    RowOutputs,
     Statistics,
 )
-from vbfast.engine.dormant import run_pass_of_awake
-from vbfast.engine.engine import run_pass
-from vbfast.engine.rows import RowSource
-from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.inference.acceleration import Accelerator
+from vbfast.inference.errors import DistantRowError, NoResponsibilityError
 from vbfast.inference.monitor import SILENT, IterationReport, Monitor
-from vbfast.inference.recentring import CentredObjective, recentre
 
-__all__ = ["Ascent", "Objective", "Parameters", "Progress", "Solution", "ascend"]
+__all__ = ["EMResult", "Objective", "Parameters", "Progress", "Runner", "Stopping", "run_em"]
 
 
 class Parameters(Protocol):
     """Parameters, or a posterior over them, that the passes can be run with."""
 
-    def kernel_params(self) -> PassParams:
+    def log_joint(self) -> LogJoint:
         """Return the log-joint that they imply."""
+
+
+class Runner(Protocol):
+    """Who runs passes over the rows, wherever those are."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the computation, float32 or float64."""
+
+    @property
+    def linalg(self) -> LinearAlgebra:
+        """The linear algebra of the backend that passes run on."""
+
+    @property
+    def n_passes(self) -> int:
+        """How many passes :meth:`iterate` has made."""
+
+    def iterate(
+        self,
+        log_joint: LogJoint,
+        request: Request,
+        *,
+        previous: PassResult | None = None,
+        scatter_floor: Callable[[Float64Array], Float64Array] | None = None,
+    ) -> PassResult:
+        """Make the pass of an iteration, see :meth:`vbfast.passes.runner.LocalRunner.iterate`."""
+
+    def impossible_row(self, log_joint: LogJoint) -> int:
+        """Return the first row of positive weight whose log evidence is ``-inf``."""
 
 
 P = TypeVar("P", bound=Parameters)
@@ -61,29 +88,6 @@ EARLY = 0.1
 SMALL = 0.01
 
 
-class NoResponsibilityError(ValueError):
-    """No component is responsible for any row."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "every row has log-density -inf under all components, which leaves nothing to "
-            "estimate them from: start from means nearer to the rows"
-        )
-
-
-class ImpossibleRowError(ValueError):
-    """A row is too far from all components for its log-density. ``row`` is its index."""
-
-    def __init__(self, row: int, dtype: np.dtype[Any]) -> None:
-        wider = "" if dtype == np.float64 else ", pass float64 data"
-        super().__init__(
-            f"row {row} has log-density -inf under all components: its squared distance from them "
-            f"overflows {dtype}. Scale X{wider}, leave the row out, or start from means nearer to "
-            "the rows"
-        )
-        self.row = row
-
-
 class Objective(Protocol[P]):
     """The bound to climb, and how the global step climbs it."""
 
@@ -91,7 +95,11 @@ class Objective(Protocol[P]):
     def request(self) -> Request:
         """What a pass is asked for, to serve the global step and the bound."""
 
-    def maximise(self, statistics: Statistics, previous: P) -> P:
+    @property
+    def scatter_floor(self) -> Callable[[Float64Array], Float64Array] | None:
+        """What the global step adds to sums of squares about the means, None without such sums."""
+
+    def maximise(self, statistics: Statistics, previous: P, linalg: LinearAlgebra) -> P:
         """Take the global step: maximise the bound at fixed responsibilities."""
 
     def lower_bound(self, sums: PassResult, previous: P, updated: P) -> float:
@@ -112,7 +120,7 @@ class Objective(Protocol[P]):
 
 
 @dataclass(frozen=True)
-class Ascent:
+class Stopping:
     """When to stop.
 
     Attributes
@@ -130,8 +138,8 @@ class Ascent:
 
 
 @dataclass(frozen=True)
-class Solution(Generic[P]):
-    """Where an ascent has come to, or ended.
+class EMResult(Generic[P]):
+    """Where the iterations have come to, or ended.
 
     Attributes
     ----------
@@ -141,7 +149,7 @@ class Solution(Generic[P]):
     converged : bool
     n_passes : int
         The number of passes over the rows: that of iterations, of refused proposals, and of
-        iterations whose statistics were taken again (:mod:`vbfast.inference.recentring`).
+        iterations whose statistics were taken again (:mod:`vbfast.passes.recentring`).
     """
 
     parameters: P
@@ -162,58 +170,53 @@ class Solution(Generic[P]):
 
 @dataclass
 class Progress(Generic[P]):
-    """What an ascent leaves when it is interrupted.
+    """What the iterations leave when they are interrupted.
 
     Attributes
     ----------
-    reached : Solution or None
+    reached : EMResult or None
         After the last iteration that was finished; ``None`` before the first one was.
     """
 
-    reached: Solution[P] | None = None
+    reached: EMResult[P] | None = None
 
 
-def ascend(
-    source: RowSource,
+def run_em(
+    runner: Runner,
     parameters: P,
     objective: Objective[P],
-    ascent: Ascent,
+    stopping: Stopping,
     *,
-    sample_weight: Float64Array | None = None,
     previous_bound: float = -np.inf,
     accelerator: Accelerator[P] | None = None,
     monitor: Monitor = SILENT,
     progress: Progress[P] | None = None,
-    workspace: Any = None,
-) -> Solution[P]:
+) -> EMResult[P]:
     """Alternate passes and global steps until the bound hardly changes.
 
     Parameters
     ----------
-    source : RowSource
+    runner : Runner
     parameters : Parameters
         The start.
     objective : Objective
-    ascent : Ascent
-    sample_weight : ndarray of shape (n_samples,), float64, optional
+    stopping : Stopping
     previous_bound : float
-        The bound that the first iteration's is compared with; ``-inf`` for a new start. An ascent
-        that goes on from another has had its rise: any change is small beside that.
+        The bound that the first iteration's is compared with; ``-inf`` for a new start. Iterations
+        that go on from others have had their rise: any change is small beside that.
     accelerator : Accelerator, optional
-        Proposes parameters beyond the global step's; to be used by one ascent. A proposal is
-        refused if the merit is lower there or, where the plain iterations themselves lower it, if
-        it does not settle. Convergence is declared after a plain step only, since a proposal may
-        happen not to move.
+        Proposes parameters beyond the global step's; to be used once. A proposal is refused if the
+        merit is lower there or, where the plain iterations themselves lower it, if it does not
+        settle. Convergence is declared after a plain step only, since a proposal may happen not to
+        move.
     monitor : Monitor, optional
         Told of every iteration.
     progress : Progress, optional
-        Kept up to date, for the case that the ascent is interrupted.
-    workspace : object, optional
-        From :func:`vbfast.engine.engine.new_workspace`: memory kept between passes.
+        Kept up to date, for the case that the iterations are interrupted.
 
     Returns
     -------
-    Solution
+    EMResult
 
     Raises
     ------
@@ -222,8 +225,8 @@ def ascend(
     NotPositiveDefiniteError
         If a global step met a covariance that is not positive definite.
     ValueError
-        If a row of positive weight has log-density ``-inf`` under all components (with custom
-        components, if every such row has); or if the bound is NaN.
+        If a row of positive weight has log-density ``-inf`` under all components (of a form other
+        than the quadratic, if every such row has); or if the bound is NaN.
     KeyboardInterrupt
         If the user interrupts.
     """
@@ -233,50 +236,35 @@ def ascend(
     change = 0.0
     merit = first_merit = -np.inf
     resumed = previous_bound > -np.inf
-    lowest = -np.inf
+    accepted: PassResult | None = None
     converged = False
-    n_passes = 0
+    passes_before = runner.n_passes
     fallback: P | None = None  # the global step that the parameters were proposed instead of
     drifts = False  # whether plain iterations lower the merit
     updated = parameters
-    centred_objective = objective if isinstance(objective, CentredObjective) else None
     monitor.ascent_begins()
-    while not converged and len(bounds) < ascent.max_iter:
-        params = parameters.kernel_params()
-        sums = run_pass_of_awake(
-            source,
-            params,
+    while not converged and len(bounds) < stopping.max_iter:
+        log_joint = parameters.log_joint()
+        # Elsewhere a row may well be impossible: it counts for nothing.
+        everywhere = isinstance(log_joint.form, Quadratic)
+        sums = runner.iterate(
+            log_joint,
             objective.request,
-            lowest_log_evidence=lowest,
-            sample_weight=sample_weight,
-            workspace=workspace,
+            previous=accepted,
+            scatter_floor=objective.scatter_floor,
         )
-        n_passes += 1
-        assert sums.statistics is not None
-        gaussian = params if isinstance(params, KernelParams) else None
-        impossible = gaussian is not None and sums.log_evidence == -np.inf
+        impossible = everywhere and sums.log_evidence == -np.inf
         try:
-            if gaussian is not None and centred_objective is not None:
-                centred = recentre(
-                    source,
-                    gaussian,
-                    sums.statistics,
-                    floor=centred_objective.scatter_floor(sums.statistics.weight),
-                    sample_weight=sample_weight,
-                    workspace=workspace,
-                )
-                if centred is not None:
-                    n_passes += 1
-                    sums = replace(sums, statistics=centred)
-            updated, reached = _global_step(objective, sums, parameters)
+            updated, reached = _global_step(objective, sums, parameters, runner.linalg)
             reached_merit = objective.merit(reached, sums, parameters, updated)
         except (NotPositiveDefiniteError, NoResponsibilityError):
             if fallback is None and not impossible:
                 raise
             reached = reached_merit = -np.inf
         if impossible and fallback is None and not np.isnan(reached):
-            assert gaussian is not None
-            _raise_impossible_row(source, gaussian, sample_weight)
+            if np.all(log_joint.offset == -np.inf):
+                raise NoResponsibilityError
+            raise DistantRowError.of_iteration(runner.impossible_row(log_joint), runner.dtype)
         if fallback is not None:
             assert accelerator is not None
             if drifts and reached > -np.inf:
@@ -287,13 +275,13 @@ def ascend(
                 accelerator.refused()
                 parameters, fallback = fallback, None
                 continue
-        if np.isnan(reached) or (gaussian is not None and reached == -np.inf):
+        if np.isnan(reached) or (everywhere and reached == -np.inf):
             raise ValueError(
                 f"the lower bound is {reached} in iteration {len(bounds) + 1}: a parameter of the "
                 "prior is too large or too small to compute with"
             )
 
-        lowest = sums.lowest_log_evidence
+        accepted = sums
         bound, before = reached, bound
         bounds.append(bound)
         gain, merit = reached_merit - merit, reached_merit
@@ -307,37 +295,26 @@ def ascend(
         steady = drifts or 0.0 < gain <= slight
         small = resumed or abs(change) < SMALL * abs(rise)
         settled = small and abs(change) <= abs(change_before)
-        still = abs(change) < ascent.tol or (
-            settled and abs(change) < objective.threshold(ascent.tol, sums.total_weight)
+        still = abs(change) < stopping.tol or (
+            settled and abs(change) < objective.threshold(stopping.tol, sums.total_weight)
         )
         converged = still and fallback is None
-        progress.reached = Solution(updated, bounds.copy(), converged, n_passes)
+        n_passes = runner.n_passes - passes_before
+        progress.reached = EMResult(updated, bounds.copy(), converged, n_passes)
         proposal = None if accelerator is None else accelerator.propose(parameters, updated)
         if proposal is None or still or not steady:
             parameters, fallback = updated, None
         else:
             parameters, fallback = proposal, updated
-    return progress.reached or Solution(parameters, bounds, converged, n_passes)
+    return progress.reached or EMResult(parameters, bounds, converged, 0)
 
 
-def _global_step(objective: Objective[P], sums: PassResult, parameters: P) -> tuple[P, float]:
+def _global_step(
+    objective: Objective[P], sums: PassResult, parameters: P, linalg: LinearAlgebra
+) -> tuple[P, float]:
     """Return the updated parameters and the bound."""
     assert sums.statistics is not None
     if not sums.statistics.weight.any():
         raise NoResponsibilityError
-    updated = objective.maximise(sums.statistics, parameters)
+    updated = objective.maximise(sums.statistics, parameters, linalg)
     return updated, objective.lower_bound(sums, parameters, updated)
-
-
-def _raise_impossible_row(
-    source: RowSource, params: KernelParams, sample_weight: Float64Array | None
-) -> None:
-    """Raise for the first row of positive weight and log-density ``-inf``."""
-    if np.all(params.offset == -np.inf):
-        raise NoResponsibilityError
-    log_evidence = np.empty(source.n_samples, source.dtype)
-    run_pass(source, params, Request(), outputs=RowOutputs(log_evidence=log_evidence))
-    impossible = log_evidence == -np.inf
-    if sample_weight is not None:
-        impossible &= sample_weight > 0.0
-    raise ImpossibleRowError(int(np.argmax(impossible)), source.dtype)

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from vbfast.engine.contract import CovarianceType, Float64Array, StatisticsKind
-from vbfast.engine.rows import RowSource, SlicedRows
-from vbfast.inference.column_moments import moments_about
+from vbfast.contract import CovarianceType, Float64Array, Moments
+from vbfast.passes.runner import LocalRunner
 
 __all__ = ["empirical_covariance"]
 
 
 def empirical_covariance(
-    source: RowSource,
-    covariance_type: CovarianceType,
-    mean: Float64Array,
-    *,
-    sample_weight: Float64Array | None = None,
-    workspace: Any = None,
+    runner: LocalRunner, covariance_type: CovarianceType, mean: Float64Array
 ) -> Float64Array:
     """Return the unbiased covariance of the rows in the shape of a covariance prior.
 
     Parameters
     ----------
-    source : RowSource
+    runner : LocalRunner
+        A row of weight ``w`` counts as ``w`` rows: the divisor is the sum of the weights less one.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     mean : ndarray of shape (n_features,), float64
         The rows' mean, about which the products are summed.
-    sample_weight : ndarray of shape (n_samples,), float64, optional
-        Each row counts as that many rows: the divisor is ``sum(sample_weight) - 1``.
-    workspace : object, optional
-        From :func:`vbfast.engine.engine.new_workspace`.
 
     Returns
     -------
@@ -45,12 +34,9 @@ def empirical_covariance(
     NonFiniteRowError
         If a row is not finite; the first such row.
     """
-    dtype = source.dtype
-    if dtype != np.float64:
-        # Rounded to float32, a singular covariance looks regular, and its determinant is noise.
-        source = SlicedRows(source.data, np.dtype(np.float64))
-    kind: StatisticsKind = "full" if covariance_type in ("full", "tied") else "diag"
-    statistics = moments_about(source, mean, kind, sample_weight=sample_weight, workspace=workspace)
+    kind: Moments = "full" if covariance_type in ("full", "tied") else "diag"
+    # Rounded to float32, a singular covariance looks regular, and its determinant is noise.
+    statistics = runner.in_float64().moments_about(mean, kind)
     assert statistics.second is not None
     total = float(statistics.weight[0])
     if total <= 1.0:
@@ -63,7 +49,9 @@ def empirical_covariance(
     with np.errstate(over="ignore", invalid="ignore"):
         correction = np.multiply.outer(first, first) if kind == "full" else np.square(first)
         covariance = (second - correction / total) / (total - 1.0)
-        finite = np.isfinite(covariance.astype(dtype)).all()  # the iterations compute in that
+        finite = np.isfinite(
+            covariance.astype(runner.dtype)
+        ).all()  # the iterations compute in that
     if not finite:
         raise ValueError(
             "covariance_prior=None takes the covariance of X, which overflows. Scale X, use "

@@ -1,4 +1,4 @@
-"""k-means on the engine's passes: greedy k-means++ seeding and Lloyd's iterations.
+"""k-means on passes over the rows: greedy k-means++ seeding and Lloyd's iterations.
 
 Outside of the passes there is work on one number a row at most. Seeding makes a pass a centre (two
 where the distances to all candidates would take much memory) and Lloyd's algorithm one an
@@ -12,17 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.engine.contract import Float64Array, FloatArray, KernelParams, Request, RowOutputs
-from vbfast.engine.engine import run_pass, run_seeding
-from vbfast.engine.rows import RowSource
-from vbfast.engine.weights import n_weighted_rows, of_unit_scale
-from vbfast.inference.column_moments import column_moments
+from vbfast.contract import Float64Array, FloatArray, LogJoint, Request, RowOutputs
 from vbfast.inference.monitor import SILENT, Monitor
+from vbfast.inputs.weights import n_weighted_rows, of_unit_scale
+from vbfast.passes.distances import squared_distances
+from vbfast.passes.runner import LocalRunner
 
-__all__ = ["distance_params", "kmeans", "lloyd", "seed_rows"]
-
-# The part of the centres' extent that is the unit of length where all digits are wanted.
-RESOLUTION = 2.0**-30
+__all__ = ["kmeans", "lloyd", "seed_rows"]
 
 # How many times the distance between the closest seeds is the unit for finding closest centres:
 # their boundary is where it should be to 1e-4 of that in float32.
@@ -39,48 +35,22 @@ DRAW_BLOCK_ROWS = 1024
 KEPT_BYTES = 64 << 20
 
 
-def distance_params(centres: Float64Array, unit: float | None = None) -> KernelParams:
-    """Return parameters whose log-joint is ``-1/2 ||x_n - c_k||^2 / unit^2``.
-
-    Passes keep the digits of rows that are within some units of a centre, wherever the others are.
-
-    Parameters
-    ----------
-    centres : ndarray of shape (n_clusters, n_features), float64
-    unit : float, optional
-        Positive. By default so small a part of the centres' extent that rows keep all digits that
-        their distances to their centres have.
-    """
-    n_centres = len(centres)
-    if unit is None:
-        with np.errstate(over="ignore"):
-            unit = RESOLUTION * float(np.ptp(centres, axis=0).max())
-    # Nothing to go by where centres coincide, or are too close or too far apart for a square.
-    precision = 1.0 / unit if 1e-150 < unit < 1e150 else 1.0
-    return KernelParams("spherical", np.zeros(n_centres), centres, np.full(n_centres, precision))
-
-
 def kmeans(
-    source: RowSource,
+    runner: LocalRunner,
     n_clusters: int,
     random_state: np.random.RandomState,
     *,
-    sample_weight: Float64Array | None = None,
     monitor: Monitor = SILENT,
-    workspace: Any = None,
 ) -> Float64Array:
     """Cluster the rows: k-means++ seeding, then Lloyd's algorithm to scikit-learn's tolerance.
 
     Parameters
     ----------
-    source : RowSource
+    runner : LocalRunner
     n_clusters : int
     random_state : numpy.random.RandomState
-    sample_weight : ndarray of shape (n_samples,), float64, optional
     monitor : Monitor, optional
         Told of every centre and iteration.
-    workspace : object, optional
-        From :func:`vbfast.engine.engine.new_workspace`.
 
     Returns
     -------
@@ -96,32 +66,30 @@ def kmeans(
     Examples
     --------
     >>> import numpy as np
-    >>> from vbfast.engine.rows import as_row_source
     >>> from vbfast.inference.kmeans import kmeans
-    >>> X = np.array([[0.0], [1.0], [10.0], [11.0]])
-    >>> np.sort(kmeans(as_row_source(X), 2, np.random.RandomState(0)), axis=0)
+    >>> from vbfast.passes.rows import as_row_source
+    >>> from vbfast.passes.runner import LocalRunner
+    >>> runner = LocalRunner(as_row_source([[0.0], [1.0], [10.0], [11.0]]))
+    >>> np.sort(kmeans(runner, 2, np.random.RandomState(0)), axis=0)
     array([[ 0.5],
            [10.5]])
     """
-    _, variance = column_moments(source, sample_weight=sample_weight, workspace=workspace)
-    rows, separation = _seed(source, n_clusters, random_state, sample_weight, monitor)
+    _, variance = runner.column_moments()
+    rows, separation = _seed(runner, n_clusters, random_state, monitor)
     return lloyd(
-        source,
-        source.take(rows).astype(np.float64),
+        runner,
+        runner.gather(rows),
         tolerance=RELATIVE_TOLERANCE * float(variance.mean()),
         unit=SEPARATIONS * separation if separation > 0.0 else None,
-        sample_weight=sample_weight,
         monitor=monitor,
-        workspace=workspace,
     )
 
 
 def seed_rows(
-    source: RowSource,
+    runner: LocalRunner,
     n_clusters: int,
     random_state: np.random.RandomState,
     *,
-    sample_weight: Float64Array | None = None,
     monitor: Monitor = SILENT,
 ) -> npt.NDArray[np.intp]:
     """Choose distinct rows as first centres, far from each other.
@@ -133,10 +101,9 @@ def seed_rows(
 
     Parameters
     ----------
-    source : RowSource
+    runner : LocalRunner
     n_clusters : int
     random_state : numpy.random.RandomState
-    sample_weight : ndarray of shape (n_samples,), float64, optional
     monitor : Monitor, optional
         Told of every centre.
 
@@ -151,44 +118,42 @@ def seed_rows(
     ValueError
         If fewer than ``n_clusters`` rows have positive weight.
     """
-    return _seed(source, n_clusters, random_state, sample_weight, monitor)[0]
+    return _seed(runner, n_clusters, random_state, monitor)[0]
 
 
 def _seed(
-    source: RowSource,
+    runner: LocalRunner,
     n_clusters: int,
     random_state: np.random.RandomState,
-    sample_weight: Float64Array | None,
     monitor: Monitor,
 ) -> tuple[npt.NDArray[np.intp], float]:
     """Return what :func:`seed_rows` does, and the least distance between two that differ.
 
     Zero if all coincide.
     """
-    n_candidates = n_weighted_rows(sample_weight, source.n_samples)
+    n_candidates = n_weighted_rows(runner.sample_weight, runner.n_samples)
     if n_candidates < n_clusters:
         raise ValueError(
             f"{n_clusters} components need as many rows of positive weight; got {n_candidates}"
         )
-    sample_weight, _ = of_unit_scale(sample_weight)
+    sample_weight, _ = of_unit_scale(runner.sample_weight)
+    runner = runner.weighted(sample_weight)
     n_trials = 2 + int(np.log(n_clusters))
     separation = np.inf  # squared
     rows = np.empty(n_clusters, dtype=np.intp)
-    weights = np.ones(source.n_samples) if sample_weight is None else sample_weight
+    weights = np.ones(runner.n_samples) if sample_weight is None else sample_weight
     rows[0] = draw_rows(weights, random_state.uniform(size=1))[0]
-    kept_all = n_trials * source.n_samples * source.dtype.itemsize <= KEPT_BYTES
-    lowered = np.empty((n_trials if kept_all else 1, source.n_samples), dtype=source.dtype)
+    kept_all = n_trials * runner.n_samples * runner.dtype.itemsize <= KEPT_BYTES
+    lowered = np.empty((n_trials if kept_all else 1, runner.n_samples), dtype=runner.dtype)
 
     def lower(centre: Float64Array) -> float:
-        potential = run_seeding(
-            source, centre, closest, sample_weight=sample_weight, lowered=lowered[:1]
-        )
+        potential = runner.seed(centre, closest, lowered=lowered[:1])
         closest[:] = lowered[0]
         return float(potential[0])
 
     monitor.start_progressed(f"k-means++ centre 1 of {n_clusters}")
-    closest = np.full(source.n_samples, np.inf, dtype=source.dtype)
-    potential = lower(source.take(rows[:1]).astype(np.float64)) if n_clusters > 1 else 0.0
+    closest = np.full(runner.n_samples, np.inf, dtype=runner.dtype)
+    potential = lower(runner.gather(rows[:1])) if n_clusters > 1 else 0.0
     for chosen in range(1, n_clusters):
         monitor.start_progressed(f"k-means++ centre {chosen + 1} of {n_clusters}")
         quantiles = random_state.uniform(size=n_trials)
@@ -199,14 +164,8 @@ def _seed(
             unused = weights.copy()
             unused[rows[:chosen]] = 0
             trials = draw_rows(unused, quantiles)
-        candidates = source.take(trials).astype(np.float64)
-        left = run_seeding(
-            source,
-            candidates,
-            closest,
-            sample_weight=sample_weight,
-            lowered=lowered if kept_all else None,
-        )
+        candidates = runner.gather(trials)
+        left = runner.seed(candidates, closest, lowered=lowered if kept_all else None)
         best = int(np.argmin(left))
         rows[chosen] = trials[best]
         if closest[rows[chosen]] > 0:
@@ -261,14 +220,12 @@ def _reached(cumulative: Float64Array, targets: Any) -> Any:
 
 @np.errstate(over="ignore", invalid="ignore")
 def lloyd(
-    source: RowSource,
+    runner: LocalRunner,
     centres: Float64Array,
     *,
     tolerance: float,
     unit: float | None = None,
-    sample_weight: Float64Array | None = None,
     monitor: Monitor = SILENT,
-    workspace: Any = None,
 ) -> Float64Array:
     """Move centres to the means of the rows closest to them until they rest (Lloyd 1982).
 
@@ -277,18 +234,15 @@ def lloyd(
 
     Parameters
     ----------
-    source : RowSource
+    runner : LocalRunner
     centres : ndarray of shape (n_clusters, n_features), float64
         The start.
     tolerance : float
         Converged once the squared shifts of all centres sum to no more.
     unit : float, optional
-        See :func:`distance_params`.
-    sample_weight : ndarray of shape (n_samples,), float64, optional
+        See :func:`vbfast.passes.distances.squared_distances`.
     monitor : Monitor, optional
         Told of every iteration.
-    workspace : object, optional
-        From :func:`vbfast.engine.engine.new_workspace`.
 
     Returns
     -------
@@ -299,17 +253,11 @@ def lloyd(
     NonFiniteRowError
         If a row is not finite; the first such row.
     """
-    request = Request("hard", "means")
+    request = Request("hard", "first")
     for iteration in range(1, MAX_ITERATIONS + 1):
         monitor.start_progressed(f"k-means iteration {iteration} of at most {MAX_ITERATIONS}")
-        params = distance_params(centres, unit)
-        result = run_pass(
-            source,
-            params,
-            request,
-            sample_weight=sample_weight,
-            workspace=workspace,
-        )
+        distances = squared_distances(centres, unit)
+        result = runner.run(distances, request)
         assert result.statistics is not None
         weight = result.statistics.weight[:, np.newaxis]
         shift = np.divide(
@@ -317,7 +265,7 @@ def lloyd(
         )
         empty = np.flatnonzero(result.statistics.weight == 0)
         if len(empty) > 0:
-            far = _farthest_rows(source, params, len(empty), sample_weight, workspace)
+            far = _farthest_rows(runner, distances, len(empty))
             shift[empty[: len(far)]] = far - centres[empty[: len(far)]]
         centres = centres + shift
         # NaN, where squared distances overflow, does not converge to anything.
@@ -326,26 +274,14 @@ def lloyd(
     return centres
 
 
-def _farthest_rows(
-    source: RowSource,
-    params: KernelParams,
-    n_rows: int,
-    sample_weight: Float64Array | None,
-    workspace: Any,
-) -> Float64Array:
+def _farthest_rows(runner: LocalRunner, distances: LogJoint, n_rows: int) -> Float64Array:
     """Return the weighted rows farthest from their centres, farthest first; none at a centre."""
-    minus_half_square = np.empty(source.n_samples, dtype=source.dtype)
-    run_pass(
-        source,
-        params,
-        Request("hard"),
-        outputs=RowOutputs(expected_log_joint=minus_half_square),
-        workspace=workspace,
-    )
-    if sample_weight is not None:
-        minus_half_square[sample_weight == 0] = 0
-    n_rows = min(n_rows, source.n_samples)
+    minus_half_square = np.empty(runner.n_samples, dtype=runner.dtype)
+    runner.run(distances, Request("hard"), outputs=RowOutputs(expected_log_joint=minus_half_square))
+    if runner.sample_weight is not None:
+        minus_half_square[runner.sample_weight == 0] = 0
+    n_rows = min(n_rows, runner.n_samples)
     candidates = np.argpartition(minus_half_square, n_rows - 1)[:n_rows]
     order = candidates[np.lexsort((candidates, minus_half_square[candidates]))]
     away = order[minus_half_square[order] < 0]
-    return source.take(away).astype(np.float64)
+    return runner.gather(away)

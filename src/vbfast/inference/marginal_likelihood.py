@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from vbfast.engine.contract import (
-    Float64Array,
-    FloatArray,
-    KernelParams,
-    NonFiniteRowError,
-    Request,
-)
-from vbfast.engine.engine import new_workspace, run_pass
-from vbfast.engine.rows import RowSource, as_row_source
+from vbfast.arrays.functions import logsumexp
+from vbfast.contract import Float64Array, LogJoint, Quadratic, Request, quadratic_form
 from vbfast.families.posterior_draws import draw_mixture
 from vbfast.families.variational import MixturePosterior
 from vbfast.inference.draw_monitor import DrawMonitor
-from vbfast.inference.log_joint_blocks import log_joint_blocks
 from vbfast.inference.pareto import SmoothedWeights, smooth
-from vbfast.ops import logsumexp
+from vbfast.passes.runner import LocalRunner
 
 __all__ = ["FEWEST_DEFAULT_DRAWS", "default_draws", "importance_weights"]
 
@@ -55,12 +46,11 @@ def default_draws(n_samples: int, n_components: int, n_features: int) -> int:
 
 
 def importance_weights(
-    source: RowSource,
+    runner: LocalRunner,
     posterior: MixturePosterior,
     n_draws: int,
     generator: np.random.RandomState,
     *,
-    sample_weight: Float64Array | None = None,
     monitor: DrawMonitor | None = None,
 ) -> SmoothedWeights:
     """Weigh draws of the parameters by ``p(x, theta_s) / q(theta_s)``, Pareto-smoothed.
@@ -70,12 +60,11 @@ def importance_weights(
 
     Parameters
     ----------
-    source : RowSource
+    runner : LocalRunner
     posterior : MixturePosterior
     n_draws : int
         At least two.
     generator : RandomState
-    sample_weight : ndarray of shape (n_samples,), float64, optional
     monitor : DrawMonitor, optional
         Told how many draws are done.
 
@@ -91,22 +80,19 @@ def importance_weights(
     """
     monitor = DrawMonitor() if monitor is None else monitor
     K, D = posterior.components.means.shape
-    total_weight = float(source.n_samples if sample_weight is None else sample_weight.sum())
+    total_weight = runner.total_weight
     # A factor, its product with the scale's, and a pass's copy of it.
     step = max(1, HELD_BYTES // (3 * 8 * K * D * (D + 1)))
     log_weights = np.empty(n_draws)
     magnitude = 0.0
-    workspace = new_workspace()
     with monitor:
         for start in range(0, n_draws, step):
             draws = [
                 draw_mixture(posterior, generator) for _ in range(start, min(start + step, n_draws))
             ]
             evidence = _log_evidence(
-                source,
-                [draw.kernel_params() for draw in draws],
-                sample_weight,
-                workspace,
+                runner,
+                [draw.log_joint() for draw in draws],
                 functools.partial(_report, monitor, start, len(draws)),
             )
             ratios = np.array([draw.log_ratio for draw in draws])
@@ -114,7 +100,7 @@ def importance_weights(
             # A row's terms are of the order of a nat, whatever of them cancels, as in other units.
             terms = total_weight + np.abs(evidence) + np.abs(ratios)
             magnitude = max(magnitude, float(terms.max()))
-    return smooth(log_weights, computed_in=source.dtype, magnitude=magnitude)
+    return smooth(log_weights, computed_in=runner.dtype, magnitude=magnitude)
 
 
 def _report(monitor: DrawMonitor, first: int, n_draws: int, part: float) -> None:
@@ -123,11 +109,7 @@ def _report(monitor: DrawMonitor, first: int, n_draws: int, part: float) -> None
 
 
 def _log_evidence(
-    source: RowSource,
-    draws: list[KernelParams],
-    sample_weight: Float64Array | None,
-    workspace: Any,
-    progressed: Callable[[float], None],
+    runner: LocalRunner, draws: list[LogJoint], progressed: Callable[[float], None]
 ) -> Float64Array:
     """Return the summed log evidence under each draw, reading the rows once.
 
@@ -138,56 +120,42 @@ def _log_evidence(
     groups = [slice(first, first + together) for first in range(0, len(draws), together)]
     passes = [_joined(draws[group]) for group in groups]
     evidence = np.zeros(len(draws))
-    row_bytes = source.n_features * source.dtype.itemsize
+    row_bytes = runner.n_features * runner.dtype.itemsize
     step = max(ROWS_TOGETHER, READ_BYTES // row_bytes)
-    for start in range(0, source.n_samples, step):
-        stop = min(start + step, source.n_samples)
-        rows = source.block(start, stop)
-        weight = None if sample_weight is None else sample_weight[start:stop]
-        try:
-            for group, params in zip(groups, passes, strict=True):
-                evidence[group] += _evidence_of_block(rows, params, K, weight, workspace)
-                part = min(group.stop, len(draws)) / len(draws)
-                progressed((start + part * (stop - start)) / source.n_samples)
-        except NonFiniteRowError as error:
-            raise NonFiniteRowError(start + error.row) from None
+    for rows, part in runner.parts(step):
+        for group, log_joint in zip(groups, passes, strict=True):
+            evidence[group] += _evidence_of_part(part, log_joint, K)
+            share = min(group.stop, len(draws)) / len(draws)
+            progressed((rows.start + share * part.n_samples) / runner.n_samples)
     return evidence
 
 
-def _joined(draws: list[KernelParams]) -> KernelParams:
+def _joined(draws: list[LogJoint]) -> LogJoint:
     """Return the components of several draws as those of one log-joint."""
     if len(draws) == 1:
         return draws[0]
-    return KernelParams(
-        "full",
+    return LogJoint(
         np.concatenate([draw.offset for draw in draws]),
-        np.concatenate([draw.means for draw in draws]),
-        np.concatenate([draw.precision_cholesky for draw in draws]),
+        Quadratic(
+            "full",
+            np.concatenate([draw.form.centres for draw in draws]),
+            np.concatenate([quadratic_form(draw).precision_cholesky for draw in draws]),
+        ),
     )
 
 
-def _evidence_of_block(
-    rows: FloatArray,
-    params: KernelParams,
-    n_components: int,
-    weight: Float64Array | None,
-    workspace: Any,
-) -> Float64Array:
+def _evidence_of_part(part: LocalRunner, log_joint: LogJoint, n_components: int) -> Float64Array:
     """Return the log evidence of rows in memory under each of the draws that are joined."""
-    n_draws = params.n_components // n_components
+    n_draws = log_joint.n_components // n_components
     if n_draws == 1:
-        sums = run_pass(
-            as_row_source(rows), params, Request(), sample_weight=weight, workspace=workspace
-        )
-        return np.array([sums.log_evidence])
+        return np.array([part.run(log_joint, Request()).log_evidence])
     evidence = np.zeros(n_draws)
-    source = as_row_source(rows)
-    for block, log_joint in log_joint_blocks(source, params, ROWS_TOGETHER, workspace):
-        of_draws = logsumexp(log_joint.reshape(-1, n_draws, n_components), axis=2)
-        if weight is None:
+    for block, values in part.log_joint_blocks(log_joint, ROWS_TOGETHER):
+        of_draws = logsumexp(values.reshape(-1, n_draws, n_components), axis=2)
+        if part.sample_weight is None:
             evidence += of_draws.sum(axis=0, dtype=np.float64)
         else:
-            share = weight[block, np.newaxis]
+            share = part.sample_weight[block, np.newaxis]
             # A row of zero weight is skipped, also where no draw has any density.
             evidence += np.multiply(
                 share, of_draws, out=np.zeros(of_draws.shape), where=share > 0.0

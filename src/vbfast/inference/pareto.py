@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.engine.contract import Float64Array
+from vbfast.contract import Float64Array
 
 __all__ = ["SmoothedWeights", "fit_generalised_pareto", "smooth"]
 

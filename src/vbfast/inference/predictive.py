@@ -6,13 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from vbfast.engine.contract import FloatArray
-from vbfast.engine.engine import new_workspace
-from vbfast.engine.rows import RowSource
+from vbfast.arrays.functions import logsumexp
+from vbfast.contract import FloatArray
 from vbfast.families.student_t import StudentT
 from vbfast.families.variational import MixturePosterior
-from vbfast.inference.log_joint_blocks import log_joint_blocks
-from vbfast.ops import logsumexp
+from vbfast.passes.runner import LocalRunner
 
 __all__ = ["log_predictive_density"]
 
@@ -20,7 +18,7 @@ __all__ = ["log_predictive_density"]
 BLOCK_BYTES = 4 << 20
 
 
-def log_predictive_density(source: RowSource, posterior: MixturePosterior) -> FloatArray:
+def log_predictive_density(runner: LocalRunner, posterior: MixturePosterior) -> FloatArray:
     """Evaluate ``log sum_k E[pi_k] St_k(x_n)``, nats (Bishop 2006, eq. 10.81).
 
     Rows are taken in blocks. A pass over one tells every row's distance from every component, of
@@ -28,7 +26,7 @@ def log_predictive_density(source: RowSource, posterior: MixturePosterior) -> Fl
 
     Parameters
     ----------
-    source : RowSource
+    runner : LocalRunner
     posterior : MixturePosterior
 
     Returns
@@ -40,15 +38,15 @@ def log_predictive_density(source: RowSource, posterior: MixturePosterior) -> Fl
     NonFiniteRowError
         If a row is not finite; the first such row.
     """
-    params = posterior.kernel_params()
-    K = params.n_components
-    params = replace(params, offset=np.zeros(K))
+    expected = posterior.log_joint()
+    K = expected.n_components
+    kernel = replace(expected, offset=np.zeros(K))
     with np.errstate(divide="ignore"):
         log_weights = np.log(posterior.weights.mean)
     densities = StudentT.from_posterior(posterior.components)
-    result = np.empty(source.n_samples, dtype=source.dtype)
+    result = np.empty(runner.n_samples, dtype=runner.dtype)
     step = max(1, BLOCK_BYTES // (8 * K))
-    for rows, log_kernel in log_joint_blocks(source, params, step, new_workspace()):
+    for rows, log_kernel in runner.log_joint_blocks(kernel, step):
         log_joint = densities.log_density(log_kernel)
         log_joint += log_weights
         result[rows] = logsumexp(log_joint, axis=1)

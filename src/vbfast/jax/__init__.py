@@ -36,10 +36,10 @@ from vbfast.optional import needed
 with needed("jax", by="vbfast.jax"):
     import jax.numpy as jnp
 
-from vbfast.families.mixture_function import check_covariance_type, check_shapes
 from vbfast.jax.array_functions import bound, evidence
 from vbfast.jax.host import real
 from vbfast.jax.mixture import log_density
+from vbfast.mixtures.function import check_covariance_type, check_shapes
 
 __all__ = ["elbo", "logsumexp", "mixture_log_evidence"]
 

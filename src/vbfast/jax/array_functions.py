@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from vbfast import ops
+from vbfast.arrays import functions
 from vbfast.jax.host import on_host
 
 __all__ = ["bound", "evidence"]
@@ -22,7 +22,7 @@ def evidence(n_axes: int, log_joint: Any) -> Any:
     """Sum exponentials over the last axes, so many, which are kept with length one."""
 
     def call(joint: Any) -> Any:
-        return (ops.logsumexp(joint, axis=tuple(range(-n_axes, 0)), keepdims=True),)
+        return (functions.logsumexp(joint, axis=tuple(range(-n_axes, 0)), keepdims=True),)
 
     shape = log_joint.shape[: log_joint.ndim - n_axes] + (1,) * n_axes
     return on_host(call, (shape,), log_joint)[0]
@@ -37,7 +37,7 @@ def _evidence_jvp(n_axes: int, primals: Any, tangents: Any) -> Any:
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _posterior(n_axes: int, log_joint: Any) -> Any:
     def call(joint: Any) -> Any:
-        return (ops.posterior(joint, tuple(range(-n_axes, 0))),)
+        return (functions.posterior(joint, tuple(range(-n_axes, 0))),)
 
     return on_host(call, (log_joint.shape,), log_joint)[0]
 
@@ -58,7 +58,7 @@ def bound(log_joint: Any, q_logits: Any) -> Any:
 
     def call(*arrays: Any) -> Any:
         joint, logits = np.broadcast_arrays(*arrays)
-        return (ops.elbo(joint, q_logits=logits, per_sample=True).elbo,)
+        return (functions.elbo(joint, q_logits=logits, per_sample=True).elbo,)
 
     return on_host(call, (log_joint.shape[:-1],), log_joint, q_logits)[0]
 
@@ -75,8 +75,8 @@ def _bound_and_gradients(log_joint: Any, q_logits: Any) -> Any:
 
     def call(*arrays: Any) -> Any:
         joint, logits = np.broadcast_arrays(*arrays)
-        terms = ops.elbo(joint, q_logits=logits, per_sample=True)
-        _, gradient = ops.elbo_and_grad(joint, q_logits=logits)
+        terms = functions.elbo(joint, q_logits=logits, per_sample=True)
+        _, gradient = functions.elbo_and_grad(joint, q_logits=logits)
         return terms.elbo, gradient.log_joint, gradient.q_logits
 
     shapes = (log_joint.shape[:-1], log_joint.shape, log_joint.shape)

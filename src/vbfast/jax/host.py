@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from vbfast.engine.plain import check_plain
+from vbfast.inputs.plain import check_plain
 
 __all__ = ["computed", "on_host", "real"]
 

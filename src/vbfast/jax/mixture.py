@@ -14,10 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from vbfast.engine.contract import CovarianceType
-from vbfast.families.mixture_function import MixtureFunction
+from vbfast.contract import CovarianceType
 from vbfast.jax.array_functions import evidence
 from vbfast.jax.host import on_host
+from vbfast.mixtures.function import MixtureFunction
 
 __all__ = ["log_density"]
 

@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vbfast import ops, results
-from vbfast.engine.config import config_context
+from vbfast import results
+from vbfast.arrays import functions as array_functions
+from vbfast.config.settings import config_context
 
 Array = npt.NDArray[Any]
 
@@ -57,7 +58,7 @@ def logsumexp(a: Array) -> Any:
     float64 or float32
         -inf for an empty array.
     """
-    return ops.logsumexp(a)
+    return array_functions.logsumexp(a)
 
 
 def softmax(a: Array, out: Array) -> None:
@@ -74,7 +75,7 @@ def softmax(a: Array, out: Array) -> None:
     ValueError
         If `out` has another shape.
     """
-    ops.softmax(a, out=out)
+    array_functions.softmax(a, out=out)
 
 
 def log_softmax(a: Array, out: Array) -> None:
@@ -91,7 +92,7 @@ def log_softmax(a: Array, out: Array) -> None:
     ValueError
         If `out` has another shape.
     """
-    ops.log_softmax(a, out=out)
+    array_functions.log_softmax(a, out=out)
 
 
 def entropy(probs: Array | None = None, logits: Array | None = None) -> Any:
@@ -107,7 +108,7 @@ def entropy(probs: Array | None = None, logits: Array | None = None) -> Any:
     float64 or float32
         NaN if `probs` is no distribution.
     """
-    return ops.entropy(probs, logits)
+    return array_functions.entropy(probs, logits)
 
 
 def kl_divergence(
@@ -133,7 +134,7 @@ def kl_divergence(
     ValueError
         If the shapes differ.
     """
-    return ops.kl_divergence(q_probs, p_probs, q_logits=q_logits, p_logits=p_logits)
+    return array_functions.kl_divergence(q_probs, p_probs, q_logits=q_logits, p_logits=p_logits)
 
 
 def elbo(log_joint: Array, q: Array | None = None, q_logits: Array | None = None) -> ElboTerms:
@@ -155,7 +156,7 @@ def elbo(log_joint: Array, q: Array | None = None, q_logits: Array | None = None
     ValueError
         If the shapes differ.
     """
-    return _as_tuple(ops.elbo(log_joint, q=q, q_logits=q_logits))
+    return _as_tuple(array_functions.elbo(log_joint, q=q, q_logits=q_logits))
 
 
 def elbo_and_grad(log_joint: Array, q_logits: Array | None, out: tuple[Array, Array]) -> ElboTerms:
@@ -180,7 +181,7 @@ def elbo_and_grad(log_joint: Array, q_logits: Array | None, out: tuple[Array, Ar
     ValueError
         If the shapes differ.
     """
-    return _as_tuple(ops.elbo_and_grad(log_joint, q_logits=q_logits, out=out)[0])
+    return _as_tuple(array_functions.elbo_and_grad(log_joint, q_logits=q_logits, out=out)[0])
 
 
 # -------------------------------------------------------------------------- of the rows of a matrix
@@ -201,7 +202,7 @@ def logsumexp_rows(a: Array, num_threads: int = 1) -> Array:
     array of shape (n_rows,), of the type of `a`
     """
     with _threads(num_threads):
-        return np.asarray(ops.logsumexp(a, axis=1))
+        return np.asarray(array_functions.logsumexp(a, axis=1))
 
 
 def softmax_rows(a: Array, out: Array, num_threads: int = 1) -> None:
@@ -220,7 +221,7 @@ def softmax_rows(a: Array, out: Array, num_threads: int = 1) -> None:
         If `out` has another shape.
     """
     with _threads(num_threads):
-        ops.softmax(a, axis=1, out=out)
+        array_functions.softmax(a, axis=1, out=out)
 
 
 def log_softmax_rows(a: Array, out: Array, num_threads: int = 1) -> None:
@@ -239,7 +240,7 @@ def log_softmax_rows(a: Array, out: Array, num_threads: int = 1) -> None:
         If `out` has another shape.
     """
     with _threads(num_threads):
-        ops.log_softmax(a, axis=1, out=out)
+        array_functions.log_softmax(a, axis=1, out=out)
 
 
 def entropy_rows(
@@ -264,7 +265,7 @@ def entropy_rows(
         If a row of `probs` is no distribution; the second argument of the error is the first such.
     """
     with _threads(num_threads):
-        return np.asarray(ops.entropy(probs, logits))
+        return np.asarray(array_functions.entropy(probs, logits))
 
 
 def kl_divergence_rows(
@@ -293,7 +294,9 @@ def kl_divergence_rows(
         If the shapes differ or a row is no distribution, as for :func:`entropy_rows`.
     """
     with _threads(num_threads):
-        return np.asarray(ops.kl_divergence(q_probs, p_probs, q_logits=q_logits, p_logits=p_logits))
+        return np.asarray(
+            array_functions.kl_divergence(q_probs, p_probs, q_logits=q_logits, p_logits=p_logits)
+        )
 
 
 def elbo_rows(
@@ -326,7 +329,9 @@ def elbo_rows(
         as for :func:`entropy_rows`.
     """
     with _threads(num_threads):
-        return _as_tuple(ops.elbo(log_joint, q=q, q_logits=q_logits, sample_weight=sample_weight))
+        return _as_tuple(
+            array_functions.elbo(log_joint, q=q, q_logits=q_logits, sample_weight=sample_weight)
+        )
 
 
 def elbo_and_grad_rows(
@@ -362,7 +367,7 @@ def elbo_and_grad_rows(
         as for :func:`entropy_rows`.
     """
     with _threads(num_threads):
-        terms, _ = ops.elbo_and_grad(
+        terms, _ = array_functions.elbo_and_grad(
             log_joint, q_logits=q_logits, sample_weight=sample_weight, out=out
         )
         return _as_tuple(terms)

@@ -53,7 +53,7 @@ from vbfast.optional import needed
 with needed("torch", by="vbfast.torch"):
     import torch
 
-from vbfast.families.mixture_function import check_covariance_type, check_shapes
+from vbfast.mixtures.function import check_covariance_type, check_shapes
 from vbfast.torch.array_functions import bound, evidence
 from vbfast.torch.mixture import log_density
 from vbfast.torch.tensors import COMPUTED_IN, check, dimensions, eager, of_one_type

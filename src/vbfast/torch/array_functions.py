@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from vbfast import ops
+from vbfast.arrays import functions
 from vbfast.torch.tensors import as_array, mapped, one_forward_mode
 
 __all__ = ["bound", "evidence"]
@@ -31,7 +31,7 @@ def bound(log_joint: Any, q_logits: Any) -> Any:
 class _LogSumExp(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(log_joint: Any, dims: tuple[int, ...]) -> Any:
-        return torch.as_tensor(ops.logsumexp(as_array(log_joint), axis=dims, keepdims=True))
+        return torch.as_tensor(functions.logsumexp(as_array(log_joint), axis=dims, keepdims=True))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # noqa: ARG004
@@ -61,7 +61,7 @@ class _Posterior(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(log_joint: Any, cotangent: Any, dims: tuple[int, ...]) -> Any:
-        return torch.as_tensor(ops.posterior(as_array(log_joint), dims)).mul_(cotangent)
+        return torch.as_tensor(functions.posterior(as_array(log_joint), dims)).mul_(cotangent)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Any) -> None:  # noqa: ARG004
@@ -101,7 +101,7 @@ class _Posterior(torch.autograd.Function):  # type: ignore[misc]
 class _Elbo(torch.autograd.Function):  # type: ignore[misc]
     @staticmethod
     def forward(log_joint: Any, q_logits: Any) -> Any:
-        terms = ops.elbo(as_array(log_joint), q_logits=as_array(q_logits), per_sample=True)
+        terms = functions.elbo(as_array(log_joint), q_logits=as_array(q_logits), per_sample=True)
         return torch.as_tensor(terms.elbo, dtype=log_joint.dtype)
 
     @staticmethod
@@ -136,7 +136,7 @@ class _ElboGradients(torch.autograd.Function):  # type: ignore[misc]
 
     @staticmethod
     def forward(log_joint: Any, q_logits: Any) -> Any:
-        _, gradient = ops.elbo_and_grad(as_array(log_joint), q_logits=as_array(q_logits))
+        _, gradient = functions.elbo_and_grad(as_array(log_joint), q_logits=as_array(q_logits))
         return torch.as_tensor(gradient.log_joint), torch.as_tensor(gradient.q_logits)
 
     @staticmethod

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch.utils._pytree import tree_map
 
-from vbfast.engine.contract import CovarianceType
-from vbfast.families.mixture_function import MixtureFunction
+from vbfast.contract import CovarianceType
+from vbfast.mixtures.function import MixtureFunction
 from vbfast.torch.array_functions import evidence
 from vbfast.torch.tensors import as_array, mapped, one_forward_mode, wants_gradient
 

@@ -17,17 +17,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from vbfast.engine.contract import (
+from vbfast.backends.native.linalg import NativeLinearAlgebra
+from vbfast.backends.numba import blocking
+from vbfast.contract import (
     Backend,
-    CustomParams,
+    Blocking,
     Float64Array,
+    Identity,
+    LogJoint,
     Pass,
-    PassParams,
+    Quadratic,
     Request,
     RowOutputs,
+    RowSource,
     SeedingPass,
+    UserFunction,
 )
-from vbfast.engine.plan import Plan
 from vbfast.optional import needed
 
 __all__ = ["NumbaBackend", "create_backend", "require_numba"]
@@ -53,14 +58,26 @@ class NumbaBackend:
     """Kernels that numba compiles when they are first used."""
 
     name = "numba"
+    blocking = staticmethod(blocking.blocking)
+
+    def evaluates(self, log_joint: LogJoint) -> bool:
+        """Quadratic forms, and a user's functions."""
+        known = isinstance(log_joint.form, Quadratic | UserFunction)
+        return known and isinstance(log_joint.link, Identity)
+
+    def adopt(self, source: RowSource) -> RowSource:
+        """Kernels read rows where they lie, whatever their strides."""
+        return source
 
     def begin(
         self,
-        params: PassParams,
+        log_joint: LogJoint,
         request: Request,
-        plan: Plan,
-        outputs: RowOutputs | None = None,
-        workspace: Any = None,  # noqa: ARG002
+        blocking: Blocking,
+        *,
+        outputs: RowOutputs,
+        workspace: Any,
+        num_threads: int,
     ) -> Pass:
         """Start a pass.
 
@@ -74,30 +91,34 @@ class NumbaBackend:
         from vbfast.backends.numba.gaussian import GaussianModel
         from vbfast.backends.numba.passes import NumbaPass
 
-        outputs = outputs or RowOutputs()
+        del workspace, num_threads
         model: Model
         gradient = None
-        if isinstance(params, CustomParams):
+        if isinstance(log_joint.form, UserFunction):
             if outputs.gradient is not None:
                 raise NotImplementedError(
                     "the gradient in the rows takes a model of Gaussian components; the "
                     "derivative of a custom log_density is not known"
                 )
-            model = CustomModel(params, plan.dtype)
+            model = CustomModel(log_joint, blocking.dtype)
         else:
-            model = gaussian = GaussianModel(params, request, plan.dtype)
+            model = gaussian = GaussianModel(log_joint, request, blocking.dtype)
             if outputs.gradient is not None:
                 gradient = gaussian.gradient()
-        return NumbaPass(model, gradient, request, plan, outputs)
+        return NumbaPass(model, gradient, request, blocking, outputs)
 
-    def begin_seeding(self, candidates: Float64Array, plan: Plan) -> SeedingPass:
+    def begin_seeding(self, candidates: Float64Array, blocking: Blocking) -> SeedingPass:
         """Start a k-means++ pass."""
         from vbfast.backends.numba.seeding import NumbaSeedingPass
 
-        return NumbaSeedingPass(candidates, plan)
+        return NumbaSeedingPass(candidates, blocking)
 
     def workspace(self) -> None:
         """Nothing is kept between passes."""
+
+    def linalg(self, num_threads: int) -> NativeLinearAlgebra:
+        """Return the native one: no loop over rows is in it."""
+        return NativeLinearAlgebra(num_threads)
 
 
 def create_backend() -> Backend:

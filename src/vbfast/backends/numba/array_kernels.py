@@ -31,7 +31,7 @@ from vbfast.backends.numba.array_layout import (
 from vbfast.backends.numba.compiling import group_rows, group_size, kernel, larger, smaller
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT, exp_nonpositive
 from vbfast.backends.numba.memory import empty_lines
-from vbfast.engine.contract import FloatArray
+from vbfast.contract import FloatArray
 
 __all__ = [
     "CHUNK_ROWS",

@@ -46,9 +46,7 @@ from vbfast.backends.numba.array_results import (
     finish_slices,
 )
 from vbfast.backends.numba.threads import Task, run_tasks
-from vbfast.engine.config import current_num_threads
-from vbfast.engine.contract import Float64Array
-from vbfast.engine.distributions import sum_tolerance
+from vbfast.contract import Float64Array
 
 __all__ = ["bound_and_gradients", "bound_terms", "map_array", "reduce_array"]
 
@@ -185,7 +183,7 @@ class _Call:
 
     def _on_threads(self, tasks: list[Task]) -> None:
         small = self.inputs[0].size < PARALLEL_ELEMENTS
-        run_tasks(tasks, 1 if small else self.num_threads or current_num_threads())
+        run_tasks(tasks, 1 if small else self.num_threads or _vbfast.get_num_threads())
 
     def _width(self, b: int) -> int:
         return min(self.width, self.layout.n_slices - self.firsts[b])
@@ -366,7 +364,9 @@ def _run_bound(
         outputs=gradients,
         weights=weight,
         names=() if q is None else ("q_logits" if is_logits else "q", ""),
-        tolerances=(sum_tolerance(log_joint.dtype) if tolerance is None else tolerance,),
+        tolerances=(
+            _vbfast.SUM_TOLERANCES[log_joint.dtype.name] if tolerance is None else tolerance,
+        ),
         demand=PROPER if is_logits else DISTRIBUTION,
         kept=tuple(range(N_RESULTS)) if per_sample else (),
         keeps_as=np.float64,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from vbfast.backends.numba.compiling import group_size
 from vbfast.backends.numba.memory import empty_lines
-from vbfast.engine.contract import Float64Array, FloatArray, Statistics
+from vbfast.contract import Float64Array, FloatArray, Statistics
 
 if TYPE_CHECKING:
     from vbfast.backends.numba.gradient import RowGradient

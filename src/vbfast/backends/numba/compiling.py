@@ -17,8 +17,8 @@ from numba import njit
 from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic, overload
 
+from vbfast.backends.numba.blocking import LIMITS
 from vbfast.backends.numba.machine_code import PackageCache
-from vbfast.engine.plan import TILE_LANE_BYTES
 
 __all__ = [
     "STEP_COST",
@@ -42,7 +42,7 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_mode
 
 def group_size(dtype: np.dtype[Any]) -> int:
     """Return how many rows are processed together in lanes; it divides the rows of every tile."""
-    return TILE_LANE_BYTES // dtype.itemsize
+    return LIMITS.group_bytes // dtype.itemsize
 
 
 def group_rows(array: Any) -> int:
@@ -54,7 +54,7 @@ def group_rows(array: Any) -> int:
 
 
 def _choose_group_rows(array: Any) -> Any:
-    rows = TILE_LANE_BYTES // (array.dtype.bitwidth // 8)
+    rows = LIMITS.group_bytes // (array.dtype.bitwidth // 8)
 
     def constant(array: Any) -> Any:  # noqa: ARG001
         return rows

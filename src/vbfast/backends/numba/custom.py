@@ -18,7 +18,7 @@ from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.bounds import beyond_the_ends, read_only
 from vbfast.backends.numba.compiling import compiled, group_rows, group_size, kernel
 from vbfast.backends.numba.memory import empty_lines
-from vbfast.engine.contract import CustomParams, Float64Array, FloatArray, Statistics
+from vbfast.contract import Float64Array, FloatArray, LogJoint, Statistics, UserFunction
 
 __all__ = ["CustomModel"]
 
@@ -100,25 +100,28 @@ class _MomentMemory:
 
 
 class CustomModel:
-    """A mixture of custom components, see :class:`vbfast.engine.contract.CustomParams`."""
+    """A mixture of custom components, see :class:`vbfast.contract.UserFunction`."""
 
     n_pooled = 0
 
-    def __init__(self, params: CustomParams, dtype: np.dtype[Any]) -> None:
-        self.n_components = params.n_components
-        self.n_moments = 1 + params.n_statistics
-        self.cost = FUNCTION_COST * params.row_length
-        self._params = params
+    def __init__(self, log_joint: LogJoint, dtype: np.dtype[Any]) -> None:
+        form = log_joint.form
+        assert isinstance(form, UserFunction)
+        self.n_components = form.n_components
+        self._offset = log_joint.offset
+        self.n_moments = 1 + form.n_statistics
+        self.cost = FUNCTION_COST * form.row_length
+        self._form = form
         self._dtype = dtype
         self._group = group_size(dtype)
-        self._fill_joint = _log_joint_kernel(params.log_density)
-        self._fill_panel = _panel_kernel(params.sufficient_statistics)
+        self._fill_joint = _log_joint_kernel(form.log_density)
+        self._fill_panel = _panel_kernel(form.sufficient_statistics)
         self._listed = np.zeros(self.n_components, bool)
-        self._theta = read_only(np.empty((0, 0)) if params.theta is None else params.theta)
+        self._theta = read_only(np.empty((0, 0)) if form.theta is None else form.theta)
 
     def row_memory(self, n_groups: int) -> FloatArray:
         """Return memory for the rows."""
-        return empty_lines((n_groups * self._group, self._params.n_features), self._dtype)
+        return empty_lines((n_groups * self._group, self._form.n_features), self._dtype)
 
     def moment_memory(self, n_groups: int) -> _MomentMemory:
         """Return memory for a panel of statistics."""
@@ -144,7 +147,7 @@ class CustomModel:
             row, component = self._fill_joint(
                 read_only(batch.memory),
                 self._theta,
-                self._params.offset,
+                self._offset,
                 batch.n_rows,
                 batch.joint,
                 batch.row_max,
@@ -154,13 +157,13 @@ class CustomModel:
         except IndexError as error:
             raise beyond_the_ends(
                 "log_density",
-                self._params.log_density,
-                x=self._params.n_features,
+                self._form.log_density,
+                x=self._form.n_features,
                 theta=self._theta.shape[1],
             ) from error
         if row >= 0:
-            name = getattr(self._params.log_density, "__name__", "log_density")
-            value = self._params.log_density(read_only(batch.memory[row]), self._theta[component])
+            name = getattr(self._form.log_density, "__name__", "log_density")
+            value = self._form.log_density(read_only(batch.memory[row]), self._theta[component])
             raise ValueError(
                 f"the family's log_density ({name}) returned {value} for row "
                 f"{batch.start + row}, x = {batch.memory[row]}, under component {component}; it "
@@ -188,15 +191,15 @@ class CustomModel:
         """
         if batch.by_label:
             _fill_one_hot(batch.label, first, last, batch.joint)
-        statistics = self._params.sufficient_statistics
+        statistics = self._form.sufficient_statistics
         try:
             self._fill_panel(read_only(batch.memory), batch.scale, self.n_moments - 1, memory.panel)
         except IndexError as error:
             raise beyond_the_ends(
                 "sufficient_statistics",
                 statistics,
-                x=self._params.n_features,
-                out=self._params.n_statistics,
+                x=self._form.n_features,
+                out=self._form.n_statistics,
             ) from error
         moments.add_dense(
             batch.joint,
@@ -214,4 +217,4 @@ class CustomModel:
     def statistics(self, sums: Float64Array, pooled: Float64Array) -> Statistics:  # noqa: ARG002
         """Return the sums as first moments about zero."""
         first = sums[:, 1:].copy()
-        return Statistics("means", np.zeros_like(first), sums[:, 0].copy(), first, None)
+        return Statistics("first", np.zeros_like(first), sums[:, 0].copy(), first, None)

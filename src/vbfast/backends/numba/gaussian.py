@@ -19,15 +19,16 @@ from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.compiling import group_size
 from vbfast.backends.numba.gradient import RowGradient
 from vbfast.backends.numba.memory import empty_lines
-from vbfast.backends.reference import limiting_posterior
-from vbfast.engine.contract import (
+from vbfast.backends.reference.posterior import limiting_posterior
+from vbfast.contract import (
     NEAR_LIMIT,
     Float64Array,
     FloatArray,
-    KernelParams,
+    LogJoint,
+    Moments,
+    Quadratic,
     Request,
     Statistics,
-    StatisticsKind,
 )
 
 __all__ = ["GaussianModel", "median_point"]
@@ -58,53 +59,57 @@ class _MomentMemory:
 
 
 class GaussianModel:
-    """A mixture of Gaussian form, see :class:`vbfast.engine.contract.KernelParams`.
+    """A mixture of Gaussian form, see :class:`vbfast.contract.LogJoint`.
 
     Parameters
     ----------
-    params : KernelParams
+    log_joint : LogJoint
     request : Request
     dtype : float32 or float64
     labelled : bool
         Whether given responsibilities are labels.
     """
 
-    def __init__(self, params: KernelParams, request: Request, dtype: np.dtype[Any]) -> None:
-        K, D = params.means.shape
+    def __init__(self, log_joint: LogJoint, request: Request, dtype: np.dtype[Any]) -> None:
+        form = log_joint.form
+        assert isinstance(form, Quadratic)
+        K, D = form.centres.shape
         self.n_components = K
         self._n_features = D
         self._dtype = dtype
         self._group = group_size(dtype)
-        self._params = params
-        self._kind = request.statistics
-        self._lay_out(params, request, dtype)
+        self._log_joint = log_joint
+        self._form = form
+        self._kind = request.moments
+        self._lay_out(log_joint, request, dtype)
         self._plan_moments(request)
-        self.cost = 4.0 * D if params.covariance_type in ("diag", "spherical") else D * D + 4.0 * D
+        self.cost = 4.0 * D if form.factor_type in ("diag", "spherical") else D * D + 4.0 * D
         if self._kind == "full":
             self.cost += D * D
 
-    def _lay_out(self, params: KernelParams, request: Request, dtype: np.dtype[Any]) -> None:
-        P = params.precision_cholesky
-        used = np.isfinite(params.offset)
+    def _lay_out(self, log_joint: LogJoint, request: Request, dtype: np.dtype[Any]) -> None:
+        form = self._form
+        P = form.precision_cholesky
+        used = np.isfinite(log_joint.offset)
         with np.errstate(over="ignore", invalid="ignore"):
-            self._shift = median_point(params.means[used], self._n_features).astype(dtype)
-            means = params.means - self._shift.astype(np.float64)
+            self._shift = median_point(form.centres[used], self._n_features).astype(dtype)
+            means = form.centres - self._shift.astype(np.float64)
             self._means = means.astype(dtype)
-            self._offset = params.offset.astype(dtype)
-            self._near = _squared_reach(means, params) <= NEAR_LIMIT[dtype]  # not for NaN
+            self._offset = log_joint.offset.astype(dtype)
+            self._near = _squared_reach(means, form) <= NEAR_LIMIT[dtype]  # not for NaN
             # Given responsibilities may be those of a component that nothing is possible under.
             self._far = ~self._near & (used | (request.assignment == "given"))
             self._any_far = bool(self._far.any())
-            high = params.means.astype(dtype)
+            high = form.centres.astype(dtype)
             self._means[self._far] = high[self._far]
-            low = np.where(np.isfinite(high), params.means - high, 0.0)
+            low = np.where(np.isfinite(high), form.centres - high, 0.0)
             self._low = np.where(self._far[:, np.newaxis], low, 0.0).astype(dtype)
             self._origins = np.where(self._far[:, np.newaxis], 0.0, self._shift.astype(np.float64))
             self._half_precision = np.full(self.n_components, 0.5, dtype)
             self._scales = None
-            if params.covariance_type == "diag":
+            if form.factor_type == "diag":
                 self._scales = _as_scales(P, dtype)
-            elif params.covariance_type == "spherical":
+            elif form.factor_type == "spherical":
                 ordinary = float(np.finfo(dtype).max) ** (1 / 3)
                 if np.all((ordinary * P > 1.0) & (ordinary > P)):
                     self._half_precision = np.asarray(0.5 * np.square(P), dtype=dtype)
@@ -115,24 +120,24 @@ class GaussianModel:
                 stack = np.triu(P.reshape(-1, *P.shape[-2:])).swapaxes(1, 2)
                 self._factor = _as_factor(stack, dtype)
         # Rows times a shared factor, once, leave distances to the means times it.
-        self._whitened = params.covariance_type == "tied" and bool(self._near.all())
+        self._whitened = form.factor_type == "tied" and bool(self._near.all())
         if self._whitened:
             whitened = np.einsum("ki,ij->kj", means, np.triu(P))
             self._whitened_means = np.ascontiguousarray(whitened, dtype=dtype)
 
     def _plan_moments(self, request: Request) -> None:
         D = self._n_features
-        left, right = _products(request.statistics, D)
+        left, right = _products(request.moments, D)
         self._left, self._right = left, right
         self.n_moments = len(left)
-        pairs = _triangle(D) if request.statistics == "tied" else np.zeros((2, 0), np.int64)
+        pairs = _triangle(D) if request.moments == "pooled" else np.zeros((2, 0), np.int64)
         self._pair_left, self._pair_right = pairs
         self.n_pooled = pairs.shape[1]
-        outer = request.statistics in ("full", "tied")
-        n_second = {"diag": D, "spherical": 1}.get(request.statistics or "", 0)
+        outer = request.moments in ("full", "pooled")
+        n_second = {"diag": D, "spherical": 1}.get(request.moments or "", 0)
         self._second = (D * (D + 1) // 2 if outer else n_second, outer)
         all_listed = request.assignment != "posterior" or (
-            request.statistics == "tied" and not self._near.all()
+            request.moments == "pooled" and not self._near.all()
         )
         self._listed = np.ones(self.n_components, bool) if all_listed else ~self._near
         self._any_listed = bool(self._listed.any())
@@ -141,7 +146,7 @@ class GaussianModel:
 
     def gradient(self) -> RowGradient:
         """Return the gradients of the log evidence in the rows."""
-        P, kind = self._params.precision_cholesky, self._params.covariance_type
+        P, kind = self._form.precision_cholesky, self._form.factor_type
         far, low = (self._far, self._low) if self._any_far else (None, None)
         if kind in ("full", "tied"):
             return RowGradient(kind, self._means, far, low, self._factor)
@@ -200,7 +205,7 @@ class GaussianModel:
         out = (batch.joint, batch.row_max, first, last)
         if self._whitened:
             features, means = memory.whitened[:n_groups], self._whitened_means
-        if self._whitened or self._params.covariance_type in ("diag", "spherical"):
+        if self._whitened or self._form.factor_type in ("diag", "spherical"):
             log_joint.diagonal_log_joint(features, raw, far, means, low, self._scales, *terms, *out)
         else:
             log_joint.factor_log_joint(
@@ -212,9 +217,9 @@ class GaussianModel:
 
         None of them should be in the data: one at a time, in the reference backend's words.
         """
-        if not np.any(self._params.offset > -np.inf):
+        if not np.any(self._log_joint.offset > -np.inf):
             return None
-        return limiting_posterior(rows.astype(np.float64), self._params)
+        return limiting_posterior(rows.astype(np.float64), self._log_joint)
 
     def add_moments(
         self,
@@ -292,7 +297,7 @@ class GaussianModel:
         """
         kind, D = self._kind, self._n_features
         assert kind is not None
-        centres = self._params.means
+        centres = self._form.centres
         point = np.where(self._listed[:, np.newaxis], self._means.astype(np.float64), 0.0)
         delta = point + self._origins - centres
         weight = sums[:, 0].copy()
@@ -310,7 +315,7 @@ class GaussianModel:
             second = np.empty((self.n_components, D, D))
             second[:, i, j] = raw + delta[:, i] * about[:, j] + first[:, i] * delta[:, j]
             second[:, j, i] = second[:, i, j]
-        elif kind == "tied":
+        elif kind == "pooled":
             i, j = _triangle(D)
             moved = np.einsum("ki,kj->ij", delta, about) + np.einsum("ki,kj->ij", first, delta)
             second = np.empty((D, D))
@@ -338,15 +343,15 @@ def _as_scales(P: Float64Array, dtype: np.dtype[Any]) -> FloatArray:
     return _as_factor(np.maximum(P, float(np.finfo(dtype).tiny)), dtype)
 
 
-def _squared_reach(means: Float64Array, params: KernelParams) -> Float64Array:
+def _squared_reach(means: Float64Array, form: Quadratic) -> Float64Array:
     """Return how far means are from the shift, in standard deviations of the narrowest direction.
 
     Squared; ``means`` are relative to the shift.
     """
-    P = params.precision_cholesky
-    if params.covariance_type == "diag":
+    P = form.precision_cholesky
+    if form.factor_type == "diag":
         return np.asarray(np.square(means * P).max(axis=1))
-    if params.covariance_type == "spherical":
+    if form.factor_type == "spherical":
         return np.asarray(np.square(means * P[:, np.newaxis]).max(axis=1))
     narrowest = np.square(np.triu(P)).sum(axis=-2).max(axis=-1)
     return np.asarray(np.square(means).sum(axis=1) * narrowest)
@@ -358,7 +363,7 @@ def _triangle(n: int) -> npt.NDArray[np.int64]:
 
 
 def _products(
-    kind: StatisticsKind | None, n_features: int
+    kind: Moments | None, n_features: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return, for each moment of a component, the two features that it is the product of.
 

@@ -21,7 +21,7 @@ from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.compiling import group_rows, group_size, kernel
 from vbfast.backends.numba.log_joint import apply_column, difference, rows_for
 from vbfast.backends.numba.memory import empty_lines
-from vbfast.engine.contract import CovarianceType, FloatArray
+from vbfast.contract import CovarianceType, FloatArray
 
 __all__ = ["RowGradient"]
 

@@ -14,21 +14,17 @@ from typing import Any
 
 from numba.core.caching import CompileResultCacheImpl, FunctionCache
 
-import vbfast
-from vbfast.engine import plan
+from vbfast._version import __version__
 
 __all__ = ["PackageCache"]
-
-# What code and constants of kernels come from: modules beside this one, and these.
-OTHER_SOURCES = (plan.__file__,)
 
 
 @functools.cache
 def package_stamp() -> str:
     """Return a hash of the package's version and of the sources of its kernels."""
-    found = hashlib.sha256(vbfast.__version__.encode())
+    found = hashlib.sha256(__version__.encode())
     beside = sorted(Path(__file__).parent.glob("*.py"))
-    for path in (*beside, *map(Path, OTHER_SOURCES)):
+    for path in beside:
         found.update(path.name.encode())
         found.update(path.read_bytes())
     return found.hexdigest()

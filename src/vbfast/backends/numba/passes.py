@@ -1,7 +1,7 @@
 """Passes over the rows: batches of tiles, partitions in parallel, outputs and sums.
 
 A partition's tiles are added up in their order, whoever works on them and however many a batch
-holds: the bits of a result are those of the plan.
+holds: the bits of a result are those of the blocking.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.backends.numba.batch import Batch, Model
+from vbfast.backends.numba.blocking import LIMITS
 from vbfast.backends.numba.compiling import STEP_COST
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT
 from vbfast.backends.numba.gradient import RowGradient
@@ -24,7 +25,8 @@ from vbfast.backends.numba.local_step import (
 )
 from vbfast.backends.numba.moments import BLOCK_COMPONENTS
 from vbfast.backends.numba.threads import Task, run_tasks
-from vbfast.engine.contract import (
+from vbfast.contract import (
+    Blocking,
     Float64Array,
     FloatArray,
     NonFiniteRowError,
@@ -33,7 +35,6 @@ from vbfast.engine.contract import (
     RowBlock,
     RowOutputs,
 )
-from vbfast.engine.plan import TILE_BYTES, Plan
 
 __all__ = ["NumbaPass"]
 
@@ -53,7 +54,7 @@ class NumbaPass:
     gradient : RowGradient or None
         Of the model, where the output is wanted.
     request : Request
-    plan : Plan
+    blocking : Blocking
     outputs : RowOutputs
     """
 
@@ -62,22 +63,22 @@ class NumbaPass:
         model: Model,
         gradient: RowGradient | None,
         request: Request,
-        plan: Plan,
+        blocking: Blocking,
         outputs: RowOutputs,
     ) -> None:
         self._model = model
         self._gradient = gradient
         self._request = request
-        self._plan = plan
+        self._blocking = blocking
         self._outputs = outputs
-        self._terms = np.zeros((plan.n_partitions, 5))
-        self._sums = np.zeros((plan.n_partitions, model.n_components, model.n_moments))
-        self._pooled = np.zeros((plan.n_partitions, model.n_pooled))
-        tile_bytes = plan.tile_rows * plan.dtype.itemsize * model.n_components
-        fitting = min(MAX_BATCH_TILES, max(1, TILE_BYTES // 2 // tile_bytes))
-        tiles = 1 if plan.split_components else fitting
-        longest = max(np.diff(plan.bounds).tolist())
-        self._batch_rows = min(tiles, -(-longest // plan.tile_rows)) * plan.tile_rows
+        self._terms = np.zeros((blocking.n_partitions, 5))
+        self._sums = np.zeros((blocking.n_partitions, model.n_components, model.n_moments))
+        self._pooled = np.zeros((blocking.n_partitions, model.n_pooled))
+        tile_bytes = blocking.tile_rows * blocking.dtype.itemsize * model.n_components
+        fitting = min(MAX_BATCH_TILES, max(1, LIMITS.tile_bytes // 2 // tile_bytes))
+        tiles = 1 if blocking.split_components else fitting
+        longest = max(np.diff(blocking.bounds).tolist())
+        self._batch_rows = min(tiles, -(-longest // blocking.tile_rows)) * blocking.tile_rows
         self._step = _whole_blocks(STEP_COST / (self._batch_rows * model.cost))
         self._batches: dict[int, Batch] = {}
         self._moment_memory: dict[int, Any] = {}
@@ -86,7 +87,7 @@ class NumbaPass:
         """Process blocks of distinct partitions, in parallel."""
         if self._request.assignment == "given" and any(block.resp is None for block in blocks):
             raise ValueError("a 'given' pass needs RowBlock.resp")
-        if self._plan.split_components:
+        if self._blocking.split_components:
             for block in blocks:
                 self._run_waves(block, num_threads)
             return
@@ -98,9 +99,9 @@ class NumbaPass:
     def _batch(self, number: int) -> Batch:
         """Return the memory of a thread, or of a tile of a wave."""
         if number not in self._batches:
-            plan = self._plan
+            blocking = self._blocking
             self._batches[number] = Batch(
-                self._model, self._gradient, plan.dtype, self._batch_rows, plan.tile_rows
+                self._model, self._gradient, blocking.dtype, self._batch_rows, blocking.tile_rows
             )
         return self._batches[number]
 
@@ -203,7 +204,7 @@ class NumbaPass:
 
     def _assign(self, batch: Batch, block: RowBlock, rows: slice, terms: Float64Array) -> None:
         """Turn the log-joint into responsibilities, and fill the outputs."""
-        request, outputs, dtype = self._request, self._outputs, self._plan.dtype
+        request, outputs, dtype = self._request, self._outputs, self._blocking.dtype
         at = slice(block.start + rows.start, block.start + rows.stop)
         none = np.empty(0, dtype)
         log_evidence, entropy, expected = (
@@ -283,7 +284,7 @@ class NumbaPass:
         sums: Float64Array,
         pooled: Float64Array,
     ) -> Iterator[None]:
-        if self._request.statistics is None:
+        if self._request.moments is None:
             return
         if worker not in self._moment_memory:
             self._moment_memory[worker] = self._model.moment_memory(batch.capacity)
@@ -298,7 +299,7 @@ class NumbaPass:
         request = self._request
         weight, log_evidence, expected, entropy, kl = _merged(self._terms).tolist()
         statistics = None
-        if request.statistics is not None:
+        if request.moments is not None:
             statistics = self._model.statistics(_merged(self._sums), _merged(self._pooled))
         nan = float("nan")
         posterior = request.assignment == "posterior"
@@ -310,6 +311,7 @@ class NumbaPass:
             kl=kl if request.entropy else nan,
             statistics=statistics,
             lowest_log_evidence=self._lowest_log_evidence() if posterior else nan,
+            dtype=self._blocking.dtype,
         )
 
     def _lowest_log_evidence(self) -> float:

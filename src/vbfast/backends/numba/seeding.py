@@ -19,8 +19,7 @@ from vbfast.backends.numba.log_joint import difference
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.backends.numba.threads import Task, run_tasks
 from vbfast.backends.numba.tiles import load_features, row_layout
-from vbfast.engine.contract import Float64Array, FloatArray, NonFiniteRowError, RowBlock
-from vbfast.engine.plan import Plan
+from vbfast.contract import Blocking, Float64Array, FloatArray, NonFiniteRowError, RowBlock
 
 __all__ = ["NumbaSeedingPass", "lower_distances"]
 
@@ -78,17 +77,19 @@ def lower_distances(
 class NumbaSeedingPass:
     """A seeding pass of the contract."""
 
-    def __init__(self, candidates: Float64Array, plan: Plan) -> None:
+    def __init__(self, candidates: Float64Array, blocking: Blocking) -> None:
         n_candidates, n_features = candidates.shape
-        self._plan = plan
+        self._blocking = blocking
         # No shift: what is near to a candidate has its digits wherever the others are.
-        self._shift = np.zeros(n_features, plan.dtype)
-        self._candidates = candidates.astype(plan.dtype)
-        low = (candidates - self._candidates).astype(plan.dtype)
+        self._shift = np.zeros(n_features, blocking.dtype)
+        self._candidates = candidates.astype(blocking.dtype)
+        low = (candidates - self._candidates).astype(blocking.dtype)
         self._low = low if low.any() else None
-        self._potentials = np.zeros((plan.n_partitions, n_candidates))
+        self._potentials = np.zeros((blocking.n_partitions, n_candidates))
         rows_of_step = STEP_COST / (2.0 * n_candidates * n_features)
-        self._batch_rows = max(1, min(16, int(rows_of_step) // plan.tile_rows)) * plan.tile_rows
+        self._batch_rows = (
+            max(1, min(16, int(rows_of_step) // blocking.tile_rows)) * blocking.tile_rows
+        )
 
     def run(
         self,
@@ -110,7 +111,7 @@ class NumbaSeedingPass:
         self, block: RowBlock, closest: FloatArray, lowered: FloatArray | None, bad: list[int]
     ) -> Task:
         def task(worker: int) -> Iterator[None]:  # noqa: ARG001
-            dtype = self._plan.dtype
+            dtype = self._blocking.dtype
             group = group_size(dtype)
             n_groups = -(-min(self._batch_rows, len(block.rows)) // group)
             features = empty_lines((n_groups, len(self._shift) + 2, group), dtype)
@@ -128,7 +129,7 @@ class NumbaSeedingPass:
                     self._low,
                     np.empty(0) if block.weights is None else block.weights[rows].copy(),
                     n_rows,
-                    self._plan.tile_rows,
+                    self._blocking.tile_rows,
                     _address(closest) + start * dtype.itemsize,
                     0 if lowered is None else _address(lowered) + start * dtype.itemsize,
                     0 if lowered is None else lowered.strides[0],

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from vbfast.backends.numba.compiling import group_rows, kernel, load_at
-from vbfast.engine.contract import FloatArray
+from vbfast.contract import FloatArray
 
 __all__ = ["load_features", "load_raw", "load_rows", "row_layout", "transpose_features"]
 

@@ -1,0 +1,1 @@
+"""The array functions: evidence, softmax, entropy, divergence and bounds of arrays of any shape."""

@@ -1,0 +1,128 @@
+"""Arrays that a pass is given, checked: kernels go by their shapes, dtypes and order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vbfast.contract import Blocking, FloatArray, Request, RowBlock, RowOutputs
+
+__all__ = ["check_blocks", "check_outputs", "check_seeding_blocks"]
+
+
+def check_outputs(
+    outputs: RowOutputs, blocking: Blocking, n_components: int, n_features: int
+) -> None:
+    """Check that outputs have room for what a pass writes.
+
+    Raises
+    ------
+    ValueError
+        If one has another shape or dtype, is not in C order or cannot be written to.
+    """
+    N, dtype = blocking.n_samples, blocking.dtype
+    wanted: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
+        "log_evidence": ((N,), dtype),
+        "labels": ((N,), np.dtype(np.int64)),
+        "resp": ((N, n_components), dtype),
+        "entropy": ((N,), dtype),
+        "expected_log_joint": ((N,), dtype),
+        "gradient": ((N, n_features), dtype),
+        "log_joint": ((N, n_components), dtype),
+    }
+    for name, (shape, dtype_of) in wanted.items():
+        array = getattr(outputs, name)
+        if array is None:
+            continue
+        flags = array.flags
+        if (array.shape, array.dtype) != (shape, dtype_of) or not (
+            flags.c_contiguous and flags.writeable and flags.aligned
+        ):
+            raise ValueError(
+                f"{name} must be a writable array of shape {shape} and dtype {dtype_of} in C "
+                f"order; got shape {array.shape}, dtype {array.dtype}"
+            )
+
+
+def check_blocks(
+    blocks: Sequence[RowBlock],
+    blocking: Blocking,
+    n_components: int,
+    n_features: int,
+    request: Request | None = None,
+) -> None:
+    """Check the arrays of blocks, and that they lie where the blocking has them.
+
+    Raises
+    ------
+    ValueError
+        If an array has another shape, dtype or order, a block is beyond its partition, two are of
+        one partition, or a 'given' pass has no responsibilities.
+    """
+    if len({block.partition for block in blocks}) < len(blocks):
+        raise ValueError("blocks that are run together must be of distinct partitions")
+    for block in blocks:
+        n_rows = len(block.rows)
+        if not 0 <= block.partition < blocking.n_partitions:
+            raise ValueError(f"there is no partition {block.partition}")
+        first, end = blocking.bounds[block.partition : block.partition + 2]
+        if not first <= block.start <= block.start + n_rows <= end:
+            raise ValueError(
+                f"rows {block.start} to {block.start + n_rows} are beyond partition "
+                f"{block.partition}, {first} to {end}"
+            )
+        where = f"[{block.start}:{block.start + n_rows}]"
+        _check(block.rows, (n_rows, n_features), blocking.dtype, f"rows{where}", ordered=False)
+        if block.weights is not None:
+            _check(block.weights, (n_rows,), np.dtype(np.float64), f"weights{where}")
+        if request is None or request.assignment != "given":
+            continue
+        if block.resp is None:
+            raise ValueError("a 'given' pass needs RowBlock.resp")
+        labels = block.resp.ndim == 1
+        _check(
+            block.resp,
+            (n_rows,) if labels else (n_rows, n_components),
+            np.dtype(np.int64) if labels else blocking.dtype,
+            f"resp{where}",
+        )
+
+
+def check_seeding_blocks(
+    blocks: Sequence[RowBlock],
+    closest: Sequence[FloatArray],
+    lowered: Sequence[FloatArray | None],
+    blocking: Blocking,
+    candidates: FloatArray,
+) -> None:
+    """Check the arrays of a seeding pass.
+
+    Raises
+    ------
+    ValueError
+        As :func:`check_blocks`, or if ``closest`` or ``lowered`` do not fit their block.
+    """
+    n_candidates, n_features = candidates.shape
+    check_blocks(blocks, blocking, n_candidates, n_features)
+    for block, before, after in zip(blocks, closest, lowered, strict=True):
+        n_rows = len(block.rows)
+        _check(before, (n_rows,), blocking.dtype, "closest")
+        if after is not None:
+            _check(after, (n_candidates, n_rows), blocking.dtype, "lowered", ordered=False)
+            if n_rows > 1 and after.strides[1] != after.itemsize:
+                raise ValueError("lowered must have its rows one after another")
+
+
+def _check(
+    array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str, *, ordered: bool = True
+) -> None:
+    flags = array.flags
+    if (array.shape, array.dtype) != (shape, dtype) or not flags.aligned:
+        raise ValueError(
+            f"{name} should have shape {shape} and dtype {dtype}; got {array.shape} and "
+            f"{array.dtype}"
+        )
+    if ordered and not flags.c_contiguous:
+        raise ValueError(f"{name} should be in C order")

@@ -1,0 +1,68 @@
+"""Hand-written kernels, chosen by instruction set; see ``csrc/``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vbfast import _vbfast
+from vbfast.backends.native import blocking
+from vbfast.backends.native.linalg import NativeLinearAlgebra
+from vbfast.backends.native.passes import NativePass, NativeSeedingPass
+from vbfast.contract import (
+    Backend,
+    Blocking,
+    Float64Array,
+    Identity,
+    LogJoint,
+    Quadratic,
+    Request,
+    RowOutputs,
+    RowSource,
+)
+
+__all__ = ["NativeBackend", "create_backend"]
+
+
+class NativeBackend:
+    """See :class:`vbfast.contract.Backend`."""
+
+    name = "native"
+    blocking = staticmethod(blocking.blocking)
+
+    def evaluates(self, log_joint: LogJoint) -> bool:
+        """Quadratic forms."""
+        return isinstance(log_joint.form, Quadratic) and isinstance(log_joint.link, Identity)
+
+    def adopt(self, source: RowSource) -> RowSource:
+        """Kernels read rows where they lie, whatever their strides."""
+        return source
+
+    def begin(
+        self,
+        log_joint: LogJoint,
+        request: Request,
+        blocking: Blocking,
+        *,
+        outputs: RowOutputs,
+        workspace: Any,
+        num_threads: int,
+    ) -> NativePass:
+        """Start a pass."""
+        return NativePass(log_joint, request, blocking, outputs, workspace, num_threads)
+
+    def begin_seeding(self, candidates: Float64Array, blocking: Blocking) -> NativeSeedingPass:
+        """Start a k-means++ pass."""
+        return NativeSeedingPass(candidates, blocking)
+
+    def workspace(self) -> _vbfast.Workspace:
+        """Memory for one pass at a time."""
+        return _vbfast.Workspace()
+
+    def linalg(self, num_threads: int) -> NativeLinearAlgebra:
+        """Native as well, batched over the components."""
+        return NativeLinearAlgebra(num_threads)
+
+
+def create_backend() -> Backend:
+    """Return the backend, for :func:`vbfast.backends.get_backend`."""
+    return NativeBackend()

@@ -1,0 +1,55 @@
+"""The native backend's blocking, from the layout of its partial statistics."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from vbfast.backends.blocking import Limits, make_blocking
+from vbfast.contract import Blocking, Moments
+
+__all__ = ["BLOCK_ROWS", "LIMITS", "blocking", "statistics_size"]
+
+# Groups are whole vectors of AVX-512, four at a time, whatever the level: results of one shape are
+# summed alike at all of them. A tile and its log-joints stay in the second-level cache.
+LIMITS = Limits(
+    partitions=16,
+    statistics_bytes=64 << 20,
+    group_bytes=256,
+    tile_rows=512,
+    tile_bytes=1 << 20,
+    partition_rows=256,
+)
+# Rows of a block of a triangle, see csrc/estep/triangle.h.
+BLOCK_ROWS = 8
+
+
+def statistics_size(moments: Moments | None, n_components: int, n_features: int) -> int:
+    """Return how many float64 numbers one partial statistic has."""
+    if moments is None:
+        return 0
+    # Lower triangle of a second moment, in block rows padded to the width of their diagonal block.
+    n_block_rows = -(-n_features // BLOCK_ROWS)
+    triangle = BLOCK_ROWS * BLOCK_ROWS * n_block_rows * (n_block_rows + 1) // 2
+    second = {"first": 0, "diag": n_features, "spherical": 1, "pooled": 0, "full": triangle}
+    shared = triangle if moments == "pooled" else 0
+    return n_components * (1 + n_features + second[moments]) + shared
+
+
+def blocking(
+    n_samples: int,
+    row_length: int,
+    n_components: int,
+    dtype: np.dtype[Any],
+    moments: Moments | None,
+) -> Blocking:
+    """Fix the blocking for a pass, see :meth:`vbfast.contract.Backend.blocking`."""
+    return make_blocking(
+        LIMITS,
+        n_samples,
+        row_length,
+        n_components,
+        dtype,
+        8 * statistics_size(moments, n_components, row_length),
+    )

@@ -1,0 +1,63 @@
+"""The linear algebra of a global step, native and batched over the components.
+
+The bits of a threaded LAPACK or BLAS depend on its number of threads from about 128 features on;
+these do not, and a Python loop over the components would be slow.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vbfast import _vbfast
+from vbfast.contract import Float64Array, NotPositiveDefiniteError
+
+__all__ = ["NativeLinearAlgebra"]
+
+
+class NativeLinearAlgebra:
+    """See :class:`vbfast.contract.LinearAlgebra`."""
+
+    def __init__(self, num_threads: int) -> None:
+        self._num_threads = num_threads
+
+    def precision_cholesky(self, covariances: Float64Array) -> Float64Array:
+        """Upper triangular factors of the inverses of covariance matrices."""
+        factors, failed = _vbfast.precision_cholesky(
+            np.ascontiguousarray(covariances), self._num_threads
+        )
+        if failed >= 0:
+            raise NotPositiveDefiniteError(failed)
+        return factors
+
+    def ratio_norms(self, factors: Float64Array, denominators: Float64Array) -> Float64Array:
+        """Squared Frobenius norms ``||B^-1 A||^2`` of upper triangular factors."""
+        return _vbfast.ratio_norms(
+            np.ascontiguousarray(factors), np.ascontiguousarray(denominators), self._num_threads
+        )
+
+    def subtract_symmetric(
+        self, matrices: Float64Array, a: Float64Array, b: Float64Array
+    ) -> Float64Array:
+        """Matrices less ``a b^T + b a^T``."""
+        return _vbfast.subtract_symmetric(
+            np.ascontiguousarray(matrices),
+            np.ascontiguousarray(a),
+            np.ascontiguousarray(b),
+            self._num_threads,
+        )
+
+    def matrix_gradients(
+        self,
+        weight: Float64Array,
+        first: Float64Array,
+        second: Float64Array,
+        factors: Float64Array,
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Gradients of Gaussian log densities in means, covariances and precision factors."""
+        return _vbfast.matrix_gradients(
+            np.ascontiguousarray(weight),
+            np.ascontiguousarray(first),
+            np.ascontiguousarray(second),
+            np.ascontiguousarray(factors),
+            self._num_threads,
+        )

@@ -1,0 +1,146 @@
+"""Passes of the native backend: arrays are passed on, nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vbfast import _vbfast
+from vbfast.contract import (
+    Blocking,
+    Float64Array,
+    FloatArray,
+    LogJoint,
+    NonFiniteRowError,
+    PassResult,
+    Quadratic,
+    Request,
+    RowBlock,
+    RowOutputs,
+    Statistics,
+)
+
+__all__ = ["NativePass", "NativeSeedingPass"]
+
+# The kernels' names of moments.
+_MOMENTS = {
+    None: "none",
+    "first": "means",
+    "diag": "diag",
+    "spherical": "spherical",
+    "pooled": "tied",
+    "full": "full",
+}
+
+
+class NativePass:
+    """A pass of the kernels, see :class:`vbfast.contract.Pass`."""
+
+    def __init__(
+        self,
+        log_joint: LogJoint,
+        request: Request,
+        blocking: Blocking,
+        outputs: RowOutputs,
+        workspace: _vbfast.Workspace,
+        num_threads: int,
+    ) -> None:
+        form = log_joint.form
+        assert isinstance(form, Quadratic)
+        self._centres = form.centres
+        self._dtype = blocking.dtype
+        self._request = request
+        self._num_threads = num_threads
+        self._estep = _vbfast.EStep(
+            form.factor_type,
+            np.ascontiguousarray(log_joint.offset),
+            np.ascontiguousarray(form.centres),
+            np.ascontiguousarray(form.precision_cholesky),
+            request.assignment,
+            _MOMENTS[request.moments],
+            request.entropy,
+            blocking.dtype == np.float32,
+            blocking.n_partitions,
+            blocking.tile_rows,
+            blocking.split_components,
+            (
+                outputs.log_evidence,
+                outputs.labels,
+                outputs.resp,
+                outputs.entropy,
+                outputs.expected_log_joint,
+                outputs.gradient,
+                outputs.log_joint,
+            ),
+            workspace,
+            num_threads,
+        )
+
+    def run(self, blocks: Sequence[RowBlock], num_threads: int) -> None:
+        """Process blocks of distinct partitions, in parallel."""
+        if self._request.assignment == "given" and any(block.resp is None for block in blocks):
+            raise ValueError("a 'given' pass needs RowBlock.resp")
+        row = self._estep.run(
+            [(b.partition, b.start, b.rows, b.weights, b.resp) for b in blocks], num_threads
+        )
+        if row >= 0:
+            raise NonFiniteRowError(row)
+
+    def finish(self) -> PassResult:
+        """Merge the partitions in their order."""
+        request = self._request
+        weight, log_evidence, expected_log_joint, entropy, kl, lowest = self._estep.sums()
+        statistics = None
+        if request.moments is not None:
+            statistics = Statistics(
+                request.moments,
+                self._centres,
+                *self._estep.statistics(self._num_threads),
+            )
+        nan = float("nan")
+        posterior = request.assignment == "posterior"
+        return PassResult(
+            total_weight=weight,
+            log_evidence=log_evidence if posterior or request.entropy else nan,
+            expected_log_joint=nan if posterior and not request.entropy else expected_log_joint,
+            entropy=entropy if request.entropy else nan,
+            kl=kl if request.entropy else nan,
+            statistics=statistics,
+            lowest_log_evidence=lowest if posterior else nan,
+            dtype=self._dtype,
+        )
+
+
+class NativeSeedingPass:
+    """A k-means++ pass, see :class:`vbfast.contract.SeedingPass`."""
+
+    def __init__(self, candidates: Float64Array, blocking: Blocking) -> None:
+        self._seeding = _vbfast.Seeding(
+            np.ascontiguousarray(candidates),
+            blocking.dtype == np.float32,
+            blocking.n_partitions,
+            blocking.tile_rows,
+        )
+
+    def run(
+        self,
+        blocks: Sequence[RowBlock],
+        closest: Sequence[FloatArray],
+        lowered: Sequence[FloatArray | None],
+        num_threads: int,
+    ) -> None:
+        """Process blocks, each with its slices of ``closest`` and ``lowered``."""
+        row = self._seeding.run(
+            [
+                (block.partition, block.start, block.rows, block.weights, None, before, after)
+                for block, before, after in zip(blocks, closest, lowered, strict=True)
+            ],
+            num_threads,
+        )
+        if row >= 0:
+            raise NonFiniteRowError(row)
+
+    def finish(self) -> Float64Array:
+        """Return the potentials."""
+        return self._seeding.potentials()

@@ -1,0 +1,1 @@
+"""Which backend passes run on, and on how many threads."""

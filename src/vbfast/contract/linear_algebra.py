@@ -1,0 +1,122 @@
+"""The linear algebra of a global step: batches of triangular factors and symmetric matrices."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from vbfast.contract.types import Float64Array
+
+__all__ = ["LinearAlgebra", "NotPositiveDefiniteError", "subtract_symmetric"]
+
+
+class NotPositiveDefiniteError(ValueError):
+    """A matrix has no Cholesky factor. ``component`` is its index in the stack."""
+
+    def __init__(self, component: int) -> None:
+        super().__init__(f"the matrix of component {component} is not positive definite")
+        self.component = component
+
+
+class LinearAlgebra(Protocol):
+    """What a backend computes with stacks of small matrices, all float64.
+
+    The bits of every result are the same for any number of threads.
+    """
+
+    def precision_cholesky(self, covariances: Float64Array) -> Float64Array:
+        """Upper triangular factors of the inverses of covariance matrices.
+
+        Parameters
+        ----------
+        covariances : ndarray of shape (n_components, n_features, n_features)
+            Symmetric.
+
+        Returns
+        -------
+        ndarray of the same shape
+            ``P`` with ``P @ P.T`` the inverse: the transposed inverse of the lower Cholesky
+            factor.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If a matrix is not positive definite, or not finite.
+        """
+
+    def ratio_norms(self, factors: Float64Array, denominators: Float64Array) -> Float64Array:
+        """Squared Frobenius norms ``||B^-1 A||^2`` of upper triangular factors.
+
+        With ``A`` and ``B`` precision factors that is ``tr((B B^T)^-1 A A^T)``, computed without
+        either product, which would square the condition number.
+
+        Parameters
+        ----------
+        factors : ndarray of shape (n_components, n_features, n_features)
+            ``A``.
+        denominators : ndarray of the same shape, or of shape (1, n_features, n_features)
+            ``B``.
+
+        Returns
+        -------
+        ndarray of shape (n_components,)
+        """
+
+    def subtract_symmetric(
+        self, matrices: Float64Array, a: Float64Array, b: Float64Array
+    ) -> Float64Array:
+        """Matrices less ``a b^T + b a^T``, exactly symmetric where the matrices are.
+
+        Parameters
+        ----------
+        matrices : ndarray of shape (n_components, n_features, n_features)
+        a, b : ndarray of shape (n_components, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_components, n_features, n_features)
+        """
+
+    def matrix_gradients(
+        self,
+        weight: Float64Array,
+        first: Float64Array,
+        second: Float64Array,
+        factors: Float64Array,
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Gradients of Gaussian log densities in means, covariances and precision factors.
+
+        With the weight ``N``, moments ``f`` and ``S`` about the mean and ``Lambda = P P^T``
+        (Petersen and Pedersen 2012, eq. 57, 61 and 86), of
+        ``L = sum_n r_n log N(x_n | mu, Lambda^-1)``
+
+            dL/dmu = Lambda f,    dL/dSigma = 1/2 (Lambda S Lambda - N Lambda),
+            dL/dP = triu(N P^{-T} - S P).
+
+        Parameters
+        ----------
+        weight : ndarray of shape (n_matrices,)
+            ``N``, of all the means that share a matrix.
+        first : ndarray of shape (n_matrices, n_means, n_features)
+            ``f``, one for each mean.
+        second : ndarray of shape (n_matrices, n_features, n_features)
+            ``S``, symmetric.
+        factors : ndarray of the same shape
+            ``P``, upper triangular.
+
+        Returns
+        -------
+        means : ndarray, shaped as ``first``
+        covariances : ndarray, shaped as ``second``
+            Exactly symmetric.
+        factors : ndarray, shaped as ``second``
+            Upper triangular.
+        """
+
+
+def subtract_symmetric(matrices: Float64Array, a: Float64Array, b: Float64Array) -> Float64Array:
+    """Return what :meth:`LinearAlgebra.subtract_symmetric` does, in plain NumPy."""
+    product = a[:, :, np.newaxis] * b[:, np.newaxis, :]
+    # The products are added first: subtracted in turn they would round unsymmetrically.
+    return np.asarray(matrices - (product + product.swapaxes(1, 2)))

@@ -1,0 +1,125 @@
+"""What a pass returns, as a value: the sums of the bound's terms, and the statistics."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from typing import Any
+
+import numpy as np
+
+from vbfast.contract.statistics import Statistics
+
+__all__ = ["PassResult"]
+
+FLOAT64 = np.dtype(np.float64)
+_SUMS = ("total_weight", "log_evidence", "expected_log_joint", "entropy", "kl")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class PassResult:
+    """Sums over rows, weighted by ``w_n``; nats. A term that was not asked for is NaN.
+
+    Values: results of the same request with the same log-joint add up to that of the rows of both,
+    and a result times ``c`` is that of rows that weigh ``c`` times as much. A fixed order of
+    additions gives fixed bits.
+
+    Attributes
+    ----------
+    total_weight : float
+        ``sum_n w_n``.
+    log_evidence, expected_log_joint, entropy, kl : float
+        Weighted sums of the terms that :class:`vbfast.ElboTerms` names.
+    statistics : Statistics or None
+    lowest_log_evidence : float
+        The least ``log p(x_n)`` of a row with positive weight, of a 'posterior' pass.
+    dtype : numpy.dtype
+        Of the computation, float32 or float64.
+
+    Examples
+    --------
+    >>> from vbfast.contract import PassResult
+    >>> one = PassResult(2.0, -3.5, float("nan"), float("nan"), float("nan"), None, -2.0)
+    >>> both = one + 2.0 * one
+    >>> both.total_weight, both.log_evidence, both.lowest_log_evidence
+    (6.0, -10.5, -2.0)
+    """
+
+    total_weight: float
+    log_evidence: float
+    expected_log_joint: float
+    entropy: float
+    kl: float
+    statistics: Statistics | None
+    lowest_log_evidence: float = math.nan
+    dtype: np.dtype[Any] = FLOAT64
+
+    def __add__(self, other: PassResult) -> PassResult:
+        """Return the sums over the rows of both.
+
+        Raises
+        ------
+        ValueError
+            If they are of other requests, dtypes or centres.
+        """
+        if not isinstance(other, PassResult):
+            return NotImplemented
+        if self.dtype != other.dtype:
+            raise ValueError(
+                f"sums of {self.dtype} and {other.dtype} rows do not add up: convert the rows"
+            )
+        if (self.statistics is None) != (other.statistics is None):
+            raise ValueError("sums with and without statistics do not add up")
+        statistics = None
+        if self.statistics is not None and other.statistics is not None:
+            statistics = self.statistics + other.statistics
+        return PassResult(
+            **{name: getattr(self, name) + getattr(other, name) for name in _SUMS},
+            statistics=statistics,
+            lowest_log_evidence=float(
+                np.minimum(self.lowest_log_evidence, other.lowest_log_evidence)
+            ),
+            dtype=self.dtype,
+        )
+
+    def __mul__(self, factor: float) -> PassResult:
+        """Return the sums over rows that weigh ``factor`` times as much."""
+        with np.errstate(over="ignore"):
+            sums = {name: float(np.multiply(getattr(self, name), factor)) for name in _SUMS}
+        return PassResult(
+            **sums,
+            statistics=None if self.statistics is None else self.statistics * factor,
+            lowest_log_evidence=self.lowest_log_evidence,
+            dtype=self.dtype,
+        )
+
+    __rmul__ = __mul__
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all terms and arrays are equal, to the bit."""
+        if not isinstance(other, PassResult):
+            return NotImplemented
+        names = (*_SUMS, "lowest_log_evidence")
+        return (
+            all(
+                np.array_equal(getattr(self, name), getattr(other, name), equal_nan=True)
+                for name in names
+            )
+            and self.dtype == other.dtype
+            and self.statistics == other.statistics
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        terms = ", ".join(
+            f"{field.name}={getattr(self, field.name):.8g}"
+            for field in fields(self)
+            if field.name in _SUMS and not math.isnan(getattr(self, field.name))
+        )
+        statistics = self.statistics
+        of = "None"
+        if statistics is not None:
+            K, D = statistics.first.shape
+            of = f"<{statistics.moments!r} moments of {K} components, {D} features>"
+        return f"PassResult({terms}, statistics={of}, dtype={self.dtype})"

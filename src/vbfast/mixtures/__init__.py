@@ -1,0 +1,1 @@
+"""Evidence of Gaussian mixtures as a function of arrays, with its gradients."""

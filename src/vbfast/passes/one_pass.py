@@ -1,0 +1,250 @@
+"""One pass: asks the backend for the blocking, feeds it row blocks, returns its sums.
+
+Rows in memory go to the backend at once, one block a partition. Rows (or responsibilities) that
+have to be read or made go in rounds: each round holds the next tiles of every unfinished partition,
+so that the backend's threads have work, and few bytes at a time are in memory. Either way a
+partition's tiles are the same and are added up in the same order, hence the bits are too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from vbfast.backends import backend_for, get_backend
+from vbfast.config.settings import current_backend, current_num_threads
+from vbfast.contract import (
+    Backend,
+    Blocking,
+    Float64Array,
+    FloatArray,
+    LogJoint,
+    NonFiniteRowError,
+    PassResult,
+    Request,
+    RowBlock,
+    RowOutputs,
+    RowSource,
+)
+from vbfast.inputs.weights import of_unit_scale
+from vbfast.passes.responsibilities import RespSource, as_resp_source
+
+__all__ = ["run_pass", "run_seeding"]
+
+ROUND_BYTES = 32 << 20
+
+
+def run_pass(
+    source: RowSource,
+    log_joint: LogJoint,
+    request: Request,
+    *,
+    sample_weight: Float64Array | None = None,
+    resp: Any = None,
+    outputs: RowOutputs | None = None,
+    backend: Backend | None = None,
+    workspace: Any = None,
+    blocking_components: int | None = None,
+) -> PassResult:
+    """Visit every row once.
+
+    Parameters
+    ----------
+    source : RowSource
+        From :func:`vbfast.passes.rows.as_row_source`.
+    log_joint : LogJoint
+    request : Request
+    sample_weight : ndarray of shape (n_samples,), float64, optional
+        From :func:`vbfast.inputs.weights.as_sample_weight`.
+    resp : array-like of shape (n_samples, n_components) or (n_samples,), optional
+        The given ``q`` of a 'given' pass: distributions, or labels with -1 for a row without a
+        component, or a :class:`~vbfast.passes.responsibilities.RespSource`. A row of zero weight
+        may be anything.
+    outputs : RowOutputs, optional
+        Arrays to be filled.
+    backend : Backend, optional
+        By default the one in use, or one that evaluates such a log-joint.
+    workspace : object, optional
+        What the backend's ``workspace()`` returned, to be used by one pass at a time: memory kept
+        between passes.
+    blocking_components : int, optional
+        The number of components that the blocking is for, where ``log_joint`` has not all of them.
+
+    Returns
+    -------
+    PassResult
+
+    Raises
+    ------
+    NonFiniteRowError
+        If a row is not finite; the first such row.
+    ValueError
+        If the number of features differs, or ``resp`` is missing, superfluous or, in a row of
+        positive weight, no distribution, or the log-joint or the gradient in the rows is asked of
+        a pass that is not a 'posterior' one.
+    NotImplementedError
+        If no backend evaluates the log-joint, or this one not what is asked for.
+    KeyboardInterrupt
+        If the user interrupts; ``outputs`` is then partly filled.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.contract import LogJoint, Request
+    >>> from vbfast.passes.one_pass import run_pass
+    >>> from vbfast.passes.rows import as_row_source
+    >>> X = np.array([[0.0], [2.0]])
+    >>> log_joint = LogJoint.quadratic("spherical", np.zeros(1), np.zeros((1, 1)), np.ones(1))
+    >>> result = run_pass(as_row_source(X), log_joint, Request(moments="diag"))
+    >>> result.log_evidence, result.statistics.second
+    (-2.0, array([[4.]]))
+    """
+    if source.n_features != log_joint.n_features:
+        raise ValueError(
+            f"X has {source.n_features} features, but the model has {log_joint.n_features}"
+        )
+    if (resp is not None) != (request.assignment == "given"):
+        raise ValueError(f"resp does not go with assignment {request.assignment!r}")
+    outputs = outputs or RowOutputs()
+    if request.assignment != "posterior":
+        for name in ("gradient", "log_joint"):
+            if getattr(outputs, name) is not None:
+                raise ValueError(f"{name} does not go with assignment {request.assignment!r}")
+    resp_source = None
+    if resp is not None:
+        resp_source = as_resp_source(
+            resp,
+            source.n_samples,
+            log_joint.n_components,
+            source.dtype,
+            sample_weight=sample_weight,
+        )
+    backend = backend or backend_for(log_joint, current_backend())
+    blocking = backend.blocking(
+        source.n_samples,
+        log_joint.form.row_length,
+        blocking_components or log_joint.n_components,
+        source.dtype,
+        request.moments,
+    )
+    sample_weight, exponent = of_unit_scale(sample_weight)
+    running = backend.begin(
+        log_joint,
+        request,
+        blocking,
+        outputs=outputs,
+        workspace=backend.workspace() if workspace is None else workspace,
+        num_threads=current_num_threads(),
+    )
+    for blocks in _rounds(source, blocking, sample_weight, resp_source, log_joint.n_components):
+        try:
+            running.run(blocks, current_num_threads())
+        except NonFiniteRowError as error:
+            raise NonFiniteRowError(_first_non_finite(source, blocking, error.row)) from None
+    result = running.finish()
+    # In two steps, each of which is a number: of rows of the least weights it is beyond them.
+    half = exponent // 2
+    return result if exponent == 0 else result * 2.0**half * 2.0 ** (exponent - half)
+
+
+def run_seeding(
+    source: RowSource,
+    candidates: Float64Array,
+    closest: FloatArray,
+    *,
+    sample_weight: Float64Array | None = None,
+    lowered: FloatArray | None = None,
+    backend: Backend | None = None,
+) -> Float64Array:
+    """Weigh candidates for the next centre of k-means++ (Arthur and Vassilvitskii 2007).
+
+    Parameters
+    ----------
+    source : RowSource
+    candidates : ndarray of shape (n_candidates, n_features), float64
+        Rows of the source, or points that its dtype holds as exactly.
+    closest : ndarray of shape (n_samples,), dtype of the rows, C order
+        Squared distance of each row to the closest centre so far; infinity before the first.
+    sample_weight : ndarray of shape (n_samples,), float64, optional
+    lowered : ndarray of shape (n_candidates, n_samples), dtype of the rows, C order, optional
+        Filled with ``min(closest_n, ||x_n - c_l||^2)``: what ``closest`` is once candidate ``l``
+        is taken.
+    backend : Backend, optional
+        By default the one in use.
+
+    Returns
+    -------
+    potentials : ndarray of shape (n_candidates,)
+        ``sum_n w_n min(closest_n, ||x_n - c_l||^2)`` for each candidate ``l``.
+
+    Raises
+    ------
+    NonFiniteRowError
+        If a row is not finite; the first such row.
+    KeyboardInterrupt
+        If the user interrupts; ``lowered`` is then partly filled.
+    """
+    n_candidates, n_features = candidates.shape
+    backend = backend or get_backend(current_backend())
+    blocking = backend.blocking(source.n_samples, n_features, n_candidates, source.dtype, None)
+    sample_weight, exponent = of_unit_scale(sample_weight)
+    running = backend.begin_seeding(candidates, blocking)
+    for blocks in _rounds(source, blocking, sample_weight):
+        slices = [slice(block.start, block.start + len(block.rows)) for block in blocks]
+        before = [closest[rows] for rows in slices]
+        after = [None if lowered is None else lowered[:, rows] for rows in slices]
+        try:
+            running.run(blocks, before, after, current_num_threads())
+        except NonFiniteRowError as error:
+            raise NonFiniteRowError(_first_non_finite(source, blocking, error.row)) from None
+    with np.errstate(over="ignore"):
+        return np.asarray(np.ldexp(running.finish(), exponent))
+
+
+def _rounds(
+    source: RowSource,
+    blocking: Blocking,
+    sample_weight: Float64Array | None,
+    resp: RespSource | None = None,
+    n_components: int = 0,
+) -> Iterator[list[RowBlock]]:
+    """Yield the blocks of each round: all rows at once where they are in memory.
+
+    ``n_components`` is the length of a row of ``resp``.
+    """
+    row_values = source.n_features + (0 if resp is None else n_components)
+    longest = max(np.diff(blocking.bounds).tolist())
+    if source.in_memory is None or (resp is not None and not resp.in_memory):
+        rows_of_round = ROUND_BYTES // (row_values * blocking.dtype.itemsize)
+        tiles = max(1, rows_of_round // blocking.n_partitions // blocking.tile_rows)
+        step = tiles * blocking.tile_rows
+    else:
+        step = longest
+    for offset in range(0, longest, step):
+        blocks = []
+        for partition in range(blocking.n_partitions):
+            start = blocking.bounds[partition] + offset
+            stop = min(start + step, blocking.bounds[partition + 1])
+            if start < stop:
+                blocks.append(
+                    RowBlock(
+                        partition,
+                        start,
+                        source.block(start, stop),
+                        None if sample_weight is None else sample_weight[start:stop],
+                        None if resp is None else resp.block(start, stop),
+                    )
+                )
+        yield blocks
+
+
+def _first_non_finite(source: RowSource, blocking: Blocking, row: int) -> int:
+    """Return the first row that is not finite, given one: a later round may hold an earlier row."""
+    for start in range(0, row, blocking.tile_rows):
+        rows = source.block(start, min(start + blocking.tile_rows, row))
+        finite = np.isfinite(rows).all(axis=1)
+        if not finite.all():
+            return start + int(np.argmin(finite))
+    return row

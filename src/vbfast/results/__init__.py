@@ -1,0 +1,9 @@
+"""What estimators and array functions return: bounds with their terms, gradients, estimates."""
+
+from __future__ import annotations
+
+from vbfast.results.elbo import ElboTerms, VariationalElboTerms
+from vbfast.results.evidence import EvidenceEstimate
+from vbfast.results.gradient import MixtureGradient
+
+__all__ = ["ElboTerms", "EvidenceEstimate", "MixtureGradient", "VariationalElboTerms"]

@@ -1,0 +1,94 @@
+"""The blocking: what it may depend on, and its limits.
+
+The numbers here are those that are promised (reproducible to the bit): 64 MB of partial
+statistics, tiles of a few hundred rows, vectors of 64 bytes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vbfast.backends import backend_names, get_backend
+
+sizes = st.integers(1, 3_000_000), st.integers(1, 300), st.integers(1, 50_000)
+dtypes = st.sampled_from(["float32", "float64"])
+MOMENTS = ("first", "diag", "spherical", "pooled", "full")
+kinds = st.sampled_from(MOMENTS)
+names = st.sampled_from(backend_names())
+
+
+def make_blocking(n_samples, n_features, n_components, dtype, moments, name="native"):
+    backend = get_backend(name)
+    return backend.blocking(n_samples, n_features, n_components, np.dtype(dtype), moments)
+
+
+def fewest_numbers(n_components, n_features, kind):
+    """Numbers in one partial statistic if no entry is kept twice: weights, first, second."""
+    triangle = n_features * (n_features + 1) // 2
+    second = {
+        "first": 0,
+        "full": n_components * triangle,
+        "pooled": triangle,
+        "diag": n_components * n_features,
+        "spherical": n_components,
+    }[kind]
+    return n_components * (1 + n_features) + second
+
+
+@given(*sizes, dtypes, kinds)
+def test_partitions_cover_the_rows(n_samples, n_features, n_components, dtype, kind):
+    blocking = make_blocking(n_samples, n_features, n_components, dtype, kind)
+    assert blocking.bounds[0] == 0
+    assert blocking.bounds[-1] == n_samples
+    assert np.all(np.diff(blocking.bounds) > 0)
+    assert blocking.n_partitions == len(blocking.bounds) - 1
+    assert all(bound % blocking.tile_rows == 0 for bound in blocking.bounds[:-1])
+
+
+@given(*sizes, dtypes, kinds)
+def test_partitions_are_as_long_as_each_other(n_samples, n_features, n_components, dtype, kind):
+    """To a tile: a thread that has the longest one does not keep the others waiting."""
+    blocking = make_blocking(n_samples, n_features, n_components, dtype, kind)
+    tiles = -(-np.diff(blocking.bounds) // blocking.tile_rows)
+    assert tiles.max() - tiles.min() <= 1
+
+
+@given(*sizes, dtypes, kinds)
+def test_tiles_are_whole_vectors_and_short(n_samples, n_features, n_components, dtype, kind):
+    """In float32 a tile's sums are float32: longer ones would lose digits."""
+    blocking = make_blocking(n_samples, n_features, n_components, dtype, kind)
+    assert blocking.tile_rows * blocking.dtype.itemsize % 64 == 0
+    assert blocking.tile_rows <= 512
+
+
+@given(*sizes, dtypes, kinds)
+def test_partial_statistics_stay_small(n_samples, n_features, n_components, dtype, kind):
+    blocking = make_blocking(n_samples, n_features, n_components, dtype, kind)
+    if blocking.n_partitions > 1:
+        numbers = blocking.n_partitions * fewest_numbers(n_components, n_features, kind)
+        assert 8 * numbers <= 64 << 20
+    if blocking.split_components:
+        assert blocking.n_partitions == 1
+
+
+@pytest.mark.parametrize("kind", MOMENTS)
+def test_models_of_ordinary_size_keep_many_threads_busy(kind):
+    blocking = make_blocking(1_000_000, 16, 64, "float64", kind)
+    assert not blocking.split_components
+    assert blocking.n_partitions >= 16
+
+
+def test_models_whose_statistics_are_large_share_them():
+    assert make_blocking(1_000_000, 256, 1000, "float64", "full").split_components
+
+
+def test_small_data_is_one_thread_s():
+    assert make_blocking(100, 8, 16, "float64", "full").n_partitions == 1
+
+
+@given(*sizes, dtypes)
+def test_without_statistics_nothing_is_shared(n_samples, n_features, n_components, dtype):
+    assert not make_blocking(n_samples, n_features, n_components, dtype, None).split_components
