@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from vbfast.capi import get_include
     from vbfast.config.settings import config_context, get_num_threads, set_num_threads
+    from vbfast.contract import PassResult, merge
     from vbfast.estimators import (
         BayesianGaussianMixture,
         GaussianMixture,
@@ -51,6 +52,7 @@ __all__ = [
     "Mixture",
     "MixtureGradient",
     "NaturalParameters",
+    "PassResult",
     "Selection",
     "VariationalElboTerms",
     "VariationalGradient",
@@ -66,6 +68,7 @@ __all__ = [
     "load",
     "log_softmax",
     "logsumexp",
+    "merge",
     "select",
     "set_num_threads",
     "show_config",
@@ -91,6 +94,8 @@ _HOMES = {
     "GaussianMixture": "vbfast.estimators",
     "Mixture": "vbfast.estimators",
     "MixtureGradient": "vbfast.results",
+    "PassResult": "vbfast.contract",
+    "merge": "vbfast.contract",
     "Selection": "vbfast.estimators",
     "load": "vbfast.estimators",
     "select": "vbfast.estimators",

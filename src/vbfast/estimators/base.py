@@ -17,7 +17,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
 from vbfast.contract import Request
-from vbfast.estimators.fitted import FittedMixture
+from vbfast.estimators.stepwise import StepwiseMixture
 from vbfast.estimators.validation import (
     as_random_state,
     check_enough_rows,
@@ -34,7 +34,7 @@ from vbfast.passes.runner import LocalRunner
 __all__ = ["BaseMixture"]
 
 
-class BaseMixture(FittedMixture):
+class BaseMixture(StepwiseMixture):
     """Base class of mixtures with scikit-learn's interface.
 
     A subclass says how its parameters start, what its iterations climb, and how parameters become
@@ -53,7 +53,6 @@ class BaseMixture(FittedMixture):
     }
 
     n_components: int
-    tol: float
     max_iter: int
     n_init: int
     init_params: Any
@@ -61,21 +60,8 @@ class BaseMixture(FittedMixture):
     verbose: int
     verbose_interval: int
 
-    converged_: bool
-    n_iter_: int
-    n_passes_: int
-    lower_bound_: float
-    lower_bounds_: list[float]
-
     # Whether `lower_bound_` is an average over the rows.
     _bound_per_row: ClassVar[bool] = True
-
-    @abstractmethod
-    def _check_given(self, runner: LocalRunner) -> Any:
-        """Check the parameters of a start or prior that were given to the constructor.
-
-        What is returned is passed to :meth:`_start` and :meth:`_objective`.
-        """
 
     @abstractmethod
     def _start(
@@ -90,10 +76,6 @@ class BaseMixture(FittedMixture):
     @abstractmethod
     def _check_resumable(self, n_features: int) -> None:
         """Check that this fit can go on from the last one's parameters."""
-
-    @abstractmethod
-    def _fitted_parameters(self) -> Any:
-        """Return the parameters that the fitted attributes hold."""
 
     @abstractmethod
     def _objective(self, given: Any, dtype: np.dtype[Any]) -> Objective[Any]:

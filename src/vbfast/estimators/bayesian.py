@@ -276,6 +276,12 @@ default='dirichlet_process'
     ) -> VariationalBayes:
         return VariationalBayes(given, float(self.reg_covar))
 
+    def _objective_of_fit(
+        self,
+        dtype: np.dtype[Any],  # noqa: ARG002
+    ) -> VariationalBayes:
+        return VariationalBayes(self._posterior().prior, float(self.reg_covar))
+
     def _accelerator(self) -> Accelerator[Any] | None:
         return make_accelerator(self.accelerate, PosteriorCoordinates())
 

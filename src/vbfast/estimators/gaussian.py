@@ -255,11 +255,31 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
             ),
         )
 
+    def _given_start(self, n_features: int) -> GaussianParameters | None:
+        arguments = (self.weights_init, self.means_init, self.precisions_init)
+        if any(argument is None for argument in arguments):
+            return None
+        given = check_given_start(
+            *arguments,
+            covariance_type=self.covariance_type,
+            n_components=self.n_components,
+            n_features=n_features,
+        )
+        assert given.weights is not None
+        assert given.means is not None
+        assert given.precisions is not None
+        return GaussianParameters.from_precisions(
+            self.covariance_type, given.weights, given.means, given.precisions
+        )
+
     def _objective(
         self,
         given: GivenStart,  # noqa: ARG002
         dtype: np.dtype[Any],
     ) -> MaximumLikelihood:
+        return self._objective_of_fit(dtype)
+
+    def _objective_of_fit(self, dtype: np.dtype[Any]) -> MaximumLikelihood:
         return MaximumLikelihood(
             self.covariance_type, float(self.reg_covar), float(np.finfo(dtype).eps)
         )

@@ -33,6 +33,7 @@ from vbfast.contract import (
     Statistics,
 )
 from vbfast.inference.acceleration import Accelerator
+from vbfast.inference.convergence import has_settled
 from vbfast.inference.errors import DistantRowError, NoResponsibilityError
 from vbfast.inference.monitor import SILENT, IterationReport, Monitor
 
@@ -81,12 +82,6 @@ P = TypeVar("P", bound=Parameters)
 # before, the map is far from linear, and it is luck whether an extrapolation leads to a good place.
 EARLY = 0.1
 
-# A change of the tolerance or more is small if it is less than this part of all change so far. From
-# responsibilities that are alike for all components the bound rises by a nat or less, however many
-# rows there are, until the components have parted, and only then by what is in the rows. Changes on
-# the way, which may get smaller first, would end the fit for being few a row.
-SMALL = 0.01
-
 
 class Objective(Protocol[P]):
     """The bound to climb, and how the global step climbs it."""
@@ -126,10 +121,7 @@ class Stopping:
     Attributes
     ----------
     tol : float
-        Converged once the bound changes by less than the objective's ``threshold`` for it, and, if
-        by ``tol`` or more, by no more than the last time and by less than :data:`SMALL` of what it
-        has changed by since the start: changes that grow, or that are most of what there was, are
-        the way off a plateau, such as responsibilities that are alike for all components.
+        See :func:`vbfast.inference.convergence.has_settled`.
     max_iter : int
     """
 
@@ -233,9 +225,7 @@ def run_em(
     progress = Progress() if progress is None else progress
     bounds: list[float] = []
     bound = previous_bound
-    change = 0.0
     merit = first_merit = -np.inf
-    resumed = previous_bound > -np.inf
     accepted: PassResult | None = None
     converged = False
     passes_before = runner.n_passes
@@ -287,17 +277,12 @@ def run_em(
         gain, merit = reached_merit - merit, reached_merit
         if len(bounds) == 1:
             first_merit = merit
-        change, change_before = bound - before, change if np.isfinite(change) else 0.0
-        monitor.iteration_done(IterationReport(len(bounds), bound, change))
-        rise = bound - bounds[0]
+        monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
         slight = EARLY * (merit - first_merit)
         drifts = fallback is None and not objective.climbs_merit and -slight <= gain <= 0.0
         steady = drifts or 0.0 < gain <= slight
-        small = resumed or abs(change) < SMALL * abs(rise)
-        settled = small and abs(change) <= abs(change_before)
-        still = abs(change) < stopping.tol or (
-            settled and abs(change) < objective.threshold(stopping.tol, sums.total_weight)
-        )
+        threshold = objective.threshold(stopping.tol, sums.total_weight)
+        still = has_settled(bounds, stopping.tol, threshold, previous_bound=previous_bound)
         converged = still and fallback is None
         n_passes = runner.n_passes - passes_before
         progress.reached = EMResult(updated, bounds.copy(), converged, n_passes)
