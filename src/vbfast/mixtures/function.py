@@ -20,9 +20,9 @@ from vbfast.contract import (
     FloatArray,
     LogJoint,
     NonFiniteRowError,
+    covariance_shape,
 )
 from vbfast.families.covariances import log_det_factor
-from vbfast.families.gaussian import covariance_shape
 from vbfast.mixtures.batch import MixtureBatch
 from vbfast.mixtures.gradient import log_evidence_of_rows, pull_back
 from vbfast.passes.rows import as_row_source
