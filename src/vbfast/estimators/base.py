@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import copy
 import warnings
@@ -107,7 +108,13 @@ class BaseMixture(FittedMixture):
 
     @abstractmethod
     def _fitted_attributes(self, parameters: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
-        """Return the fitted attributes that hold the parameters, by name."""
+        """Return the fitted attributes that hold the parameters, by name.
+
+        Raises
+        ------
+        ValueError
+            If a number overflows ``dtype``.
+        """
 
     def fit(
         self,
@@ -148,7 +155,8 @@ class BaseMixture(FittedMixture):
         ValueError
             If X has NaN or infinity, fewer rows than components, or the wrong shape; if a weight is
             negative or all are zero; if a covariance is not positive definite; if a row is so far
-            from the others that its squared distances overflow, which names the row.
+            from the others that its squared distances overflow, which names the row; if a fitted
+            attribute overflows the dtype of X.
 
         Warns
         -----
@@ -270,8 +278,9 @@ class BaseMixture(FittedMixture):
             reached = _better(best, progress.reached)
             if reached is not None:
                 partial = copy.copy(self)
-                partial._take(replace(reached, converged=False), rows.dtype)
-                keep_partial(interrupt, partial)
+                with contextlib.suppress(ValueError):  # of numbers that overflow the rows' dtype
+                    partial._take(replace(reached, converged=False), rows.dtype)
+                    keep_partial(interrupt, partial)
             raise
         assert best is not None
         return best
