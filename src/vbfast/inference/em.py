@@ -35,6 +35,7 @@ from vbfast.engine.engine import run_pass
 from vbfast.engine.rows import RowSource
 from vbfast.families.linalg import NotPositiveDefiniteError
 from vbfast.inference.acceleration import Accelerator
+from vbfast.inference.far_rows import overflowing_row
 from vbfast.inference.monitor import SILENT, IterationReport, Monitor
 from vbfast.inference.recentring import CentredObjective, recentre
 
@@ -223,7 +224,8 @@ def ascend(
         If a global step met a covariance that is not positive definite.
     ValueError
         If a row of positive weight has log-density ``-inf`` under all components (with custom
-        components, if every such row has); or if the bound is NaN.
+        components, if every such row has); if squared distances of rows overflow; or if the bound
+        is NaN.
     KeyboardInterrupt
         If the user interrupts.
     """
@@ -270,8 +272,12 @@ def ascend(
                     sums = replace(sums, statistics=centred)
             updated, reached = _global_step(objective, sums, parameters)
             reached_merit = objective.merit(reached, sums, parameters, updated)
-        except (NotPositiveDefiniteError, NoResponsibilityError):
+        except (NotPositiveDefiniteError, NoResponsibilityError) as error:
             if fallback is None and not impossible:
+                assert sums.statistics is not None
+                second = sums.statistics.second
+                if second is not None and not np.isfinite(second).all():
+                    raise overflowing_row(source, sample_weight) from error
                 raise
             reached = reached_merit = -np.inf
         if impossible and fallback is None and not np.isnan(reached):

@@ -29,6 +29,7 @@ from vbfast.engine.rows import RowSource
 from vbfast.engine.weights import n_weighted_rows
 from vbfast.families.covariances import squares
 from vbfast.inference.column_moments import column_moments, moments_about
+from vbfast.inference.far_rows import overflowing_row
 from vbfast.inference.kmeans import distance_params, kmeans, seed_rows
 from vbfast.inference.monitor import SILENT, Monitor
 
@@ -41,23 +42,8 @@ __all__ = [
 
 INIT_PARAMS = ("kmeans", "k-means++", "random", "random_from_data")
 
-# Rows read at a time to find one.
-SEARCHED_ROWS = 1 << 14
-
 # Uniform variates thrown away at a time where the random stream is skipped.
 SKIP_CHUNK = 1 << 16
-
-
-class OverflowingRowError(ValueError):
-    """A row is so far from others that squares of distances overflow. ``row`` is its index."""
-
-    def __init__(self, row: int, dtype: np.dtype[Any]) -> None:
-        wider = "" if dtype == np.float64 else ", pass float64 data"
-        super().__init__(
-            f"row {row} is so far from others that its squared distance overflows {dtype}. "
-            f"Scale X{wider} or leave the row out"
-        )
-        self.row = row
 
 
 def initial_statistics(
@@ -143,7 +129,7 @@ def initial_statistics(
         workspace,
     )
     if _overflows(statistics, source.dtype):
-        raise OverflowingRowError(_largest_row(source, sample_weight), source.dtype)
+        raise overflowing_row(source, sample_weight)
     return statistics
 
 
@@ -304,19 +290,6 @@ def _overflows(statistics: Statistics, dtype: np.dtype[Any]) -> bool:
     extent = float(np.ptp(statistics.centres, axis=0).max())
     finite = extent**2 < float(np.finfo(dtype).max) if extent < 1e154 else False
     return not (finite and bool(np.isfinite(statistics.second).all()))
-
-
-def _largest_row(source: RowSource, sample_weight: Float64Array | None) -> int:
-    """Return the first row of positive weight that has the largest number in it."""
-    largest, row = -1.0, 0
-    for start in range(0, source.n_samples, SEARCHED_ROWS):
-        stop = min(start + SEARCHED_ROWS, source.n_samples)
-        size = np.abs(source.block(start, stop)).max(axis=1)
-        if sample_weight is not None:
-            size[sample_weight[start:stop] == 0.0] = -1.0
-        if size.max() > largest:
-            largest, row = float(size.max()), start + int(np.argmax(size))
-    return row
 
 
 def _called(
