@@ -1,7 +1,7 @@
-"""The mixture's log evidence as a function of arrays, for frameworks that differentiate it.
+"""The mixture's log evidence as a function of arrays, for those who differentiate it.
 
-Takes what a framework holds (rows and parameters in one dtype, factors that may have anything below
-their diagonal) and checks it; :mod:`vbfast.torch` and :mod:`vbfast.jax` are thin over it.
+Takes arrays that :func:`vbfast.mixtures.arguments.mixture_arguments` made fit each other, and
+checks their numbers. Factors may have anything below their diagonal.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,98 +22,18 @@ from vbfast.contract import (
     NonFiniteRowError,
 )
 from vbfast.families.covariances import log_det_factor
-from vbfast.families.gaussian import covariance_shape
 from vbfast.mixtures.batch import MixtureBatch
 from vbfast.mixtures.gradient import log_evidence_of_rows, pull_back
 from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
 
-__all__ = ["MixtureFunction", "check_covariance_type", "check_shapes"]
+__all__ = ["MixtureFunction"]
 
 Array = npt.NDArray[Any]
 
 # Rows times components times features from which a pass for each mixture costs fewer instructions
 # than array mathematics over all (callgrind: value and gradients of 'full', 5 components in 2-D).
 COORDINATES_OF_A_PASS = 1 << 12
-
-
-def check_covariance_type(covariance_type: str) -> CovarianceType:
-    """Return the covariance type after checking it.
-
-    Raises
-    ------
-    ValueError
-        If it is not a covariance type.
-    """
-    known = get_args(CovarianceType)
-    if covariance_type not in known:
-        raise ValueError(f"covariance_type must be one of {known}; got {covariance_type!r}")
-    return covariance_type  # type: ignore[return-value]
-
-
-def check_shapes(
-    covariance_type: CovarianceType,
-    x: tuple[int, ...],
-    weights_logits: tuple[int, ...],
-    means: tuple[int, ...],
-    precisions_cholesky: tuple[int, ...],
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Check that shapes fit each other, and return what those of the parameters broadcast to.
-
-    Parameters
-    ----------
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
-    x, weights_logits, means, precisions_cholesky : tuple of int
-        Shapes.
-
-    Returns
-    -------
-    weights_logits, means, precisions_cholesky : tuple of int
-        With the axes of the batch of mixtures in front, none for one mixture.
-
-    Raises
-    ------
-    ValueError
-        If they do not; the message names the argument.
-    """
-    if len(means) < 2 or 0 in means[-2:]:
-        raise ValueError(
-            "means must have shape (..., n_components, n_features), with at least one of each; "
-            f"got {means}"
-        )
-    K, D = means[-2:]
-    factors = covariance_shape(covariance_type, K, D)
-    expected = {
-        "weights_logits": (weights_logits, (K,)),
-        "precisions_cholesky": (precisions_cholesky, factors),
-    }
-    batch = means[:-2]
-    for name, (shape, wanted) in expected.items():
-        leading = shape[: max(0, len(shape) - len(wanted))]
-        if shape[len(leading) :] != wanted:
-            raise ValueError(
-                f"{name} must have shape {_described(wanted)} for means of shape {means} and "
-                f"covariance_type {covariance_type!r}; got {shape}"
-            )
-        try:
-            batch = np.broadcast_shapes(batch, leading)
-        except ValueError:
-            raise ValueError(
-                f"{name} must have leading axes that broadcast against {batch}, those of the "
-                f"means' batch of mixtures; got shape {shape}"
-            ) from None
-    if not x or x[-1] != D:
-        raise ValueError(f"x must have shape (..., {D}) for means of shape {means}; got {x}")
-    if x[: len(batch)] != batch or len(x) <= len(batch):
-        raise ValueError(
-            f"x must have shape ({', '.join(map(str, batch))}, ..., {D}) for a batch of mixtures "
-            f"of shape {batch}; got {x}"
-        )
-    return (*batch, K), (*batch, K, D), (*batch, *factors)
-
-
-def _described(trailing: tuple[int, ...]) -> str:
-    return f"{trailing}, or a batch of them (..., {', '.join(map(str, trailing))}),"
 
 
 @dataclass(frozen=True)
