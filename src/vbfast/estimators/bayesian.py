@@ -302,7 +302,7 @@ default='dirichlet_process'
         ----------
         natural_parameters : NaturalParameters
             Of as many components and features, in the domain; see
-            :class:`~vbfast.families.natural.NaturalParameters`. They are about the origin: where
+            :class:`~vbfast.NaturalParameters`. They are about the origin: where
             rows lie further from it than 1e4 standard deviations, take their mean off first.
 
         Returns
