@@ -36,9 +36,11 @@ if TYPE_CHECKING:
     )
     from vbfast.families.natural import NaturalParameters, VariationalGradient
     from vbfast.info import show_config
+    from vbfast.mixtures.evidence import mixture_log_evidence, mixture_log_evidence_and_grad
     from vbfast.results import (
         ElboTerms,
         EvidenceEstimate,
+        MixtureEvidenceGradient,
         MixtureGradient,
         VariationalElboTerms,
     )
@@ -50,6 +52,7 @@ __all__ = [
     "EvidenceEstimate",
     "GaussianMixture",
     "Mixture",
+    "MixtureEvidenceGradient",
     "MixtureGradient",
     "NaturalParameters",
     "PassResult",
@@ -69,6 +72,8 @@ __all__ = [
     "log_softmax",
     "logsumexp",
     "merge",
+    "mixture_log_evidence",
+    "mixture_log_evidence_and_grad",
     "select",
     "set_num_threads",
     "show_config",
@@ -93,9 +98,12 @@ _HOMES = {
     "BayesianGaussianMixture": "vbfast.estimators",
     "GaussianMixture": "vbfast.estimators",
     "Mixture": "vbfast.estimators",
+    "MixtureEvidenceGradient": "vbfast.results",
     "MixtureGradient": "vbfast.results",
     "PassResult": "vbfast.contract",
     "merge": "vbfast.contract",
+    "mixture_log_evidence": "vbfast.mixtures.evidence",
+    "mixture_log_evidence_and_grad": "vbfast.mixtures.evidence",
     "Selection": "vbfast.estimators",
     "load": "vbfast.estimators",
     "select": "vbfast.estimators",

@@ -248,7 +248,7 @@ class PosteriorMixture(BaseGaussianMixture):
 
         The responsibilities are the best for the posterior, so that the bound, ``total``, is a
         function of the posterior alone. Its coordinates are the natural parameters, see
-        :class:`~vbfast.families.natural.NaturalParameters`. Without ``reg_covar``, which the bound
+        :class:`~vbfast.NaturalParameters`. Without ``reg_covar``, which the bound
         knows nothing of, a step of length one along the natural gradient is one iteration of
         ``fit``, and a fraction of one never lowers the bound. A fraction from a part of the rows,
         with a weight that makes up for the others, is a step of stochastic variational inference;

@@ -111,8 +111,34 @@ def gaussian_attributes(
 
 
 def rounded(attributes: Mapping[str, Float64Array], dtype: np.dtype[Any]) -> dict[str, Any]:
-    """Round fitted attributes to the dtype of the rows; an array without dimensions to a number."""
-    return {name: values.astype(dtype)[()] for name, values in attributes.items()}
+    """Round fitted attributes to the dtype of the rows.
+
+    Precisions, from which nothing is computed, may become infinite.
+
+    Parameters
+    ----------
+    attributes : mapping of str to ndarray
+    dtype : float32 or float64
+
+    Returns
+    -------
+    dict
+        Of arrays; an array without dimensions becomes a number.
+
+    Raises
+    ------
+    ValueError
+        If a number overflows.
+    """
+    with np.errstate(over="ignore"):
+        result = {name: values.astype(dtype)[()] for name, values in attributes.items()}
+    for name, values in result.items():
+        if name != "precisions_" and not np.isfinite(values).all():
+            raise ValueError(
+                f"{name} overflows {dtype}, the dtype of X: pass float64 data, or scale X and the "
+                "priors"
+            )
+    return result
 
 
 def _finite(values: Any, name: str) -> Float64Array:

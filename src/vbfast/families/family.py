@@ -152,6 +152,11 @@ class Family(Objective[P], Protocol[P]):
         parameters : parameters
         dtype : float32 or float64
             Of the rows of the fit.
+
+        Raises
+        ------
+        ValueError
+            If a number overflows ``dtype``.
         """
 
     def parameters(self, attributes: Mapping[str, Any]) -> P:

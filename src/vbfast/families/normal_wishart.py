@@ -21,9 +21,8 @@ components of ``nu_k`` and ``A_k``.
 
 scikit-learn adds ``10 eps`` to every ``N_k``, so that it may divide by it. Nothing is divided by
 ``N_k`` here, and without the addition ``q`` is exactly what the responsibilities lead to: a
-component that has lost its rows has its prior for a posterior. The addition is kept where it can be
-seen, as a factor of ``reg_covar``: it alone gives such a component a covariance in directions in
-which the prior is singular.
+component that has lost its rows has its prior for a posterior. The addition is kept, as a factor of
+``reg_covar``, where the prior is singular: it alone gives such a component a covariance then.
 """
 
 from __future__ import annotations
@@ -128,7 +127,8 @@ class NormalWishart:
         if kind == "tied":
             scatter /= len(counts)
             total = counts.sum() / len(counts)
-        add_to_diagonal(kind, scatter, reg_covar * (total + LEAST_COUNT))
+        least_count = 0.0 if prior.proper else LEAST_COUNT
+        add_to_diagonal(kind, scatter, reg_covar * (total + least_count))
         scatter += prior.covariance
         degrees_of_freedom = np.asarray(prior.degrees_of_freedom + total)
         covariances = np.divide(scatter.T, degrees_of_freedom, out=scatter.T).T

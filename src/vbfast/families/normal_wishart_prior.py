@@ -14,7 +14,7 @@ from vbfast.families.wishart import log_wishart_normaliser
 
 __all__ = ["LEAST_COUNT", "NormalWishartPrior"]
 
-# Rows that even an empty component's share of `reg_covar` is for.
+# Rows that even an empty component's share of `reg_covar` is for, where the prior is singular.
 LEAST_COUNT = 10.0 * float(np.finfo(np.float64).eps)
 
 
@@ -35,9 +35,9 @@ class NormalWishartPrior:
         ``W_0^-1``: shape (D, D) for 'full' and 'tied', (D,) its diagonal for 'diag', () for
         'spherical'.
     least_variance : float
-        What the global step adds to ``W_0^-1`` of a component without rows in every direction,
-        ``reg_covar`` times :data:`LEAST_COUNT`. Where ``W_0^-1`` is singular that is all there is,
-        and the prior is the one that such components have, and that bounds are taken with.
+        What the global step adds to a singular ``W_0^-1``, of components without rows too, in every
+        direction: ``reg_covar`` times :data:`LEAST_COUNT`. The prior is what such components have,
+        and what bounds are taken with. A ``W_0^-1`` that is not singular is the prior as it is.
     """
 
     covariance_type: CovarianceType
@@ -75,7 +75,8 @@ class NormalWishartPrior:
             return None
         tied = kind == "tied"
         scatter = np.array(self.covariance if tied else self.covariance[np.newaxis], order="C")
-        add_to_diagonal(kind, scatter, self.least_variance)
+        if not self.proper:
+            add_to_diagonal(kind, scatter, self.least_variance)
         try:
             factor = precision_factor(kind, scatter / self.degrees_of_freedom)
         except NotPositiveDefiniteError:
