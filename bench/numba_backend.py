@@ -17,7 +17,7 @@ from vbfast.benchmark.timing import alternate
 from vbfast.config.settings import current_backend
 from vbfast.contract import Request
 from vbfast.families.covariances import MOMENTS_OF
-from vbfast.families.gaussian import GaussianParameters
+from vbfast.families.gaussian_parameters import GaussianParameters
 from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
 

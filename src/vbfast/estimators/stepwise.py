@@ -156,7 +156,7 @@ class StepwiseMixture(FittedMixture):
 
         Examples
         --------
-        Expectation-maximisation of rows in two places:
+        Expectation-maximization of rows in two places:
 
         >>> import numpy as np
         >>> import vbfast

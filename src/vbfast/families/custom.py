@@ -81,7 +81,7 @@ class Custom(ComponentFamily):
     Examples
     --------
     Angles in clusters: a mixture of von Mises distributions (Mardia and Jupp 2000, section 3.5.4;
-    the concentration's approximate maximiser is that of Banerjee et al. 2005, eq. 4.4, for two
+    the concentration's approximate maximizer is that of Banerjee et al. 2005, eq. 4.4, for two
     dimensions).
 
     >>> import math

@@ -39,7 +39,7 @@ class MixturePrior:
     def posterior(
         self, statistics: Statistics, *, reg_covar: float, linalg: LinearAlgebra | None = None
     ) -> MixturePosterior:
-        """Return the posterior that maximises the bound for given sufficient statistics.
+        """Return the posterior that maximizes the bound for given sufficient statistics.
 
         Computed with ``linalg``, by default that of the backend in use.
 

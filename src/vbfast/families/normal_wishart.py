@@ -94,7 +94,7 @@ class NormalWishart:
         reg_covar: float,
         linalg: LinearAlgebra | None = None,
     ) -> NormalWishart:
-        """Return the posterior that maximises the bound for given sufficient statistics.
+        """Return the posterior that maximizes the bound for given sufficient statistics.
 
         Parameters
         ----------
