@@ -144,9 +144,7 @@ def main() -> int:
                     ["cmake", "--preset", "dev"],
                     ["cmake", "--build", "--preset", "dev"],
                 ):
-                    subprocess.run(
-                        ["cmake", *step], cwd=source, check=True, stdout=subprocess.DEVNULL
-                    )
+                    subprocess.run(command, cwd=source, check=True, stdout=subprocess.DEVNULL)
             differing = 0
             for level in levels(ROOT):
                 ours, theirs = hashes(ROOT, level), hashes(other, level)
