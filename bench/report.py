@@ -11,9 +11,11 @@ import argparse
 import datetime as dt
 import importlib
 import inspect
+import os
 import re
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import measure
@@ -40,55 +42,57 @@ SECTIONS = {
     "numba_backend": "The numba backend",
     "kernel_parts": "Parts of a kernel",
 }
+# Options of a script that has more to hand over than tables; paths are from the root.
+OPTIONS = {"gibbs": {"output": "docs/gibbs.png"}}
 ROOT = Path(__file__).parent.parent
 PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 PREFACE = """\
 # Benchmarks
 
 `python bench/report.py` writes this page, and its first table into the README: all numbers are of
-that one run. It runs each script without options, and each section names its command, how long that
-took, and the machine. Other libraries and vbfast take turns, on as many threads: machines are
-shared, and a busy neighbour slows a core down by up to a half. A speed-up below one means that
-vbfast is slower, and says so.
+that one run. Each section names the script's command, how long it took, and the machine. Other
+libraries and vbfast take turns, on as many threads: machines are shared, and a busy neighbour slows
+a core down by up to a half. A speed-up below one means that vbfast is slower, and says so.
 """
 
 
 @dataclass(frozen=True)
 class Section:
-    """What a script measured: its docstring, and the blocks of Markdown that it returned."""
+    """A section of the page.
 
-    name: str
-    text: str
-    blocks: list[str]
+    Attributes
+    ----------
+    heading : str
+    method : str
+        How things are measured: the script's docstring.
+    results : str
+        The command, when and where it ran, and the blocks that the script returned.
+    """
 
-    def markdown(self, origin):
-        """Return the section; ``origin`` says where the numbers come from."""
-        return "\n\n".join([f"## {SECTIONS[self.name]}", self.text, origin, *self.blocks])
+    heading: str
+    method: str
+    results: str
+
+    def __str__(self):
+        return f"## {self.heading}\n\n{self.method}\n\n{self.results}\n"
 
 
-def run(name, quick):
+def run(name, options, *, quick=False):
     """Run a script and return its section."""
     module = importlib.import_module(name)
-    arguments = measure.quick_arguments(module.tables) if quick else {}
-    blocks = [str(block) for block in module.tables(**arguments)]
-    return Section(name, inspect.getdoc(module).replace("``", "`"), blocks)
+    arguments = measure.quick_arguments(module.tables) if quick else options
+    blocks = []
+    took = seconds(lambda: blocks.extend(map(str, module.tables(**arguments))))
+    command = " ".join([f"python bench/{name}.py", *(f"--{k} {v}" for k, v in options.items())])
+    origin = f"`{command}`: {took:.0f} s on {dt.date.today()}, on {machine()}."
+    method = inspect.getdoc(module).replace("``", "`")
+    return Section(SECTIONS[name], method, "\n\n".join([origin, *blocks]))
 
 
-def timed_section(name, *, quick):
-    """Run a script, unless it is quick in a process of its own, and return its section's text."""
-    sections = []
-    took = seconds(
-        lambda: sections.append(run(name, quick) if quick else measure.fresh(run, name, quick))
-    )
-    [section] = sections
-    origin = f"`python bench/{name}.py`: {took:.0f} s on {dt.date.today()}, on {machine()}."
-    return section, section.markdown(origin)
-
-
-def with_table(readme, table):
-    """Return the README with another table between its markers."""
-    marked = re.compile(r"(<!-- begin at_a_glance -->\n).*?(\n<!-- end at_a_glance -->)", re.DOTALL)
-    text, n = marked.subn(lambda match: match[1] + table + match[2], readme)
+def with_results(readme, results):
+    """Return the README with other results between its markers."""
+    marked = re.compile(r"(<!-- begin at_a_glance -->).*(<!-- end at_a_glance -->)", re.DOTALL)
+    text, n = marked.subn(lambda match: f"{match[1]}\n\n{results}\n\n{match[2]}", readme)
     if n != 1:
         raise ValueError("README.md has no place for the table")
     return text
@@ -101,17 +105,17 @@ def main():
     parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="NAME")
     parser.add_argument("--quick", action="store_true")
     chosen = parser.parse_args()
-    texts, glance = [], None
+    os.chdir(ROOT)
+    sections = {}
     for name in chosen.only or SECTIONS:
-        section, text = timed_section(name, quick=chosen.quick)
-        print(text, end="\n\n", flush=True)
-        texts.append(text)
-        if name == "at_a_glance":
-            glance = section.blocks[0]
+        # A process of its own: peak memory and the state of the heap belong to one script.
+        call = partial(run, quick=True) if chosen.quick else partial(measure.fresh, run)
+        sections[name] = call(name, {} if chosen.only else OPTIONS.get(name, {}))
+        print(sections[name], flush=True)
     if chosen.only:
         return
-    page = "\n".join([PREFACE, *(f"{text}\n" for text in texts)])
-    readme = with_table(README.read_text(), glance)
+    page = "\n".join([PREFACE, *map(str, sections.values())])
+    readme = with_results(README.read_text(), sections["at_a_glance"].results)
     if chosen.quick:
         with tempfile.NamedTemporaryFile("w", suffix=".md", delete=False) as file:
             file.write(page)
