@@ -18,6 +18,7 @@ import measure
 if __name__ == "__main__":
     measure.restart_without()
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from vbfast.backends.native.blocking import blocking as make_blocking
@@ -52,7 +53,7 @@ def table(cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=300, qui
         for name in cases:
             case = CASES[name]
             K, D, kind = case.n_components, case.n_features, case.covariance_type
-            tile_rows = make_blocking(case.n_samples, D, K, dtype, MOMENTS_OF[kind]).tile_rows
+            tile_rows = make_blocking(case.n_samples, D, K, np.dtype(dtype), MOMENTS_OF[kind]).tile_rows
             shape = map(str, (K, D, tile_rows, repeats))
             run = subprocess.run([program, dtype, kind, *shape], check=True, capture_output=True,
                                  text=True)  # fmt: skip
