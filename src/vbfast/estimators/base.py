@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import copy
 import warnings
@@ -87,7 +88,13 @@ class BaseMixture(StepwiseMixture):
 
     @abstractmethod
     def _fitted_attributes(self, parameters: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
-        """Return the fitted attributes that hold the parameters, by name."""
+        """Return the fitted attributes that hold the parameters, by name.
+
+        Raises
+        ------
+        ValueError
+            If a number overflows ``dtype``.
+        """
 
     def fit(
         self,
@@ -128,7 +135,8 @@ class BaseMixture(StepwiseMixture):
         ValueError
             If X has NaN or infinity, fewer rows than components, or the wrong shape; if a weight is
             negative or all are zero; if a covariance is not positive definite; if a row is so far
-            from the others that its squared distances overflow, which names the row.
+            from the others that its squared distances overflow, which names the row; if a fitted
+            attribute overflows the dtype of X.
 
         Warns
         -----
@@ -247,8 +255,9 @@ class BaseMixture(StepwiseMixture):
             reached = _better(best, progress.reached)
             if reached is not None:
                 partial = copy.copy(self)
-                partial._take(replace(reached, converged=False), runner.dtype)
-                keep_partial(interrupt, partial)
+                with contextlib.suppress(ValueError):  # of numbers that overflow the rows' dtype
+                    partial._take(replace(reached, converged=False), runner.dtype)
+                    keep_partial(interrupt, partial)
             raise
         assert best is not None
         return best

@@ -317,7 +317,8 @@ default='dirichlet_process'
         ValueError
             If an array has the wrong shape or is not finite, or if they are outside of the domain:
             concentrations and ``mean_precision`` must be positive, ``degrees_of_freedom`` greater
-            than ``n_features - 1``, and the scale matrices positive definite.
+            than ``n_features - 1``, and the scale matrices positive definite; or if a fitted
+            attribute overflows the mixture's dtype.
 
         References
         ----------

@@ -75,6 +75,9 @@ class Runner(Protocol):
     def impossible_row(self, log_joint: LogJoint) -> int:
         """Return the first row of positive weight whose log evidence is ``-inf``."""
 
+    def largest_row(self) -> int:
+        """Return the first row of positive weight that has the largest number in it."""
+
 
 P = TypeVar("P", bound=Parameters)
 
@@ -218,7 +221,8 @@ def run_em(
         If a global step met a covariance that is not positive definite.
     ValueError
         If a row of positive weight has log-density ``-inf`` under all components (of a form other
-        than the quadratic, if every such row has); or if the bound is NaN.
+        than the quadratic, if every such row has); if squared distances of rows overflow; or if
+        the bound is NaN.
     KeyboardInterrupt
         If the user interrupts.
     """
@@ -247,8 +251,12 @@ def run_em(
         try:
             updated, reached = _global_step(objective, sums, parameters, runner.linalg)
             reached_merit = objective.merit(reached, sums, parameters, updated)
-        except (NotPositiveDefiniteError, NoResponsibilityError):
+        except (NotPositiveDefiniteError, NoResponsibilityError) as error:
             if fallback is None and not impossible:
+                assert sums.statistics is not None
+                second = sums.statistics.second
+                if second is not None and not np.isfinite(second).all():
+                    raise DistantRowError.of_start(runner.largest_row(), runner.dtype) from error
                 raise
             reached = reached_merit = -np.inf
         if impossible and fallback is None and not np.isnan(reached):
