@@ -64,14 +64,12 @@ class Gibbs:
 
     def _draw_assignments(self):
         resp = np.empty((TILE, self.log_joint.n_components))
-        for start in range(0, len(self.labels), TILE):
-            block = self.runner.source.block(start, min(start + TILE, len(self.labels)))
-            LocalRunner(as_row_source(block)).run(
-                self.log_joint, Request(), outputs=RowOutputs(resp=resp[: len(block)])
-            )
-            cumulative = np.cumsum(resp[: len(block)], axis=1)
-            uniform = self.generator.uniform(size=(len(block), 1)) * cumulative[:, -1:]
-            self.labels[start : start + len(block)] = (cumulative < uniform).sum(axis=1)
+        for rows, part in self.runner.parts(TILE):
+            outputs = RowOutputs(resp=resp[: part.n_samples])
+            part.run(self.log_joint, Request(), outputs=outputs)
+            cumulative = np.cumsum(outputs.resp, axis=1)
+            uniform = self.generator.uniform(size=(part.n_samples, 1)) * cumulative[:, -1:]
+            self.labels[rows] = (cumulative < uniform).sum(axis=1)
 
 
 def gibbs_curve(rows, held_out, labels, K, prior, sweeps):

@@ -140,11 +140,10 @@ def main() -> int:
             subprocess.run([*git, "add", "--detach", str(other), options.commit], check=True)
         try:
             for source in (ROOT,) if options.built else (ROOT, other):
-                for command in (
-                    ["cmake", "--preset", "dev"],
-                    ["cmake", "--build", "--preset", "dev"],
-                ):
-                    subprocess.run(command, cwd=source, check=True, stdout=subprocess.DEVNULL)
+                for step in (["--preset", "dev"], ["--build", "--preset", "dev"]):
+                    subprocess.run(
+                        ["cmake", *step], cwd=source, check=True, stdout=subprocess.DEVNULL
+                    )
             differing = 0
             for level in levels(ROOT):
                 ours, theirs = hashes(ROOT, level), hashes(other, level)

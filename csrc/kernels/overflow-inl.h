@@ -171,18 +171,43 @@ template <class T>
     }
 }
 
+// Log-joints of W rows and a spherical component, whose differences are scaled before they are
+// squared. Rows are as uncentred_group has them.
+template <class T>
+Lanes<T> scaled_log_joint(const Model<T>& model, const T* x, std::int64_t k) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>;
+    const V scale = V::set(static_cast<T>(::sqrt(static_cast<double>(model.half_precision[k]))));
+    V sum = V::zero();
+    for (std::int64_t d = 0; d < model.n_features; ++d) {
+        const V xd = V::load(x + d * G);
+        const V difference = model.all_near
+                                 ? xd - V::set(model.means[k * model.padded_features + d])
+                                 : Centre<T>(model, k, d).subtract_from(xd);
+        sum = fma(difference * scale, difference * scale, sum);
+    }
+    return V::set(model.offset[k]) - sum;
+}
+
 // Log-joints of a group that are no numbers become -inf: a difference that overflows met a zero of
-// the factor, or another one.
+// the factor, or another one. Those of spherical components, whose squared distances may overflow
+// before they are scaled, are computed again in the other order.
 template <class T>
 [[gnu::noinline]] void settle_undefined(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
+    constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;
+    const T* x = uncentred_group(model, tile, g);
     const V lowest = V::set(-static_cast<T>(__builtin_inf()));
     for (int v = 0; v < Blocking::row_vectors; ++v) {
         T* joint = tile.joint + g * model.joint_stride + v * W;
         V largest = lowest;
         for (std::int64_t k = 0; k < model.n_components; ++k) {
-            const V l = V::load(joint + k * G), number = V::select(equal(l, l), l, lowest);
+            V l = V::load(joint + k * G);
+            const auto finite = less(lowest, l);
+            if (model.half_precision && V::bits(finite) != all)
+                l = V::select(finite, l, scaled_log_joint(model, x + v * W, k));
+            const V number = V::select(equal(l, l), l, lowest);
             number.store(joint + k * G);
             largest = max(number, largest);
         }

@@ -278,7 +278,7 @@ def variational(X, weights, resp, prior, *, kind, reg_covar, n_iter, noise=None)
         )
         total = np.full(len(counts), counts.mean()) if kind == "tied" else counts
         within = restrict(scatter, kind, lambda s: s.mean(axis=0))
-        added = reg_covar * (total + 10 * EPS)
+        added = reg_covar * (total if proper else total + 10 * EPS)
         nu = prior.degrees_of_freedom + total
         eye = np.eye(D, dtype=Number)
         inverse_scale = within + prior.covariance + added[:, np.newaxis, np.newaxis] * eye

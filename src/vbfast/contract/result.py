@@ -38,8 +38,8 @@ class PassResult:
 
     Examples
     --------
-    >>> from vbfast.contract import PassResult
-    >>> one = PassResult(2.0, -3.5, float("nan"), float("nan"), float("nan"), None, -2.0)
+    >>> import vbfast
+    >>> one = vbfast.PassResult(2.0, -3.5, float("nan"), float("nan"), float("nan"), None, -2.0)
     >>> both = one + 2.0 * one
     >>> both.total_weight, both.log_evidence, both.lowest_log_evidence
     (6.0, -10.5, -2.0)

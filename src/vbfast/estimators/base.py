@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import copy
 import warnings
@@ -17,7 +18,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval
 
 from vbfast.contract import Request
-from vbfast.estimators.fitted import FittedMixture
+from vbfast.estimators.stepwise import StepwiseMixture
 from vbfast.estimators.validation import (
     as_random_state,
     check_enough_rows,
@@ -34,7 +35,7 @@ from vbfast.passes.runner import LocalRunner
 __all__ = ["BaseMixture"]
 
 
-class BaseMixture(FittedMixture):
+class BaseMixture(StepwiseMixture):
     """Base class of mixtures with scikit-learn's interface.
 
     A subclass says how its parameters start, what its iterations climb, and how parameters become
@@ -53,7 +54,6 @@ class BaseMixture(FittedMixture):
     }
 
     n_components: int
-    tol: float
     max_iter: int
     n_init: int
     init_params: Any
@@ -61,21 +61,8 @@ class BaseMixture(FittedMixture):
     verbose: int
     verbose_interval: int
 
-    converged_: bool
-    n_iter_: int
-    n_passes_: int
-    lower_bound_: float
-    lower_bounds_: list[float]
-
     # Whether `lower_bound_` is an average over the rows.
     _bound_per_row: ClassVar[bool] = True
-
-    @abstractmethod
-    def _check_given(self, runner: LocalRunner) -> Any:
-        """Check the parameters of a start or prior that were given to the constructor.
-
-        What is returned is passed to :meth:`_start` and :meth:`_objective`.
-        """
 
     @abstractmethod
     def _start(
@@ -92,10 +79,6 @@ class BaseMixture(FittedMixture):
         """Check that this fit can go on from the last one's parameters."""
 
     @abstractmethod
-    def _fitted_parameters(self) -> Any:
-        """Return the parameters that the fitted attributes hold."""
-
-    @abstractmethod
     def _objective(self, given: Any, dtype: np.dtype[Any]) -> Objective[Any]:
         """Return what the iterations climb, for passes that compute in ``dtype``."""
 
@@ -105,7 +88,13 @@ class BaseMixture(FittedMixture):
 
     @abstractmethod
     def _fitted_attributes(self, parameters: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
-        """Return the fitted attributes that hold the parameters, by name."""
+        """Return the fitted attributes that hold the parameters, by name.
+
+        Raises
+        ------
+        ValueError
+            If a number overflows ``dtype``.
+        """
 
     def fit(
         self,
@@ -146,7 +135,8 @@ class BaseMixture(FittedMixture):
         ValueError
             If X has NaN or infinity, fewer rows than components, or the wrong shape; if a weight is
             negative or all are zero; if a covariance is not positive definite; if a row is so far
-            from the others that its squared distances overflow, which names the row.
+            from the others that its squared distances overflow, which names the row; if a fitted
+            attribute overflows the dtype of X.
 
         Warns
         -----
@@ -265,8 +255,9 @@ class BaseMixture(FittedMixture):
             reached = _better(best, progress.reached)
             if reached is not None:
                 partial = copy.copy(self)
-                partial._take(replace(reached, converged=False), runner.dtype)
-                keep_partial(interrupt, partial)
+                with contextlib.suppress(ValueError):  # of numbers that overflow the rows' dtype
+                    partial._take(replace(reached, converged=False), runner.dtype)
+                    keep_partial(interrupt, partial)
             raise
         assert best is not None
         return best

@@ -276,6 +276,12 @@ default='dirichlet_process'
     ) -> VariationalBayes:
         return VariationalBayes(given, float(self.reg_covar))
 
+    def _objective_of_fit(
+        self,
+        dtype: np.dtype[Any],  # noqa: ARG002
+    ) -> VariationalBayes:
+        return VariationalBayes(self._posterior().prior, float(self.reg_covar))
+
     def _accelerator(self) -> Accelerator[Any] | None:
         return make_accelerator(self.accelerate, PosteriorCoordinates())
 
@@ -296,7 +302,7 @@ default='dirichlet_process'
         ----------
         natural_parameters : NaturalParameters
             Of as many components and features, in the domain; see
-            :class:`~vbfast.families.natural.NaturalParameters`. They are about the origin: where
+            :class:`~vbfast.NaturalParameters`. They are about the origin: where
             rows lie further from it than 1e4 standard deviations, take their mean off first.
 
         Returns
@@ -311,7 +317,8 @@ default='dirichlet_process'
         ValueError
             If an array has the wrong shape or is not finite, or if they are outside of the domain:
             concentrations and ``mean_precision`` must be positive, ``degrees_of_freedom`` greater
-            than ``n_features - 1``, and the scale matrices positive definite.
+            than ``n_features - 1``, and the scale matrices positive definite; or if a fitted
+            attribute overflows the mixture's dtype.
 
         References
         ----------

@@ -63,7 +63,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
     @contextlib.contextmanager
     def _passes_over(self, rows: RowSource) -> Iterator[None]:
         """Run passes on the estimator's backend, and raise what they do in scikit-learn's words."""
-        with translated_errors(self, rows), config_context(backend=self.backend):
+        with translated_errors(self, rows.dtype, rows), config_context(backend=self.backend):
             yield
 
     def _evaluate(

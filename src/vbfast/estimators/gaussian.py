@@ -13,7 +13,7 @@ from vbfast.contract import (
     LogJoint,
     Request,
 )
-from vbfast.estimators.gaussian_base import BaseGaussianMixture
+from vbfast.estimators.gaussian_base import BaseGaussianMixture, rounded_attributes
 from vbfast.estimators.starts import GivenStart, check_fitted_parameters, check_given_start
 from vbfast.families.coordinates import GaussianCoordinates
 from vbfast.families.gaussian import (
@@ -255,11 +255,31 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
             ),
         )
 
+    def _given_start(self, n_features: int) -> GaussianParameters | None:
+        arguments = (self.weights_init, self.means_init, self.precisions_init)
+        if any(argument is None for argument in arguments):
+            return None
+        given = check_given_start(
+            *arguments,
+            covariance_type=self.covariance_type,
+            n_components=self.n_components,
+            n_features=n_features,
+        )
+        assert given.weights is not None
+        assert given.means is not None
+        assert given.precisions is not None
+        return GaussianParameters.from_precisions(
+            self.covariance_type, given.weights, given.means, given.precisions
+        )
+
     def _objective(
         self,
         given: GivenStart,  # noqa: ARG002
         dtype: np.dtype[Any],
     ) -> MaximumLikelihood:
+        return self._objective_of_fit(dtype)
+
+    def _objective_of_fit(self, dtype: np.dtype[Any]) -> MaximumLikelihood:
         return MaximumLikelihood(
             self.covariance_type, float(self.reg_covar), float(np.finfo(dtype).eps)
         )
@@ -278,13 +298,14 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     def _fitted_attributes(
         self, parameters: GaussianParameters, dtype: np.dtype[Any]
     ) -> dict[str, Any]:
-        return {
-            "weights_": parameters.weights.astype(dtype),
-            "means_": parameters.means.astype(dtype),
-            "covariances_": parameters.covariances.astype(dtype),
-            "precisions_": parameters.precisions.astype(dtype),
-            "precisions_cholesky_": parameters.precision_cholesky.astype(dtype),
+        attributes = {
+            "weights_": parameters.weights,
+            "means_": parameters.means,
+            "covariances_": parameters.covariances,
+            "precisions_": parameters.precisions,
+            "precisions_cholesky_": parameters.precision_cholesky,
         }
+        return rounded_attributes(attributes, dtype)
 
     def _fitted_log_joint(self) -> LogJoint:
         return self._log_joint_with(self.weights_)

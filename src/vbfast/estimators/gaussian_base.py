@@ -26,7 +26,10 @@ from vbfast.inference.initialisation import INIT_PARAMS, initial_statistics
 from vbfast.inference.monitor import Monitor
 from vbfast.passes.runner import LocalRunner
 
-__all__ = ["BaseGaussianMixture"]
+__all__ = ["BaseGaussianMixture", "rounded_attributes"]
+
+# Attributes from which nothing is computed.
+_SHOWN = frozenset({"precisions_"})
 
 
 class BaseGaussianMixture(BaseMixture):
@@ -102,3 +105,34 @@ class BaseGaussianMixture(BaseMixture):
             return random_state.multivariate_normal(mean, covariance, n_samples)
         noise = random_state.standard_normal(size=(n_samples, len(mean)))
         return mean + noise * np.sqrt(covariance)
+
+
+def rounded_attributes(attributes: dict[str, Float64Array], dtype: np.dtype[Any]) -> dict[str, Any]:
+    """Round fitted attributes to the dtype of the rows.
+
+    Precisions, from which nothing is computed, may become infinite.
+
+    Parameters
+    ----------
+    attributes : dict of str to ndarray
+    dtype : dtype
+
+    Returns
+    -------
+    dict
+        Of arrays; an array without dimensions becomes a number.
+
+    Raises
+    ------
+    ValueError
+        If a number overflows.
+    """
+    with np.errstate(over="ignore"):
+        rounded = {name: values.astype(dtype)[()] for name, values in attributes.items()}
+    for name, values in rounded.items():
+        if name not in _SHOWN and not np.isfinite(values).all():
+            raise ValueError(
+                f"{name} overflows {dtype}, the dtype of X: pass float64 data, or scale X and the "
+                "priors"
+            )
+    return rounded

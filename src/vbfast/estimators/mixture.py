@@ -198,6 +198,9 @@ default='kmeans'
         given: CustomParameters,  # noqa: ARG002
         dtype: np.dtype[Any],
     ) -> CustomLikelihood:
+        return self._objective_of_fit(dtype)
+
+    def _objective_of_fit(self, dtype: np.dtype[Any]) -> CustomLikelihood:
         return CustomLikelihood(float(np.finfo(dtype).eps))
 
     def _fitted_attributes(

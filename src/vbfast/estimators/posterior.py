@@ -11,7 +11,7 @@ from sklearn.utils import check_scalar
 
 from vbfast.contract import Float64Array, FloatArray, LogJoint, Request
 from vbfast.estimators.fitted import elbo_terms
-from vbfast.estimators.gaussian_base import BaseGaussianMixture
+from vbfast.estimators.gaussian_base import BaseGaussianMixture, rounded_attributes
 from vbfast.estimators.starts import check_fitted_parameters, fitted_array
 from vbfast.estimators.validation import as_random_state
 from vbfast.families.covariances import MOMENTS_OF, precisions_of
@@ -57,23 +57,25 @@ class PosteriorMixture(BaseGaussianMixture):
     ) -> dict[str, Any]:
         weights, components = parameters.weights, parameters.components
         prior = components.prior
-        concentration: Any
         if isinstance(weights, StickBreaking):
-            concentration = (weights.taken.astype(dtype), weights.left.astype(dtype))
+            concentration = np.stack([weights.taken, weights.left])
         else:
             assert isinstance(weights, Dirichlet)
-            concentration = weights.concentration.astype(dtype)
-        precisions = precisions_of(prior.covariance_type, components.precision_cholesky)
-        return {
-            "weights_": weights.mean.astype(dtype),
-            "means_": components.means.astype(dtype),
-            "covariances_": components.covariances.astype(dtype),
-            "precisions_": precisions.astype(dtype),
-            "precisions_cholesky_": components.precision_cholesky.astype(dtype),
+            concentration = weights.concentration
+        attributes = {
+            "weights_": weights.mean,
+            "means_": components.means,
+            "covariances_": components.covariances,
+            "precisions_": precisions_of(prior.covariance_type, components.precision_cholesky),
+            "precisions_cholesky_": components.precision_cholesky,
             "weight_concentration_": concentration,
-            "mean_precision_": components.mean_precision.astype(dtype),
-            # [()] makes numbers of arrays without dimensions.
-            "degrees_of_freedom_": components.degrees_of_freedom.astype(dtype)[()],
+            "mean_precision_": components.mean_precision,
+            "degrees_of_freedom_": components.degrees_of_freedom,
+        }
+        rounded = rounded_attributes(attributes, dtype)
+        if concentration.ndim == 2:
+            rounded["weight_concentration_"] = tuple(rounded["weight_concentration_"])
+        return rounded | {
             "weight_concentration_prior_": weights.prior_concentration,
             "mean_precision_prior_": prior.mean_precision,
             "mean_prior_": prior.mean,
@@ -339,7 +341,7 @@ class PosteriorMixture(BaseGaussianMixture):
 
         The responsibilities are the best for the posterior, so that the bound, ``total``, is a
         function of the posterior alone. Its coordinates are the natural parameters, see
-        :class:`~vbfast.families.natural.NaturalParameters`. Without ``reg_covar``, which the bound
+        :class:`~vbfast.NaturalParameters`. Without ``reg_covar``, which the bound
         knows nothing of, a step of length one along the natural gradient is one iteration of
         ``fit``, and a fraction of one never lowers the bound. A fraction from a part of the rows,
         with a weight that makes up for the others, is a step of stochastic variational inference;

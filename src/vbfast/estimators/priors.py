@@ -136,16 +136,28 @@ def comparable_covariance_prior(
     Raises
     ------
     ValueError
-        If the rows weigh too little to have a covariance, or it overflows.
+        If the rows weigh too little to have a covariance, or it overflows; if it is singular and
+        ``reg_covar`` is zero, which leaves no prior.
     NonFiniteRowError
         If a row is not finite; the first such row.
     """
     mean, _ = runner.column_moments()
     covariance = empirical_covariance(runner, covariance_type, mean)
+    if reg_covar == 0.0:
+        degrees_of_freedom = float(runner.n_features)
+        if not NormalWishartPrior(
+            covariance_type, 1.0, mean, degrees_of_freedom, covariance
+        ).proper:
+            raise ValueError(
+                "X has constant or redundant features, or no more rows than features, and "
+                "reg_covar=0 adds no variance there: no component has a covariance. Use "
+                "reg_covar > 0, give covariance_prior, or remove such features"
+            )
+        return None
     diagonal = np.diagonal(covariance) if covariance.ndim == 2 else covariance
     # Next to the variances of other features reg_covar may be nothing, to rounding.
     least = reg_covar + SINGULAR * runner.n_features * diagonal
-    if reg_covar == 0.0 or _positive_definite(covariance, -least):
+    if _positive_definite(covariance, -least):
         return None
     return _with_variance(covariance, least)
 

@@ -199,7 +199,8 @@ def select(
     ``'dirichlet_distribution'`` where the estimator's default is ``'dirichlet_process'``: truncated
     sticks leave some of the weight to no component, more so the fewer components there are. Where X
     has next to no variance in a direction (a constant or redundant feature) the prior covariance is
-    that of X plus ``reg_covar``, the same for every number of components, and a warning says so.
+    that of X plus ``reg_covar``, the same for every number of components, and a warning says so;
+    ``reg_covar=0`` leaves no prior then, and is an error.
 
     From the second number of components on there is one more start than ``n_init``: the last
     number's mixture with its widest components cut in two. The start that ends with the highest
@@ -244,8 +245,9 @@ sequence of them, default=None
     Raises
     ------
     ValueError
-        If a grid is empty, the criterion is unknown or a prior comes with an information criterion,
-        or as :meth:`BayesianGaussianMixture.fit`.
+        If a grid is empty, the criterion is unknown or a prior comes with an information criterion;
+        if ``reg_covar`` is zero and X has constant or redundant features, or no more rows than
+        features, without a ``covariance_prior``; or as :meth:`BayesianGaussianMixture.fit`.
     TypeError
         If a parameter is unknown.
 

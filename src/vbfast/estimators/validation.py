@@ -159,11 +159,14 @@ def check_enough_rows(
 
 
 @contextlib.contextmanager
-def translated_errors(estimator: BaseEstimator, source: RowSource) -> Iterator[None]:
-    """Raise what passes and global steps raise in scikit-learn's words."""
+def translated_errors(
+    estimator: BaseEstimator, dtype: np.dtype[Any], source: RowSource | None = None
+) -> Iterator[None]:
+    """Raise what passes over rows, and global steps, raise in scikit-learn's words."""
     try:
         yield
     except NonFiniteRowError as error:
+        assert source is not None
         with np.errstate(invalid="ignore"):  # it adds infinities of both signs
             assert_all_finite(
                 source.block(error.row, error.row + 1),
@@ -173,7 +176,7 @@ def translated_errors(estimator: BaseEstimator, source: RowSource) -> Iterator[N
         # scikit-learn checks nothing while its option assume_finite is set.
         raise
     except NotPositiveDefiniteError as error:
-        raise ValueError(_ill_defined(source.dtype)) from error
+        raise ValueError(_ill_defined(dtype)) from error
 
 
 def _ill_defined(dtype: npt.DTypeLike) -> str:

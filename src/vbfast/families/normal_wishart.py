@@ -21,9 +21,8 @@ components of ``nu_k`` and ``A_k``.
 
 scikit-learn adds ``10 eps`` to every ``N_k``, so that it may divide by it. Nothing is divided by
 ``N_k`` here, and without the addition ``q`` is exactly what the responsibilities lead to: a
-component that has lost its rows has its prior for a posterior. The addition is kept where it can be
-seen, as a factor of ``reg_covar``: it alone gives such a component a covariance in directions in
-which the prior is singular.
+component that has lost its rows has its prior for a posterior. The addition is kept, as a factor of
+``reg_covar``, where the prior is singular: it alone gives such a component a covariance then.
 """
 
 from __future__ import annotations
@@ -61,7 +60,7 @@ from vbfast.families.gamma_differences import (
 
 __all__ = ["NormalWishart", "NormalWishartPrior"]
 
-# Rows that even an empty component's share of `reg_covar` is for.
+# Rows that even an empty component's share of `reg_covar` is for, where the prior is singular.
 LEAST_COUNT = 10.0 * float(np.finfo(np.float64).eps)
 
 
@@ -82,9 +81,9 @@ class NormalWishartPrior:
         ``W_0^-1``: shape (D, D) for 'full' and 'tied', (D,) its diagonal for 'diag', () for
         'spherical'.
     least_variance : float
-        What the global step adds to ``W_0^-1`` of a component without rows in every direction,
-        ``reg_covar`` times :data:`LEAST_COUNT`. Where ``W_0^-1`` is singular that is all there is,
-        and the prior is the one that such components have, and that bounds are taken with.
+        What the global step adds to a singular ``W_0^-1``, of components without rows too, in every
+        direction: ``reg_covar`` times :data:`LEAST_COUNT`. The prior is what such components have,
+        and what bounds are taken with. A ``W_0^-1`` that is not singular is the prior as it is.
     """
 
     covariance_type: CovarianceType
@@ -122,7 +121,8 @@ class NormalWishartPrior:
             return None
         tied = kind == "tied"
         scatter = np.array(self.covariance if tied else self.covariance[np.newaxis], order="C")
-        add_to_diagonal(kind, scatter, self.least_variance)
+        if not self.proper:
+            add_to_diagonal(kind, scatter, self.least_variance)
         try:
             factor = precision_factor(kind, scatter / self.degrees_of_freedom)
         except NotPositiveDefiniteError:
@@ -210,7 +210,8 @@ class NormalWishart:
         if kind == "tied":
             scatter /= len(counts)
             total = counts.sum() / len(counts)
-        add_to_diagonal(kind, scatter, reg_covar * (total + LEAST_COUNT))
+        least_count = 0.0 if prior.proper else LEAST_COUNT
+        add_to_diagonal(kind, scatter, reg_covar * (total + least_count))
         scatter += prior.covariance
         degrees_of_freedom = np.asarray(prior.degrees_of_freedom + total)
         covariances = np.divide(scatter.T, degrees_of_freedom, out=scatter.T).T

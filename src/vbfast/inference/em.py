@@ -33,6 +33,7 @@ from vbfast.contract import (
     Statistics,
 )
 from vbfast.inference.acceleration import Accelerator
+from vbfast.inference.convergence import has_settled
 from vbfast.inference.errors import DistantRowError, NoResponsibilityError
 from vbfast.inference.monitor import SILENT, IterationReport, Monitor
 
@@ -74,18 +75,15 @@ class Runner(Protocol):
     def impossible_row(self, log_joint: LogJoint) -> int:
         """Return the first row of positive weight whose log evidence is ``-inf``."""
 
+    def largest_row(self) -> int:
+        """Return the first row of positive weight that has the largest number in it."""
+
 
 P = TypeVar("P", bound=Parameters)
 
 # Proposals wait for an iteration that raises the merit, by less than this part of the rise so far:
 # before, the map is far from linear, and it is luck whether an extrapolation leads to a good place.
 EARLY = 0.1
-
-# A change of the tolerance or more is small if it is less than this part of all change so far. From
-# responsibilities that are alike for all components the bound rises by a nat or less, however many
-# rows there are, until the components have parted, and only then by what is in the rows. Changes on
-# the way, which may get smaller first, would end the fit for being few a row.
-SMALL = 0.01
 
 
 class Objective(Protocol[P]):
@@ -126,10 +124,7 @@ class Stopping:
     Attributes
     ----------
     tol : float
-        Converged once the bound changes by less than the objective's ``threshold`` for it, and, if
-        by ``tol`` or more, by no more than the last time and by less than :data:`SMALL` of what it
-        has changed by since the start: changes that grow, or that are most of what there was, are
-        the way off a plateau, such as responsibilities that are alike for all components.
+        See :func:`vbfast.inference.convergence.has_settled`.
     max_iter : int
     """
 
@@ -226,16 +221,15 @@ def run_em(
         If a global step met a covariance that is not positive definite.
     ValueError
         If a row of positive weight has log-density ``-inf`` under all components (of a form other
-        than the quadratic, if every such row has); or if the bound is NaN.
+        than the quadratic, if every such row has); if squared distances of rows overflow; or if
+        the bound is NaN.
     KeyboardInterrupt
         If the user interrupts.
     """
     progress = Progress() if progress is None else progress
     bounds: list[float] = []
     bound = previous_bound
-    change = 0.0
     merit = first_merit = -np.inf
-    resumed = previous_bound > -np.inf
     accepted: PassResult | None = None
     converged = False
     passes_before = runner.n_passes
@@ -257,8 +251,12 @@ def run_em(
         try:
             updated, reached = _global_step(objective, sums, parameters, runner.linalg)
             reached_merit = objective.merit(reached, sums, parameters, updated)
-        except (NotPositiveDefiniteError, NoResponsibilityError):
+        except (NotPositiveDefiniteError, NoResponsibilityError) as error:
             if fallback is None and not impossible:
+                assert sums.statistics is not None
+                second = sums.statistics.second
+                if second is not None and not np.isfinite(second).all():
+                    raise DistantRowError.of_start(runner.largest_row(), runner.dtype) from error
                 raise
             reached = reached_merit = -np.inf
         if impossible and fallback is None and not np.isnan(reached):
@@ -287,17 +285,12 @@ def run_em(
         gain, merit = reached_merit - merit, reached_merit
         if len(bounds) == 1:
             first_merit = merit
-        change, change_before = bound - before, change if np.isfinite(change) else 0.0
-        monitor.iteration_done(IterationReport(len(bounds), bound, change))
-        rise = bound - bounds[0]
+        monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
         slight = EARLY * (merit - first_merit)
         drifts = fallback is None and not objective.climbs_merit and -slight <= gain <= 0.0
         steady = drifts or 0.0 < gain <= slight
-        small = resumed or abs(change) < SMALL * abs(rise)
-        settled = small and abs(change) <= abs(change_before)
-        still = abs(change) < stopping.tol or (
-            settled and abs(change) < objective.threshold(stopping.tol, sums.total_weight)
-        )
+        threshold = objective.threshold(stopping.tol, sums.total_weight)
+        still = has_settled(bounds, stopping.tol, threshold, previous_bound=previous_bound)
         converged = still and fallback is None
         n_passes = runner.n_passes - passes_before
         progress.reached = EMResult(updated, bounds.copy(), converged, n_passes)

@@ -111,11 +111,14 @@ class GaussianModel:
                 self._scales = _as_scales(P, dtype)
             elif form.factor_type == "spherical":
                 ordinary = float(np.finfo(dtype).max) ** (1 / 3)
-                if np.all((ordinary * P > 1.0) & (ordinary > P)):
+                squares = np.square(means[used]).sum(axis=1)
+                if (
+                    np.all((ordinary * P > 1.0) & (ordinary > P))
+                    and squares.max(initial=0.0) < ORDINARY_SQUARE[dtype]
+                ):
                     self._half_precision = np.asarray(0.5 * np.square(P), dtype=dtype)
                 else:  # squares of P, or of distances before they are multiplied by it, overflow
-                    tiled = np.tile(P[:, np.newaxis], self._n_features)
-                    self._scales = _as_scales(tiled, dtype)
+                    self._scales = self._spherical_scales()
             else:
                 stack = np.triu(P.reshape(-1, *P.shape[-2:])).swapaxes(1, 2)
                 self._factor = _as_factor(stack, dtype)
@@ -201,16 +204,26 @@ class GaussianModel:
         raw, far, low = None, None, None
         if self._any_far:
             raw, far, low = memory.raw[:n_groups], self._far, self._low
-        terms = (self._half_precision, self._offset)
+        scales, half_precision = self._scales, self._half_precision
+        if self._form.factor_type == "spherical" and scales is None:
+            largest = float(features[:, -1].max())
+            if largest >= ORDINARY_SQUARE[self._dtype]:  # as for means that are so far
+                scales, half_precision = self._spherical_scales(), np.full_like(half_precision, 0.5)
+        terms = (half_precision, self._offset)
         out = (batch.joint, batch.row_max, first, last)
         if self._whitened:
             features, means = memory.whitened[:n_groups], self._whitened_means
         if self._whitened or self._form.factor_type in ("diag", "spherical"):
-            log_joint.diagonal_log_joint(features, raw, far, means, low, self._scales, *terms, *out)
+            log_joint.diagonal_log_joint(features, raw, far, means, low, scales, *terms, *out)
         else:
             log_joint.factor_log_joint(
                 features, raw, far, means, low, self._factor, *terms, memory.work, *out
             )
+
+    def _spherical_scales(self) -> FloatArray:
+        """Return the inverse deviations of spherical components as those of diagonal ones."""
+        P = self._form.precision_cholesky
+        return _as_scales(np.tile(P[:, np.newaxis], self._n_features), self._dtype)
 
     def overflowed_posterior(self, rows: FloatArray) -> Float64Array | None:
         """Return ``q`` of rows whose log-joints are all ``-inf``, or None if nothing is possible.

@@ -1,4 +1,4 @@
-"""Passes as the engine drives them: rounds, what they read, and which row an error names."""
+"""Passes as they are driven: rounds, what they read, and which row an error names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from vbfast.backends import get_backend
 from vbfast.backends.native.blocking import blocking as native_blocking
 from vbfast.config.settings import config_context, current_backend
 from vbfast.contract import LogJoint, NonFiniteRowError, Request, RowOutputs
-from vbfast.passes import runner
+from vbfast.passes import one_pass
 from vbfast.passes.one_pass import run_pass, run_seeding
 from vbfast.passes.responsibilities import RespSource, as_resp_source
 from vbfast.passes.rows import as_row_source
@@ -23,7 +23,7 @@ SMALL_ROUND = 40_000  # bytes: one tile of each partition
 
 @pytest.fixture
 def small_rounds(monkeypatch):
-    monkeypatch.setattr(runner, "ROUND_BYTES", SMALL_ROUND)
+    monkeypatch.setattr(one_pass, "ROUND_BYTES", SMALL_ROUND)
 
 
 @pytest.fixture
@@ -44,8 +44,8 @@ def backend(request):
         yield
 
 
-def plan_of(X, statistics="diag"):
-    return native_blocking(len(X), D, K, np.dtype(X.dtype), statistics)
+def blocking_of(X, moments="diag"):
+    return native_blocking(len(X), D, K, X.dtype, moments)
 
 
 EVERYTHING = Request(moments="diag", entropy=True)
@@ -81,7 +81,7 @@ def test_rounds_give_the_bits_of_one(rng, X, params, dtype, weighted):
     expected = all_of(as_row_source(X), params, sample_weight=weights)
     stored = Elsewhere(X)
     actual = all_of(as_row_source(stored), params, sample_weight=weights)
-    assert len(stored.slices) > 2 * plan_of(X).n_partitions
+    assert len(stored.slices) > 2 * blocking_of(X).n_partitions
     np.testing.assert_array_equal(actual, expected)
 
 
@@ -93,7 +93,7 @@ def test_given_responsibilities_in_rounds_give_the_bits_of_one(rng, X, params, k
     request = Request("given", "diag", entropy=True)
     actual = all_of(as_row_source(Elsewhere(X)), params, request, resp=resp)
     in_memory = all_of(as_row_source(X), params, request, resp=resp)
-    monkeypatch.setattr(runner, "ROUND_BYTES", 1 << 30)
+    monkeypatch.setattr(one_pass, "ROUND_BYTES", 1 << 30)
     expected = all_of(as_row_source(X), params, request, resp=resp)
     np.testing.assert_array_equal(actual, expected)
     np.testing.assert_array_equal(in_memory, expected)
@@ -122,25 +122,25 @@ def test_every_row_is_read_once_and_few_at_a_time(X, params):
     for start, stop in stored.slices:
         seen[start:stop] += 1
     np.testing.assert_array_equal(seen, 1)
-    plan = plan_of(X)
+    blocking = blocking_of(X)
     # A round is at least one tile of every partition.
-    longest = max(SMALL_ROUND, plan.n_partitions * plan.tile_rows * D * X.itemsize)
-    per_round = longest // plan.n_partitions // (D * X.itemsize)
+    longest = max(SMALL_ROUND, blocking.n_partitions * blocking.tile_rows * D * X.itemsize)
+    per_round = longest // blocking.n_partitions // (D * X.itemsize)
     assert max(stop - start for start, stop in stored.slices) <= per_round
 
 
 @pytest.mark.usefixtures("small_rounds")
 def test_responsibilities_count_towards_a_round(rng, params):
     X = rng.normal(size=(200_000, D))
-    plan = native_blocking(len(X), D, K, np.dtype(X.dtype), "diag")
+    blocking = native_blocking(len(X), D, K, X.dtype, "diag")
     lengths = []
     for given in (False, True):
         stored = Elsewhere(X)
         resp = {"resp": np.full((len(X), K), 1 / K)} if given else {}
-        runner.ROUND_BYTES = 4 * plan.n_partitions * plan.tile_rows * D * X.itemsize
+        one_pass.ROUND_BYTES = 4 * blocking.n_partitions * blocking.tile_rows * D * X.itemsize
         run_pass(as_row_source(stored), params, Request("given" if given else "posterior"), **resp)
         lengths.append(max(stop - start for start, stop in stored.slices))
-    assert lengths == [4 * plan.tile_rows, plan.tile_rows]
+    assert lengths == [4 * blocking.tile_rows, blocking.tile_rows]
 
 
 @pytest.mark.kernels
@@ -148,7 +148,7 @@ def test_responsibilities_count_towards_a_round(rng, params):
 @pytest.mark.parametrize("wrap", [lambda X: X, Elsewhere], ids=["in memory", "elsewhere"])
 @pytest.mark.parametrize("pass_", ["E-step", "seeding"])
 def test_the_first_row_that_is_not_finite_is_named(X, params, wrap, pass_):
-    bounds = plan_of(X, None if pass_ == "seeding" else "diag").bounds
+    bounds = blocking_of(X, None if pass_ == "seeding" else "diag").bounds
     assert len(bounds) > 3
     # Late in the first partition, which a later round holds, and early in the others.
     rows = [bounds[1] - 1, bounds[1], bounds[2] + 5]
@@ -190,7 +190,7 @@ def test_a_source_of_responsibilities_is_asked_for_the_blocks_of_the_rows(rng, X
     request = Request("given", "diag", entropy=True)
     actual = all_of(as_row_source(X), params, request, resp=source)
     np.testing.assert_array_equal(actual, all_of(as_row_source(X), params, request, resp=resp))
-    bounds = plan_of(X).bounds
+    bounds = blocking_of(X).bounds
     assert source.asked == list(pairwise(bounds))
 
 
@@ -271,9 +271,14 @@ def test_terms_that_were_not_asked_for_are_nan(X, params):
 
 
 @pytest.mark.parametrize(
-    ("covariance_type", "offset", "factors"),
-    [("full", 2, (3, 3)), ("tied", 2, (2, 3, 3)), ("diag", 3, (2, 3)), ("spherical", 2, (2, 1))],
+    ("covariance_type", "offset", "factors", "message"),
+    [
+        ("full", 2, (3, 3), r"precision_cholesky must have shape \(2, 3, 3\)"),
+        ("tied", 2, (2, 3, 3), r"precision_cholesky must have shape \(3, 3\)"),
+        ("diag", 3, (2, 3), r"offset must have shape \(n_components,\) = \(2,\)"),
+        ("spherical", 2, (2, 1), r"precision_cholesky must have shape \(2,\)"),
+    ],
 )
-def test_parameters_whose_shapes_do_not_fit(covariance_type, offset, factors):
-    with pytest.raises(ValueError, match="offset and precision_cholesky must have shapes"):
+def test_parameters_whose_shapes_do_not_fit(covariance_type, offset, factors, message):
+    with pytest.raises(ValueError, match=message):
         LogJoint.quadratic(covariance_type, np.zeros(offset), np.zeros((2, 3)), np.ones(factors))
