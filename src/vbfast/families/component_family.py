@@ -95,8 +95,9 @@ class ComponentFamily(EvidencePerRow):
     Notes
     -----
     A density that is linear in the rows, ``offset_k + x . theta_k``, is evaluated by the passes as
-    ``vbfast.contract.Linear``, and what is summed are the rows themselves. A term of the density
-    that depends on the row alone may be left out: it changes evidence and bound by a constant.
+    :class:`vbfast.families.Linear`, and what is summed are the rows themselves. A term of the
+    density that depends on the row alone may be left out: it changes evidence and bound by a
+    constant.
 
     Examples
     --------
@@ -104,8 +105,8 @@ class ComponentFamily(EvidencePerRow):
 
     >>> import numpy as np
     >>> import vbfast
-    >>> from vbfast.contract import Linear, LogJoint
-    >>> class Exponential(vbfast.families.ComponentFamily):
+    >>> from vbfast.families import ComponentFamily, Linear, LogJoint
+    >>> class Exponential(ComponentFamily):
     ...     attribute = "rates_"
     ...
     ...     def log_densities(self, theta, n_features):

@@ -57,8 +57,8 @@ class Objective(Protocol[P]):
     def scatter_floor(self) -> Callable[[Float64Array], Float64Array] | None:
         """What the global step adds to sums of squares about the means; None without such sums.
 
-        A function of the components' weights ``N_k``, see
-        :meth:`vbfast.passes.runner.LocalRunner.iterate`.
+        A function of the components' weights ``N_k``. Second moments that have lost digits beside
+        what it returns are taken again about the new means.
         """
 
     def global_step(self, sums: PassResult, previous: P, linalg: LinearAlgebra) -> P:

@@ -182,10 +182,7 @@ class Gaussian(EvidencePerRow):
     def split(
         self, parameters: GaussianParameters, n_components: int, dtype: np.dtype[Any]
     ) -> GaussianParameters:
-        """Return a start with the widest components cut until there are enough.
-
-        See :func:`vbfast.families.splitting.split_components`.
-        """
+        """Return a start with the widest components cut in two until there are enough."""
         statistics = split_components(
             self.covariance_type,
             parameters.weights,

@@ -206,10 +206,7 @@ class VariationalGaussian:
     def split(
         self, posterior: MixturePosterior, n_components: int, dtype: np.dtype[Any]
     ) -> MixturePosterior:
-        """Return a start with the widest components cut until there are enough.
-
-        See :func:`vbfast.families.splitting.split_components`.
-        """
+        """Return a start with the widest components cut in two until there are enough."""
         del dtype
         components = posterior.components
         statistics = split_components(
