@@ -275,7 +275,7 @@ def test_errors_leave_the_estimator_as_it_was(clustered, diagonal_gaussian):
 def test_bad_parameters(clustered, diagonal_gaussian):
     with pytest.raises(ValueError, match="'family' parameter of Mixture must be an instance"):
         Mixture("gaussian").fit(clustered)
-    with pytest.raises(ValueError, match="'init_params' parameter of Mixture"):
+    with pytest.raises(ValueError, match="init_params must be one of 'kmeans', 'random', an array"):
         Mixture(diagonal_gaussian, init_params="k-means++").fit(clustered)
 
 

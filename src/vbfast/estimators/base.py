@@ -89,13 +89,19 @@ class BaseMixture(StepwiseMixture):
 
     def _resumed_start(self, n_features: int) -> Any:
         """Return the last fit's parameters, which this one goes on from."""
-        parameters = self._fitted_parameters()
+        advice = "Use warm_start=False or clone the estimator."
+        try:
+            parameters = self._fitted_parameters()
+        except (AttributeError, ValueError) as error:
+            raise ValueError(
+                f"warm_start=True goes on from the last fit, which was another: {error}. {advice}"
+            ) from error
         form = parameters.log_joint().form
         if (form.n_components, form.n_features) != (self.n_components, n_features):
             raise ValueError(
                 f"warm_start=True goes on from the last fit, of {form.n_components} components of "
                 f"{form.n_features} features; this fit needs {self.n_components} of {n_features}. "
-                "Use warm_start=False or clone the estimator."
+                f"{advice}"
             )
         return parameters
 

@@ -84,19 +84,11 @@ default='dirichlet_process'
     warm_start : bool, default=False
         Whether a fit goes on from the last one's end; ``n_init`` then has no effect.
     verbose : int, default=0
-        From 1 on a fit shows the progress of its start, then the bound, its change, rows per second
-        and the time left: as a progress bar on a terminal where rich is installed, as lines of text
-        otherwise.
+        As for :class:`vbfast.GaussianMixture`; the bound that is shown is that of all rows.
     verbose_interval : int, default=10
         Iterations between lines of text; there is a line at least every five seconds.
     accelerate : {None, 'squarem'}, default=None
-        'squarem' extrapolates the posterior of successive iterations (Varadhan and Roland 2008). A
-        step is refused, at the cost of a pass, if it would lower the bound in which ``reg_covar``
-        counts as noise of the rows; without ``reg_covar`` this is the bound itself. With
-        ``reg_covar`` the plain iterations in between may lower ``lower_bounds_``, as they do
-        without acceleration; where they lower the other bound too, a step is refused unless it
-        comes closer to where they end. Fits that take hundreds of iterations take fewer; from the
-        same start they may end in another local maximum than plain iterations.
+        As for :class:`vbfast.GaussianMixture`, of the posterior.
     backend : {'native', 'numba', 'reference'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
 
