@@ -210,3 +210,6 @@ def test_functions_stay_out_of_compiled_graphs(rng, mixture_arrays):
     ours, theirs = (torch.autograd.grad(f(*arguments), arguments) for f in (compiled, function))
     for actual, expected in zip(ours, theirs, strict=True):
         torch.testing.assert_close(actual, expected)
+    slope = torch.compiler.disable(func.grad(lambda x: bridge.logsumexp(x.sin(), None)))
+    doubled = torch.compile(lambda x: 2 * slope(x), backend="eager")
+    torch.testing.assert_close(doubled(arguments[0].detach()), 2 * slope(arguments[0].detach()))

@@ -12,6 +12,9 @@ All may be differentiated any number of times, in reverse and in forward mode, a
 :mod:`torch.func`. First derivatives of a mixture are passes over its rows; second ones take memory
 for rows times components times features.
 
+Compiled code (:func:`torch.compile`) calls them outside its graphs. A transform of
+:mod:`torch.func` has to stay outside with them: ``torch.compiler.disable(torch.func.grad(f))``.
+
 Examples
 --------
 >>> import torch
