@@ -39,9 +39,6 @@ from vbfast.results import ElboTerms
 __all__ = ["FittedMixture"]
 
 
-ANY_POSTERIOR = Request()
-
-
 class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
     """Base class of mixtures: their methods after the fit, each a pass over the rows.
 
@@ -89,15 +86,6 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
             log_joint = self._fitted_parameters().log_joint()
             return runner.run(log_joint, request, resp=resp, outputs=outputs)
 
-    def _output(
-        self, X: Any, name: str, *shape: int, dtype: Any = None, request: Request = ANY_POSTERIOR
-    ) -> Any:
-        """Run a pass that fills an output, of this shape for each row."""
-        rows = self._fitted_rows(X)
-        filled = np.empty((rows.n_samples, *shape), dtype=dtype or rows.dtype)
-        self._evaluate(rows, request, outputs=RowOutputs(**{name: filled}))
-        return filled
-
     def _fitted_rows(self, X: Any) -> RowSource:
         check_is_fitted(self)
         return validate_rows(self, X, reset=False)
@@ -114,9 +102,9 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         labels : ndarray of shape (n_samples,), int64
             The first component of highest responsibility.
         """
-        labels: npt.NDArray[np.int64] = self._output(
-            X, "labels", dtype=np.int64, request=Request("hard")
-        )
+        rows = self._fitted_rows(X)
+        labels = np.empty(rows.n_samples, dtype=np.int64)
+        self._evaluate(rows, Request("hard"), outputs=RowOutputs(labels=labels))
         return labels
 
     def predict_proba(self, X: Any) -> FloatArray:
@@ -133,7 +121,9 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
             from all components that no log-density is finite: then the largest has all, and those
             that are equal to it share.
         """
-        resp: FloatArray = self._output(X, "resp", np.size(self.weights_))
+        rows = self._fitted_rows(X)
+        resp = np.empty((rows.n_samples, np.size(self.weights_)), dtype=rows.dtype)
+        self._evaluate(rows, Request(), outputs=RowOutputs(resp=resp))
         return resp
 
     def predict_log_proba(self, X: Any) -> FloatArray:
@@ -249,7 +239,9 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         log_prob : ndarray of shape (n_samples,)
             float32 for float32 rows, else float64; ``-inf`` where it overflows that.
         """
-        log_evidence: FloatArray = self._output(X, "log_evidence")
+        rows = self._fitted_rows(X)
+        log_evidence = np.empty(rows.n_samples, dtype=rows.dtype)
+        self._evaluate(rows, Request(), outputs=RowOutputs(log_evidence=log_evidence))
         return log_evidence
 
     def score(
