@@ -52,12 +52,11 @@ class Recorder(Monitor):
 def record(estimator, rows, labels, K, passes, accelerate):
     mixture = estimator(K, init_params=labels, accelerate=accelerate)
     runner = LocalRunner(as_row_source(rows))
-    given = mixture._check_given(runner)
-    start = mixture._start(runner, given, np.random.RandomState(0))
-    recorder = Recorder(mixture._accelerator())
-    objective = mixture._objective(given, rows.dtype)
+    family = mixture._family(runner)
+    start = mixture._start(family, runner, np.random.RandomState(0))
+    recorder = Recorder(mixture._accelerator(family))
     stopping = Stopping(0.0, passes)
-    run_em(runner, start, objective, stopping, accelerator=recorder, monitor=recorder)
+    run_em(runner, start, family, stopping, accelerator=recorder, monitor=recorder)
     return recorder
 
 

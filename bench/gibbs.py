@@ -49,7 +49,7 @@ class Gibbs:
         self.generator = np.random.RandomState(seed)
         self.labels = labels.copy()
         statistics = initial_statistics(
-            self.runner, n_components=K, covariance_type="full", init_params=labels
+            self.runner, n_components=K, moments="full", init_params=labels
         )
         self._draw_parameters(statistics)
 
@@ -102,7 +102,7 @@ def exact_density(rows, held_out, K, prior):
     runner, test = LocalRunner(as_row_source(rows)), LocalRunner(as_row_source(held_out))
     weights, densities = [], []
     for labels in itertools.product(range(K), repeat=len(rows)):
-        statistics = initial_statistics(runner, n_components=K, covariance_type="full",
+        statistics = initial_statistics(runner, n_components=K, moments="full",
                                         init_params=np.array(labels))  # fmt: skip
         posterior = prior.posterior(statistics, reg_covar=0.0)
         # Of the density of the rows given their components, what depends on the assignment.
@@ -176,7 +176,7 @@ def tables(*, output="", sweeps=300, components=20, quick=False):
             reg_covar=0.0,
         )
         vb = vb_curve(rows, held_out, mixture, 30 if quick else 300)
-        prior = mixture._posterior().prior
+        prior = mixture._fitted_parameters().prior
         exact = exact_density(rows, held_out, K, prior) if name == "small" else None
         chain = gibbs_curve(rows, held_out, labels, K, prior, sweeps)
         goal = min(vb[-1, 1], chain[-1, 1])

@@ -16,7 +16,7 @@ from vbfast.benchmark.cases import CASES
 from vbfast.benchmark.timing import alternate
 from vbfast.contract import Request
 from vbfast.families.covariances import MOMENTS_OF
-from vbfast.families.gaussian import GaussianParameters
+from vbfast.families.gaussian_parameters import GaussianParameters
 from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
 

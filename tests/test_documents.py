@@ -43,6 +43,19 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(path.read_text()), target
 
 
+def test_contributing_names_files_that_are_there():
+    folders = ("src", "csrc", "tests", "bench", "docs", ".ci")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
+    paths = [f"/{path.relative_to(ROOT).as_posix()}" for path in [*files, *ROOT.glob("*.*")]]
+    named = re.findall(r"`([\w.*/-]*(?:/|\.\w+)[\w.*/-]*)`", (ROOT / "CONTRIBUTING.md").read_text())
+    assert len(named) > 50
+    # NAME and ROOM stand for what is to come.
+    there = [name for name in named if not re.search(r"NAME|ROOM|^vbfast\.", name)]
+    patterns = [re.compile(f"/{name.rstrip('/').replace('*', '[^/]*')}(/|$)") for name in there]
+    for pattern in patterns:
+        assert any(pattern.search(path) for path in paths), pattern.pattern
+
+
 def test_every_page_is_reached_from_the_readme():
     linked = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", README.read_text()))
     assert linked == {page.name for page in (ROOT / "docs").glob("*.md")}

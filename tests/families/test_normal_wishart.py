@@ -12,7 +12,8 @@ from sklearn.mixture import BayesianGaussianMixture as ScikitLearnMixture
 
 from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError, Statistics
 from vbfast.families.covariances import MOMENTS_OF, precisions_of
-from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishart, NormalWishartPrior
+from vbfast.families.normal_wishart import NormalWishart
+from vbfast.families.normal_wishart_prior import LEAST_COUNT, NormalWishartPrior
 
 N_SAMPLES, D, K = 60, 3, 4
 all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -155,7 +156,7 @@ def test_divergence_and_expected_density_are_the_textbooks(rows, resp, covarianc
 
 
 @all_types
-def test_the_posterior_maximises_the_bound(rows, resp, covariance_type):
+def test_the_posterior_maximizes_the_bound(rows, resp, covariance_type):
     prior = prior_of(covariance_type)
     statistics = statistics_of(rows, resp, covariance_type, rows[:K])
     best = NormalWishart.from_statistics(prior, statistics, reg_covar=0.0)

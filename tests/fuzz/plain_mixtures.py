@@ -154,7 +154,7 @@ def _factors(covariances):
 
 
 def maximum_likelihood(X, weights, resp, *, kind, reg_covar, eps, n_iter, noise=None):
-    """Expectation-maximisation from responsibilities: bounds and the last parameters, or None.
+    """Expectation-maximization from responsibilities: bounds and the last parameters, or None.
 
     With scikit-learn's ``10 eps`` in ``N_k``; None where a covariance is not positive definite.
     """

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vbfast.config.settings import config_context
 from vbfast.contract import COVARIANCE_TYPES, Request
-from vbfast.families.gaussian import GaussianParameters, gaussian_log_joint
+from vbfast.families.gaussian_parameters import GaussianParameters, gaussian_log_joint
 from vbfast.mixtures.gradient import log_evidence_and_grad, pull_back
 from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner

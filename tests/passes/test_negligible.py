@@ -8,8 +8,8 @@ from vbfast.contract import COVARIANCE_TYPES, LogJoint, PassResult, Request, Row
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
 from vbfast.families.covariances import MOMENTS_OF
 from vbfast.families.mixing_weights import StickBreaking
-from vbfast.families.normal_wishart import NormalWishartPrior
-from vbfast.families.variational import MixturePrior
+from vbfast.families.mixture_posterior import MixturePrior
+from vbfast.families.normal_wishart_prior import NormalWishartPrior
 from vbfast.passes import runner
 from vbfast.passes.negligible import negligible_components
 from vbfast.passes.one_pass import run_pass

@@ -11,7 +11,7 @@ from sklearn.base import _fit_context
 from sklearn.exceptions import NotFittedError
 
 from vbfast.config.settings import config_context, current_linalg
-from vbfast.contract import PassResult, Quadratic, Statistics
+from vbfast.contract import Form, Moments, PassResult, Quadratic, Request
 from vbfast.estimators.fitted import FittedMixture
 from vbfast.estimators.validation import (
     as_random_state,
@@ -20,8 +20,9 @@ from vbfast.estimators.validation import (
     unchanged_on_failure,
     validate_rows,
 )
-from vbfast.inference.convergence import has_settled
-from vbfast.inference.em import EMResult, Objective
+from vbfast.families.family import Family
+from vbfast.inference.em import EMResult, take_global_step
+from vbfast.inference.monitor import SILENT, Monitor
 from vbfast.inputs.weights import as_sample_weight
 from vbfast.passes.runner import LocalRunner
 
@@ -31,7 +32,7 @@ __all__ = ["StepwiseMixture"]
 class StepwiseMixture(FittedMixture):
     """The steps of an iteration as methods of their own.
 
-    A subclass says how its parameters start and what its iterations climb.
+    A subclass says which family is fitted, and how its parameters start.
     """
 
     n_components: int
@@ -43,35 +44,31 @@ class StepwiseMixture(FittedMixture):
     lower_bounds_: list[float]
 
     @abstractmethod
-    def _check_given(self, runner: LocalRunner) -> Any:
-        """Check the parameters of a start or prior that were given to the constructor.
+    def _family(self, runner: LocalRunner) -> Family[Any]:
+        """Return the family to fit, with the start or prior that the constructor was given.
 
-        What is returned is passed to :meth:`_start` and :meth:`_objective`.
+        Raises
+        ------
+        TypeError, ValueError
+            If one of them will not do.
         """
 
     @abstractmethod
     def _start(
         self,
+        family: Family[Any],
         runner: LocalRunner,
-        given: Any,
         random_state: np.random.RandomState,
+        monitor: Monitor = SILENT,
     ) -> Any:
         """Return parameters to start from."""
 
-    def _given_start(self, n_features: int) -> Any:  # noqa: ARG002
-        """Return the start that arguments of the constructor give as a whole, or None."""
+    def _given_start(self, n_features: int) -> tuple[Family[Any], Any] | None:  # noqa: ARG002
+        """Return the family and the start that the constructor's arguments make, if they do."""
         return None
 
     @abstractmethod
-    def _fitted_parameters(self) -> Any:
-        """Return the parameters that the fitted attributes hold."""
-
-    @abstractmethod
-    def _objective_of_fit(self, dtype: np.dtype[Any]) -> Objective[Any]:
-        """Return what the iterations climb, with the prior that the fitted attributes hold."""
-
-    @abstractmethod
-    def _take(self, result: EMResult[Any], dtype: np.dtype[Any]) -> None:
+    def _take(self, family: Family[Any], result: EMResult[Any], dtype: np.dtype[Any]) -> None:
         """Become the fitted mixture that iterations have led to."""
 
     def initialize(self, X: Any, sample_weight: Any = None) -> Self:
@@ -120,9 +117,9 @@ class StepwiseMixture(FittedMixture):
         check_enough_rows(self.n_components, rows.n_samples, weights)
         with self._passes_over(rows):
             runner = LocalRunner(rows, weights)
-            given = self._check_given(runner)
-            start = self._start(runner, given, as_random_state(self.random_state))
-        self._take(EMResult(start, [], False, 0), rows.dtype)
+            family = self._family(runner)
+            start = self._start(family, runner, as_random_state(self.random_state))
+        self._take(family, EMResult(start, [], False, 0), rows.dtype)
 
     def summarize(self, X: Any, sample_weight: Any = None) -> PassResult:
         """Sum up what a global step needs of some rows: one pass over them.
@@ -159,7 +156,7 @@ class StepwiseMixture(FittedMixture):
 
         Examples
         --------
-        Expectation-maximisation of rows in two places:
+        Expectation-maximization of rows in two places:
 
         >>> import numpy as np
         >>> import vbfast
@@ -170,7 +167,7 @@ class StepwiseMixture(FittedMixture):
         >>> while not mixture.converged_:
         ...     summary = vbfast.merge([mixture.summarize(here), mixture.summarize(there)])
         ...     mixture = mixture.maximize(summary)
-        >>> print(mixture.means_.round(1).ravel())
+        >>> print(mixture.means_.round().ravel())
         [-3.  3.]
         """
         if not hasattr(self, "converged_"):
@@ -178,7 +175,7 @@ class StepwiseMixture(FittedMixture):
                 rows = validate_rows(self, X, reset=True)
                 self._start_from_arguments(rows.n_features, rows.dtype)
         rows = self._fitted_rows(X)
-        request = self._objective_of_fit(rows.dtype).request
+        request = Request(moments=self._fitted_family().moments)
         return self._evaluate(rows, request, sample_weight=sample_weight)
 
     def maximize(self, summary: PassResult) -> Self:
@@ -222,48 +219,42 @@ class StepwiseMixture(FittedMixture):
             n_features = summary.statistics.centres.shape[1]
             self._start_from_arguments(n_features, summary.dtype)
             self.n_features_in_ = n_features
-        objective = self._objective_of_fit(summary.dtype)
-        previous = self._fitted_parameters()
-        statistics = self._checked_statistics(summary, objective)
+        family, parameters = self._fitted_family(), self._fitted_parameters()
+        _check_summary(summary, family.moments, parameters.log_joint().form)
+        reached = EMResult(parameters, self.lower_bounds_, False, self.n_passes_)
         with config_context(backend=self.backend), translated_errors(self, summary.dtype):
-            updated = objective.maximise(statistics, previous, current_linalg())
-            bound = objective.lower_bound(summary, previous, updated)
-        bounds = [*self.lower_bounds_, bound]
-        threshold = objective.threshold(self.tol, summary.total_weight)
-        converged = has_settled(bounds, self.tol, threshold)
-        n_passes = self.n_passes_ + 1
-        self._take(EMResult(updated, bounds, converged, n_passes), summary.dtype)
+            result = take_global_step(family, summary, reached, self.tol, current_linalg())
+        self._take(family, result, summary.dtype)
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def _start_from_arguments(self, n_features: int, dtype: np.dtype[Any]) -> None:
         """Take the parameters that the constructor was given."""
         with config_context(backend=self.backend), translated_errors(self, dtype):
-            start = self._given_start(n_features)
-        if start is None:
+            given = self._given_start(n_features)
+        if given is None:
             raise NotFittedError(
                 f"This {type(self).__name__} instance has no parameters yet: call 'initialize' "
                 "with some rows, or 'fit', or give the constructor a whole start, first."
             )
-        self._take(EMResult(start, [], False, 0), dtype)
+        family, start = given
+        self._take(family, EMResult(start, [], False, 0), dtype)
 
-    def _checked_statistics(self, summary: PassResult, objective: Objective[Any]) -> Statistics:
-        """Return the statistics of a summary, which a global step goes by."""
-        statistics, wanted = summary.statistics, objective.request.moments
-        if statistics is None or statistics.moments != wanted:
-            found = "none" if statistics is None else repr(statistics.moments)
-            raise ValueError(
-                f"summary must have moments {wanted!r}, as summarize of this mixture returns; got "
-                f"{found}"
-            )
-        log_joint = self._fitted_log_joint()
-        centres = log_joint.form.centres
-        same = np.array_equal if isinstance(log_joint.form, Quadratic) else _same_shape
-        if not same(statistics.centres, centres):
-            raise ValueError(
-                "summary must be of the parameters that the mixture has now; it was made with "
-                "others. Call summarize again after every maximize"
-            )
-        return statistics
+
+def _check_summary(summary: PassResult, moments: Moments, form: Form) -> None:
+    """Check that a global step can go by a summary: that it is of the present parameters."""
+    statistics = summary.statistics
+    if statistics is None or statistics.moments != moments:
+        found = "none" if statistics is None else repr(statistics.moments)
+        raise ValueError(
+            f"summary must have moments {moments!r}, as summarize of this mixture returns; got "
+            f"{found}"
+        )
+    same = np.array_equal if isinstance(form, Quadratic) else _same_shape
+    if not same(statistics.centres, form.centres):
+        raise ValueError(
+            "summary must be of the parameters that the mixture has now; it was made with "
+            "others. Call summarize again after every maximize"
+        )
 
 
 def _same_shape(one: Any, other: Any) -> bool:

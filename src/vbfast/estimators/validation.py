@@ -11,8 +11,10 @@ import numpy.typing as npt
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import validate_data
 
+from vbfast.backends import backend_names
 from vbfast.contract import (
     Float64Array,
     NonFiniteRowError,
@@ -25,6 +27,7 @@ from vbfast.inputs.weights import n_weighted_rows
 from vbfast.passes.rows import as_row_source
 
 __all__ = [
+    "KnownBackend",
     "as_random_state",
     "check_enough_rows",
     "keep_partial",
@@ -32,6 +35,20 @@ __all__ = [
     "unchanged_on_failure",
     "validate_rows",
 ]
+
+
+class KnownBackend(StrOptions):  # type: ignore[misc]
+    """A parameter's constraint: the name of a backend, of one that was registered later too."""
+
+    def __init__(self) -> None:
+        super().__init__(set(backend_names()))
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Whether it is the name of a backend now."""
+        return isinstance(val, str) and val in backend_names()
+
+    def __str__(self) -> str:
+        return str(StrOptions(set(backend_names())))
 
 
 def validate_rows(

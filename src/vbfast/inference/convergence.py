@@ -31,7 +31,7 @@ def has_settled(
     tol : float
         The estimator's tolerance.
     threshold : float
-        What the objective makes of it, see :meth:`vbfast.inference.em.Objective.threshold`.
+        What the objective makes of it, see :meth:`vbfast.families.family.Objective.threshold`.
     previous_bound : float
         The bound before the first; ``-inf`` for a new start. Iterations that go on from others have
         had their rise: any change is small beside that.

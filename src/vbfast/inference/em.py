@@ -1,13 +1,13 @@
-"""Alternating maximisation of a lower bound: expectation-maximisation and its variational kin.
+"""Alternating maximization of a lower bound: expectation-maximization and its variational kin.
 
 One iteration is one pass over the rows (local step: responsibilities; summary step: sufficient
-statistics) and one global step (parameters). Where the global step maximises the likelihood, this
+statistics) and one global step (parameters). Where the global step maximizes the likelihood, this
 is the algorithm of Dempster, Laird and Rubin (1977); with a posterior over the parameters in their
 place the same loop is coordinate-ascent variational Bayes (Neal and Hinton 1998, section 3).
 
 An accelerator may propose other parameters for the next pass than the global step's. That pass
 tells the objective's merit there, and a lower one sends the loop back to the global step, which is
-known. The merit is the bound where global steps maximise the bound; where they add ``reg_covar``
+known. The merit is the bound where global steps maximize the bound; where they add ``reg_covar``
 to variances they may lower it, and climb something else. Where ``reg_covar`` is large they do not
 quite climb that either: close to the end plain iterations lead from its maximum, which proposals
 have jumped to, back to their own fixed point. Proposals are then compared by how far they are from
@@ -30,21 +30,14 @@ from vbfast.contract import (
     PassResult,
     Quadratic,
     Request,
-    Statistics,
 )
+from vbfast.families.family import Objective, Parameters
 from vbfast.inference.acceleration import Accelerator
 from vbfast.inference.convergence import has_settled
 from vbfast.inference.errors import DistantRowError, NoResponsibilityError
 from vbfast.inference.monitor import SILENT, IterationReport, Monitor
 
-__all__ = ["EMResult", "Objective", "Parameters", "Progress", "Runner", "Stopping", "run_em"]
-
-
-class Parameters(Protocol):
-    """Parameters, or a posterior over them, that the passes can be run with."""
-
-    def log_joint(self) -> LogJoint:
-        """Return the log-joint that they imply."""
+__all__ = ["EMResult", "Progress", "Runner", "Stopping", "run_em", "take_global_step"]
 
 
 class Runner(Protocol):
@@ -84,37 +77,6 @@ P = TypeVar("P", bound=Parameters)
 # Proposals wait for an iteration that raises the merit, by less than this part of the rise so far:
 # before, the map is far from linear, and it is luck whether an extrapolation leads to a good place.
 EARLY = 0.1
-
-
-class Objective(Protocol[P]):
-    """The bound to climb, and how the global step climbs it."""
-
-    @property
-    def request(self) -> Request:
-        """What a pass is asked for, to serve the global step and the bound."""
-
-    @property
-    def scatter_floor(self) -> Callable[[Float64Array], Float64Array] | None:
-        """What the global step adds to sums of squares about the means, None without such sums."""
-
-    def maximise(self, statistics: Statistics, previous: P, linalg: LinearAlgebra) -> P:
-        """Take the global step: maximise the bound at fixed responsibilities."""
-
-    def lower_bound(self, sums: PassResult, previous: P, updated: P) -> float:
-        """Return the bound, from a pass's sums, what it was run with and what it led to."""
-
-    def merit(self, lower_bound: float, sums: PassResult, previous: P, updated: P) -> float:
-        """Return what the iterations climb, where that is not the bound itself.
-
-        The arguments but the first are those of :meth:`lower_bound`, the first its result.
-        """
-
-    @property
-    def climbs_merit(self) -> bool:
-        """Whether no iteration lowers the merit but by rounding."""
-
-    def threshold(self, tol: float, total_weight: float) -> float:
-        """Return the change of the bound below which the ascent has converged."""
 
 
 @dataclass(frozen=True)
@@ -243,7 +205,7 @@ def run_em(
         everywhere = isinstance(log_joint.form, Quadratic)
         sums = runner.iterate(
             log_joint,
-            objective.request,
+            Request(moments=objective.moments),
             previous=accepted,
             scatter_floor=objective.scatter_floor,
         )
@@ -302,6 +264,42 @@ def run_em(
     return progress.reached or EMResult(parameters, bounds, converged, 0)
 
 
+def take_global_step(
+    objective: Objective[P],
+    sums: PassResult,
+    reached: EMResult[P],
+    tol: float,
+    linalg: LinearAlgebra,
+) -> EMResult[P]:
+    """Take the global step of a pass that was made elsewhere, and say where that has led.
+
+    Parameters
+    ----------
+    objective : Objective
+    sums : PassResult
+        Of all rows, with the parameters that were reached.
+    reached : EMResult
+        Where the iterations so far have led.
+    tol : float
+        See :class:`Stopping`.
+    linalg : LinearAlgebra
+
+    Returns
+    -------
+    EMResult
+        After one iteration more.
+
+    Raises
+    ------
+    NotPositiveDefiniteError, ValueError
+        As :func:`run_em`.
+    """
+    updated, bound = _global_step(objective, sums, reached.parameters, linalg)
+    bounds = [*reached.lower_bounds, bound]
+    converged = has_settled(bounds, tol, objective.threshold(tol, sums.total_weight))
+    return EMResult(updated, bounds, converged, reached.n_passes + 1)
+
+
 def _global_step(
     objective: Objective[P], sums: PassResult, parameters: P, linalg: LinearAlgebra
 ) -> tuple[P, float]:
@@ -309,5 +307,5 @@ def _global_step(
     assert sums.statistics is not None
     if not sums.statistics.weight.any():
         raise NoResponsibilityError
-    updated = objective.maximise(sums.statistics, parameters, linalg)
+    updated = objective.global_step(sums, parameters, linalg)
     return updated, objective.lower_bound(sums, parameters, updated)

@@ -7,8 +7,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from vbfast.contract import CovarianceType
-from vbfast.families.gaussian import covariance_shape
+from vbfast.contract import CovarianceType, covariance_shape
 
 __all__ = ["check_shapes", "mixture_arguments"]
 

@@ -31,7 +31,7 @@ from vbfast.contract import (
     quadratic_form,
 )
 from vbfast.families.covariances import MOMENTS_OF
-from vbfast.families.gaussian import gaussian_log_joint
+from vbfast.families.gaussian_parameters import gaussian_log_joint
 from vbfast.passes.runner import LocalRunner
 from vbfast.results import MixtureGradient
 
@@ -63,7 +63,7 @@ def log_evidence_and_grad(
     runner : LocalRunner
         Of rows with weights that are not negative.
     log_joint : LogJoint
-        From :func:`vbfast.families.gaussian.gaussian_log_joint`.
+        From :func:`vbfast.families.gaussian_parameters.gaussian_log_joint`.
     weights : ndarray of shape (n_components,), float64
         The mixing proportions that are in its offset.
     wrt_x : bool, default=False
@@ -83,7 +83,7 @@ def log_evidence_and_grad(
     Examples
     --------
     >>> import numpy as np
-    >>> from vbfast.families.gaussian import gaussian_log_joint
+    >>> from vbfast.families.gaussian_parameters import gaussian_log_joint
     >>> from vbfast.mixtures.gradient import log_evidence_and_grad
     >>> from vbfast.passes.rows import as_row_source
     >>> from vbfast.passes.runner import LocalRunner

@@ -74,7 +74,7 @@ class ElboTerms:
 
     @property
     def loss(self) -> Term:
-        """The negative bound, ``-elbo == kl - log_evidence``: what a minimiser is given."""
+        """The negative bound, ``-elbo == kl - log_evidence``: what a minimizer is given."""
         return -self.elbo
 
 
@@ -140,7 +140,7 @@ class VariationalElboTerms(ElboTerms):
 
     @property
     def loss(self) -> float:
-        """The negative of the whole bound, ``-total``: what a minimiser is given."""
+        """The negative of the whole bound, ``-total``: what a minimizer is given."""
         return -self.total
 
     def __repr__(self) -> str:

@@ -12,26 +12,19 @@ complete-data Fisher information per unit of row weight, which is, with ``Sigma`
 
 with the sum over the features for the one coordinate of 'spherical', and over the components (whose
 weights sum to one) for 'tied'.
-
-A variational posterior that a global step can lead to is a function of the counts ``N_k``, the
-means and the scale matrices; its coordinates are those of the mixture with weights proportional to
-``N_k`` and the expected precisions.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from vbfast.contract import Float64Array, NotPositiveDefiniteError
-from vbfast.families.covariances import precision_factor
-from vbfast.families.gaussian import GaussianParameters
-from vbfast.families.linalg import gram
-from vbfast.families.normal_wishart import NormalWishart
-from vbfast.families.variational import MixturePosterior
+from vbfast.families.covariances import covariances_of
+from vbfast.families.gaussian_parameters import GaussianParameters
 
-__all__ = ["GaussianCoordinates", "PosteriorCoordinates"]
+__all__ = ["GaussianCoordinates"]
 
 # A component of less weight is on its way out: its log-weight runs to minus infinity, and what that
 # would be extrapolated to says nothing.
@@ -43,7 +36,7 @@ LARGEST_LOG = 300.0
 
 @dataclass(frozen=True)
 class GaussianCoordinates:
-    """Coordinates of :class:`~vbfast.families.gaussian.GaussianParameters`.
+    """Coordinates of :class:`~vbfast.families.gaussian_parameters.GaussianParameters`.
 
     A vector has the blocks: log-weights (K), means (K x D), logarithms of the diagonal of the
     precision factor, and what is above its diagonal ('full' and 'tied').
@@ -108,8 +101,7 @@ class GaussianCoordinates:
         ends = np.cumsum([len(faint), image.means.size, int(np.prod(diagonal_shape))])
         log_weights, means, log_diagonal, above = np.split(vector, ends)
 
-        with np.errstate(divide="ignore"):
-            log_weights = np.where(faint, np.log(image.weights), log_weights)
+        log_weights = np.where(faint, image.log_weights, log_weights)
         log_diagonal = log_diagonal.reshape(diagonal_shape)
         beyond = np.abs(log_diagonal) > LARGEST_LOG
         if beyond.any():
@@ -127,65 +119,10 @@ class GaussianCoordinates:
         centres[faint] = image.means[faint]
         if image.covariance_type != "tied":
             factor[faint] = image.precision_cholesky[faint]
-        if matrices:
-            # With P the factor of a precision, the factor of that precision's inverse is P^-T.
-            stack = gram(factor).reshape(-1, *factor.shape[-2:])
-            covariances = gram(precision_factor("full", stack)).reshape(factor.shape)
-        else:
-            covariances = 1.0 / np.square(factor)
+        covariances = covariances_of(image.covariance_type, factor)
         return GaussianParameters(
             image.covariance_type, weights / weights.sum(), centres, covariances, factor
         )
-
-
-@dataclass(frozen=True)
-class PosteriorCoordinates:
-    """Coordinates of :class:`~vbfast.families.variational.MixturePosterior`."""
-
-    gaussian: GaussianCoordinates = field(default_factory=GaussianCoordinates)
-
-    def vector(self, posterior: MixturePosterior) -> Float64Array:
-        """Return the coordinates of a posterior, all finite: shape (n_coordinates,)."""
-        return self.gaussian.vector(_mixture(posterior))
-
-    def metric(self, posterior: MixturePosterior) -> Float64Array:
-        """Return the diagonal of the Fisher information, zero for faint components."""
-        return self.gaussian.metric(_mixture(posterior))
-
-    def parameters(self, vector: Float64Array, image: MixturePosterior) -> MixturePosterior:
-        """Return the posterior at given coordinates, with the rows and priors of ``image``.
-
-        Raises
-        ------
-        NotPositiveDefiniteError
-            If a scale matrix has lost its rank to rounding or overflow.
-        """
-        mixture = self.gaussian.parameters(vector, _mixture(image))
-        counts = mixture.weights * image.weights.counts.sum()
-        prior = image.components.prior
-        rows = counts.mean() if prior.covariance_type == "tied" else counts
-        return MixturePosterior(
-            image.weights.from_counts(image.weights.prior_concentration, counts),
-            NormalWishart(
-                prior,
-                prior.mean_precision + counts,
-                mixture.means,
-                np.asarray(prior.degrees_of_freedom + rows),
-                mixture.covariances,
-                mixture.precision_cholesky,
-            ),
-        )
-
-
-def _mixture(posterior: MixturePosterior) -> GaussianParameters:
-    counts, components = posterior.weights.counts, posterior.components
-    return GaussianParameters(
-        components.prior.covariance_type,
-        counts / counts.sum(),
-        components.means,
-        components.covariances,
-        components.precision_cholesky,
-    )
 
 
 def _faint(parameters: GaussianParameters) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
