@@ -27,18 +27,18 @@
 #include <cmath>
 #endif
 
-#include "estep.h"
-#include "kernel_table.h"
-#include "packing.h"
-#include "scratch.h"
-#include "workspace.h"
+#include "estep/estep.h"
+#include "estep/packing.h"
+#include "estep/tile_memory.h"
+#include "kernels/estep/table.h"
+#include "runtime/memory.h"
 
 namespace vbfast {
 namespace {
 
 #include VBFAST_LANES
 // The lanes first: every kernel is written over them.
-#include "kernels/all-inl.h"
+#include "kernels/estep/all-inl.h"
 
 struct Shape {
     Covariance covariance;

@@ -1,9 +1,9 @@
-// The functions of vbfast.h over the rows of a matrix: layouts for the driver of array_functions.h.
+// The functions of vbfast.h over the rows of a matrix: layouts for the driver of arrays/run.h.
 #pragma once
 
 #include <cstdint>
 
-#include "array_functions.h"
+#include "arrays/run.h"
 #include "vbfast.h"
 
 namespace vbfast::capi {

@@ -13,7 +13,7 @@
 namespace vbfast::capi {
 
 constexpr std::int64_t longest_copy = 256;  // elements of a strided slice that are copied
-constexpr std::int64_t slice_plane = 16;    // as array_table.h asks
+constexpr std::int64_t slice_plane = 16;    // as kernels/arrays/table.h asks
 
 inline bool is_short(std::int64_t n, bool contiguous) {
     return n > 0 && n <= (contiguous ? row_chunk : longest_copy);

@@ -2,8 +2,8 @@
 
 #include "capi/rows.h"
 #include "capi/slice.h"
-#include "dispatch.h"
-#include "threads.h"
+#include "runtime/dispatch.h"
+#include "runtime/threads.h"
 
 namespace vbfast {
 

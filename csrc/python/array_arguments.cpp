@@ -1,11 +1,11 @@
-#include "array_arguments.h"
+#include "python/array_arguments.h"
 
 #include <algorithm>
 #include <initializer_list>
 #include <limits>
 #include <string>
 
-#include "interrupt.h"
+#include "python/interrupt.h"
 
 namespace py = pybind11;
 

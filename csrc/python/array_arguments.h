@@ -7,7 +7,7 @@
 
 #include <bitset>
 
-#include "array_layout.h"
+#include "arrays/layout.h"
 
 namespace vbfast {
 

@@ -1,4 +1,4 @@
-#include "array_checks.h"
+#include "python/array_checks.h"
 
 #include <pybind11/pybind11.h>
 

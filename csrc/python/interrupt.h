@@ -6,7 +6,7 @@
 #include <chrono>
 #include <thread>
 
-#include "threads.h"
+#include "runtime/threads.h"
 
 namespace vbfast {
 

@@ -1,7 +1,7 @@
 #include <pybind11/pybind11.h>
 
-#include "dispatch.h"
-#include "threads.h"
+#include "runtime/dispatch.h"
+#include "runtime/threads.h"
 
 namespace vbfast {
 void register_build_info(pybind11::module_& module);

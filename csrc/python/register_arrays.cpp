@@ -8,9 +8,9 @@
 #include <optional>
 #include <string>
 
-#include "array_arguments.h"
-#include "array_functions.h"
-#include "interrupt.h"
+#include "arrays/run.h"
+#include "python/array_arguments.h"
+#include "python/interrupt.h"
 
 namespace py = pybind11;
 

@@ -1,7 +1,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "dispatch.h"
+#include "runtime/dispatch.h"
 
 namespace py = pybind11;
 

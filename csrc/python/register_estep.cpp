@@ -5,10 +5,10 @@
 #include <map>
 #include <string>
 
-#include "array_checks.h"
-#include "estep.h"
-#include "interrupt.h"
-#include "seeding.h"
+#include "estep/estep.h"
+#include "estep/seeding.h"
+#include "python/array_checks.h"
+#include "python/interrupt.h"
 
 namespace py = pybind11;
 

@@ -1,8 +1,8 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include "interrupt.h"
-#include "linalg.h"
+#include "linalg/batches.h"
+#include "python/interrupt.h"
 
 namespace py = pybind11;
 

@@ -1,6 +1,6 @@
 #include <pybind11/pybind11.h>
 
-#include "threads.h"
+#include "runtime/threads.h"
 
 namespace vbfast {
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include <immintrin.h>
-#include "array_table.h"
+#include "kernels/arrays/table.h"
 
 namespace vbfast {
 namespace avx512 {
@@ -11,7 +11,7 @@ namespace {
 
 #include "simd/avx512.h"
 // The lanes first: every kernel is written over them.
-#include "kernels/array_all-inl.h"
+#include "kernels/arrays/all-inl.h"
 
 }  // namespace
 

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "array_table.h"
+#include "kernels/arrays/table.h"
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #else
@@ -19,7 +19,7 @@ namespace {
 #include "simd/scalar.h"
 #endif
 // The lanes first: every kernel is written over them.
-#include "kernels/array_all-inl.h"
+#include "kernels/arrays/all-inl.h"
 
 }  // namespace
 

@@ -3,7 +3,7 @@
 #include <cstdint>
 
 #include <arm_neon.h>
-#include "array_table.h"
+#include "kernels/arrays/table.h"
 
 namespace vbfast {
 namespace neon {
@@ -11,7 +11,7 @@ namespace {
 
 #include "simd/neon.h"
 // The lanes first: every kernel is written over them.
-#include "kernels/array_all-inl.h"
+#include "kernels/arrays/all-inl.h"
 
 }  // namespace
 

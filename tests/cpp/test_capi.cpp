@@ -8,8 +8,8 @@
 #include <thread>
 #include <vector>
 
-#include "dispatch.h"
 #include "expect.h"
+#include "runtime/dispatch.h"
 
 namespace {
 

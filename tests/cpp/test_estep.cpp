@@ -1,7 +1,7 @@
 // Every kernel once over awkward shapes, for the sanitizers; values against the definition. The
 // Python suite compares everything else.
-#include "estep.h"
-#include "seeding.h"
+#include "estep/estep.h"
+#include "estep/seeding.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,6 +1,6 @@
 // The batched linear algebra over awkward shapes, for the sanitizers; values against the
 // definition.
-#include "linalg.h"
+#include "linalg/batches.h"
 
 #include <cmath>
 #include <random>

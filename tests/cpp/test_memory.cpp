@@ -10,13 +10,13 @@
 #include <thread>
 #include <vector>
 
-#include "array_functions.h"
+#include "arrays/run.h"
 #include "capi/table.h"
-#include "estep.h"
+#include "estep/estep.h"
+#include "estep/seeding.h"
 #include "expect.h"
 #include "failing_memory.h"
-#include "linalg.h"
-#include "seeding.h"
+#include "linalg/batches.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "threads.h"
+#include "runtime/threads.h"
 
 #if defined(__linux__)
 #include <sys/resource.h>
@@ -21,7 +21,7 @@
 #include <vector>
 
 #include "expect.h"
-#include "processors.h"
+#include "runtime/processors.h"
 
 namespace {
 
