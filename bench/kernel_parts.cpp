@@ -30,10 +30,10 @@
 #include "estep/estep.h"
 #include "estep/packing.h"
 #include "estep/tile_memory.h"
+#include "estep/workspace.h"
 #include "kernels/estep/table.h"
-#include "runtime/memory.h"
 
-namespace vbfast {
+namespace vbfast::estep {
 namespace {
 
 #include VBFAST_LANES
@@ -100,7 +100,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
     PackedModel<T> packed;
     pack({shape.covariance, shape.n_components, D, mixture.offset.data(), mixture.means.data(),
           mixture.factor.data()},
-         request, kernel_set<T>, packed, 1, nullptr);
+         request, level_kernels<T>, packed, 1, nullptr);
     const Model<T>& model = packed.model;
 
     Tile<T> tile{};
@@ -146,10 +146,10 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
 }
 
 }  // namespace
-}  // namespace vbfast
+}  // namespace vbfast::estep
 
 int main(int argc, char** argv) {
-    using namespace vbfast;
+    using namespace vbfast::estep;
     if (argc != 7) {
         std::fprintf(stderr, "%s float64|float32 full|tied|diag|spherical K D TILE_ROWS REPEATS\n",
                      argv[0]);

@@ -8,7 +8,7 @@
 
 #include "arrays/plan.h"
 
-namespace vbfast {
+namespace vbfast::arrays {
 
 // Every piece lies in one allocation: a call on few elements is over sooner than several take.
 template <class T>
@@ -30,7 +30,7 @@ class Scratch {
     double sums[result_count] = {};
 
     // The task that works in this memory.
-    void begin(Region& region, int worker) {
+    void begin(runtime::Region& region, int worker) {
         region_ = &region;
         worker_ = worker;
         std::fill_n(sums, result_count, 0.0);
@@ -40,7 +40,7 @@ class Scratch {
     void done(std::int64_t elements) {
         if ((until_asked_ -= elements) > 0) return;
         until_asked_ = asked_after;
-        if (stop_requested(*region_, worker_)) throw Interrupted();
+        if (runtime::stop_requested(*region_, worker_)) throw runtime::Interrupted();
     }
 
   private:
@@ -70,7 +70,7 @@ class Scratch {
 
     std::unique_ptr<unsigned char[]> memory_;
     std::size_t size_ = 0;
-    Region* region_ = nullptr;
+    runtime::Region* region_ = nullptr;
     int worker_ = 0;
     std::int64_t until_asked_ = asked_after;
 };
@@ -144,4 +144,4 @@ void scatter_columns(const Plan& plan, int place, SliceBlock block, std::int64_t
                         [](T& there, T& copy) { there = copy; });
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::arrays

@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <utility>
 
-namespace vbfast {
+namespace vbfast::arrays {
 
 namespace {
 
@@ -100,4 +100,4 @@ void Position::advance() {
     }
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::arrays

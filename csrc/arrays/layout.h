@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-namespace vbfast {
+namespace vbfast::arrays {
 
 constexpr int max_dimensions = 64;  // NumPy's limit
 
@@ -60,4 +60,4 @@ struct Position {
     std::int64_t at[max_dimensions];
 };
 
-}  // namespace vbfast
+}  // namespace vbfast::arrays

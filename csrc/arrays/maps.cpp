@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace vbfast {
+namespace vbfast::arrays {
 
 namespace {
 
@@ -134,4 +134,4 @@ void Maps<T>::scale(SliceBlock block, std::int64_t first, std::int64_t last, con
 template class Maps<float>;
 template class Maps<double>;
 
-}  // namespace vbfast
+}  // namespace vbfast::arrays

@@ -3,12 +3,12 @@
 
 #include "arrays/gather.h"
 
-namespace vbfast {
+namespace vbfast::arrays {
 
 template <class T>
 class Maps {
   public:
-    Maps(const ArrayCall& call, const Plan& plan, const Mapper<T>& mapper)
+    Maps(const Call& call, const Plan& plan, const Mapper<T>& mapper)
         : call_(call), plan_(plan), mapper_(mapper) {}
 
     // Parameters of the slices of a block, in planes, from their states and finished results.
@@ -43,7 +43,7 @@ class Maps {
     // Whether copies of the output hold all of it until it is scaled.
     bool stays_in_scratch() const { return plan_.n_elements <= column_chunk; }
 
-    const ArrayCall& call_;
+    const Call& call_;
     const Plan& plan_;
     const Mapper<T>& mapper_;
 };
@@ -51,4 +51,4 @@ class Maps {
 extern template class Maps<float>;
 extern template class Maps<double>;
 
-}  // namespace vbfast
+}  // namespace vbfast::arrays

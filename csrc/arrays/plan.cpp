@@ -1,6 +1,6 @@
 #include "arrays/plan.h"
 
-namespace vbfast {
+namespace vbfast::arrays {
 
 namespace {
 
@@ -41,7 +41,7 @@ std::int64_t find_ahead(const Plan& plan, std::int64_t size) {
 
 }  // namespace
 
-Plan::Plan(const ArrayCall& call, const Layout& layout_, std::int64_t size, bool fuses, bool keeps)
+Plan::Plan(const Call& call, const Layout& layout_, std::int64_t size, bool fuses, bool keeps)
     : layout(layout_), n_slices(layout_.n_slices()), n_elements(layout_.n_elements()) {
     const int last = layout.n_outer - 1;
     const auto is_row = [&](const Operand& a) {
@@ -97,4 +97,4 @@ double Plan::weight_of(const Position& slice) const {
     return *reinterpret_cast<const double*>(weight.data + slice.offset(weight.outer));
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::arrays

@@ -5,10 +5,10 @@
 #include <algorithm>
 #include <cstdint>
 
+#include "arrays/call.h"
 #include "arrays/layout.h"
-#include "arrays/run.h"
 
-namespace vbfast {
+namespace vbfast::arrays {
 
 // Slices first to first + width - 1.
 struct SliceBlock {
@@ -18,7 +18,7 @@ struct SliceBlock {
 struct Plan {
     // Of a simplified layout of elements of `size` bytes. `fuses`: the mapper reduces and maps a
     // slice in one call; `keeps`: it writes exponentials of columns while it reduces them.
-    Plan(const ArrayCall& call, const Layout& layout, std::int64_t size, bool fuses, bool keeps);
+    Plan(const Call& call, const Layout& layout, std::int64_t size, bool fuses, bool keeps);
 
     const Operand& operand(int place) const { return layout.operands[place]; }
     bool present(int place) const { return operand(place).data != nullptr; }
@@ -53,4 +53,4 @@ struct Plan {
     std::int64_t range, n_ranges;  // elements of a range
 };
 
-}  // namespace vbfast
+}  // namespace vbfast::arrays

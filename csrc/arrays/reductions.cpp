@@ -5,7 +5,7 @@
 
 #include "arrays/settle.h"
 
-namespace vbfast {
+namespace vbfast::arrays {
 
 namespace {
 
@@ -179,4 +179,4 @@ bool Reductions<T>::finish(SliceBlock block, double* state, Scratch<T>& scratch)
 template class Reductions<float>;
 template class Reductions<double>;
 
-}  // namespace vbfast
+}  // namespace vbfast::arrays

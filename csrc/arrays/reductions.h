@@ -5,14 +5,13 @@
 
 #include "arrays/gather.h"
 
-namespace vbfast {
+namespace vbfast::arrays {
 
 template <class T>
 class Reductions {
   public:
     // Reports slices that fail a demand to `outcome`.
-    Reductions(const ArrayCall& call, const Plan& plan, const Reducer<T>& reducer,
-               ArrayOutcome& outcome)
+    Reductions(const Call& call, const Plan& plan, const Reducer<T>& reducer, Outcome& outcome)
         : call_(call), plan_(plan), reducer_(reducer), outcome_(outcome) {}
 
     int n_states() const { return reducer_.references + reducer_.sums; }
@@ -46,14 +45,14 @@ class Reductions {
                          Scratch<T>& scratch) const;
     void check(const Position& position, const double* state);
 
-    const ArrayCall& call_;
+    const Call& call_;
     const Plan& plan_;
     const Reducer<T>& reducer_;
-    ArrayOutcome& outcome_;
+    Outcome& outcome_;
     std::mutex mutex_;
 };
 
 extern template class Reductions<float>;
 extern template class Reductions<double>;
 
-}  // namespace vbfast
+}  // namespace vbfast::arrays

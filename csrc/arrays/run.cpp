@@ -6,22 +6,13 @@
 
 #include "arrays/maps.h"
 #include "arrays/reductions.h"
-#include "runtime/dispatch.h"
+#include "runtime/thread_count.h"
 
 #if defined(__SSE2__)
 #include <xmmintrin.h>
 #endif
 
-namespace vbfast {
-
-template <>
-const ArrayKernels<float>& array_kernels<float>() {
-    return kernels().arrays->f32;
-}
-template <>
-const ArrayKernels<double>& array_kernels<double>() {
-    return kernels().arrays->f64;
-}
+namespace vbfast::arrays {
 
 namespace {
 
@@ -30,8 +21,7 @@ constexpr std::int64_t operations_per_element = 4;  // an exponential in lanes, 
 // How many tasks a thread takes at a time: one, but for new outputs. Where these have huge pages,
 // threads that come to a page at the same time all clear it, for one of them in the end: so each
 // writes as much as such a page has, unless too little is left to share.
-std::int64_t tasks_a_turn(const ArrayCall& call, const Plan& plan, std::int64_t n_tasks,
-                          int threads) {
+std::int64_t tasks_a_turn(const Call& call, const Plan& plan, std::int64_t n_tasks, int threads) {
     constexpr std::int64_t huge_page = 1 << 21, turns = 8;
     if (!call.new_outputs) return 1;
     const std::int64_t bytes = std::max<std::int64_t>(1, plan.output_bytes / n_tasks);
@@ -49,20 +39,20 @@ void order_streamed_stores() {
 
 // The tasks of a call: one a block, or, where slices are cut into ranges, three rounds of them.
 template <class T>
-class Run {
+class Runner {
   public:
-    Run(const ArrayCall& call, const Layout& layout)
+    Runner(const Call& call, const Layout& layout)
         : call_(call),
-          mapper_(array_kernels<T>().mappers[static_cast<int>(call.mapping)]),
+          mapper_(kernels<T>().mappers[static_cast<int>(call.mapping)]),
           plan_(call, layout, sizeof(T), mapper_.fused != nullptr, mapper_.keep != nullptr),
-          reductions_(call, plan_, array_kernels<T>().reducers[static_cast<int>(call.reduction)],
+          reductions_(call, plan_, kernels<T>().reducers[static_cast<int>(call.reduction)],
                       outcome_),
           maps_(call, plan_, mapper_) {}
 
-    ArrayOutcome run();
+    Outcome run();
 
   private:
-    using Task = void (Run::*)(std::int64_t, Scratch<T>&);
+    using Task = void (Runner::*)(std::int64_t, Scratch<T>&);
 
     void each(std::int64_t n_tasks, Task task);
     void each_on_threads(std::int64_t n_tasks, int threads, Task task);
@@ -78,10 +68,10 @@ class Run {
         return references_.data() + block * plan_.kept_chunks() * plan_.plane;
     }
 
-    const ArrayCall& call_;
+    const Call& call_;
     const Mapper<T>& mapper_;
     const Plan plan_;
-    ArrayOutcome outcome_;
+    Outcome outcome_;
     Reductions<T> reductions_;
     const Maps<T> maps_;
     std::vector<double> states_;  // (range, block, state, plane), where slices are cut
@@ -90,8 +80,8 @@ class Run {
 };
 
 template <class T>
-void Run<T>::reduce(SliceBlock block, std::int64_t first, std::int64_t last, T* references,
-                    Scratch<T>& scratch) {
+void Runner<T>::reduce(SliceBlock block, std::int64_t first, std::int64_t last, T* references,
+                       Scratch<T>& scratch) {
     if (!plan_.kept) {
         reductions_.reduce(block, first, last, scratch);
         return;
@@ -101,8 +91,8 @@ void Run<T>::reduce(SliceBlock block, std::int64_t first, std::int64_t last, T* 
 }
 
 template <class T>
-void Run<T>::map(SliceBlock block, std::int64_t first, std::int64_t last, const T* references,
-                 const T* parameters, Scratch<T>& scratch) const {
+void Runner<T>::map(SliceBlock block, std::int64_t first, std::int64_t last, const T* references,
+                    const T* parameters, Scratch<T>& scratch) const {
     if (plan_.kept)
         maps_.scale(block, first, last, references, parameters, scratch);
     else
@@ -110,7 +100,7 @@ void Run<T>::map(SliceBlock block, std::int64_t first, std::int64_t last, const 
 }
 
 template <class T>
-void Run<T>::whole_block(std::int64_t task, Scratch<T>& scratch) {
+void Runner<T>::whole_block(std::int64_t task, Scratch<T>& scratch) {
     const SliceBlock block = plan_.block(task);
     if (plan_.fused)
         maps_.fused(block, scratch);
@@ -124,7 +114,7 @@ void Run<T>::whole_block(std::int64_t task, Scratch<T>& scratch) {
 }
 
 template <class T>
-void Run<T>::range_states(std::int64_t task, Scratch<T>& scratch) {
+void Runner<T>::range_states(std::int64_t task, Scratch<T>& scratch) {
     const std::int64_t range = task / plan_.n_blocks, length = reductions_.n_states() * plan_.plane;
     const std::int64_t index = task % plan_.n_blocks;
     reduce(plan_.block(index), range * plan_.range, plan_.range_end(range), references_of(index),
@@ -133,7 +123,7 @@ void Run<T>::range_states(std::int64_t task, Scratch<T>& scratch) {
 }
 
 template <class T>
-void Run<T>::merge_ranges(std::int64_t task, Scratch<T>& scratch) {
+void Runner<T>::merge_ranges(std::int64_t task, Scratch<T>& scratch) {
     const SliceBlock block = plan_.block(task);
     const std::int64_t length = reductions_.n_states() * plan_.plane;
     double* state = states_.data() + task * length;
@@ -146,7 +136,7 @@ void Run<T>::merge_ranges(std::int64_t task, Scratch<T>& scratch) {
 }
 
 template <class T>
-void Run<T>::map_range(std::int64_t task, Scratch<T>& scratch) {
+void Runner<T>::map_range(std::int64_t task, Scratch<T>& scratch) {
     // From the end: what the reduction read last may still be in a cache.
     const std::int64_t range = plan_.n_ranges - 1 - task / plan_.n_blocks;
     const std::int64_t index = task % plan_.n_blocks;
@@ -155,26 +145,28 @@ void Run<T>::map_range(std::int64_t task, Scratch<T>& scratch) {
 }
 
 template <class T>
-void Run<T>::each(std::int64_t n_tasks, Task task) {
-    const int threads =
-        threads_for(plan_.n_slices * plan_.n_elements * operations_per_element, call_.num_threads);
+void Runner<T>::each(std::int64_t n_tasks, Task task) {
+    const int threads = runtime::threads_for(
+        plan_.n_slices * plan_.n_elements * operations_per_element, call_.num_threads);
     if (n_tasks > 1 && threads > 1) return each_on_threads(n_tasks, threads, task);
     Scratch<T> scratch(plan_, reductions_.n_states());
-    parallel(n_tasks, 1, call_.interrupt, [&](std::int64_t index, int worker, Region& region) {
-        scratch.begin(region, worker);
-        (this->*task)(index, scratch);
-        for (int k = 0; k < result_count; ++k) outcome_.sums[k] += scratch.sums[k];
-    });
+    runtime::parallel(n_tasks, 1, call_.interrupt,
+                      [&](std::int64_t index, int worker, runtime::Region& region) {
+                          scratch.begin(region, worker);
+                          (this->*task)(index, scratch);
+                          for (int k = 0; k < result_count; ++k)
+                              outcome_.sums[k] += scratch.sums[k];
+                      });
     if (plan_.stream) order_streamed_stores();
 }
 
 template <class T>
-void Run<T>::each_on_threads(std::int64_t n_tasks, int threads, Task task) {
+void Runner<T>::each_on_threads(std::int64_t n_tasks, int threads, Task task) {
     // Sums belong to tasks: which thread ran one must not matter.
     std::vector<double> sums(call_.wants_sums ? n_tasks * result_count : 0);
     std::vector<std::unique_ptr<Scratch<T>>> all(static_cast<std::size_t>(threads));
     const std::int64_t together = tasks_a_turn(call_, plan_, n_tasks, threads);
-    auto turn = [&](std::int64_t number, int worker, Region& region) {
+    auto turn = [&](std::int64_t number, int worker, runtime::Region& region) {
         if (!all[worker]) all[worker] = std::make_unique<Scratch<T>>(plan_, reductions_.n_states());
         Scratch<T>& scratch = *all[worker];
         const std::int64_t end = std::min(n_tasks, (number + 1) * together);
@@ -186,36 +178,36 @@ void Run<T>::each_on_threads(std::int64_t n_tasks, int threads, Task task) {
         }
         if (plan_.stream) order_streamed_stores();
     };
-    parallel((n_tasks + together - 1) / together, threads, call_.interrupt, turn);
+    runtime::parallel((n_tasks + together - 1) / together, threads, call_.interrupt, turn);
     for (std::size_t i = 0; i < sums.size(); ++i) outcome_.sums[i % result_count] += sums[i];
 }
 
 template <class T>
-ArrayOutcome Run<T>::run() {
+Outcome Runner<T>::run() {
     if (plan_.n_slices == 0) return outcome_;
     if (plan_.n_ranges == 1) {
-        each(plan_.n_blocks, &Run::whole_block);
+        each(plan_.n_blocks, &Runner::whole_block);
         return outcome_;
     }
     const std::int64_t n_tasks = plan_.n_ranges * plan_.n_blocks;
     states_.resize(n_tasks * reductions_.n_states() * plan_.plane);
     if (call_.maps) parameters_.resize(plan_.n_blocks * max_parameters * plan_.plane);
     references_.resize(plan_.n_blocks * plan_.kept_chunks() * plan_.plane);
-    each(n_tasks, &Run::range_states);
-    each(plan_.n_blocks, &Run::merge_ranges);
-    if (call_.maps) each(n_tasks, &Run::map_range);
+    each(n_tasks, &Runner::range_states);
+    each(plan_.n_blocks, &Runner::merge_ranges);
+    if (call_.maps) each(n_tasks, &Runner::map_range);
     return outcome_;
 }
 
 }  // namespace
 
 template <class T>
-ArrayOutcome run_array_call(const ArrayCall& call, Layout& layout) {
+Outcome run_call(const Call& call, Layout& layout) {
     layout.simplify();
-    return Run<T>(call, layout).run();
+    return Runner<T>(call, layout).run();
 }
 
-template ArrayOutcome run_array_call<float>(const ArrayCall&, Layout&);
-template ArrayOutcome run_array_call<double>(const ArrayCall&, Layout&);
+template Outcome run_call<float>(const Call&, Layout&);
+template Outcome run_call<double>(const Call&, Layout&);
 
-}  // namespace vbfast
+}  // namespace vbfast::arrays

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-namespace vbfast {
+namespace vbfast::arrays {
 
 namespace {
 
@@ -123,4 +123,4 @@ template bool settle_overflow<float>(const Plan&, const Position&, bool, double*
 template bool settle_overflow<double>(const Plan&, const Position&, bool, double*, double*,
                                       Scratch<double>&);
 
-}  // namespace vbfast
+}  // namespace vbfast::arrays

@@ -5,7 +5,7 @@
 
 #include "arrays/gather.h"
 
-namespace vbfast {
+namespace vbfast::arrays {
 
 // Whether the sums of b exp(a) about the largest a hold: neither infinite factors, nor such that
 // exponentials taken for zero could have counted, nor a sum that cancelled or rounded to nothing.
@@ -25,4 +25,4 @@ template <class T>
 bool settle_overflow(const Plan& plan, const Position& slice, bool q_logits, double* state,
                      double* results, Scratch<T>& scratch);
 
-}  // namespace vbfast
+}  // namespace vbfast::arrays

@@ -8,6 +8,8 @@
 
 namespace vbfast::capi {
 
+using namespace arrays;  // whose functions these are
+
 // A call of the driver for n_rows slices of n elements.
 template <class T>
 class RowsCall {
@@ -53,7 +55,7 @@ class RowsCall {
     std::int64_t run(vbfast_elbo_terms* sum = nullptr) noexcept {
         call.wants_sums = sum != nullptr;
         try {
-            const ArrayOutcome outcome = run_array_call<T>(call, layout_);
+            const Outcome outcome = run_call<T>(call, layout_);
             if (sum != nullptr)
                 *sum = {outcome.sums[result_elbo], outcome.sums[result_expected],
                         outcome.sums[result_entropy], outcome.sums[result_log_evidence],
@@ -64,7 +66,7 @@ class RowsCall {
         }
     }
 
-    ArrayCall call;
+    Call call;
 
   private:
     void a_row(int place, const void* data, std::int64_t step) {

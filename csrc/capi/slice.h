@@ -62,7 +62,7 @@ template <class T>
 class SliceSums {
   public:
     explicit SliceSums(Reduction reduction)
-        : reducer_(array_kernels<T>().reducers[static_cast<int>(reduction)]) {
+        : reducer_(kernels<T>().reducers[static_cast<int>(reduction)]) {
         // Kernels write the first lane and finish all of a vector.
         std::fill_n(state, (reducer_.references + reducer_.sums) * slice_plane, 0.0);
     }
@@ -73,8 +73,8 @@ class SliceSums {
     }
 
     bool map(Mapping mapping, const T* x, const T* y, std::int64_t n, T* out0, T* out1) {
-        array_kernels<T>().mappers[static_cast<int>(mapping)].fused(x, y, n, 0, 1, out0, out1,
-                                                                    false, state, slice_plane);
+        kernels<T>().mappers[static_cast<int>(mapping)].fused(x, y, n, 0, 1, out0, out1, false,
+                                                              state, slice_plane);
         return finish();
     }
 
@@ -143,7 +143,7 @@ std::int64_t log_softmax(std::int64_t n, const T* a, std::int64_t stride, T* out
         if (sums.reduce(elements, nullptr, n)) {
             const T parameters[max_parameters] = {static_cast<T>(sums.state[0]),
                                                   static_cast<T>(sums[result_log_sum])};
-            array_kernels<T>().mappers[static_cast<int>(Mapping::log_softmax)].row(
+            kernels<T>().mappers[static_cast<int>(Mapping::log_softmax)].row(
                 elements, nullptr, n, parameters, PackedOutput<T>(out, n, out_stride), nullptr,
                 false);
             return 0;

@@ -5,12 +5,14 @@
 
 #include "estep/packing.h"
 #include "estep/tile_memory.h"
+#include "kernels/estep/table.h"
+#include "runtime/lowest_index.h"
+#include "runtime/thread_count.h"
 
-namespace vbfast {
+namespace vbfast::estep {
 
 namespace {
 
-constexpr TileSums no_sums{0, 0, 0, 0, 0, std::numeric_limits<double>::infinity()};
 constexpr std::int64_t wave_tiles = 16;  // tiles whose local step runs before a split summary step
 
 void add(TileSums& total, const TileSums& part) {
@@ -26,8 +28,8 @@ template <class T>
 class EStepOf final : public EStep {
   public:
     EStepOf(const MixtureParameters& parameters, const PassRequest& request, Workspace& workspace,
-            int num_threads, const Interrupt* interrupt)
-        : kernels_(kernel_set<T>()),
+            int num_threads, const runtime::Interrupt* interrupt)
+        : kernels_(kernels<T>()),
           request_(request),
           workspace_(workspace),
           means_(parameters.means,
@@ -38,16 +40,17 @@ class EStepOf final : public EStep {
         const std::int64_t total = partial_size_ * request.n_partitions;
         partials_ = workspace.partials(static_cast<std::size_t>(total));
         constexpr std::int64_t chunk = 1 << 20;
-        parallel((total + chunk - 1) / chunk, threads_for(total, num_threads), interrupt,
-                 [&](std::int64_t task, int, Region&) {
-                     std::fill(partials_ + task * chunk,
-                               partials_ + std::min(total, (task + 1) * chunk), 0.0);
-                 });
+        runtime::parallel((total + chunk - 1) / chunk, runtime::threads_for(total, num_threads),
+                          interrupt, [&](std::int64_t task, int, runtime::Region&) {
+                              std::fill(partials_ + task * chunk,
+                                        partials_ + std::min(total, (task + 1) * chunk), 0.0);
+                          });
     }
 
-    std::int64_t run(const std::vector<Block>& blocks, int num_threads,
-                     const Interrupt* interrupt) override {
-        const int threads = threads_for(count_rows(blocks) * operations_per_row(), num_threads);
+    std::int64_t run(const std::vector<RowBlock>& blocks, int num_threads,
+                     const runtime::Interrupt* interrupt) override {
+        const int threads =
+            runtime::threads_for(count_rows(blocks) * operations_per_row(), num_threads);
         return request_.split_components ? run_split(blocks, threads, interrupt)
                                          : run_partitions(blocks, threads, interrupt);
     }
@@ -59,7 +62,7 @@ class EStepOf final : public EStep {
     }
 
     void statistics(double* weight, double* first, double* second, int num_threads,
-                    const Interrupt* interrupt) override;
+                    const runtime::Interrupt* interrupt) override;
 
   private:
     struct Partial {
@@ -101,7 +104,7 @@ class EStepOf final : public EStep {
         return tile;
     }
 
-    void take(Tile<T>& tile, const Block& block, std::int64_t first) const {
+    void take(Tile<T>& tile, const RowBlock& block, std::int64_t first) const {
         point_at(tile, block, first, std::min(request_.tile_rows, block.n_rows - first), K());
         const std::int64_t row = block.start + first;
         const auto at = [row](void* output) {
@@ -118,19 +121,19 @@ class EStepOf final : public EStep {
             request_.log_joint ? static_cast<T*>(request_.log_joint) + row * K() : nullptr;
     }
 
-    std::int64_t run_partitions(const std::vector<Block>& blocks, int threads,
-                                const Interrupt* interrupt) {
+    std::int64_t run_partitions(const std::vector<RowBlock>& blocks, int threads,
+                                const runtime::Interrupt* interrupt) {
         const std::size_t bytes = tile_bytes();
         const std::size_t workers = std::min(static_cast<std::size_t>(threads), blocks.size());
         char* memory = workspace_.scratch((bytes + whitened_bytes()) * workers);
         char* whitened = memory + bytes * workers;
-        LowestIndex bad;
-        const auto rows_of_block = [&](std::int64_t task, int worker, Region& region) {
-            const Block& block = blocks[static_cast<std::size_t>(task)];
+        runtime::LowestIndex bad;
+        const auto rows_of_block = [&](std::int64_t task, int worker, runtime::Region& region) {
+            const RowBlock& block = blocks[static_cast<std::size_t>(task)];
             Tile<T> tile = tile_in(memory + bytes * static_cast<std::size_t>(worker));
             tile.whitened = whitened_in(whitened, worker);
             for (std::int64_t n = 0; n < block.n_rows; n += request_.tile_rows) {
-                if (stop_requested(region, worker)) return;
+                if (runtime::stop_requested(region, worker)) return;
                 take(tile, block, n);
                 if (!local_step(tile, region, worker)) return;
                 if (tile.bad_row >= 0) return bad.offer(block.start + n + tile.bad_row);
@@ -138,14 +141,15 @@ class EStepOf final : public EStep {
                 if (!summary_step(tile, 0, K(), partial(block.partition), region, worker)) return;
             }
         };
-        parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt, rows_of_block);
+        runtime::parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt,
+                          rows_of_block);
         return bad.index();
     }
 
     // A model too large for one partial statistic a partition: waves of tiles, threads sharing
     // first the tiles, then the components. A component's tiles are added up in their order.
-    std::int64_t run_split(const std::vector<Block>& blocks, int threads,
-                           const Interrupt* interrupt) {
+    std::int64_t run_split(const std::vector<RowBlock>& blocks, int threads,
+                           const runtime::Interrupt* interrupt) {
         const std::size_t bytes = tile_bytes();
         const std::size_t n_tiles = static_cast<std::size_t>(wave_tiles);
         const std::size_t workers = static_cast<std::size_t>(threads);
@@ -153,15 +157,15 @@ class EStepOf final : public EStep {
         char* whitened = memory + bytes * (n_tiles + workers);
         std::vector<Tile<T>> tiles;
         for (std::size_t i = 0; i < n_tiles; ++i) tiles.push_back(tile_in(memory + bytes * i));
-        LowestIndex bad;
-        for (const Block& block : blocks) {
+        runtime::LowestIndex bad;
+        for (const RowBlock& block : blocks) {
             const Partial target = partial(block.partition);
             for (std::int64_t start = 0; start < block.n_rows;
                  start += wave_tiles * request_.tile_rows) {
                 const std::int64_t left = block.n_rows - start;
                 const std::int64_t count =
                     std::min(wave_tiles, (left + request_.tile_rows - 1) / request_.tile_rows);
-                const auto one_tile = [&](std::int64_t task, int worker, Region& region) {
+                const auto one_tile = [&](std::int64_t task, int worker, runtime::Region& region) {
                     Tile<T>& tile = tiles[static_cast<std::size_t>(task)];
                     tile.whitened = whitened_in(whitened, worker);
                     const std::int64_t first = start + task * request_.tile_rows;
@@ -169,7 +173,7 @@ class EStepOf final : public EStep {
                     if (!local_step(tile, region, worker)) return;
                     if (tile.bad_row >= 0) bad.offer(block.start + first + tile.bad_row);
                 };
-                parallel(count, threads, interrupt, one_tile);
+                runtime::parallel(count, threads, interrupt, one_tile);
                 if (bad.index() >= 0) return bad.index();
                 for (std::int64_t i = 0; i < count; ++i)
                     add(sums_[static_cast<std::size_t>(block.partition)],
@@ -183,17 +187,18 @@ class EStepOf final : public EStep {
     }
 
     void summarise(const std::vector<Tile<T>>& tiles, std::int64_t count, Partial target,
-                   int threads, char* memory, std::size_t bytes, const Interrupt* interrupt) {
+                   int threads, char* memory, std::size_t bytes,
+                   const runtime::Interrupt* interrupt) {
         // Every component of a pooled scatter adds to the same sums: those stay with one task.
         const std::int64_t step =
             request_.moments == Moments::tied
                 ? K()
                 : std::max<std::int64_t>(1, K() / wave_tiles / kernels_.moment_components) *
                       kernels_.moment_components;
-        const auto some_components = [&](std::int64_t task, int worker, Region& region) {
+        const auto some_components = [&](std::int64_t task, int worker, runtime::Region& region) {
             const Tile<T> own = tile_in(memory + bytes * static_cast<std::size_t>(worker));
             for (std::int64_t i = 0; i < count; ++i) {
-                if (stop_requested(region, worker)) return;
+                if (runtime::stop_requested(region, worker)) return;
                 Tile<T> tile = tiles[static_cast<std::size_t>(i)];
                 tile.row_major = own.row_major;
                 tile.list = own.list;
@@ -205,7 +210,7 @@ class EStepOf final : public EStep {
                     return;
             }
         };
-        parallel((K() + step - 1) / step, threads, interrupt, some_components);
+        runtime::parallel((K() + step - 1) / step, threads, interrupt, some_components);
     }
 
     // So many components that a tile takes some milliseconds for them, a multiple of those that the
@@ -219,31 +224,31 @@ class EStepOf final : public EStep {
 
     // The local step of a tile; false where it was left early, as the region ends. Where it may
     // take long, the kernel asks for that itself.
-    bool local_step(Tile<T>& tile, Region& region, int worker) const {
+    bool local_step(Tile<T>& tile, runtime::Region& region, int worker) const {
         struct Place {
-            Region& region;
+            runtime::Region& region;
             int worker;
         } place{region, worker};
         if (K() > components_at_once()) {
             tile.stop_context = &place;
             tile.stop = [](void* context) {
                 const Place& at = *static_cast<Place*>(context);
-                return stop_requested(at.region, at.worker);
+                return runtime::stop_requested(at.region, at.worker);
             };
         }
         kernels_.local_step(packed_.model, tile);
-        const bool left = tile.stop != nullptr && stop_requested(region, worker);
+        const bool left = tile.stop != nullptr && runtime::stop_requested(region, worker);
         tile.stop = nullptr;
         return !left;
     }
 
     // The summary step of components first to last - 1; false likewise.
     bool summary_step(Tile<T>& tile, std::int64_t first, std::int64_t last, Partial target,
-                      Region& region, int worker) const {
+                      runtime::Region& region, int worker) const {
         if (request_.moments == Moments::none) return true;
         const std::int64_t step = components_at_once();
         for (std::int64_t k = first; k < last; k += step) {
-            if (k > first && stop_requested(region, worker)) return false;
+            if (k > first && runtime::stop_requested(region, worker)) return false;
             kernels_.summary_step(packed_.model, tile, k, std::min(last, k + step), target.dense,
                                   target.listed, target.pooled);
         }
@@ -259,9 +264,9 @@ class EStepOf final : public EStep {
         return packed_.model.n_components * (8 + features);
     }
 
-    void merge_partials(int num_threads, const Interrupt* interrupt);
+    void merge_partials(int num_threads, const runtime::Interrupt* interrupt);
 
-    const KernelSet<T>& kernels_;
+    const Kernels<T>& kernels_;
     const PassRequest request_;
     Workspace& workspace_;
     const std::vector<double> means_;
@@ -272,23 +277,23 @@ class EStepOf final : public EStep {
 };
 
 template <class T>
-void EStepOf<T>::merge_partials(int num_threads, const Interrupt* interrupt) {
+void EStepOf<T>::merge_partials(int num_threads, const runtime::Interrupt* interrupt) {
     constexpr std::int64_t chunk = 4096;
-    const int threads = threads_for(partial_size_ * request_.n_partitions, num_threads);
-    parallel((partial_size_ + chunk - 1) / chunk, threads, interrupt,
-             [&](std::int64_t task, int, Region&) {
-                 const std::int64_t last = std::min(partial_size_, (task + 1) * chunk);
-                 for (std::int64_t p = 1; p < request_.n_partitions; ++p)
-                     for (std::int64_t i = task * chunk; i < last; ++i)
-                         partials_[i] += partials_[p * partial_size_ + i];
-             });
+    const int threads = runtime::threads_for(partial_size_ * request_.n_partitions, num_threads);
+    runtime::parallel((partial_size_ + chunk - 1) / chunk, threads, interrupt,
+                      [&](std::int64_t task, int, runtime::Region&) {
+                          const std::int64_t last = std::min(partial_size_, (task + 1) * chunk);
+                          for (std::int64_t p = 1; p < request_.n_partitions; ++p)
+                              for (std::int64_t i = task * chunk; i < last; ++i)
+                                  partials_[i] += partials_[p * partial_size_ + i];
+                      });
 }
 
 // The sums are about a point a: the shift for a dense component, its centre for a listed one.
 // With delta = a - mean: sum r (x - mean) = first + N delta, and so on for the second moment.
 template <class T>
 void EStepOf<T>::statistics(double* weight, double* first, double* second, int num_threads,
-                            const Interrupt* interrupt) {
+                            const runtime::Interrupt* interrupt) {
     merge_partials(num_threads, interrupt);
     const Model<T>& model = packed_.model;
     const std::int64_t K = model.n_components, D = model.n_features;
@@ -301,8 +306,8 @@ void EStepOf<T>::statistics(double* weight, double* first, double* second, int n
         return 32 * b * (b + 1) + (i - 8 * b) * 8 * (b + 1) + j;
     };
     std::vector<double> delta(static_cast<std::size_t>(K * D));
-    const int threads = threads_for(partial_size_, num_threads);
-    parallel(K, threads, interrupt, [&](std::int64_t k, int, Region&) {
+    const int threads = runtime::threads_for(partial_size_, num_threads);
+    runtime::parallel(K, threads, interrupt, [&](std::int64_t k, int, runtime::Region&) {
         const bool listed = model.listed[k];
         const double* dense = sums.dense + k / B * model.dense_stride + k % B * F;
         const double* list = sums.listed + k * model.listed_stride;
@@ -343,9 +348,9 @@ void EStepOf<T>::statistics(double* weight, double* first, double* second, int n
         }
     });
     if (kind != Moments::tied) return;
-    const auto pooled_row = [&](std::int64_t i, int worker, Region& region) {
+    const auto pooled_row = [&](std::int64_t i, int worker, runtime::Region& region) {
         for (std::int64_t j = 0; j <= i; ++j) {
-            if (j % 256 == 255 && stop_requested(region, worker)) return;
+            if (j % 256 == 255 && runtime::stop_requested(region, worker)) return;
             double sum = sums.pooled[triangle_at(i, j)];
             for (std::int64_t k = 0; k < K; ++k) {
                 const double* d = delta.data() + k * D;
@@ -355,7 +360,7 @@ void EStepOf<T>::statistics(double* weight, double* first, double* second, int n
             second[i * D + j] = second[j * D + i] = sum;
         }
     };
-    parallel(D, threads_for(D * D * K, num_threads), interrupt, pooled_row);
+    runtime::parallel(D, runtime::threads_for(D * D * K, num_threads), interrupt, pooled_row);
 }
 
 }  // namespace
@@ -363,12 +368,12 @@ void EStepOf<T>::statistics(double* weight, double* first, double* second, int n
 template <class T>
 std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const PassRequest& request,
                                   Workspace& workspace, int num_threads,
-                                  const Interrupt* interrupt) {
+                                  const runtime::Interrupt* interrupt) {
     return std::make_unique<EStepOf<T>>(parameters, request, workspace, num_threads, interrupt);
 }
 
 template std::unique_ptr<EStep> make_estep<float>(const MixtureParameters&, const PassRequest&,
-                                                  Workspace&, int, const Interrupt*);
+                                                  Workspace&, int, const runtime::Interrupt*);
 template std::unique_ptr<EStep> make_estep<double>(const MixtureParameters&, const PassRequest&,
-                                                   Workspace&, int, const Interrupt*);
-}  // namespace vbfast
+                                                   Workspace&, int, const runtime::Interrupt*);
+}  // namespace vbfast::estep

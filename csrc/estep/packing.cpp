@@ -4,7 +4,9 @@
 #include <cmath>
 #include <limits>
 
-namespace vbfast {
+#include "runtime/thread_count.h"
+
+namespace vbfast::estep {
 
 namespace {
 
@@ -101,13 +103,14 @@ std::int64_t run_index(std::int64_t n_components, std::int64_t n_entries, int co
 }
 
 // The matrix P P^T, in a task of a region.
-std::vector<double> precision_of(const double* P, std::int64_t D, Region& region, int worker) {
+std::vector<double> precision_of(const double* P, std::int64_t D, runtime::Region& region,
+                                 int worker) {
     std::vector<double> columns_of_P(static_cast<std::size_t>(D * D)),
         precision(static_cast<std::size_t>(D * D), 0.0);
     for (std::int64_t i = 0; i < D; ++i)
         for (std::int64_t l = i; l < D; ++l) columns_of_P[l * D + i] = P[i * D + l];
     for (std::int64_t i = 0; i < D; ++i) {
-        if (i % 16 == 15 && stop_requested(region, worker)) throw Interrupted();
+        if (i % 16 == 15 && runtime::stop_requested(region, worker)) throw runtime::Interrupted();
         double* row = precision.data() + i * D;
         for (std::int64_t l = i; l < D; ++l)
             for (std::int64_t j = 0; j <= i; ++j) row[j] += P[i * D + l] * columns_of_P[l * D + j];
@@ -131,7 +134,7 @@ void pack_triangle(const double* precision, std::int64_t D, std::int64_t n_compo
 // Calls put(i, j) for the entries of a listed matrix in their order, see
 // kernels/estep/gathered_gradient-inl.h.
 template <class T, class Put>
-void visit_listed(std::int64_t D, const KernelSet<T>& kernels, bool triangular, Put put) {
+void visit_listed(std::int64_t D, const Kernels<T>& kernels, bool triangular, Put put) {
     const std::int64_t padded = round_up(D, kernels.lanes);
     for (std::int64_t c = 0; c < padded; c += kernels.product_columns) {
         const std::int64_t end = std::min<std::int64_t>(padded, c + kernels.product_columns);
@@ -142,7 +145,7 @@ void visit_listed(std::int64_t D, const KernelSet<T>& kernels, bool triangular, 
 
 // P^T of an upper-triangular P, or else the symmetric precision, as a listed matrix.
 template <class T>
-void pack_listed(const double* matrix, std::int64_t D, const KernelSet<T>& kernels, bool triangular,
+void pack_listed(const double* matrix, std::int64_t D, const Kernels<T>& kernels, bool triangular,
                  T* out) {
     visit_listed(D, kernels, triangular, [&](std::int64_t i, std::int64_t j) {
         *out++ = static_cast<T>(j < (triangular ? i + 1 : D) ? matrix[j * D + i] : 0.0);
@@ -151,8 +154,8 @@ void pack_listed(const double* matrix, std::int64_t D, const KernelSet<T>& kerne
 
 // Coefficients of the gradient in the rows, in the layout of kernels/estep/mixed_gradient-inl.h.
 template <class T>
-void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kernels,
-                   PackedModel<T>& packed, int num_threads, const Interrupt* interrupt) {
+void pack_gradient(const MixtureParameters& parameters, const Kernels<T>& kernels,
+                   PackedModel<T>& packed, int num_threads, const runtime::Interrupt* interrupt) {
     const int columns = kernels.factor_columns;
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     const Covariance covariance = parameters.covariance;
@@ -160,7 +163,7 @@ void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kern
     const bool kept = packed.model.keeps_whitened;
     // A precision is the product of its factor with itself.
     const std::int64_t row = covariance == Covariance::full ? (kept ? D : D * D) * D : D;
-    num_threads = threads_for(K * row, num_threads);
+    num_threads = runtime::threads_for(K * row, num_threads);
     if (covariance == Covariance::full && D >= smallest_listed_gradient) {
         std::int64_t stride = 0;
         visit_listed(D, kernels, kept, [&](std::int64_t, std::int64_t) { ++stride; });
@@ -168,10 +171,11 @@ void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kern
         packed.model.listed_matrices = packed.listed_matrices.data();
         packed.model.listed_matrix_stride = stride;
         if (kept) {
-            parallel(K, num_threads, interrupt, [&](std::int64_t k, int, Region&) {
-                pack_listed(P + k * D * D, D, kernels, true,
-                            packed.listed_matrices.data() + k * stride);
-            });
+            runtime::parallel(K, num_threads, interrupt,
+                              [&](std::int64_t k, int, runtime::Region&) {
+                                  pack_listed(P + k * D * D, D, kernels, true,
+                                              packed.listed_matrices.data() + k * stride);
+                              });
             return;
         }
     }
@@ -182,7 +186,7 @@ void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kern
     packed.precisions.assign(static_cast<std::size_t>(K * numbers), T(1));
     if (covariance == Covariance::tied) {
         std::vector<double> precision;
-        parallel(1, 1, interrupt, [&](std::int64_t, int worker, Region& region) {
+        runtime::parallel(1, 1, interrupt, [&](std::int64_t, int worker, runtime::Region& region) {
             precision = precision_of(P, D, region, worker);
         });
         packed.shared_precision.resize(precision.size());
@@ -191,34 +195,38 @@ void pack_gradient(const MixtureParameters& parameters, const KernelSet<T>& kern
                 packed.shared_precision[run_index(D, D, columns, i, j)] =
                     static_cast<T>(precision[i * D + j]);
     }
-    parallel(K, num_threads, interrupt, [&](std::int64_t k, int worker, Region& region) {
-        std::vector<double> mean(static_cast<std::size_t>(D));
-        for (std::int64_t d = 0; d < D; ++d)
-            mean[d] = parameters.means[k * D + d] - static_cast<double>(packed.shift[d]);
-        if (covariance == Covariance::full) {
-            const std::vector<double> precision = precision_of(P + k * D * D, D, region, worker);
-            pack_triangle(precision.data(), D, K, columns, k, packed.precisions.data());
-            if (packed.model.listed_matrices)
-                pack_listed(precision.data(), D, kernels, false,
-                            packed.listed_matrices.data() + k * packed.model.listed_matrix_stride);
-            const std::vector<double> centred = mean;
-            for (std::int64_t i = 0; i < D; ++i) {
-                mean[i] = 0;
-                for (std::int64_t j = 0; j < D; ++j) mean[i] += precision[i * D + j] * centred[j];
+    runtime::parallel(
+        K, num_threads, interrupt, [&](std::int64_t k, int worker, runtime::Region& region) {
+            std::vector<double> mean(static_cast<std::size_t>(D));
+            for (std::int64_t d = 0; d < D; ++d)
+                mean[d] = parameters.means[k * D + d] - static_cast<double>(packed.shift[d]);
+            if (covariance == Covariance::full) {
+                const std::vector<double> precision =
+                    precision_of(P + k * D * D, D, region, worker);
+                pack_triangle(precision.data(), D, K, columns, k, packed.precisions.data());
+                if (packed.model.listed_matrices)
+                    pack_listed(
+                        precision.data(), D, kernels, false,
+                        packed.listed_matrices.data() + k * packed.model.listed_matrix_stride);
+                const std::vector<double> centred = mean;
+                for (std::int64_t i = 0; i < D; ++i) {
+                    mean[i] = 0;
+                    for (std::int64_t j = 0; j < D; ++j)
+                        mean[i] += precision[i * D + j] * centred[j];
+                }
+            } else if (covariance == Covariance::diag) {
+                for (std::int64_t d = 0; d < D; ++d) {
+                    const double precision = P[k * D + d] * P[k * D + d];
+                    packed.precisions[run_index(K, D, columns, k, d)] = static_cast<T>(precision);
+                    mean[d] *= precision;
+                }
+            } else if (covariance == Covariance::spherical) {
+                packed.precisions[k] = static_cast<T>(P[k] * P[k]);
+                for (double& m : mean) m *= P[k] * P[k];
             }
-        } else if (covariance == Covariance::diag) {
-            for (std::int64_t d = 0; d < D; ++d) {
-                const double precision = P[k * D + d] * P[k * D + d];
-                packed.precisions[run_index(K, D, columns, k, d)] = static_cast<T>(precision);
-                mean[d] *= precision;
-            }
-        } else if (covariance == Covariance::spherical) {
-            packed.precisions[k] = static_cast<T>(P[k] * P[k]);
-            for (double& m : mean) m *= P[k] * P[k];
-        }
-        for (std::int64_t d = 0; d < D; ++d)
-            packed.precision_means[run_index(K, D, columns, k, d)] = static_cast<T>(mean[d]);
-    });
+            for (std::int64_t d = 0; d < D; ++d)
+                packed.precision_means[run_index(K, D, columns, k, d)] = static_cast<T>(mean[d]);
+        });
 }
 
 template <class T>
@@ -241,18 +249,19 @@ void add_moments(Moments kind, std::int64_t D, PackedModel<T>& packed) {
 // A point amid the given points: the median of each coordinate, which a stray point does not move.
 std::vector<double> coordinate_medians(const double* points, std::int64_t n_points,
                                        std::int64_t n_features, const std::vector<bool>& used,
-                                       int num_threads, const Interrupt* interrupt) {
+                                       int num_threads, const runtime::Interrupt* interrupt) {
     std::vector<double> result(static_cast<std::size_t>(n_features), 0.0);
-    parallel(n_features, num_threads, interrupt, [&](std::int64_t d, int, Region&) {
-        std::vector<double> column;
-        column.reserve(static_cast<std::size_t>(n_points));
-        for (std::int64_t k = 0; k < n_points; ++k)
-            if (used[static_cast<std::size_t>(k)]) column.push_back(points[k * n_features + d]);
-        if (column.empty()) return;
-        const auto middle = column.begin() + static_cast<std::ptrdiff_t>(column.size() / 2);
-        std::nth_element(column.begin(), middle, column.end());
-        result[static_cast<std::size_t>(d)] = *middle;
-    });
+    runtime::parallel(
+        n_features, num_threads, interrupt, [&](std::int64_t d, int, runtime::Region&) {
+            std::vector<double> column;
+            column.reserve(static_cast<std::size_t>(n_points));
+            for (std::int64_t k = 0; k < n_points; ++k)
+                if (used[static_cast<std::size_t>(k)]) column.push_back(points[k * n_features + d]);
+            if (column.empty()) return;
+            const auto middle = column.begin() + static_cast<std::ptrdiff_t>(column.size() / 2);
+            std::nth_element(column.begin(), middle, column.end());
+            result[static_cast<std::size_t>(d)] = *middle;
+        });
     return result;
 }
 
@@ -312,8 +321,8 @@ std::int64_t triangle_size(std::int64_t n_features) {
 }
 
 template <class T>
-void pack(const MixtureParameters& given, const PassRequest& request, const KernelSet<T>& kernels,
-          PackedModel<T>& packed, int num_threads, const Interrupt* interrupt) {
+void pack(const MixtureParameters& given, const PassRequest& request, const Kernels<T>& kernels,
+          PackedModel<T>& packed, int num_threads, const runtime::Interrupt* interrupt) {
     std::vector<double> scales;
     const bool as_given =
         given.covariance != Covariance::spherical || !precisions_leave_range<T>(given);
@@ -323,7 +332,7 @@ void pack(const MixtureParameters& given, const PassRequest& request, const Kern
     const Covariance covariance = parameters.covariance;
     const double* P = parameters.precision_cholesky;
     const std::int64_t row = covariance == Covariance::full ? D * D : D;  // of the precisions
-    const int threads = threads_for(K * row, num_threads);
+    const int threads = runtime::threads_for(K * row, num_threads);
     const std::size_t KD = static_cast<std::size_t>(K * D);
 
     std::vector<bool> used(static_cast<std::size_t>(K));
@@ -351,7 +360,7 @@ void pack(const MixtureParameters& given, const PassRequest& request, const Kern
         pack_factor(P, D, kernels.factor_columns, packed.factor.data());
 
     const double tied_scale = covariance == Covariance::tied ? largest_column(P, D) : 0;
-    parallel(K, threads, interrupt, [&](std::int64_t k, int, Region&) {
+    runtime::parallel(K, threads, interrupt, [&](std::int64_t k, int, runtime::Region&) {
         std::vector<double> mean(static_cast<std::size_t>(D)),
             whitened(static_cast<std::size_t>(D));
         packed.offset[k] = static_cast<T>(parameters.offset[k]);
@@ -456,9 +465,9 @@ void pack(const MixtureParameters& given, const PassRequest& request, const Kern
     packed.pooled_size = request.moments == Moments::tied ? triangle_size(D) : 0;
 }
 
-template void pack(const MixtureParameters&, const PassRequest&, const KernelSet<float>&,
-                   PackedModel<float>&, int, const Interrupt*);
-template void pack(const MixtureParameters&, const PassRequest&, const KernelSet<double>&,
-                   PackedModel<double>&, int, const Interrupt*);
+template void pack(const MixtureParameters&, const PassRequest&, const Kernels<float>&,
+                   PackedModel<float>&, int, const runtime::Interrupt*);
+template void pack(const MixtureParameters&, const PassRequest&, const Kernels<double>&,
+                   PackedModel<double>&, int, const runtime::Interrupt*);
 
-}  // namespace vbfast
+}  // namespace vbfast::estep

@@ -5,10 +5,11 @@
 #include <cstdint>
 #include <vector>
 
-#include "estep/estep.h"
+#include "estep/request.h"
 #include "kernels/estep/table.h"
+#include "runtime/threads.h"
 
-namespace vbfast {
+namespace vbfast::estep {
 
 template <class T>
 struct PackedModel {
@@ -25,10 +26,10 @@ struct PackedModel {
 // Interruptible (interrupt may be null), as what it calls: throws Interrupted.
 template <class T>
 void pack(const MixtureParameters& parameters, const PassRequest& request,
-          const KernelSet<T>& kernels, PackedModel<T>& packed, int num_threads,
-          const Interrupt* interrupt);
+          const Kernels<T>& kernels, PackedModel<T>& packed, int num_threads,
+          const runtime::Interrupt* interrupt);
 
 // Doubles that the lower triangle of a (D, D) matrix takes in block rows of eight.
 std::int64_t triangle_size(std::int64_t n_features);
 
-}  // namespace vbfast
+}  // namespace vbfast::estep

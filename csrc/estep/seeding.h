@@ -8,15 +8,15 @@
 #include "estep/row_block.h"
 #include "runtime/threads.h"
 
-namespace vbfast {
+namespace vbfast::estep {
 
 // The potentials of the candidates (n_candidates, n_features), one row a partition.
 class Seeding {
   public:
     virtual ~Seeding() = default;
     // As EStep::run.
-    virtual std::int64_t run(const std::vector<Block>& blocks, int num_threads,
-                             const Interrupt* interrupt) = 0;
+    virtual std::int64_t run(const std::vector<RowBlock>& blocks, int num_threads,
+                             const runtime::Interrupt* interrupt) = 0;
     virtual std::vector<double> potentials() const = 0;
 };
 
@@ -25,4 +25,4 @@ std::unique_ptr<Seeding> make_seeding(const double* candidates, std::int64_t n_c
                                       std::int64_t n_features, std::int64_t n_partitions,
                                       std::int64_t tile_rows);
 
-}  // namespace vbfast
+}  // namespace vbfast::estep

@@ -9,7 +9,7 @@
 
 #include "kernels/estep/table.h"
 
-namespace vbfast {
+namespace vbfast::estep {
 
 inline std::size_t aligned_size(std::size_t bytes) {
     return (bytes + 63) / 64 * 64;
@@ -61,4 +61,4 @@ std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
     return used;
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::estep

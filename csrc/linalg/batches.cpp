@@ -3,11 +3,12 @@
 #include <algorithm>
 #include <vector>
 
-#include "estep/row_block.h"
-#include "runtime/dispatch.h"
+#include "kernels/linalg/table.h"
+#include "runtime/lowest_index.h"
 #include "runtime/memory.h"
+#include "runtime/thread_count.h"
 
-namespace vbfast {
+namespace vbfast::linalg {
 
 namespace {
 
@@ -21,11 +22,11 @@ constexpr std::int64_t scratch_numbers = 1 << 20;
 class Blocks {
   public:
     Blocks(std::int64_t n_components, std::int64_t D, int num_threads, int in_hand = 1)
-        : columns_(kernels().matrices.block_columns),
+        : columns_(kernels().block_columns),
           per_matrix_((D + columns_ - 1) / columns_),
-          threads_(threads_for(n_components * D * D * D, num_threads)),
+          threads_(runtime::threads_for(n_components * D * D * D, num_threads)),
           lines_((in_hand * D * columns_ + line - 1) / line) {
-        if (threads_ <= 0) threads_ = get_num_threads();
+        if (threads_ <= 0) threads_ = runtime::get_num_threads();
         memory_.resize(static_cast<std::size_t>(lines_ * threads_));
     }
 
@@ -50,48 +51,52 @@ class Blocks {
 
 std::int64_t precision_cholesky(const double* covariances, std::int64_t n_components,
                                 std::int64_t n_features, double* factors, int num_threads,
-                                const Interrupt* interrupt) {
-    const MatrixSet& set = kernels().matrices;
+                                const runtime::Interrupt* interrupt) {
+    const Kernels& set = kernels();
     const std::int64_t D = n_features;
     Blocks blocks(n_components, D, num_threads);
-    LowestIndex failed;
-    const auto factor = [&](std::int64_t k, int worker, Region& region) {
+    runtime::LowestIndex failed;
+    const auto factor = [&](std::int64_t k, int worker, runtime::Region& region) {
         for (std::int64_t b = 0; b < blocks.per_matrix(); ++b) {
-            if (stop_requested(region, worker)) return;
+            if (runtime::stop_requested(region, worker)) return;
             if (!set.factor_block(covariances + k * D * D, D, blocks.first(b), factors + k * D * D,
                                   blocks.memory(worker)))
                 return failed.offer(k);
         }
     };
-    parallel(n_components, blocks.threads(), interrupt, factor);
+    runtime::parallel(n_components, blocks.threads(), interrupt, factor);
     if (failed.index() >= 0) return failed.index();
-    parallel(n_components * blocks.per_matrix(), blocks.threads(), interrupt,
-             [&](std::int64_t task, int worker, Region&) {
-                 const std::int64_t k = task / blocks.per_matrix(), b = task % blocks.per_matrix();
-                 set.invert_block(D, blocks.first(b), factors + k * D * D, blocks.memory(worker));
-             });
-    parallel(n_components, blocks.threads(), interrupt, [&](std::int64_t k, int, Region&) {
-        for (std::int64_t i = 0; i < D; ++i) std::fill_n(factors + (k * D + i) * D, i, 0.0);
-    });
+    runtime::parallel(
+        n_components * blocks.per_matrix(), blocks.threads(), interrupt,
+        [&](std::int64_t task, int worker, runtime::Region&) {
+            const std::int64_t k = task / blocks.per_matrix(), b = task % blocks.per_matrix();
+            set.invert_block(D, blocks.first(b), factors + k * D * D, blocks.memory(worker));
+        });
+    runtime::parallel(n_components, blocks.threads(), interrupt,
+                      [&](std::int64_t k, int, runtime::Region&) {
+                          for (std::int64_t i = 0; i < D; ++i)
+                              std::fill_n(factors + (k * D + i) * D, i, 0.0);
+                      });
     return -1;
 }
 
 void ratio_norms(const double* factors, const double* denominators, std::int64_t n_denominators,
                  std::int64_t n_components, std::int64_t n_features, double* norms, int num_threads,
-                 const Interrupt* interrupt) {
-    const MatrixSet& set = kernels().matrices;
+                 const runtime::Interrupt* interrupt) {
+    const Kernels& set = kernels();
     const std::int64_t size = n_features * n_features;
     Blocks blocks(n_components, n_features, num_threads);
     const std::int64_t n_blocks = blocks.per_matrix();
     std::vector<double> parts(static_cast<std::size_t>(n_components * n_blocks));
-    parallel(n_components * n_blocks, blocks.threads(), interrupt,
-             [&](std::int64_t task, int worker, Region&) {
-                 // The longest blocks first: threads then end together.
-                 const std::int64_t k = task / n_blocks, b = n_blocks - 1 - task % n_blocks;
-                 const double* by = denominators + (n_denominators == 1 ? 0 : k * size);
-                 parts[static_cast<std::size_t>(task)] = set.ratio_block(
-                     factors + k * size, by, n_features, blocks.first(b), blocks.memory(worker));
-             });
+    runtime::parallel(
+        n_components * n_blocks, blocks.threads(), interrupt,
+        [&](std::int64_t task, int worker, runtime::Region&) {
+            // The longest blocks first: threads then end together.
+            const std::int64_t k = task / n_blocks, b = n_blocks - 1 - task % n_blocks;
+            const double* by = denominators + (n_denominators == 1 ? 0 : k * size);
+            parts[static_cast<std::size_t>(task)] = set.ratio_block(
+                factors + k * size, by, n_features, blocks.first(b), blocks.memory(worker));
+        });
     for (std::int64_t k = 0; k < n_components; ++k) {
         norms[k] = 0;
         for (std::int64_t b = 0; b < n_blocks; ++b)
@@ -101,51 +106,51 @@ void ratio_norms(const double* factors, const double* denominators, std::int64_t
 
 void subtract_symmetric(const double* matrices, const double* a, const double* b,
                         std::int64_t n_components, std::int64_t n_features, double* out,
-                        int num_threads, const Interrupt* interrupt) {
+                        int num_threads, const runtime::Interrupt* interrupt) {
     const std::int64_t D = n_features;
-    const int threads = threads_for(n_components * D * D, num_threads);
-    parallel(n_components, threads, interrupt, [&](std::int64_t k, int, Region&) {
-        kernels().matrices.subtract_symmetric(matrices + k * D * D, a + k * D, b + k * D, D,
-                                              out + k * D * D);
+    const int threads = runtime::threads_for(n_components * D * D, num_threads);
+    runtime::parallel(n_components, threads, interrupt, [&](std::int64_t k, int, runtime::Region&) {
+        kernels().subtract_symmetric(matrices + k * D * D, a + k * D, b + k * D, D,
+                                     out + k * D * D);
     });
 }
 
 void matrix_gradients(const MatrixMoments& moments, const double* factors, std::int64_t n_matrices,
                       std::int64_t n_vectors, std::int64_t n_features, double* in_means,
                       double* in_covariances, double* in_factors, int num_threads,
-                      const Interrupt* interrupt) {
-    const MatrixSet& set = kernels().matrices;
+                      const runtime::Interrupt* interrupt) {
+    const Kernels& set = kernels();
     const std::int64_t D = n_features, size = D * D, scratch = size + n_vectors * D;
     Blocks blocks(n_matrices, D, num_threads, 2);
     if (scratch == 0) return;  // no features
     const std::int64_t some =
         std::min(n_matrices, std::max<std::int64_t>(1, scratch_numbers / scratch));
-    Buffer memory;
+    runtime::Buffer memory;
     double* whitened = static_cast<double*>(
         memory.reserve(static_cast<std::size_t>(some * scratch) * sizeof(double)));
     for (std::int64_t start = 0; start < n_matrices; start += some) {
         const std::int64_t n = std::min(some, n_matrices - start);
         for (const auto step : {set.transpose_block, set.whiten_block, set.unwhiten_block})
-            parallel(n * blocks.per_matrix(), blocks.threads(), interrupt,
-                     [&](std::int64_t task, int worker, Region&) {
-                         const std::int64_t i = task / blocks.per_matrix(), k = start + i;
-                         const std::int64_t vectors = k * n_vectors * D;
-                         const MatrixGradient gradient = {
-                             D,
-                             n_vectors,
-                             moments.weight[k],
-                             moments.first + vectors,
-                             moments.second + k * size,
-                             factors + k * size,
-                             whitened + i * scratch,
-                             in_means + vectors,
-                             in_covariances + k * size,
-                             in_factors + k * size,
-                         };
-                         step(gradient, blocks.first(task % blocks.per_matrix()),
-                              blocks.memory(worker));
-                     });
+            runtime::parallel(n * blocks.per_matrix(), blocks.threads(), interrupt,
+                              [&](std::int64_t task, int worker, runtime::Region&) {
+                                  const std::int64_t i = task / blocks.per_matrix(), k = start + i;
+                                  const std::int64_t vectors = k * n_vectors * D;
+                                  const MatrixGradient gradient = {
+                                      D,
+                                      n_vectors,
+                                      moments.weight[k],
+                                      moments.first + vectors,
+                                      moments.second + k * size,
+                                      factors + k * size,
+                                      whitened + i * scratch,
+                                      in_means + vectors,
+                                      in_covariances + k * size,
+                                      in_factors + k * size,
+                                  };
+                                  step(gradient, blocks.first(task % blocks.per_matrix()),
+                                       blocks.memory(worker));
+                              });
     }
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::linalg

@@ -3,66 +3,51 @@
 #include <cstdlib>
 #include <stdexcept>
 
-namespace vbfast {
+#include "runtime/levels.h"
 
-namespace baseline {
-extern const KernelTable table;
-}
-#if VBFAST_HAVE_AVX2
-namespace avx2 {
-extern const KernelTable table;
-}
-#endif
-#if VBFAST_HAVE_AVX512
-namespace avx512 {
-extern const KernelTable table;
-}
-#endif
-#if VBFAST_HAVE_NEON
-namespace neon {
-extern const KernelTable table;
-}
-#endif
+namespace vbfast::runtime {
 
 namespace {
 
-struct Level {
-    const KernelTable* table;
-    bool supported;
-};
-
-// Lowest first. The compiler's checks cover the operating system's part: saved registers.
-std::vector<Level> levels() {
-    std::vector<Level> all = {{&baseline::table, true}};
+// Whether this machine has a level. The compiler's checks cover the operating system's part: saved
+// registers.
+bool has_baseline() {
+    return true;
+}
 #if VBFAST_HAVE_AVX2
-    all.push_back({&avx2::table, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")});
+bool has_avx2() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
 #endif
 #if VBFAST_HAVE_AVX512
+bool has_avx512() {
     const bool native = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
                         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
-    all.push_back({&avx512::table, native || VBFAST_EMULATE_AVX512});
+    return native || VBFAST_EMULATE_AVX512;
+}
 #endif
 #if VBFAST_HAVE_NEON
-    all.push_back({&neon::table, true});  // part of every 64-bit Arm processor
+bool has_neon() {
+    return true;  // part of every 64-bit Arm processor
+}
 #endif
-    return all;
-}
 
-std::vector<std::string> names(bool supported_only) {
-    std::vector<std::string> result;
-    for (const Level& level : levels())
-        if (level.supported || !supported_only) result.emplace_back(level.table->name);
-    return result;
-}
+struct BuiltLevel {
+    const char* name;
+    bool (*available)();
+};
 
-const KernelTable& choose() {
+#define VBFAST_BUILT_LEVEL(level) {#level, has_##level},
+constexpr BuiltLevel levels[] = {VBFAST_EACH_LEVEL(VBFAST_BUILT_LEVEL)};
+#undef VBFAST_BUILT_LEVEL
+
+constexpr std::size_t n_levels = sizeof(levels) / sizeof(levels[0]);
+
+std::size_t choose() {
     const char* wanted = std::getenv("VBFAST_SIMD");
     const bool any = wanted == nullptr || *wanted == '\0';
-    const KernelTable* best = nullptr;
-    for (const Level& level : levels())
-        if (level.supported && (any || level.table->name == std::string(wanted)))
-            best = level.table;
-    if (best != nullptr) return *best;
+    for (std::size_t i = n_levels; i-- > 0;)
+        if ((any || levels[i].name == std::string(wanted)) && levels[i].available()) return i;
     std::string message = "VBFAST_SIMD=" + std::string(wanted) + ": this machine has";
     for (const std::string& name : available_levels()) message += " " + name;
     throw std::invalid_argument(message);
@@ -70,17 +55,26 @@ const KernelTable& choose() {
 
 }  // namespace
 
-std::vector<std::string> available_levels() {
-    return names(true);
-}
-
 std::vector<std::string> built_levels() {
-    return names(false);
+    std::vector<std::string> names;
+    for (const BuiltLevel& built : levels) names.emplace_back(built.name);
+    return names;
 }
 
-const KernelTable& kernels() {
-    static const KernelTable& table = choose();
-    return table;
+std::vector<std::string> available_levels() {
+    std::vector<std::string> names;
+    for (const BuiltLevel& built : levels)
+        if (built.available()) names.emplace_back(built.name);
+    return names;
 }
 
-}  // namespace vbfast
+std::size_t level() {
+    static const std::size_t chosen = choose();
+    return chosen;
+}
+
+const char* level_name() {
+    return levels[level()].name;
+}
+
+}  // namespace vbfast::runtime

@@ -6,7 +6,7 @@
 #include <sys/mman.h>
 #endif
 
-namespace vbfast {
+namespace vbfast::runtime {
 
 namespace {
 
@@ -41,4 +41,4 @@ void* Buffer::reserve(std::size_t bytes) {
     return memory_;
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::runtime

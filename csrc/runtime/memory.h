@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-namespace vbfast {
+namespace vbfast::runtime {
 
 // One growing allocation, in huge pages where the system has them to give: a tile is read in
 // strides of whole groups of rows, which 4 KB pages turn into misses of the TLB, and pages that
@@ -22,17 +22,4 @@ class Buffer {
     std::size_t size_ = 0;
 };
 
-// What the passes of one fit use again, or its page faults would cost more than small passes.
-class Workspace {
-  public:
-    double* partials(std::size_t count) {
-        return static_cast<double*>(partials_.reserve(count * sizeof(double)));
-    }
-    char* scratch(std::size_t bytes) { return static_cast<char*>(scratch_.reserve(bytes)); }
-
-  private:
-    Buffer partials_;
-    Buffer scratch_;
-};
-
-}  // namespace vbfast
+}  // namespace vbfast::runtime

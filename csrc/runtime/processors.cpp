@@ -11,7 +11,7 @@
 #include <sstream>
 #include <vector>
 
-namespace vbfast {
+namespace vbfast::runtime {
 
 namespace {
 
@@ -137,5 +137,5 @@ int control_group_limit(const std::string& root) {
     return least < most ? static_cast<int>(std::ceil(least)) : 0;
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::runtime
 #endif

@@ -6,7 +6,7 @@
 
 #include <string>
 
-namespace vbfast {
+namespace vbfast::runtime {
 
 // Processors in the affinity mask, of any size, or 0 where it cannot be read. `read` is
 // sched_getaffinity, or stands for it.
@@ -17,5 +17,5 @@ int processors_of_affinity(int (*read)(pid_t, std::size_t, cpu_set_t*));
 // comes before every path that is read.
 int control_group_limit(const std::string& root);
 
-}  // namespace vbfast
+}  // namespace vbfast::runtime
 #endif

@@ -4,21 +4,19 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
-#include <cstdlib>
 #include <mutex>
 #include <new>
 #include <stdexcept>
-#include <string>
 #include <thread>
 #include <vector>
 
-#include "runtime/processors.h"
+#include "runtime/thread_count.h"
 
 #if !defined(_WIN32)
 #include <pthread.h>
 #endif
 
-namespace vbfast {
+namespace vbfast::runtime {
 
 namespace {
 
@@ -191,7 +189,6 @@ class Pool {
 // forgets the pool (which is leaked) without touching either.
 std::atomic<Pool*> pool{nullptr};
 std::atomic<bool> busy{false};
-std::atomic<int> chosen_threads{0};
 
 void forget_pool_after_fork() {
     pool.store(nullptr);
@@ -235,60 +232,7 @@ Pool& the_pool() {
     return *current;
 }
 
-// More threads than the machine has processors gain nothing, and each takes some megabytes of
-// address space. The first number leaves tests and small machines some freedom.
-int most_threads() {
-    static const int number = std::max(64, static_cast<int>(std::thread::hardware_concurrency()));
-    return number;
-}
-
-int positive_number(const char* text) {
-    if (text == nullptr) return 0;
-    char* end = nullptr;
-    const long value = std::strtol(text, &end, 10);
-    return end != text && value > 0 && value < 1 << 16 ? static_cast<int>(value) : 0;
-}
-
-int default_threads() {
-    static const int number = [] {
-        const char* own = std::getenv("VBFAST_NUM_THREADS");
-        int n = positive_number(own);
-        if (own != nullptr && *own != 0 && (n == 0 || own != std::to_string(n)))
-            throw std::invalid_argument(std::string("VBFAST_NUM_THREADS=") + own +
-                                        " is not a number of threads; use 1 or more, or unset it.");
-        if (n == 0) n = positive_number(std::getenv("OMP_NUM_THREADS"));
-        return n > 0 ? n : available_threads();
-    }();
-    return number;
-}
-
 }  // namespace
-
-int available_threads() {
-    int n = static_cast<int>(std::thread::hardware_concurrency());
-#if defined(__linux__)
-    const int allowed = processors_of_affinity(sched_getaffinity);
-    if (allowed > 0) n = allowed;
-    const int limit = control_group_limit("");
-    if (limit > 0 && limit < n) n = limit;
-#endif
-    return n > 0 ? n : 1;
-}
-
-int get_num_threads() {
-    const int chosen = chosen_threads.load();
-    return chosen > 0 ? chosen : default_threads();
-}
-
-void set_num_threads(int num_threads) {
-    chosen_threads.store(num_threads > 0 ? num_threads : 0);
-}
-
-int threads_for(std::int64_t operations, int num_threads) {
-    constexpr std::int64_t worth_waking = 1 << 16;
-    if (operations < worth_waking) return 1;
-    return std::min(num_threads > 0 ? num_threads : get_num_threads(), most_threads());
-}
 
 void parallel_for(std::int64_t n_tasks, int num_threads, TaskFunction function, void* context,
                   const Interrupt* interrupt) {
@@ -306,14 +250,4 @@ void parallel_for(std::int64_t n_tasks, int num_threads, TaskFunction function, 
     region.finish();
 }
 
-}  // namespace vbfast
-
-extern "C" {
-// For threadpoolctl, which finds them by name in the loaded library.
-__attribute__((visibility("default"))) int vbfast_get_num_threads() {
-    return vbfast::get_num_threads();
-}
-__attribute__((visibility("default"))) void vbfast_set_num_threads(int num_threads) {
-    vbfast::set_num_threads(num_threads);
-}
-}
+}  // namespace vbfast::runtime

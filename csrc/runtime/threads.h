@@ -9,7 +9,7 @@
 #include <exception>
 #include <type_traits>
 
-namespace vbfast {
+namespace vbfast::runtime {
 
 // Asked by the calling thread, at most every 50 ms, whether to give up (Python: a pending signal).
 struct Interrupt {
@@ -48,22 +48,8 @@ void parallel(std::int64_t n_tasks, int num_threads, const Interrupt* interrupt,
         const_cast<void*>(static_cast<const void*>(&f)), interrupt);
 }
 
-// The threads of a call for so many elementary operations, of a nanosecond or less, altogether: one
-// where the work takes no longer than waking another, else num_threads (0: the default), but no
-// more than there are processors, or 64 where those are fewer.
-int threads_for(std::int64_t operations, int num_threads);
-
 // True once the region is to end early: long tasks ask between tiles, and return or throw
 // Interrupted, which is the same to the caller.
 bool stop_requested(Region& region, int worker);
 
-// Processors that this process may use: affinity and control-group quota, at least one.
-int available_threads();
-
-// The number of threads of a call that does not say: set_num_threads, else VBFAST_NUM_THREADS, else
-// OMP_NUM_THREADS, else available_threads(). The first call throws std::invalid_argument where
-// VBFAST_NUM_THREADS is set to anything but a positive number.
-int get_num_threads();
-void set_num_threads(int num_threads);  // 0 goes back to the default
-
-}  // namespace vbfast
+}  // namespace vbfast::runtime

@@ -5,7 +5,7 @@
 #include <immintrin.h>
 #include "kernels/estep/table.h"
 
-namespace vbfast {
+namespace vbfast::estep {
 namespace avx512 {
 namespace {
 
@@ -15,9 +15,8 @@ namespace {
 
 }  // namespace
 
-extern const ArrayTable arrays;
-extern const KernelTable table;
-const KernelTable table = {"avx512", kernel_set<float>, kernel_set<double>, matrix_set, &arrays};
+extern const Table table;
+const Table table = {level_kernels<float>, level_kernels<double>};
 
 }  // namespace avx512
-}  // namespace vbfast
+}  // namespace vbfast::estep

@@ -9,7 +9,7 @@
 #include <cmath>
 #endif
 
-namespace vbfast {
+namespace vbfast::arrays {
 namespace baseline {
 namespace {
 
@@ -23,8 +23,8 @@ namespace {
 
 }  // namespace
 
-extern const ArrayTable arrays;
-const ArrayTable arrays = {array_kernels<float>, array_kernels<double>};
+extern const Table table;
+const Table table = {level_kernels<float>, level_kernels<double>};
 
 }  // namespace baseline
-}  // namespace vbfast
+}  // namespace vbfast::arrays

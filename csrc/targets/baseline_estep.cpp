@@ -9,7 +9,7 @@
 #include <cmath>
 #endif
 
-namespace vbfast {
+namespace vbfast::estep {
 namespace baseline {
 namespace {
 
@@ -23,9 +23,8 @@ namespace {
 
 }  // namespace
 
-extern const ArrayTable arrays;
-extern const KernelTable table;
-const KernelTable table = {"baseline", kernel_set<float>, kernel_set<double>, matrix_set, &arrays};
+extern const Table table;
+const Table table = {level_kernels<float>, level_kernels<double>};
 
 }  // namespace baseline
-}  // namespace vbfast
+}  // namespace vbfast::estep

@@ -5,7 +5,7 @@
 #include <arm_neon.h>
 #include "kernels/arrays/table.h"
 
-namespace vbfast {
+namespace vbfast::arrays {
 namespace neon {
 namespace {
 
@@ -15,8 +15,8 @@ namespace {
 
 }  // namespace
 
-extern const ArrayTable arrays;
-const ArrayTable arrays = {array_kernels<float>, array_kernels<double>};
+extern const Table table;
+const Table table = {level_kernels<float>, level_kernels<double>};
 
 }  // namespace neon
-}  // namespace vbfast
+}  // namespace vbfast::arrays

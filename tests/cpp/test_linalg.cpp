@@ -10,7 +10,7 @@
 
 namespace {
 
-using namespace vbfast;
+using namespace vbfast::linalg;
 
 void check(std::int64_t K, std::int64_t D, int num_threads) {
     std::mt19937_64 generator(42);

@@ -1,4 +1,4 @@
-// The kernels of the array functions of one level, over lanes that the target includes first.
+// The kernels of the array functions, of one level, over lanes that the target includes first.
 
 // In the order of their dependence, not of the alphabet.
 // clang-format off
@@ -12,7 +12,7 @@
 // clang-format on
 
 template <class T>
-constexpr ArrayKernels<T> array_kernels = {
+constexpr Kernels<T> level_kernels = {
     {reducer<SumExp<T, false>, T>, scaled_reducer<T>, reducer<LogitsEntropy<T>, T>,
      reducer<ProbsEntropy<T>, T>, reducer<Pair<T, true, true>, T>, reducer<Pair<T, true, false>, T>,
      reducer<Pair<T, false, true>, T>, reducer<Pair<T, false, false>, T>},

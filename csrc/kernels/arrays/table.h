@@ -10,7 +10,7 @@
 
 #include <cstdint>
 
-namespace vbfast {
+namespace vbfast::arrays {
 
 enum class Reduction : int {
     sum_exp,         // (a): sums below and at the maximum
@@ -95,14 +95,22 @@ struct Mapper {
 };
 
 template <class T>
-struct ArrayKernels {
+struct Kernels {
     Reducer<T> reducers[static_cast<int>(Reduction::count)];
     Mapper<T> mappers[static_cast<int>(Mapping::count)];
 };
 
-struct ArrayTable {
-    ArrayKernels<float> f32;
-    ArrayKernels<double> f64;
+struct Table {
+    Kernels<float> f32;
+    Kernels<double> f64;
 };
 
-}  // namespace vbfast
+// The kernels of the level in use (runtime/dispatch.h), in one precision.
+template <class T>
+const Kernels<T>& kernels();
+template <>
+const Kernels<float>& kernels<float>();
+template <>
+const Kernels<double>& kernels<double>();
+
+}  // namespace vbfast::arrays

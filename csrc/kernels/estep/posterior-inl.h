@@ -9,8 +9,6 @@
 // division and logarithm, is made for all rows of the tile in one loop afterwards, where one
 // vector's chain of dependent operations hides behind the next one's.
 
-constexpr TileSums no_sums{0, 0, 0, 0, 0, __builtin_inf()};
-
 // First component of largest log-joint, for the rows of a group.
 template <class T>
 void find_labels(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
