@@ -11,7 +11,6 @@ namespace vbfast::runtime {
 namespace {
 
 constexpr std::size_t huge_page = std::size_t{2} << 20;
-constexpr std::size_t cache_line = 64;
 
 std::size_t alignment(std::size_t size) {
     return size >= huge_page ? huge_page : cache_line;
