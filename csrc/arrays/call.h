@@ -8,8 +8,8 @@
 
 namespace vbfast::arrays {
 
-// How far from one the sum of a distribution may be, by the type that it was given in: what has
-// passed through float32 is within the second. Python has its numbers from here, too.
+// How far from one the sum of a distribution may be, by the type that it was given in. What has
+// passed through float32 is within the second. Python takes its numbers from here, too.
 constexpr double sum_tolerance(bool is_double) {
     return is_double ? 1e-6 : 1e-3;
 }
@@ -21,8 +21,8 @@ enum class Demand : int {
     proper         // logits: neither +inf nor nothing but -inf, unless y is nothing but -inf too
 };
 
-// What softmax and log-softmax reduce: softmax needs but the sum of exponentials, which the
-// reductions of entropy have at less cost.
+// What softmax and log-softmax reduce. Softmax needs only the sum of exponentials, which the
+// reduction of entropy finds at less cost.
 constexpr Reduction reduction_of(Mapping mapping) {
     return mapping == Mapping::softmax ? Reduction::logits_entropy : Reduction::sum_exp;
 }

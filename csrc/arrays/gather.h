@@ -1,84 +1,18 @@
-// Memory of a task of the array functions, and how elements get to the kernels: where they lie, or
-// through copies side by side.
+// How elements get to the kernels and back: where they lie, or through copies side by side.
 #pragma once
 
-#include <cstddef>
-#include <memory>
-#include <type_traits>
+#include <cstdint>
 
 #include "arrays/plan.h"
+#include "arrays/scratch.h"
 
 namespace vbfast::arrays {
 
-// Every piece lies in one allocation: a call on few elements is over sooner than several take.
+// Elements `first` to first + n - 1 of the slice at `base`, side by side: where they lie, or copied
+// to `values`.
 template <class T>
-class Scratch {
-  public:
-    Scratch(const Plan& plan, int n_states) {
-        take(plan, n_states, nullptr);
-        memory_ = std::make_unique<unsigned char[]>(size_);
-        size_ = 0;
-        take(plan, n_states, memory_.get());
-    }
-
-    double *state, *results;  // (state or Result, plane)
-    double *total, *part;     // of a row of several chunks: (state, 16)
-    T* parameters;            // (parameter, plane)
-    T* references;            // (chunk, plane), kept with the exponentials of a whole block
-    T* values[n_sliced];      // copies: a row, or (row, plane)
-    T** pointers[n_sliced];   // to the rows of columns
-    double sums[result_count] = {};
-
-    // The task that works in this memory.
-    void begin(runtime::Region& region, int worker) {
-        region_ = &region;
-        worker_ = worker;
-        std::fill_n(sums, result_count, 0.0);
-    }
-
-    // So many more elements are done: from time to time this asks whether the call is to end.
-    void done(std::int64_t elements) {
-        if ((until_asked_ -= elements) > 0) return;
-        until_asked_ = asked_after;
-        if (runtime::stop_requested(*region_, worker_)) throw runtime::Interrupted();
-    }
-
-  private:
-    static constexpr std::int64_t asked_after = 1 << 18;  // elements, some milliseconds at the most
-
-    void take(const Plan& plan, int n_states, unsigned char* memory) {
-        const auto piece = [&](auto*& p, std::int64_t n) {
-            using Pointer = std::remove_reference_t<decltype(p)>;
-            p = n && memory ? reinterpret_cast<Pointer>(memory + size_) : nullptr;
-            size_ += (n * sizeof(*p) + 63) / 64 * 64;
-        };
-        const std::int64_t rows =
-            std::min(plan.columns ? column_chunk : row_chunk, plan.n_elements);
-        const std::int64_t chunked = !plan.columns && plan.n_elements > row_chunk ? n_states : 0;
-        piece(state, n_states * plan.plane);
-        piece(results, result_count * plan.plane);
-        piece(total, chunked * 16);
-        piece(part, chunked * 16);
-        piece(parameters, plan.present(place_out0) ? max_parameters * plan.plane : 0);
-        piece(references, plan.n_ranges == 1 ? plan.kept_chunks() * plan.plane : 0);
-        for (int i = 0; i < n_sliced; ++i) {
-            const bool copied = plan.present(i) && !plan.direct[i];
-            piece(values[i], copied ? rows * (plan.columns ? plan.plane : 1) : 0);
-            piece(pointers[i], plan.columns ? rows : 0);
-        }
-    }
-
-    std::unique_ptr<unsigned char[]> memory_;
-    std::size_t size_ = 0;
-    runtime::Region* region_ = nullptr;
-    int worker_ = 0;
-    std::int64_t until_asked_ = asked_after;
-};
-
-// Elements first to first + n - 1 of the slice at `base`, side by side.
-template <class T>
-T* fetch_row(const Plan& plan, int place, char* base, std::int64_t first, std::int64_t n,
-             T* values) {
+T* gather_row(const Plan& plan, int place, char* base, std::int64_t first, std::int64_t n,
+              T* values) {
     if (plan.direct[place]) return reinterpret_cast<T*>(base) + first;
     Position position = plan.element(first);
     for (std::int64_t i = 0; i < n; ++i, position.advance())
@@ -87,6 +21,7 @@ T* fetch_row(const Plan& plan, int place, char* base, std::int64_t first, std::i
     return values;
 }
 
+// Puts them back from `values`, unless that is where they lie.
 template <class T>
 void scatter_row(const Plan& plan, int place, char* base, std::int64_t first, std::int64_t n,
                  const T* values) {
@@ -110,8 +45,7 @@ void each_of_columns(const Plan& plan, int place, SliceBlock block, std::int64_t
     }
 }
 
-// Points pointers[place] to the rows of a chunk of columns, where they lie or where their copies
-// do.
+// Points pointers[place] to the rows of a chunk of columns: where they lie, or to their copies.
 template <class T>
 void point_to_rows(const Plan& plan, int place, SliceBlock block, std::int64_t first,
                    std::int64_t n, const Scratch<T>& scratch) {
@@ -127,15 +61,17 @@ void point_to_rows(const Plan& plan, int place, SliceBlock block, std::int64_t f
         pointers[r] = reinterpret_cast<T*>(base + along.offset(a.reduced));
 }
 
+// The same, after copying those that are not direct.
 template <class T>
-void fetch_columns(const Plan& plan, int place, SliceBlock block, std::int64_t first,
-                   std::int64_t n, const Scratch<T>& scratch) {
+void gather_columns(const Plan& plan, int place, SliceBlock block, std::int64_t first,
+                    std::int64_t n, const Scratch<T>& scratch) {
     if (!plan.direct[place])
         each_of_columns(plan, place, block, first, n, scratch.values[place],
                         [](T& there, T& copy) { copy = there; });
     point_to_rows(plan, place, block, first, n, scratch);
 }
 
+// Puts the copies back.
 template <class T>
 void scatter_columns(const Plan& plan, int place, SliceBlock block, std::int64_t first,
                      std::int64_t n, const Scratch<T>& scratch) {

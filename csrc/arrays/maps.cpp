@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "arrays/gather.h"
+
 namespace vbfast::arrays {
 
 namespace {
@@ -54,12 +56,12 @@ void Maps<T>::map_rows(SliceBlock block, std::int64_t first, std::int64_t last, 
             for (int k = 0; k < n_sliced; ++k) {
                 if (!plan_.present(k)) continue;
                 T* values = scratch.values[k];
-                at[k] = k < place_out0    ? fetch_row(plan_, k, base[k], begin, n, values)
+                at[k] = k < place_out0    ? gather_row(plan_, k, base[k], begin, n, values)
                         : plan_.direct[k] ? reinterpret_cast<T*>(base[k]) + begin
                                           : values;
             }
             mapper_.row(at[place_x], at[place_y], n, own, at[place_out0], at[place_out1],
-                        plan_.stream);
+                        plan_.non_temporal);
             for (int k = place_out0; k < n_sliced; ++k)
                 if (plan_.present(k)) scatter_row(plan_, k, base[k], begin, n, at[k]);
             scratch.done(n);
@@ -75,13 +77,13 @@ void Maps<T>::map_columns(SliceBlock block, std::int64_t first, std::int64_t las
         for (int k = 0; k < n_sliced; ++k) {
             if (!plan_.present(k)) continue;
             if (k < place_out0)
-                fetch_columns(plan_, k, block, begin, n, scratch);
+                gather_columns(plan_, k, block, begin, n, scratch);
             else
                 point_to_rows(plan_, k, block, begin, n, scratch);
         }
         T* const* const* at = scratch.pointers;
         mapper_.columns(at[place_x], at[place_y], n, block.width, parameters, plan_.plane,
-                        at[place_out0], at[place_out1], plan_.stream);
+                        at[place_out0], at[place_out1], plan_.non_temporal);
         for (int k = place_out0; k < n_sliced; ++k)
             if (plan_.present(k)) scatter_columns(plan_, k, block, begin, n, scratch);
         scratch.done(n * block.width);
@@ -97,8 +99,8 @@ void Maps<T>::fused(SliceBlock block, Scratch<T>& scratch) const {
             at[k] = plan_.present(k) ? reinterpret_cast<T*>(plan_.operand(k).data +
                                                             position.offset(plan_.operand(k).outer))
                                      : nullptr;
-        mapper_.fused(at[place_x], at[place_y], plan_.n_elements, plan_.ahead,
-                      plan_.weight_of(position), at[place_out0], at[place_out1], plan_.stream,
+        mapper_.fused(at[place_x], at[place_y], plan_.n_elements, plan_.prefetch_distance,
+                      plan_.weight_of(position), at[place_out0], at[place_out1], plan_.non_temporal,
                       scratch.state + i, plan_.plane);
     }
 }
@@ -109,10 +111,10 @@ void Maps<T>::keep(SliceBlock block, std::int64_t first, std::int64_t last, T* r
     T* const* const* at = scratch.pointers;
     for (std::int64_t begin = first; begin < last; begin += column_chunk) {
         const std::int64_t n = std::min(column_chunk, last - begin);
-        fetch_columns(plan_, place_x, block, begin, n, scratch);
+        gather_columns(plan_, place_x, block, begin, n, scratch);
         point_to_rows(plan_, place_out0, block, begin, n, scratch);
-        mapper_.keep(at[place_x], n, block.width, plan_.ahead, scratch.state, plan_.plane,
-                     at[place_out0], references + begin / column_chunk * plan_.plane);
+        mapper_.keep(at[place_x], n, block.width, plan_.prefetch_distance, scratch.state,
+                     plan_.plane, at[place_out0], references + begin / column_chunk * plan_.plane);
         if (!stays_in_scratch()) scatter_columns(plan_, place_out0, block, begin, n, scratch);
         scratch.done(n * block.width);
     }
@@ -123,7 +125,7 @@ void Maps<T>::scale(SliceBlock block, std::int64_t first, std::int64_t last, con
                     const T* parameters, Scratch<T>& scratch) const {
     for (std::int64_t begin = first; begin < last; begin += column_chunk) {
         const std::int64_t n = std::min(column_chunk, last - begin);
-        if (!stays_in_scratch()) fetch_columns(plan_, place_out0, block, begin, n, scratch);
+        if (!stays_in_scratch()) gather_columns(plan_, place_out0, block, begin, n, scratch);
         mapper_.scale(n, block.width, references + begin / column_chunk * plan_.plane, parameters,
                       plan_.plane, scratch.pointers[place_out0]);
         scatter_columns(plan_, place_out0, block, begin, n, scratch);

@@ -1,7 +1,9 @@
 // The maps of the array functions: outputs of the shape of the input.
 #pragma once
 
-#include "arrays/gather.h"
+#include "arrays/call.h"
+#include "arrays/plan.h"
+#include "arrays/scratch.h"
 
 namespace vbfast::arrays {
 

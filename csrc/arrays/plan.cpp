@@ -1,17 +1,17 @@
 #include "arrays/plan.h"
 
+#include <algorithm>
+
+#include "runtime/numbers.h"
+
 namespace vbfast::arrays {
 
 namespace {
 
-constexpr std::int64_t max_width = column_width;  // slices of a block
-constexpr std::int64_t block_elements = 1 << 15;  // of a block of rows, about
-constexpr std::int64_t streamed_bytes = 1 << 24;  // outputs that no cache keeps
+constexpr std::int64_t max_width = column_width;      // slices of a block
+constexpr std::int64_t block_elements = 1 << 15;      // of a block of rows, about
+constexpr std::int64_t non_temporal_bytes = 1 << 24;  // outputs that no cache keeps
 constexpr std::int64_t short_slice = 16;
-
-std::int64_t ceil_div(std::int64_t a, std::int64_t b) {
-    return (a + b - 1) / b;
-}
 
 // Whether an output takes the place of an input.
 bool in_place(const Plan& plan) {
@@ -21,8 +21,9 @@ bool in_place(const Plan& plan) {
     return false;
 }
 
-// How far on the next chunk of a slice lies, or the next slice, if all inputs agree.
-std::int64_t find_ahead(const Plan& plan, std::int64_t size) {
+// How far after a chunk of a slice the next one lies, or after a slice the next slice, if all
+// inputs agree.
+std::int64_t find_prefetch_distance(const Plan& plan, std::int64_t size) {
     const Layout& layout = plan.layout;
     const auto bytes = [&](int place) -> std::int64_t {
         const Operand& a = plan.operand(place);
@@ -34,9 +35,9 @@ std::int64_t find_ahead(const Plan& plan, std::int64_t size) {
         if (plan.n_elements > row_chunk) return row_chunk * size;
         return layout.n_outer > 0 ? a.outer[layout.n_outer - 1] : 0;
     };
-    const std::int64_t ahead = bytes(place_x);
-    const bool agree = !plan.present(place_y) || bytes(place_y) == ahead;
-    return agree && ahead % size == 0 ? ahead / size : 0;
+    const std::int64_t distance = bytes(place_x);
+    const bool agree = !plan.present(place_y) || bytes(place_y) == distance;
+    return agree && distance % size == 0 ? distance / size : 0;
 }
 
 }  // namespace
@@ -60,35 +61,37 @@ Plan::Plan(const Call& call, const Layout& layout_, std::int64_t size, bool fuse
         all_direct = all_direct && direct[i];
         if (i >= place_out0) outputs_direct = outputs_direct && direct[i];
     }
-    ahead = find_ahead(*this, size);
+    prefetch_distance = find_prefetch_distance(*this, size);
     run = adjacent ? layout.outer[last] : n_slices;
     width = max_width;
     if (!columns)
         width = std::clamp(block_elements / std::max<std::int64_t>(n_elements, 1), std::int64_t{1},
                            max_width);
     width = std::max<std::int64_t>(1, std::min(width, run));
-    plane = ceil_div(width, 16) * 16;
-    blocks_a_run = ceil_div(run, width);
+    plane = runtime::round_up(width, 16);
+    blocks_a_run = runtime::ceil_div(run, width);
     n_blocks = n_slices / std::max<std::int64_t>(run, 1) * blocks_a_run;
 
     // Ranges of elements, where there are too few blocks to share.
     const std::int64_t step = columns ? column_chunk : row_chunk;
-    const std::int64_t smallest =
-        columns ? ceil_div(4 * block_elements, width * step) * step : block_elements / step * step;
+    const std::int64_t smallest = columns
+                                      ? runtime::ceil_div(4 * block_elements, width * step) * step
+                                      : block_elements / step * step;
     range = std::max<std::int64_t>(n_elements, 1);
     if (n_blocks < 32 && n_elements > smallest) {
-        const std::int64_t wanted = std::min(ceil_div(n_elements, smallest),
-                                             ceil_div(64, std::max<std::int64_t>(n_blocks, 1)));
-        range = ceil_div(ceil_div(n_elements, wanted), step) * step;
+        const std::int64_t wanted =
+            std::min(runtime::ceil_div(n_elements, smallest),
+                     runtime::ceil_div(64, std::max<std::int64_t>(n_blocks, 1)));
+        range = runtime::round_up(runtime::ceil_div(n_elements, wanted), step);
     }
-    n_ranges = std::max<std::int64_t>(1, ceil_div(n_elements, range));
+    n_ranges = std::max<std::int64_t>(1, runtime::ceil_div(n_elements, range));
 
     fused = call.maps && fuses && !columns && n_elements <= row_chunk && all_direct;
     kept = call.maps && keeps && columns;
     output_bytes = present(place_out0) ? n_slices * n_elements * size : 0;
     const std::int64_t written = output_bytes * (1 + present(place_out1));
-    // Scratch memory, where outputs are gathered that are not direct, stays in the cache.
-    stream = written >= streamed_bytes && outputs_direct && !in_place(*this);
+    // Outputs that are not direct go through scratch memory, which stays in the cache.
+    non_temporal = written >= non_temporal_bytes && outputs_direct && !in_place(*this);
 }
 
 double Plan::weight_of(const Position& slice) const {

@@ -1,5 +1,5 @@
-// How a call is cut up: slices into blocks, and long slices of few into ranges of elements, at
-// places that follow from the shape alone.
+// How a call is cut up: slices into blocks and, where there are few long ones, slices into ranges
+// of elements, at places that follow from the shape alone.
 #pragma once
 
 #include <algorithm>
@@ -7,6 +7,7 @@
 
 #include "arrays/call.h"
 #include "arrays/layout.h"
+#include "runtime/numbers.h"
 
 namespace vbfast::arrays {
 
@@ -30,9 +31,9 @@ struct Plan {
         const std::int64_t first = index % blocks_a_run * width;
         return {index / blocks_a_run * run + first, std::min(width, run - first)};
     }
-    // References that are kept of a block, one plane a chunk of elements.
+    // Planes of references that are kept of a block, one a chunk of elements.
     std::int64_t kept_chunks() const {
-        return kept ? (n_elements + column_chunk - 1) / column_chunk : 0;
+        return kept ? runtime::ceil_div(n_elements, column_chunk) : 0;
     }
     std::int64_t range_end(std::int64_t index) const {
         return std::min(n_elements, (index + 1) * range);
@@ -40,15 +41,15 @@ struct Plan {
 
     const Layout& layout;
     std::int64_t n_slices, n_elements;
-    bool columns = false;        // neighbouring slices in lanes, else the elements of one
-    bool fused = false;          // reduction and map in one call of the kernel
-    bool kept = false;           // exponentials wait in the output for the end of the reduction
-    bool stream = false;         // outputs are written past the caches
-    std::int64_t output_bytes;   // of each output
-    std::int64_t ahead = 0;      // of the kernels, see kernels/arrays/table.h
-    bool direct[n_sliced] = {};  // kernels read or write the operand where it lies
-    std::int64_t width, plane;   // slices of a block, and room for them in planes of states
-    std::int64_t run;            // blocks keep within runs of so many slices
+    bool columns = false;       // neighbouring slices in lanes, else the elements of one
+    bool fused = false;         // reduction and map in one call of the kernel
+    bool kept = false;          // exponentials wait in the output for the end of the reduction
+    bool non_temporal = false;  // outputs are written by non-temporal stores
+    std::int64_t output_bytes;  // of each output
+    std::int64_t prefetch_distance = 0;  // of the kernels, see kernels/arrays/table.h
+    bool direct[n_sliced] = {};          // kernels read or write the operand where it lies
+    std::int64_t width, plane;           // slices of a block, and room for them in planes of states
+    std::int64_t run;                    // no block crosses a multiple of that many slices
     std::int64_t blocks_a_run, n_blocks;
     std::int64_t range, n_ranges;  // elements of a range
 };

@@ -1,16 +1,17 @@
 #include "arrays/reductions.h"
 
 #include <cmath>
-#include <limits>
 
+#include "arrays/gather.h"
 #include "arrays/settle.h"
+#include "runtime/numbers.h"
 
 namespace vbfast::arrays {
 
 namespace {
 
-constexpr double infinite = std::numeric_limits<double>::infinity();
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+using runtime::infinity;
+using runtime::not_a_number;
 
 }  // namespace
 
@@ -26,8 +27,8 @@ void Reductions<T>::reduce_rows(SliceBlock block, std::int64_t first, std::int64
                              std::int64_t plane) {
             const T* in[2] = {nullptr, nullptr};
             for (int k = 0; k < reducer_.inputs; ++k)
-                in[k] = fetch_row(plan_, k, base[k], begin, n, scratch.values[k]);
-            reducer_.row(in[0], in[1], n, plan_.ahead, state, plane);
+                in[k] = gather_row(plan_, k, base[k], begin, n, scratch.values[k]);
+            reducer_.row(in[0], in[1], n, plan_.prefetch_distance, state, plane);
         };
         double* state = scratch.state + i;
         if (last - first <= row_chunk) {
@@ -49,7 +50,7 @@ void Reductions<T>::clear(double* state) const {
     std::fill_n(state, n_states() * plan_.plane, 0.0);
     for (int k = 0; k < reducer_.references; ++k)
         std::fill_n(state + k * plan_.plane, plan_.plane,
-                    reducer_.logits[k] ? -infinite : infinite);
+                    reducer_.logits[k] ? -infinity : infinity);
 }
 
 template <class T>
@@ -58,9 +59,10 @@ void Reductions<T>::reduce_columns(SliceBlock block, std::int64_t first, std::in
     clear(scratch.state);
     for (std::int64_t begin = first; begin < last; begin += column_chunk) {
         const std::int64_t n = std::min(column_chunk, last - begin);
-        for (int k = 0; k < reducer_.inputs; ++k) fetch_columns(plan_, k, block, begin, n, scratch);
+        for (int k = 0; k < reducer_.inputs; ++k)
+            gather_columns(plan_, k, block, begin, n, scratch);
         reducer_.columns(scratch.pointers[place_x], scratch.pointers[place_y], n, block.width,
-                         plan_.ahead, scratch.state, plan_.plane);
+                         plan_.prefetch_distance, scratch.state, plan_.plane);
         scratch.done(n * block.width);
     }
 }
@@ -70,9 +72,9 @@ template <class T>
 void Reductions<T>::settle_infinite(const Position& position, const double* state, double* results,
                                     Scratch<T>& scratch) const {
     const int joint = reducer_.references - 1;  // of x, or of y where there are two
-    if (!reducer_.logits[joint] || !(state[joint * plan_.plane] == infinite)) {
+    if (!reducer_.logits[joint] || !(state[joint * plan_.plane] == infinity)) {
         // q that is +inf somewhere is no distribution.
-        if (reducer_.references > 1 && reducer_.logits[0] && state[0] == infinite)
+        if (reducer_.references > 1 && reducer_.logits[0] && state[0] == infinity)
             for (const int k : {result_entropy, result_expected, result_kl, result_elbo})
                 results[k * plan_.plane] = not_a_number;
         return;
@@ -86,7 +88,7 @@ void Reductions<T>::settle_infinite(const Position& position, const double* stat
                                                     along.offset(a.reduced));
         nan = nan || std::isnan(value);
     }
-    const double value = nan ? not_a_number : infinite;
+    const double value = nan ? not_a_number : infinity;
     results[result_log_evidence * plan_.plane] = value;
     if (call_.reduction == Reduction::sum_exp) {
         results[result_log_sum * plan_.plane] = value;
@@ -109,10 +111,10 @@ void Reductions<T>::check(const Position& position, const double* state) {
             sum = state[of_sum * plan_.plane];
         } else if (call_.demands[k] == Demand::proper) {
             const bool nothing =
-                reference == -infinite && state[reducer_.references * plan_.plane] == 0;
+                reference == -infinity && state[reducer_.references * plan_.plane] == 0;
             const bool excused = reducer_.references > 1 && reducer_.logits[1] &&
-                                 state[plan_.plane] == -infinite && state[5 * plan_.plane] == 0;
-            if (reference == infinite) sum = infinite;
+                                 state[plan_.plane] == -infinity && state[5 * plan_.plane] == 0;
+            if (reference == infinity) sum = infinity;
             if (nothing && !excused) sum = 0;
         } else {
             continue;
@@ -145,8 +147,8 @@ bool Reductions<T>::finish(SliceBlock block, double* state, Scratch<T>& scratch)
         if (scaled) {
             if (!scaled_sums_hold<T>(own, plan_.plane))
                 settle_scaled<T>(plan_, position, results, scratch);
-        } else if (own[0] == infinite ||
-                   (reducer_.references > 1 && own[plan_.plane] == infinite)) {
+        } else if (own[0] == infinity ||
+                   (reducer_.references > 1 && own[plan_.plane] == infinity)) {
             settle_infinite(position, own, results, scratch);
         } else if (to_logits && !std::isfinite(own[4 * plan_.plane]) && std::isfinite(own[0]) &&
                    std::isfinite(own[plan_.plane])) {

@@ -3,7 +3,9 @@
 
 #include <mutex>
 
-#include "arrays/gather.h"
+#include "arrays/call.h"
+#include "arrays/plan.h"
+#include "arrays/scratch.h"
 
 namespace vbfast::arrays {
 

@@ -19,8 +19,8 @@ namespace {
 constexpr std::int64_t operations_per_element = 4;  // an exponential in lanes, at the least
 
 // How many tasks a thread takes at a time: one, but for new outputs. Where these have huge pages,
-// threads that come to a page at the same time all clear it, for one of them in the end: so each
-// writes as much as such a page has, unless too little is left to share.
+// all threads that come to a page at the same time clear it, in the end for one of them. Each
+// thread therefore writes as much as such a page holds, unless too little is left to share.
 std::int64_t tasks_a_turn(const Call& call, const Plan& plan, std::int64_t n_tasks, int threads) {
     constexpr std::int64_t huge_page = 1 << 21, turns = 8;
     if (!call.new_outputs) return 1;
@@ -29,9 +29,9 @@ std::int64_t tasks_a_turn(const Call& call, const Plan& plan, std::int64_t n_tas
     return std::clamp(n_tasks / (turns * threads), std::int64_t{1}, wanted);
 }
 
-// Stores past the caches are not ordered with those that follow, that of a task's end among them:
-// the thread that made them has to see to that before another one reads what they wrote.
-void order_streamed_stores() {
+// Non-temporal stores are not ordered with those that follow, that of a task's end among them. The
+// thread that made them has to order them before another one reads what they wrote.
+void order_non_temporal_stores() {
 #if defined(__SSE2__)
     _mm_sfence();
 #endif
@@ -157,7 +157,7 @@ void Runner<T>::each(std::int64_t n_tasks, Task task) {
                           for (int k = 0; k < result_count; ++k)
                               outcome_.sums[k] += scratch.sums[k];
                       });
-    if (plan_.stream) order_streamed_stores();
+    if (plan_.non_temporal) order_non_temporal_stores();
 }
 
 template <class T>
@@ -176,7 +176,7 @@ void Runner<T>::each_on_threads(std::int64_t n_tasks, int threads, Task task) {
             if (call_.wants_sums)
                 std::copy_n(scratch.sums, result_count, sums.begin() + index * result_count);
         }
-        if (plan_.stream) order_streamed_stores();
+        if (plan_.non_temporal) order_non_temporal_stores();
     };
     runtime::parallel((n_tasks + together - 1) / together, threads, call_.interrupt, turn);
     for (std::size_t i = 0; i < sums.size(); ++i) outcome_.sums[i % result_count] += sums[i];

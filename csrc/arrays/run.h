@@ -1,7 +1,7 @@
 // The array functions: reductions and maps of strided float32 or float64 arrays, on all threads.
 //
-// Slices are cut into blocks, and long slices of few into ranges of elements, at places that follow
-// from the shape alone; ranges merge in order. So results do not depend on the number of threads.
+// Slices are cut into blocks and ranges (arrays/plan.h), and ranges merge in their order: results
+// do not depend on the number of threads.
 //
 // A slice of up to row_chunk elements is reduced and mapped while it lies in the cache, with one
 // exponential an element. The softmax of slices that lie side by side leaves its exponentials in
@@ -15,9 +15,10 @@
 
 namespace vbfast::arrays {
 
-// Results and maps are scaled by weights (doubles), where the layout has some; a slice of weight
-// zero counts as zeros whatever it holds. Outputs must not overlap inputs except by being them.
-// Throws Interrupted, and what comes of a want of memory.
+// Reduces and maps the slices of a layout, which is simplified. Results and maps are scaled by
+// weights (doubles), where the layout has some; a slice of weight zero counts as zeros whatever it
+// holds. An output may be an input, but must not overlap one otherwise. Throws Interrupted, and
+// std::bad_alloc.
 template <class T>
 Outcome run_call(const Call& call, Layout& layout);
 

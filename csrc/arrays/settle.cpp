@@ -1,14 +1,15 @@
 #include "arrays/settle.h"
 
 #include <cmath>
-#include <limits>
+
+#include "runtime/numbers.h"
 
 namespace vbfast::arrays {
 
 namespace {
 
-constexpr double infinite = std::numeric_limits<double>::infinity();
-constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+using runtime::infinity;
+using runtime::not_a_number;
 
 // Calls f(x, y) for each element of a slice, until it returns false; returns whether it never did.
 template <class T, class F>
@@ -36,32 +37,32 @@ bool scaled_sums_hold(const double* state, std::int64_t plane) {
     constexpr double part = is_double ? 1e-200 : 1e-30;
     const double reference = state[0], squares = state[3 * plane];
     const double sum = state[plane] + state[2 * plane];
-    if (reference == -infinite) return squares < wide;
-    return reference < infinite && squares < wide && std::abs(sum) > least &&
+    if (reference == -infinity) return squares < wide;
+    return reference < infinity && squares < wide && std::abs(sum) > least &&
            sum * sum > part * squares;
 }
 
 template <class T>
 void settle_scaled(const Plan& plan, const Position& slice, double* results, Scratch<T>& scratch) {
     bool nan = false, positive = false, negative = false;
-    double largest = -infinite;
+    double largest = -infinity;
     each_element<T>(plan, slice, scratch, [&](double a, double b) {
         if (b == 0) return true;
-        nan = nan || std::isnan(a) || std::isnan(b) || (std::isinf(b) && a == -infinite);
-        if (a == infinite || std::isinf(b)) (b > 0 ? positive : negative) = true;
+        nan = nan || std::isnan(a) || std::isnan(b) || (std::isinf(b) && a == -infinity);
+        if (a == infinity || std::isinf(b)) (b > 0 ? positive : negative) = true;
         largest = std::max(largest, a + std::log(std::abs(b)));
         return true;
     });
-    double log_sum = -infinite, sign = 0;
+    double log_sum = -infinity, sign = 0;
     if (nan || (positive && negative)) {
         log_sum = sign = not_a_number;
     } else if (positive || negative) {
-        log_sum = infinite;
+        log_sum = infinity;
         sign = positive ? 1 : -1;
-    } else if (largest > -infinite) {
+    } else if (largest > -infinity) {
         double at = 0, rest = 0;
         each_element<T>(plan, slice, scratch, [&](double a, double b) {
-            if (b == 0 || a == -infinite) return true;
+            if (b == 0 || a == -infinity) return true;
             const double below = a + std::log(std::abs(b)) - largest;
             (below < 0 ? rest : at) += std::copysign(std::exp(below), b);
             return true;
@@ -91,7 +92,7 @@ bool settle_overflow(const Plan& plan, const Position& slice, bool q_logits, dou
     const double total = state[2 * plane];
     const bool finite = each_element<T>(plan, slice, scratch, [&](double q, double p) {
         const double e = mass(q);
-        return !std::isnan(p) && !std::isnan(e) && !(e > 0 && p == -infinite);
+        return !std::isnan(p) && !std::isnan(e) && !(e > 0 && p == -infinity);
     });
     if (!finite) return false;
     // Halves, since the distance of two numbers may be larger than any.

@@ -3,7 +3,8 @@
 // is the task's, told of each element.
 #pragma once
 
-#include "arrays/gather.h"
+#include "arrays/plan.h"
+#include "arrays/scratch.h"
 
 namespace vbfast::arrays {
 

@@ -2,11 +2,15 @@
 
 // In the order of their dependence, not of the alphabet.
 // clang-format off
+#include "kernels/count-inl.h"
 #include "kernels/transcendental-inl.h"
-#include "kernels/arrays/memory_hints-inl.h"
+#include "kernels/arrays/vectors-inl.h"
+#include "kernels/arrays/stores-inl.h"
 #include "kernels/arrays/operations-inl.h"
 #include "kernels/arrays/parameters-inl.h"
-#include "kernels/arrays/reduce-inl.h"
+#include "kernels/arrays/reduce_rows-inl.h"
+#include "kernels/arrays/reduce_columns-inl.h"
+#include "kernels/arrays/reducers-inl.h"
 #include "kernels/arrays/maps-inl.h"
 #include "kernels/arrays/fused-inl.h"
 // clang-format on

@@ -1,12 +1,19 @@
-// The reductions over lanes. Each has
-//   observe   updates the references by one vector of elements,
+// The operations of the reductions, over lanes. Each has
+//   observe   updates the references by one vector of elements;
 //   add       adds n vectors to the sums, about the references (zero where those are infinite), and
-//             returns in e what it adds to the first; n at a time, so that the chains of dependent
-//             operations of their exponentials overlap. `apart`: also the sum of exponentials below
-//             the largest, number `rest` (-1 for none); along a row keep_rest finds it,
-//   rescale   moves float64 sums from one set of references to another,
-//   finish    results of float64 states.
+//             returns in e what it adds to the first sum. `apart`: it also adds up the exponentials
+//             below the largest, sum number `rest` (-1 for none); along a row keep_rest does that;
+//   rescale   moves float64 sums from one set of references to another;
+//   finish    makes the results of float64 states.
+//
+// In: elements of T in lanes. Out: sums of T for some vectors, float64 states, float64 results.
 // A NaN is lost by the references but not by the sums. A reference of +inf is left to the caller.
+//
+// Error: log sum exp is off by at most 4 epsilon max(1, |largest a|, |result|), epsilon of T;
+// entropy and KL are never negative.
+//
+// Blocking: n vectors at a time, so that the chains of dependent operations of their exponentials
+// overlap.
 
 template <class V>
 constexpr unsigned all_lanes = (1u << V::width) - 1;
@@ -19,8 +26,9 @@ V or_zero_if_infinite(V a) {
     return V::select(equal(a * V::zero(), V::zero()), a, V::zero());
 }
 
-// For x <= 0. Below, exponentials are those of exp_nonpositive for a rounded difference, but where
-// softmax keeps them: what that costs cannot be seen in a sum, nor in a gradient beside the rest.
+// exp(x) for x <= 0. The operations below take the exponential of a rounded difference instead, but
+// where softmax keeps them: what that loses cannot be seen in a sum, nor in a gradient beside the
+// other terms.
 template <class T>
 Lanes<T> exp_or_zero(Lanes<T> x) {
     Lanes<T> e;
@@ -37,8 +45,8 @@ Lanes<T> finite_exponent(Lanes<T> x) {
 template <class T>
 constexpr T smallest_normal = sizeof(T) == 8 ? T(0x1p-1022) : T(0x1p-126);
 
-// log(p) for p >= 0; a finite number, not -inf, at zero and about right for subnormal p, which is
-// all that p log(p) needs.
+// log(p) for p >= 0. At zero it is a finite number, not -inf, and about right for subnormal p,
+// which is all that p log(p) needs.
 template <class T>
 Lanes<T> log_probability(Lanes<T> p) {
     return log_positive(max(Lanes<T>::set(smallest_normal<T>), p));
@@ -53,7 +61,7 @@ Lanes<T> log_any_probability(Lanes<T> p) {
     return log_probability<T>(normal) - where(subnormal, V::set(64 * ExpConstants<T>::ln2));
 }
 
-// The sum of n exponentials e of d <= 0, but for those of zero.
+// The sum of the n exponentials e whose d is below zero.
 template <int n, class V>
 VBFAST_INLINE V sum_below(const V* e, const V* d) {
     V below[n];
@@ -61,8 +69,8 @@ VBFAST_INLINE V sum_below(const V* e, const V* d) {
     return sum_of<n>(below);
 }
 
-// Whether log_sum_about_largest may look at the rest of sums: those of two and more only grow about
-// the same reference, and about a higher one all that there is becomes the rest.
+// Whether log_sum_about_largest may look at the rest of a sum. A sum of two or more only grows
+// about the same reference, and about a higher one all of it becomes the rest.
 template <class V>
 bool may_need_rest(V sum) {
     return V::bits(less(sum, V::set(2))) != 0;
@@ -77,8 +85,8 @@ V log_one_plus(V r) {
 
 using Wide = Lanes<double>;
 
-// log(s) of a sum of exponentials about the largest, given the part of it below the largest: where
-// that is small, s is about one and has lost the rest's digits.
+// log(s) of a sum s of exponentials about the largest, given the part of it below the largest.
+// Where that part is small, s is about one and has lost its digits.
 inline Wide log_sum_about_largest(Wide s, Wide rest) {
     const Wide one = Wide::set(1);
     const Wide lost = where(less(s, Wide::set(2)), (rest - (s - one)) / s);
@@ -95,9 +103,9 @@ inline Wide nan_of(Wide a) {
     return a * Wide::zero();
 }
 
-// log sum exp keeps apart what is at the maximum, so that the logarithm is right for a small rest
-// (as SciPy's). With b: sum b exp(a), where elements of b = 0 count for nothing, whatever a is; the
-// sum of the squares of b tells the driver of factors for which the sums are no good.
+// log sum exp keeps apart what is at the maximum, so that the logarithm is right for a small rest,
+// as SciPy's is. With b: sum b exp(a), where elements of b = 0 count for nothing, whatever a is.
+// The sum of the squares of b tells the driver of factors for which the sums are no good.
 template <class T, bool scaled>
 struct SumExp {
     using V = Lanes<T>;
@@ -149,7 +157,7 @@ struct SumExp {
     }
 };
 
-// The sum of exponentials alone, the first of LogitsEntropy's, which it leads up to.
+// The sum of exponentials alone, which is the first of LogitsEntropy's.
 template <class T>
 struct ExpSum {
     using V = Lanes<T>;
@@ -237,9 +245,9 @@ struct ProbsEntropy {
     }
 };
 
-// (q, p), where p may be a log-joint. With e proportional to q, and logarithms about the
-// references: sums of e, e log e, e log p and p, from which every term of the bound follows, and of
-// logits of q the e below the largest.
+// (q, p), where p may be a log-joint. With e proportional to q and logarithms about the references:
+// sums of e, e log e, e log p and p, from which every term of the bound follows, and for logits of
+// q the sum of e below the largest.
 template <class T, bool q_logits, bool p_logits>
 struct Pair {
     using V = Lanes<T>;
@@ -295,8 +303,8 @@ struct Pair {
             // From -inf there is nothing to move: the sum is zero or -inf already. A fall that
             // overflows makes it infinite or NaN: see settle_overflow.
             const auto started = less(Wide::set(-infinity<double>), from[1]);
-            const Wide shift = where(started, d);
-            sum[2] = fma(shift, sum[0], sum[2]);
+            const Wide moved = where(started, d);
+            sum[2] = fma(moved, sum[0], sum[2]);
             sum[3] = sum[3] * exp_or_zero<double>(d);
         }
         if constexpr (q_logits) {
@@ -329,3 +337,21 @@ struct Pair {
         result[result_elbo] = Wide::select(some, expected + entropy, none) + any_nan;
     }
 };
+
+// The reference of no elements.
+template <class V, class Op>
+constexpr double initial_reference(int k) {
+    return Op::logits[k] ? -__builtin_inf() : __builtin_inf();
+}
+
+// What sums are taken about.
+template <class V, class Op>
+void base_of(const V* reference, V* base) {
+    for (int k = 0; k < Op::references; ++k) base[k] = or_zero_if_infinite(reference[k]);
+}
+
+// Elements that leave every sum as it is.
+template <class T, class Op>
+constexpr T neutral(int k) {
+    return Op::logits[k] ? -infinity<T> : T(0);
+}

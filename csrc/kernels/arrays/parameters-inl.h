@@ -1,5 +1,8 @@
-// Parameters of maps from the state of a slice. Used by the kernels and, in a namespace of its own,
-// by the driver: both must skip the same slices.
+// Parameters of maps from the state of a slice: (parameter), `stride` numbers apart. They are
+// computed in float64 and rounded to T once.
+//
+// Used by the kernels and by the driver, each of which includes this in a namespace of its own:
+// both must skip the same slices.
 
 // SciPy's answer for a slice without a finite maximum is NaN.
 template <class T>

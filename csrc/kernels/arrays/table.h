@@ -1,11 +1,12 @@
 // What one instruction-set level offers to the array functions. As in kernels/estep/table.h, plain
 // data and function pointers only.
 //
-// A slice is the elements that are reduced together. Its state is a column of doubles, one for each
-// reference (a running maximum of logits, or minimum of probabilities, -inf or +inf to start with)
-// and then one for each sum. States of several slices lie in planes: entry k of slice i is
-// state[k * plane + i], where plane is a multiple of 16, so that lanes may run over the end of the
-// last slice.
+// A slice is the elements that are reduced together. Its state is a column of doubles: one for each
+// reference (a running maximum of logits or minimum of probabilities, which starts at -inf or
+// +inf), then one for each sum. States of several slices lie in planes: entry k of slice i is
+// state[k * plane + i]. A plane is a multiple of 16, so that lanes may run over the end of the last
+// slice. Elements lie at addresses that suit their type, no others are read or written, and states
+// and parameters need no more.
 #pragma once
 
 #include <cstdint>
@@ -53,8 +54,9 @@ constexpr std::int64_t row_chunk = 2048;    // the longest row of one call, in e
 constexpr std::int64_t column_width = 256;  // the most slices of one call, a multiple of 16
 constexpr std::int64_t column_chunk = 64;   // the most elements of each, summed in their own type
 
-// `ahead`: so many elements after those of a call, in each input, lies what is probably read next,
-// and is asked for while they are summed, when memory would rest otherwise. 0 asks for nothing new.
+// `prefetch_distance`, in elements: what is probably read next lies that far after the elements of
+// a call, in each input. It is prefetched while they are summed, when memory would rest otherwise.
+// 0 prefetches nothing new.
 template <class T>
 struct Reducer {
     int inputs;
@@ -62,12 +64,12 @@ struct Reducer {
     int sums;
     bool logits[2];  // kind of each input
     // Writes the state of one contiguous slice of n <= row_chunk elements.
-    void (*row)(const T* x, const T* y, std::int64_t n, std::int64_t ahead, double* state,
-                std::int64_t plane);
+    void (*row)(const T* x, const T* y, std::int64_t n, std::int64_t prefetch_distance,
+                double* state, std::int64_t plane);
     // Adds n_rows <= column_chunk elements of width <= column_width slices side by side: x[r]
     // points at element r of all of them.
     void (*columns)(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
-                    std::int64_t ahead, double* state, std::int64_t plane);
+                    std::int64_t prefetch_distance, double* state, std::int64_t plane);
     // Adds other states, of other elements of the same slices.
     void (*merge)(double* state, const double* other, std::int64_t plane, std::int64_t width);
     void (*finish)(const double* state, std::int64_t plane, std::int64_t width, double* results);
@@ -75,21 +77,24 @@ struct Reducer {
 
 template <class T>
 struct Mapper {
-    // Parameters of a slice are numbers, of columns planes. `stream` writes past the caches.
+    // The parameters of a slice are numbers, those of columns planes. `non_temporal`: outputs are
+    // written by non-temporal stores.
     void (*row)(const T* x, const T* y, std::int64_t n, const T* parameters, T* out0, T* out1,
-                bool stream);
+                bool non_temporal);
     void (*columns)(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
                     const T* parameters, std::int64_t plane, T* const* out0, T* const* out1,
-                    bool stream);
+                    bool non_temporal);
     // Reduces and maps a slice of n <= row_chunk elements with one exponential an element; null
     // where that saves none.
-    void (*fused)(const T* x, const T* y, std::int64_t n, std::int64_t ahead, double weight,
-                  T* out0, T* out1, bool stream, double* state, std::int64_t plane);
-    // The same of columns, in two calls, which need to see all of a slice between them; null
-    // likewise. `keep` adds to the state as Reducer::columns does, and writes exponentials about
-    // the references, of which it leaves a copy; `scale` makes of them what they are to be.
-    void (*keep)(const T* const* x, std::int64_t n_rows, std::int64_t width, std::int64_t ahead,
-                 double* state, std::int64_t plane, T* const* out, T* reference);
+    void (*fused)(const T* x, const T* y, std::int64_t n, std::int64_t prefetch_distance,
+                  double weight, T* out0, T* out1, bool non_temporal, double* state,
+                  std::int64_t plane);
+    // The same for columns, in two calls: `keep` has to see all of a slice before `scale` does.
+    // Null likewise. `keep` adds to the state as Reducer::columns does, writes exponentials about
+    // the references, and leaves a copy of these; `scale` turns the exponentials into the map.
+    void (*keep)(const T* const* x, std::int64_t n_rows, std::int64_t width,
+                 std::int64_t prefetch_distance, double* state, std::int64_t plane, T* const* out,
+                 T* reference);
     void (*scale)(std::int64_t n_rows, std::int64_t width, const T* reference, const T* parameters,
                   std::int64_t plane, T* const* out);
 };
