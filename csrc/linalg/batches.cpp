@@ -6,45 +6,45 @@
 #include "kernels/linalg/table.h"
 #include "runtime/lowest_index.h"
 #include "runtime/memory.h"
+#include "runtime/numbers.h"
 #include "runtime/thread_count.h"
 
 namespace vbfast::linalg {
 
 namespace {
 
-// Matrices of a batch whose gradients are in work together: those whose scratch takes no more
-// numbers than this, for the memory's sake, or one.
+// Gradients of this many matrices are worked on together: as many as have no more numbers of
+// scratch than this, to save memory, or one.
 constexpr std::int64_t scratch_numbers = 1 << 20;
 
 // How the matrices of a batch are cut into blocks of columns, and memory for each thread to work on
-// one in, `in_hand` of them at a time. The blocks do not depend on the number of threads, nor does
-// anything that is computed.
-class Blocks {
+// `in_hand` of them at a time. The blocks do not depend on the number of threads, nor does anything
+// that is computed.
+class ColumnBlocks {
   public:
-    Blocks(std::int64_t n_components, std::int64_t D, int num_threads, int in_hand = 1)
+    ColumnBlocks(std::int64_t n_components, std::int64_t D, int num_threads, int in_hand = 1)
         : columns_(kernels().block_columns),
-          per_matrix_((D + columns_ - 1) / columns_),
+          per_matrix_(runtime::ceil_div(D, columns_)),
           threads_(runtime::threads_for(n_components * D * D * D, num_threads)),
-          lines_((in_hand * D * columns_ + line - 1) / line) {
-        if (threads_ <= 0) threads_ = runtime::get_num_threads();
-        memory_.resize(static_cast<std::size_t>(lines_ * threads_));
-    }
+          bytes_(runtime::aligned_size(static_cast<std::size_t>(in_hand * D * columns_) *
+                                       sizeof(double))),
+          memory_(
+              static_cast<char*>(buffer_.reserve(bytes_ * static_cast<std::size_t>(threads_)))) {}
 
     std::int64_t per_matrix() const { return per_matrix_; }
     std::int64_t first(std::int64_t block) const { return block * columns_; }
     int threads() const { return threads_; }
-    double* memory(int worker) { return memory_[static_cast<std::size_t>(lines_ * worker)].number; }
+    double* memory(int worker) const {
+        return reinterpret_cast<double*>(memory_ + bytes_ * static_cast<std::size_t>(worker));
+    }
 
   private:
-    static constexpr int line = 8;
-    struct alignas(64) Line {
-        double number[line];
-    };
     std::int64_t columns_;
     std::int64_t per_matrix_;
     int threads_;
-    std::int64_t lines_;  // of one thread's memory
-    std::vector<Line> memory_;
+    std::size_t bytes_;  // of one thread's memory
+    runtime::Buffer buffer_;
+    char* memory_;
 };
 
 }  // namespace
@@ -54,7 +54,7 @@ std::int64_t precision_cholesky(const double* covariances, std::int64_t n_compon
                                 const runtime::Interrupt* interrupt) {
     const Kernels& set = kernels();
     const std::int64_t D = n_features;
-    Blocks blocks(n_components, D, num_threads);
+    ColumnBlocks blocks(n_components, D, num_threads);
     runtime::LowestIndex failed;
     const auto factor = [&](std::int64_t k, int worker, runtime::Region& region) {
         for (std::int64_t b = 0; b < blocks.per_matrix(); ++b) {
@@ -85,7 +85,7 @@ void ratio_norms(const double* factors, const double* denominators, std::int64_t
                  const runtime::Interrupt* interrupt) {
     const Kernels& set = kernels();
     const std::int64_t size = n_features * n_features;
-    Blocks blocks(n_components, n_features, num_threads);
+    ColumnBlocks blocks(n_components, n_features, num_threads);
     const std::int64_t n_blocks = blocks.per_matrix();
     std::vector<double> parts(static_cast<std::size_t>(n_components * n_blocks));
     runtime::parallel(
@@ -121,7 +121,7 @@ void matrix_gradients(const MatrixMoments& moments, const double* factors, std::
                       const runtime::Interrupt* interrupt) {
     const Kernels& set = kernels();
     const std::int64_t D = n_features, size = D * D, scratch = size + n_vectors * D;
-    Blocks blocks(n_matrices, D, num_threads, 2);
+    ColumnBlocks blocks(n_matrices, D, num_threads, 2);
     if (scratch == 0) return;  // no features
     const std::int64_t some =
         std::min(n_matrices, std::max<std::int64_t>(1, scratch_numbers / scratch));

@@ -2,6 +2,8 @@
 
 // In the order of their dependence, not of the alphabet.
 // clang-format off
+#include "kernels/count-inl.h"
+#include "kernels/linalg/column_blocks-inl.h"
 #include "kernels/linalg/matrices-inl.h"
 #include "kernels/linalg/gradients-inl.h"
 // clang-format on

@@ -1,41 +1,23 @@
-// Gradients of Gaussians in the covariance and the precision factor, from second moments, a block
-// of columns at a time as in matrices-inl.h.
+// Gradients of Gaussians in the covariance and the precision factor, from second moments. See
+// MatrixGradient in table.h for the shapes and column_blocks-inl.h for layout, error and blocking.
 //
-// Of a symmetric S and an upper triangular P wanted are
+// From a symmetric S and an upper triangular P it makes
 //
-//     F = triu(N P^-T - S P),    G = 1/2 P (P^T S P - N I) P^T = 1/2 (Lambda S Lambda - N Lambda),
+//     F = triu(N P^-T - S P),    G = 1/2 P (P^T S P - N I) P^T = 1/2 (Lambda S Lambda - N Lambda).
 //
-// which takes D^3 multiply-adds, in four products that have zeros or a symmetric result to save at:
+// That takes D^3 multiply-adds, in four products that have zeros or a symmetric result to save at:
 //
 //     T = -S P                upper triangle, all that F and W need      D^3 / 3
 //     W = -P^T T              symmetric, by its upper triangle           D^3 / 6
 //     Z = -W' P^T             lower triangle, all that G needs           D^3 / 3
 //     G = -P Z                symmetric, by its lower triangle           D^3 / 6
 //
-// with W' = (W - N I) / 2. The second and the fourth are made in place of the first and the third
-// while those are in L1. Vectors f, of which Lambda f is wanted, go along as rows below S and W:
-// y = -P^T f is a row of T, and Lambda f = -P y one of Z.
+// with W' = (W - N I) / 2. The second and the fourth product take the place of the first and the
+// third while those are in L1. Vectors f, of which Lambda f is wanted, go along as rows below S and
+// W: y = -P^T f is a row of T, and Lambda f = -P y one of Z.
 //
 // A gradient in the factor under way holds P^T below the diagonal, whose rows the second product
 // reads along.
-
-// Calls f(i, Count<rows>) for tiles of outer_rows rows and single ones that make n, from the first.
-template <class F>
-inline void for_tiles(std::int64_t n, F&& f) {
-    constexpr int R = Blocking::outer_rows;
-    std::int64_t i = 0;
-    for (; i + R <= n; i += R) f(i, Count<R>{});
-    for (; i < n; ++i) f(i, Count<1>{});
-}
-
-// The same tiles, from the last.
-template <class F>
-inline void for_tiles_backwards(std::int64_t n, F&& f) {
-    constexpr int R = Blocking::outer_rows;
-    const std::int64_t whole = n / R * R;
-    for (std::int64_t i = n; i-- > whole;) f(i, Count<1>{});
-    for (std::int64_t i = whole; i > 0; i -= R) f(i - R, Count<R>{});
-}
 
 template <int rows, int vectors>
 inline void clear_tile(Lanes<double> (&acc)[rows][vectors]) {
@@ -115,7 +97,7 @@ inline void store_symmetric(double* block, std::int64_t start, std::int64_t n_ro
 // Rows [first, first + block_columns) of P^T below the diagonal of the gradient in the factor.
 inline void transpose_block(const MatrixGradient& g, std::int64_t first, double* block) {
     const std::int64_t D = g.n_features, n = columns_from(first, D);
-    with_vectors<Blocking::outer_vectors>(n, [&](auto count) {
+    with_vectors(n, [&](auto count) {
         constexpr int vectors = decltype(count)::value, width = vectors * Lanes<double>::width;
         load_block<vectors>(g.factor, D, first, first + n, n, block);
         double* rows = g.in_factor + first * D;
@@ -129,7 +111,7 @@ inline void transpose_block(const MatrixGradient& g, std::int64_t first, double*
 // W' and y.
 inline void whiten_block(const MatrixGradient& g, std::int64_t first, double* block) {
     const std::int64_t D = g.n_features, n = columns_from(first, D), n_rows = first + n;
-    with_vectors<Blocking::outer_vectors>(n, [&](auto count) {
+    with_vectors(n, [&](auto count) {
         using V = Lanes<double>;
         constexpr int vectors = decltype(count)::value, width = vectors * V::width;
         load_block<vectors>(g.factor, D, first, n_rows, n, block);
@@ -161,7 +143,7 @@ inline void whiten_block(const MatrixGradient& g, std::int64_t first, double* bl
 // and of Lambda f; zeros below the diagonal of the gradient in the factor.
 inline void unwhiten_block(const MatrixGradient& g, std::int64_t first, double* block) {
     const std::int64_t D = g.n_features, n = columns_from(first, D), n_rows = D - first;
-    with_vectors<Blocking::outer_vectors>(n, [&](auto count) {
+    with_vectors(n, [&](auto count) {
         constexpr int vectors = decltype(count)::value, width = vectors * Lanes<double>::width;
         double* lower = g.in_factor + first * D + first;
         const double* upper = g.factor + first * D + first;

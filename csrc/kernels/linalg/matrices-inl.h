@@ -1,78 +1,15 @@
-// Linear algebra of one matrix in float64: Cholesky factors and triangular systems, a block of
-// columns at a time, and symmetric products of vectors.
-//
-// Matrices are (D, D), row-major, without padding. A block is `block_columns` columns of the
-// solution from column `first` on, copied to (rows, vectors) of contiguous memory, zero-padded: it
-// stays in L1 up to some 300 features while substitution goes over its rows. A tile of outer_rows
-// rows accumulates its products with the finished rows in registers; the triangular matrix is read
-// along its rows, once a block. The last block takes as few vectors as hold its columns.
-//
-// Blocks of an inverse or a ratio depend on nothing but the arguments, whoever computes them; those
-// of a factor need the blocks before.
+// Linear algebra of one matrix in float64: Cholesky factors, triangular systems by blocks of
+// columns, and symmetric products of vectors. See column_blocks-inl.h for layout and blocking, and
+// Kernels in table.h for the calls.
 //
 // A factor under way holds, of A = L L^T, L below the diagonal, the reciprocals of L's diagonal on
 // it, and, once it is inverted, L^-T above, whose diagonal is the same.
-
-template <int n>
-struct Count {
-    static constexpr int value = n;
-};
-
-// Calls f with the number of vectors that hold n_columns columns, at most `most`.
-template <int most, class F>
-inline void with_vectors(std::int64_t n_columns, F&& f) {
-    if constexpr (most > 1)
-        if (n_columns <= (most - 1) * Lanes<double>::width) {
-            with_vectors<most - 1>(n_columns, f);
-            return;
-        }
-    f(Count<most>{});
-}
-
-constexpr int matrix_columns = Blocking::outer_vectors * Lanes<double>::width;
-
-inline std::int64_t columns_from(std::int64_t first, std::int64_t D) {
-    return D - first < matrix_columns ? D - first : matrix_columns;
-}
-
-// acc -= matrix[0:rows, 0:n] block[0:n].
-template <int rows, int vectors>
-inline void subtract_products(const double* matrix, std::int64_t stride, const double* block,
-                              std::int64_t n, Lanes<double> (&acc)[rows][vectors]) {
-    using V = Lanes<double>;
-    for (std::int64_t k = 0; k < n; ++k, block += vectors * V::width) {
-        V b[vectors];
-        for (int v = 0; v < vectors; ++v) b[v] = V::load(block + v * V::width);
-        for (int r = 0; r < rows; ++r) {
-            const V a = V::set(matrix[r * stride + k]);
-            for (int v = 0; v < vectors; ++v) acc[r][v] = fnma(a, b[v], acc[r][v]);
-        }
-    }
-}
-
-template <int rows, int vectors>
-inline void load_tile(const double* block, Lanes<double> (&acc)[rows][vectors]) {
-    using V = Lanes<double>;
-    for (int r = 0; r < rows; ++r)
-        for (int v = 0; v < vectors; ++v) acc[r][v] = V::load(block + (r * vectors + v) * V::width);
-}
-
-template <int rows, int vectors>
-inline void store_tile(const Lanes<double> (&acc)[rows][vectors], double* block) {
-    using V = Lanes<double>;
-    for (int r = 0; r < rows; ++r)
-        for (int v = 0; v < vectors; ++v) acc[r][v].store(block + (r * vectors + v) * V::width);
-}
-
-// own -= matrix[0:rows, 0:n] block[0:n], rows of a block.
-template <int rows, int vectors>
-inline void update_tile(const double* matrix, std::int64_t stride, const double* block,
-                        std::int64_t n, double* own) {
-    Lanes<double> acc[rows][vectors];
-    load_tile(own, acc);
-    subtract_products(matrix, stride, block, n, acc);
-    store_tile(acc, own);
-}
+//
+// Error: substitution is backward stable, as LAPACK's (Higham 2002, theorem 8.5), and so is the
+// factor (theorem 10.3). A pivot that is not positive and finite ends it.
+//
+// Blocks of an inverse or a ratio depend on nothing but the arguments, whoever computes them; those
+// of a factor need the blocks before.
 
 // Rows i to i + rows of L^-1 block, the rows before being done.
 template <int rows, int vectors>
@@ -133,49 +70,6 @@ inline void solve_upper(const double* upper, std::int64_t stride, std::int64_t n
         solve_upper_tile<R, vectors>(upper, stride, n, i - R, block);
 }
 
-// The first n_columns columns of n_rows rows, where `vectors` hold them.
-template <int vectors>
-inline void copy_rows(const double* in, std::int64_t in_stride, std::int64_t n_rows,
-                      std::int64_t n_columns, double* out, std::int64_t out_stride) {
-    using V = Lanes<double>;
-    if (n_columns == vectors * V::width) {
-        for (std::int64_t i = 0; i < n_rows; ++i, in += in_stride, out += out_stride)
-            for (int v = 0; v < vectors; ++v) V::load(in + v * V::width).store(out + v * V::width);
-        return;
-    }
-    for (std::int64_t i = 0; i < n_rows; ++i, in += in_stride, out += out_stride)
-        for (std::int64_t c = 0; c < n_columns; ++c) out[c] = in[c];
-}
-
-// Columns [first, first + n_columns) of the first n_rows rows of a matrix, zero-padded.
-template <int vectors>
-inline void load_block(const double* matrix, std::int64_t D, std::int64_t first,
-                       std::int64_t n_rows, std::int64_t n_columns, double* block) {
-    constexpr int width = vectors * Lanes<double>::width;
-    copy_rows<vectors>(matrix + first, D, n_rows, n_columns, block, width);
-    for (std::int64_t c = n_columns; c < width; ++c)
-        for (std::int64_t i = 0; i < n_rows; ++i) block[i * width + c] = 0;
-}
-
-// out[c, k] = block[k, c] for n_rows rows and n_columns columns.
-template <int vectors>
-inline void store_transposed(const double* block, std::int64_t n_rows, std::int64_t n_columns,
-                             double* out, std::int64_t stride) {
-    using V = Lanes<double>;
-    constexpr int width = vectors * V::width;
-    for (std::int64_t c = 0; c < n_columns; c += V::width) {
-        const std::int64_t columns = n_columns - c < V::width ? n_columns - c : V::width;
-        std::int64_t k = 0;
-        if (columns == V::width)
-            for (; k + V::width <= n_rows; k += V::width)
-                V::transpose(block + k * width + c, width, out + c * stride + k,
-                             static_cast<long>(stride));
-        for (; k < n_rows; ++k)
-            for (std::int64_t j = 0; j < columns; ++j)
-                out[(c + j) * stride + k] = block[k * width + c + j];
-    }
-}
-
 // The diagonal block of the factor, from what is left of the matrix there: n rows from `block` on.
 // False if a pivot is not positive and finite.
 template <int vectors>
@@ -205,7 +99,7 @@ inline bool factor_block(const double* matrix, std::int64_t D, std::int64_t firs
                          double* block) {
     bool positive = false;
     const std::int64_t n = columns_from(first, D);
-    with_vectors<Blocking::outer_vectors>(n, [&](auto count) {
+    with_vectors(n, [&](auto count) {
         constexpr int vectors = decltype(count)::value, R = Blocking::outer_rows;
         constexpr int width = vectors * Lanes<double>::width;
         load_block<vectors>(matrix, D, first, first + n, n, block);
@@ -226,7 +120,7 @@ inline bool factor_block(const double* matrix, std::int64_t D, std::int64_t firs
 // Rows [first, first + block_columns) of L^-T, above the diagonal.
 inline void invert_block(std::int64_t D, std::int64_t first, double* factor, double* block) {
     const std::int64_t n = columns_from(first, D), n_rows = D - first;
-    with_vectors<Blocking::outer_vectors>(n, [&](auto count) {
+    with_vectors(n, [&](auto count) {
         constexpr int vectors = decltype(count)::value, width = vectors * Lanes<double>::width;
         for (std::int64_t i = 0; i < n_rows * width; ++i) block[i] = 0;
         for (std::int64_t c = 0; c < n; ++c) block[c * width + c] = 1;
@@ -245,7 +139,7 @@ inline double ratio_block(const double* a, const double* b, std::int64_t D, std:
     using V = Lanes<double>;
     double sum = 0;
     const std::int64_t n = columns_from(first, D);
-    with_vectors<Blocking::outer_vectors>(n, [&](auto count) {
+    with_vectors(n, [&](auto count) {
         constexpr int vectors = decltype(count)::value, W = V::width, width = vectors * W;
         load_block<vectors>(a, D, first, first + n, n, block);
         for (std::int64_t r = 1; r < n; ++r)

@@ -6,8 +6,8 @@
 
 namespace vbfast::linalg {
 
-// A Gaussian's moments and what becomes of them: gradients in means, in the covariance and in the
-// precision factor. Matrices are (D, D), row-major; see kernels/linalg/gradients-inl.h.
+// The moments of a Gaussian, and where its gradients go: in the means, in the covariance and in the
+// precision factor. Matrices are (D, D), row-major; see gradients-inl.h.
 struct MatrixGradient {
     std::int64_t n_features;
     std::int64_t n_vectors;  // first moments, one for each mean that shares the matrices
@@ -21,7 +21,7 @@ struct MatrixGradient {
     double* in_factor;
 };
 
-// Linear algebra of one (D, D) matrix, by blocks of columns; see kernels/linalg/matrices-inl.h.
+// Linear algebra of one (D, D) matrix, by blocks of columns; see matrices-inl.h.
 // `first` is a multiple of block_columns, and `block` scratch memory for D * block_columns numbers,
 // or twice as many for gradients.
 struct Kernels {
