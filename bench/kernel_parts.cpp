@@ -116,7 +116,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
     tile.feature_stride = sizeof(T);
     tile.n_rows = shape.tile_rows;
     // One more each: a vector without elements may have no address.
-    std::vector<double> dense(packed.dense_size + 1), listed(packed.listed_size + 1),
+    std::vector<double> dense(packed.dense_size + 1), gathered(packed.gathered_size + 1),
         pooled(packed.pooled_size + 1);
 
     std::array<double, n_parts> best;
@@ -130,7 +130,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
     for (int repeat = 0; repeat < repeats; ++repeat) {
         tile.sums = no_sums;
         timed(load,
-              [&] { load_features(tile, D, model.shift, model.moments == Moments::spherical); });
+              [&] { load_features(tile, D, model.origin, model.moments == Moments::spherical); });
         timed(joint, [&] { log_joint(model, tile, [](std::int64_t) {}); });
         timed(responsibilities, [&] {
             for (std::int64_t g = 0; g < group_count(tile); ++g)
@@ -138,7 +138,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
             finish_posterior<T, false>(tile);
         });
         timed(summary, [&] {
-            summary_step(model, tile, 0, shape.n_components, dense.data(), listed.data(),
+            summary_step(model, tile, 0, shape.n_components, dense.data(), gathered.data(),
                          pooled.data());
         });
     }

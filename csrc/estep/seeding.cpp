@@ -3,9 +3,9 @@
 #include <algorithm>
 
 #include "estep/tile_memory.h"
-#include "estep/workspace.h"
 #include "kernels/estep/table.h"
 #include "runtime/lowest_index.h"
+#include "runtime/memory.h"
 #include "runtime/thread_count.h"
 
 namespace vbfast::estep {
@@ -32,8 +32,9 @@ class SeedingOf final : public Seeding {
         Tile<T> sized;
         const std::size_t bytes = lay_out(sized, tile_rows_, kernels_.group_rows,
                                           kernels_.group_rows, n_features_, false, false, nullptr);
-        Workspace workspace;
-        char* memory = workspace.scratch(bytes * static_cast<std::size_t>(threads));
+        runtime::Buffer buffer;
+        char* memory =
+            static_cast<char*>(buffer.reserve(bytes * static_cast<std::size_t>(threads)));
         runtime::LowestIndex bad;
         runtime::parallel(
             static_cast<std::int64_t>(blocks.size()), threads, interrupt,

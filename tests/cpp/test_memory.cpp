@@ -156,7 +156,7 @@ void a_long_slice() {
 
 template <class T>
 void pass(Covariance covariance, Moments moments, bool split) {
-    // Full: large enough for listed moments and gradients, and for packing on several threads.
+    // Full: large enough for gathered moments and gradients, and for packing on several threads.
     const bool full = covariance == Covariance::full;
     const std::int64_t N = full ? 128 : 2048, K = full ? 16 : 8, D = full ? 64 : 9;
     const std::int64_t factors = covariance == Covariance::full   ? K * D * D

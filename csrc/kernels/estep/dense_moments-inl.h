@@ -1,14 +1,18 @@
 // Sufficient statistics of many components as one matrix product: C[k][m] += sum_n r_nk Phi_nm.
 //
-// Phi_nm is the product of two extended features (kernels/estep/tile-inl.h): 1, x_d, x_d^2, |x|^2
-// or x_i x_j, by covariance type. Rows are in lanes on both sides, so neither operand is
-// transposed: a block of moment_components x moment_features dot products accumulates in registers
-// over moment_row_bytes of rows and is then reduced across lanes, in float64 from there on. A panel
-// of Phi, already times w_n / sum_k, is built at a time and stays in L1 while all components pass
-// over it; a block of components meets the whole panel before the next is fetched from L2.
+// In: tile.joint with tile.row_scale, and tile.features. Phi_nm is the product of two extended
+// features (tile-inl.h), by moments: 1, x_d, x_d^2, |x|^2 or x_i x_j, all about the origin.
+// Out: C, in blocks of moment_components components, in each the blocks of moment_features moments,
+// in each moment_components x moment_features doubles, moment fastest. The last blocks are padded.
 //
-// Layout of C: blocks of components, in each the blocks of features, in each moment_components x
-// moment_features doubles, feature fastest. The last blocks are padded.
+// Error: sums are in T over moment_row_bytes of rows, a lane each, and float64 from there on. A
+// moment about a near component's mean, found from one about the origin, loses its distance from
+// there in standard deviations, squared, times epsilon (model.h).
+//
+// Blocking: rows are in lanes on both sides, so neither operand is transposed. A block of dot
+// products accumulates in registers and is then reduced across lanes. A panel of Phi, already times
+// w_n / sum_k, stays in L1 while all components pass over it; a block of components meets the whole
+// panel before the next one is fetched from L2.
 
 // Half of the smallest L1 of the processors with AVX-512; a block of components takes the rest.
 constexpr std::int64_t moment_panel_bytes = 24 << 10;
@@ -34,18 +38,6 @@ inline void moment_block(std::int64_t n_groups, const T* joint, std::int64_t joi
         V::add_sums(acc + i, out + i);
 }
 
-// The last features, fewer than a block.
-template <class T, int n_components, int n>
-inline void moment_remainder(std::int64_t n_groups, const T* joint, std::int64_t joint_stride,
-                             const T* panel, std::int64_t panel_stride, int n_features,
-                             double* out) {
-    if (n_features == n)
-        moment_block<T, n_components, n>(n_groups, joint, joint_stride, panel, panel_stride, out);
-    else if constexpr (n > 1)
-        moment_remainder<T, n_components, n - 1>(n_groups, joint, joint_stride, panel, panel_stride,
-                                                 n_features, out);
-}
-
 // One block of components against the features of a panel.
 template <class T, int n_components>
 inline void moment_row(std::int64_t n_groups, const T* joint, std::int64_t joint_stride,
@@ -56,14 +48,16 @@ inline void moment_row(std::int64_t n_groups, const T* joint, std::int64_t joint
         moment_block<T, n_components, F>(n_groups, joint, joint_stride, panel + f * G, panel_stride,
                                          out + f * Blocking::moment_components);
     if (f < n_features)
-        moment_remainder<T, n_components, F - 1>(n_groups, joint, joint_stride, panel + f * G,
-                                                 panel_stride, n_features - f,
-                                                 out + f * Blocking::moment_components);
+        with_count<1, F - 1>(n_features - f, [&](auto features) VBFAST_INLINED {
+            moment_block<T, n_components, features.value>(n_groups, joint, joint_stride,
+                                                          panel + f * G, panel_stride,
+                                                          out + f * Blocking::moment_components);
+        });
 }
 
-// Whether rows count in the dense product, where all components take a row's products, times zero
-// or not: those do not whose squares, times their scale, are so large that sums of them may
-// overflow.
+// Whether a vector of rows counts in the dense product. All components take a row's products there,
+// if only times zero: rows do not count whose squares, times their scale, are so large that sums of
+// them may overflow.
 template <class T>
 inline auto is_dense(const T* x, std::int64_t n_features, Lanes<T> scale) {
     using V = Lanes<T>;
@@ -121,7 +115,7 @@ void moments_of_left_out(const Model<T>& model, const Tile<T>& tile, std::int64_
             const double r =
                 static_cast<double>(tile.joint[n / G * model.joint_stride + k * G + n % G]) *
                 static_cast<double>(tile.row_scale[n]);
-            if (model.listed[k] || !(r > 0)) continue;
+            if (model.gathered[k] || !(r > 0)) continue;
             double* sums = dense + k / B * model.dense_stride + k % B * F;
             for (std::int64_t m = 0; m < model.n_moments; ++m)
                 sums[m / F * F * B + m % F] += r * feature(model.left[m]) * feature(model.right[m]);
@@ -160,7 +154,7 @@ void moments_of_groups(const Model<T>& model, Tile<T>& tile, std::int64_t start,
             const T* joint = tile.joint + start * joint_stride + k * G;
             bool wanted = false;
             for (std::int64_t i = k; i < k + B && i < last; ++i)
-                wanted = wanted || !model.listed[i];
+                wanted = wanted || !model.gathered[i];
             if (!wanted) continue;
             switch (last - k) {
                 case 1:

@@ -1,26 +1,30 @@
-// Gradient of the log evidence in the rows, sum_k q_nk Lambda_k (mu_k - x_n), lanes across rows.
+// Gradient of the log evidence in the rows, sum_k q_nk Lambda_k (mu_k - x_n), from mixed
+// precisions, lanes across rows.
 //
-// Linear in Lambda_k mu_k and in Lambda_k, so a group first multiplies its responsibilities into
-// these numbers, A_ne = sum_k q_nk C_ke, a matrix product of register blocks like the dense
-// moments, and the mixed precision meets the row once. A symmetric precision has D (D + 1) / 2
-// numbers, so that a component costs half of what whitening the row again and multiplying back
-// would. Where posteriors are sparse, kernels/estep/gathered_gradient-inl.h takes less.
+// The gradient is linear in Lambda_k mu_k and in Lambda_k. A group first multiplies its
+// responsibilities into these numbers, A_ne = sum_k q_nk C_ke, and the mixed precision meets the
+// row once. A symmetric precision has D (D + 1) / 2 numbers, so that a component costs half of what
+// whitening the row again and multiplying back would.
 //
-// Components whose exponentials are at most negligible_share (there) in the whole group are left
-// out.
-//
-// Only linear terms are taken about the shift, hence `near` components lose no more digits here
-// than in the whitened rows of the log-joint; the others are centred, one at a time.
-//
-// Layout of the coefficients: runs of numbers e, each run in blocks of factor_columns (the last one
-// holds the remainder), a block as (n_components, columns of the block).
+// In: tile.joint with tile.inverse_sum, tile.features and tile.raw, and the coefficients: runs of
+// numbers e, each run in blocks of factor_columns (the last one holds the remainder), a block as
+// (n_components, columns of the block).
 //   model.precision_means: one run, (Lambda_k mu_k)_d; tied: mu_kd.
 //   model.precisions: full: one run, the lower triangle row by row, the diagonal halved because
 //   both of its sides are added; diag: one run of Lambda_kd; spherical: a run of one number; tied:
 //   the same, all one.
 //   model.shared_precision: tied: one run, Lambda_kd, of n_features instead of n_components.
+// Out: tile.gradient, groups of (n_features, group rows), and from there tile.out_gradient.
+//
+// Error: only linear terms are taken about the origin, so near components lose no more digits here
+// than in the whitened rows of the log-joint; far ones are centred, one at a time. Components whose
+// exponentials are at most negligible_share in the whole group are left out.
+//
+// Blocking: factor_columns times row_vectors mixed numbers accumulate in registers. They wait in a
+// third of L1 to meet the row. Coefficients come in blocks that fit half of L2, as the log-joint's
+// parameters do, and every group visits a block before the next one is fetched.
 
-// Of mixed numbers, which wait in a third of L1 to meet the row.
+// Of mixed numbers that wait.
 constexpr std::int64_t mixed_bytes = 12 << 10;
 
 // use(first + j, sum_k q_k C_kj) for the n columns of a block.
@@ -45,17 +49,8 @@ inline void mix_block(const T* joint, const std::int32_t* active, std::int64_t n
     for (int j = 0; j < n; ++j) use(first + j, acc[j]);
 }
 
-// The last columns of a run, fewer than a block.
-template <class T, int n, class Use>
-inline void mix_remainder(const T* joint, const std::int32_t* active, std::int64_t n_active,
-                          const T* coefficients, std::int64_t first, std::int64_t count, Use& use) {
-    if (count == n)
-        mix_block<T, n>(joint, active, n_active, coefficients, first, use);
-    else if constexpr (n > 1)
-        mix_remainder<T, n - 1>(joint, active, n_active, coefficients, first, count, use);
-}
-
-// The entries first to last of a run of n_entries; `first` is a multiple of the block's columns.
+// use(e, sum_k q_k C_ke) for entries `first` to `last` - 1 of a run of n_entries; `first` is a
+// multiple of factor_columns.
 template <class T, class Use>
 inline void mix_run(const T* joint, const std::int32_t* active, std::int64_t n_active, const T* run,
                     std::int64_t n_components, std::int64_t n_entries, std::int64_t first,
@@ -66,12 +61,14 @@ inline void mix_run(const T* joint, const std::int32_t* active, std::int64_t n_a
         if (e + F <= n_entries)
             mix_block<T, F>(joint, active, n_active, block, e, use);
         else
-            mix_remainder<T, F - 1>(joint, active, n_active, block, e, n_entries - e, use);
+            with_count<1, F - 1>(n_entries - e, [&](auto columns) {
+                mix_block<T, columns.value>(joint, active, n_active, block, e, use);
+            });
     }
 }
 
-// gradient -= A x for the entries j to j + count of row i of a symmetric A's lower triangle, and
-// their mirror images.
+// gradient -= A x for `count` entries, from column j on, of row i of a symmetric A's lower
+// triangle, and for their mirror images.
 template <class T>
 inline void subtract_entries(const T* mixed, std::int64_t i, std::int64_t j, std::int64_t count,
                              const T* x, T* gradient) {
@@ -95,12 +92,13 @@ inline void subtract_entries(const T* mixed, std::int64_t i, std::int64_t j, std
     }
 }
 
-// gradient -= A x for the entries first to last of the lower triangle of a symmetric A, which the
-// run mixes; `mixed` holds mixed_bytes.
+// gradient -= A x for entries `first` to `last` - 1 of the lower triangle of a symmetric A, which
+// the run mixes; `mixed` holds mixed_bytes.
 template <class T>
-void subtract_symmetric(const T* joint, const std::int32_t* active, std::int64_t n_active,
-                        const T* run, std::int64_t n_components, std::int64_t n_features,
-                        std::int64_t first, std::int64_t last, const T* x, T* gradient, T* mixed) {
+void subtract_mixed_product(const T* joint, const std::int32_t* active, std::int64_t n_active,
+                            const T* run, std::int64_t n_components, std::int64_t n_features,
+                            std::int64_t first, std::int64_t last, const T* x, T* gradient,
+                            T* mixed) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, F = Blocking::factor_columns;
     constexpr std::int64_t chunk = mixed_bytes / (G * static_cast<std::int64_t>(sizeof(T))) / F * F;
@@ -126,10 +124,10 @@ void subtract_symmetric(const T* joint, const std::int32_t* active, std::int64_t
     }
 }
 
-// Components that count in the group: the near ones from the front of tile.active, the
+// Finds the components that count in the group: the near ones from the front of tile.active, the
 // others from its back.
 template <class T>
-void list_active(const Model<T>& model, Tile<T>& tile, const T* joint, std::int64_t* n_near,
+void find_active(const Model<T>& model, Tile<T>& tile, const T* joint, std::int64_t* n_near,
                  std::int64_t* n_far) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
@@ -144,7 +142,7 @@ void list_active(const Model<T>& model, Tile<T>& tile, const T* joint, std::int6
     }
 }
 
-// Rows become rows again.
+// Transposes a group back into rows of the output.
 template <class T>
 void write_gradient(const Tile<T>& tile, std::int64_t n_features, std::int64_t g,
                     const T* gradient) {
@@ -164,7 +162,7 @@ void write_gradient(const Tile<T>& tile, std::int64_t n_features, std::int64_t g
 }
 
 // subtract(joint, active, n_active, x, gradient) for each group, with its near components and rows
-// about the shift, then with each of the others and rows about its mean.
+// about the origin, then with each of the others and rows about its mean.
 template <class T, class Subtract>
 void for_active(const Model<T>& model, Tile<T>& tile, Subtract subtract) {
     constexpr int G = group_rows<T>;
@@ -174,7 +172,7 @@ void for_active(const Model<T>& model, Tile<T>& tile, Subtract subtract) {
         const T* joint = tile.joint + g * model.joint_stride;
         T* gradient = tile.gradient + g * D * G;
         std::int64_t n_near, n_far;
-        list_active(model, tile, joint, &n_near, &n_far);
+        find_active(model, tile, joint, &n_near, &n_far);
         if (n_near > 0) subtract(joint, tile.active, n_near, x, gradient);
         for (std::int64_t i = 1; i <= n_far; ++i) {
             const std::int32_t* k = tile.active + K - i;
@@ -193,7 +191,7 @@ void mix_means(const Model<T>& model, Tile<T>& tile, std::int64_t first, std::in
         const T* joint = tile.joint + g * model.joint_stride;
         T* gradient = tile.gradient + g * D * G;
         std::int64_t n_near, n_far;
-        list_active(model, tile, joint, &n_near, &n_far);
+        find_active(model, tile, joint, &n_near, &n_far);
         mix_run<T>(joint, tile.active, n_near, model.precision_means, model.n_components, D, first,
                    last, [&](std::int64_t d, const V* a) {
                        for (int v = 0; v < Blocking::row_vectors; ++v)
@@ -222,8 +220,8 @@ void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t step
             for_active(model, tile,
                        [&](const T* joint, const std::int32_t* active, std::int64_t n, const T* x,
                            T* gradient) {
-                           subtract_symmetric(joint, active, n, model.precisions, K, D, first, last,
-                                              x, gradient, tile.panel);
+                           subtract_mixed_product(joint, active, n, model.precisions, K, D, first,
+                                                  last, x, gradient, tile.panel);
                        });
         }
     } else if (model.covariance == Covariance::diag) {
@@ -250,8 +248,8 @@ void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t step
     }
 }
 
-// Divides a group by the sums of its exponentials, and multiplies it by the precision when tied:
-// that mixes the precision's rows, with the features in the place of responsibilities.
+// Divides a group by the sums of its exponentials. When tied it is then multiplied by the
+// precision: the rows of that are mixed, with the features in the place of responsibilities.
 template <class T>
 void finish_gradient(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
@@ -276,18 +274,10 @@ void finish_gradient(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
                });
 }
 
-// Writes the gradients of a tile whose `joint` holds exp(l_nk - max_k l_nk); `inverse_sum` makes
-// responsibilities of them and is zero for a row that has none, as its gradient is. Coefficients
-// are taken in blocks that fit half of L2, as the log-joint's parameters are, and every group
-// visits a block before the next is fetched.
 template <class T>
-void gradient_step(const Model<T>& model, Tile<T>& tile) {
+void mixed_gradient(const Model<T>& model, Tile<T>& tile) {
     constexpr int F = Blocking::factor_columns;
     const std::int64_t D = model.n_features;
-    if (lists_gradient(model, tile)) {
-        listed_gradient(model, tile);
-        return;
-    }
     const std::int64_t fitting =
         half_of_l2 / (model.n_components * static_cast<std::int64_t>(sizeof(T)));
     const std::int64_t step = fitting > F ? fitting / F * F : F;

@@ -1,10 +1,17 @@
 // The nearest of many centres: the local step of k-means.
 //
-// Argmin of |x - m_k|^2 is argmax of x m_k - |m_k|^2 / 2, one multiplication and addition a
-// feature. The product loses what |m_k|^2 exceeds the squared distances between centres by, so
-// packing.cpp chooses this step only where the centres lie around the shift. Neither scores nor
-// maxima leave registers but for the best score of a row and its component, once for a block of
-// components; of equal scores the first stays.
+// In: tile.features with squared norms, and means of stride padded_features.
+// Out: tile.label, tile.row_scale (the weights of the rows), labels and the tile's sums.
+//
+// argmin_k |x - m_k|^2 is argmax_k of x m_k - |m_k|^2 / 2, one multiplication and addition a
+// feature.
+//
+// Error: a score is off by about n_features epsilon |x| |m_k|, both from the origin, where |x -
+// m_k|^2 by itself would be off by a part of its own size. estep/packing.cpp chooses this step only
+// where all centres lie around the origin.
+//
+// Blocking: distance_components times row_vectors scores stay in registers; only the best score of
+// a row and its component go through memory, once a block. Of equal scores the first one stays.
 
 template <class T, int n>
 inline void nearest_block(const Model<T>& model, const T* x, std::int64_t k, T* best, T* label) {

@@ -1,13 +1,18 @@
-// Responsibilities of rows whose every log-joint overflows to -inf: the limit that they have as a
-// row moves out along its direction, all mass on the component whose distance grows slowest.
+// Responsibilities of rows whose every log-joint overflows to -inf. They are the limit that a row
+// has as it moves out along its direction: all mass on the component whose distance grows slowest.
 //
-// Distances are compared in float64 and scaled, one row and one component after the other: such
-// rows are few. Differences x - m and their products with a factor are kept as a sum of two
-// numbers, as the means of components with the same factor are lost in the larger one of a row far
-// away: |a + b|^2 is compared by |a|^2 first, and by a b where that is equal. Components that are
-// equal in both share the row as their offsets say.
+// In: tile.rows, the rows as they came, and the model. Scratch: tile.panel.
+// Out: tile.joint of such a row, its limit; tile.row_max stays -inf.
+//
+// Error: distances are compared in float64 and scaled by powers of two. Differences x - m and their
+// products with a factor are kept as a sum of two numbers, since the means of components with the
+// same factor are lost in the larger one of a row far away: |a + b|^2 is compared by |a|^2 first,
+// and by a b where that is equal. Components that are equal in both share the row as their offsets
+// say.
+//
+// One row and one component after the other: such rows are few.
 
-// visit(i, j, p) for the entries of an upper-triangular factor, see kernels/estep/log_joint-inl.h.
+// visit(i, j, p) for the entries of an upper-triangular factor, see factor_forms-inl.h.
 template <class T, class Visit>
 void visit_factor(const T* factor, std::int64_t D, Visit visit) {
     constexpr std::int64_t J = Blocking::factor_columns;
@@ -41,8 +46,8 @@ inline bool equally_close(const ScaledDistance& a, const ScaledDistance& b) {
 template <class T>
 class OverflowedRow {
   public:
-    // Works in the tile's gradient-free scratch: (2 n_features) numbers of float64 for differences
-    // and as many for products, which is what `panel` has at least.
+    // Works in `panel`, which holds at least the 4 n_features numbers of float64 that differences
+    // and products take.
     OverflowedRow(const Model<T>& model, Tile<T>& tile, std::int64_t n)
         : model_(model),
           D_(model.n_features),
@@ -77,8 +82,8 @@ class OverflowedRow {
             // A quarter of each: the difference of the largest numbers is none.
             const double x = 0.25 * static_cast<double>(load_unaligned<T>(row_ + d * stride_));
             double mean = static_cast<double>(model_.centres[k * P + d]);
-            if (model_.all_near) mean += static_cast<double>(model_.shift[d]);
-            if (model_.remainder) mean += static_cast<double>(model_.remainder[k * P + d]);
+            if (model_.all_near) mean += static_cast<double>(model_.origin[d]);
+            if (model_.centres_low) mean += static_cast<double>(model_.centres_low[k * P + d]);
             mean *= 0.25;
             // The rounding of a difference (Knuth 1997, section 4.2.2, theorem B).
             const double difference = x - mean, back = x - difference;
@@ -103,8 +108,8 @@ class OverflowedRow {
                         : ::sqrt(2 * static_cast<double>(model_.half_precision[k])));
     }
 
-    // Scales both vectors by a power of two that brings the largest entry of `large` below one;
-    // returns the exponent that was taken out.
+    // Scales both vectors by the power of two that brings the largest entry of `large` below one.
+    // Returns the exponent that was taken out.
     int normalise(double* large, double* small) const {
         double largest = 0;
         for (std::int64_t d = 0; d < D_; ++d) {
@@ -127,9 +132,9 @@ class OverflowedRow {
     double *large_, *small_, *large_product_, *small_product_;
 };
 
-// Replaces the log-joint of row n of a tile, all of it -inf, by its limit: the offsets of the
-// closest components minus the largest of these, and -inf of the others. Without a component of
-// positive weight nothing changes.
+// Replaces the log-joint of row n, all of it -inf, by its limit: the offsets of the closest
+// components minus the largest of these, and -inf for the others. Nothing changes where no
+// component has positive weight.
 template <class T>
 void settle_overflowed_row(const Model<T>& model, Tile<T>& tile, std::int64_t n) {
     constexpr int G = group_rows<T>;
@@ -156,7 +161,7 @@ void settle_overflowed_row(const Model<T>& model, Tile<T>& tile, std::int64_t n)
     for (std::int64_t k = 0; k < model.n_components; ++k) joint[k * G] -= largest;
 }
 
-// The rows of a group that need it.
+// The same for the rows of a group that need it.
 template <class T>
 [[gnu::noinline]] void settle_overflowed(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
@@ -171,8 +176,8 @@ template <class T>
     }
 }
 
-// Log-joints of a group that are no numbers become -inf: a difference that overflows met a zero of
-// the factor, or another one.
+// Log-joints of a group that are NaN become -inf: a difference that overflowed met a zero of the
+// factor, or another such difference.
 template <class T>
 [[gnu::noinline]] void settle_undefined(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;

@@ -1,39 +1,19 @@
 // From log-joint to responsibilities: softmax over the components of each row, the terms of the
 // lower bound, and the per-row outputs.
 //
-// tile.joint is overwritten by exp(l_nk - max_k l_nk); what is missing to a weighted
-// responsibility, w_n / sum_k, stays in row_scale: the summary step multiplies rows by it once, not
-// N K times.
+// In: tile.joint with tile.row_max (log_joint-inl.h).
+// Out: tile.joint holds exp(l_nk - max_k l_nk), and tile.row_scale what makes a weighted
+// responsibility of it, w_n / sum_k: the summary step multiplies rows by that once, not N K times.
+// tile.inverse_sum is 1 / sum_k, zero for a row that has no responsibilities.
 //
-// A group is left with its sums alone once its components are through. What is made of those, by
-// division and logarithm, is made for all rows of the tile in one loop afterwards, where one
-// vector's chain of dependent operations hides behind the next one's.
-
-// First component of largest log-joint, for the rows of a group.
-template <class T>
-void find_labels(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
-    using V = Lanes<T>;
-    constexpr int G = group_rows<T>, W = V::width;
-    const T* joint = tile.joint + g * model.joint_stride;
-    const V lowest = V::set(-static_cast<T>(__builtin_inf()));
-    for (int v = 0; v < Blocking::row_vectors; ++v) {
-        const V row_max = V::load(tile.row_max + g * G + v * W);
-        // The largest that settle_overflowed leaves where it leaves any.
-        const V largest = V::select(equal(row_max, lowest), V::zero(), row_max);
-        std::int32_t* label = tile.label + g * G + v * W;
-        unsigned missing = W == 32 ? ~0u : (1u << W) - 1;
-        for (int i = 0; i < W; ++i) label[i] = 0;  // NaN alone: no component is largest
-        for (std::int64_t k = 0; k < model.n_components && missing; ++k) {
-            unsigned hit = V::bits(equal(V::load(joint + k * G + v * W), largest)) & missing;
-            missing &= ~hit;
-            for (int i = 0; hit; ++i, hit >>= 1)
-                if (hit & 1) label[i] = static_cast<std::int32_t>(k);
-        }
-    }
-    if (tile.out_labels)
-        for (std::int64_t n = g * G; n < g * G + G && n < tile.n_rows; ++n)
-            tile.out_labels[n] = tile.label[n];
-}
+// Error: exponentials and logarithms are good to 1.5 ulp, and a row's sum of K exponentials is off
+// by no more than K epsilon of itself, most often far less. Entropy is not negative. The tile's
+// sums over rows are float64.
+//
+// Blocking: softmax_rows vectors of rows by a few components at a time, `exponentials` in all,
+// whose chains of dependent operations overlap. A group is left with its sums alone once its
+// components are through. Division and logarithm are then done for all rows of the tile in one
+// loop, where the chain of one vector hides behind that of the next.
 
 // Rows with a component at +inf share their mass among such components.
 template <class T>
@@ -65,8 +45,8 @@ inline void softmax_block(T* joint, const Lanes<T>* m, Lanes<T>* s, Lanes<T>* u)
     }
 }
 
-// One group: sum_k exp(l - m) in inverse_sum, and with entropy sum_k exp(l - m) (l - m) in
-// row_scale, until finish_posterior.
+// One group. Until finish_posterior, inverse_sum holds sum_k exp(l - m), and with entropy row_scale
+// holds sum_k exp(l - m) (l - m).
 template <class T, bool entropy>
 void softmax_group(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
@@ -118,7 +98,7 @@ void write_resp(const Model<T>& model, Tile<T>& tile) {
     }
 }
 
-// Writes a vector of rows from row n on, as far as the tile has them.
+// Writes a vector of rows from row n on, as many as the tile has.
 template <class T>
 void write_rows(const Tile<T>& tile, Lanes<T> a, std::int64_t n, T* out) {
     constexpr int W = Lanes<T>::width;
@@ -132,15 +112,15 @@ void write_rows(const Tile<T>& tile, Lanes<T> a, std::int64_t n, T* out) {
     for (int i = 0; n + i < tile.n_rows; ++i) out[n + i] = lanes[i];
 }
 
-// Sums over rows, a lane each, in float64: with weights one row after the other, since the product
-// with one may need float64.
+// Sums over rows, a lane each, in float64. With weights it is one row after the other, since a
+// product with one may need float64.
 template <class T>
 struct RowSums {
     static constexpr int W = Lanes<T>::width;
     double lanes[W] = {};
 
-    // Adds w a for the rows from n on; those beyond the last, or of zero weight, count for nothing,
-    // whatever they hold.
+    // Adds w a for the rows from n on. Rows beyond the last and rows of zero weight count for
+    // nothing, whatever they hold.
     void add(const Tile<T>& tile, std::int64_t n, Lanes<T> a) {
         if (!tile.weights && n + W <= tile.n_rows) {
             a.add_to(lanes);
@@ -232,128 +212,4 @@ void posterior_step(const Model<T>& model, Tile<T>& tile) {
     if (!tile.out_gradient) return;
     set_impossible(tile.inverse_sum, T(0));
     gradient_step(model, tile);
-}
-
-// A row's terms for a q that need not be the posterior, one row at a time: such passes start a fit
-// or evaluate a bound once. `q(k)` is the row's responsibility.
-template <class T, class Q>
-void general_row(const Model<T>& model, Tile<T>& tile, std::int64_t n, Q q) {
-    constexpr int G = group_rows<T>;
-    const T* joint = tile.joint + n / G * model.joint_stride + n % G;
-    const double largest = static_cast<double>(tile.row_max[n]);
-    const double inf = __builtin_inf();
-    const bool impossible = largest == -inf;
-    const bool evidence_wanted = tile.entropy || tile.out_log_evidence;
-    double evidence = largest;
-    if (evidence_wanted && largest > -inf && largest < inf) {
-        double s = 0;
-        for (std::int64_t k = 0; k < model.n_components; ++k)
-            s += exp(static_cast<double>(joint[k * G]) - largest);
-        evidence += log(s);
-    }
-    double entropy = 0, expected = 0, kl = 0;
-    for (std::int64_t k = 0; k < model.n_components; ++k) {
-        const double p = static_cast<double>(q(k));
-        if (!(p > 0)) continue;
-        const double l = static_cast<double>(joint[k * G]);
-        expected += p * l;
-        if (!evidence_wanted && !tile.out_entropy) continue;
-        const double log_p = log(p);
-        entropy -= p * log_p;
-        kl += p * (log_p - (l - evidence));
-    }
-    if (impossible) expected = -inf, entropy = kl = 0;
-    if (entropy < 0) entropy = 0;
-    if (kl < 0) kl = 0;
-    if (tile.out_log_evidence) tile.out_log_evidence[n] = static_cast<T>(evidence);
-    if (tile.out_entropy) tile.out_entropy[n] = static_cast<T>(entropy);
-    if (tile.out_expected_log_joint) tile.out_expected_log_joint[n] = static_cast<T>(expected);
-    if (tile.out_resp)
-        for (std::int64_t k = 0; k < model.n_components; ++k)
-            tile.out_resp[n * model.n_components + k] = q(k);
-    const double w = row_weight(tile, n);
-    tile.sums.weight += w;
-    if (w == 0) return;
-    tile.sums.log_evidence += w * evidence;
-    tile.sums.expected_log_joint += w * expected;
-    tile.sums.entropy += w * entropy;
-    tile.sums.kl += w * kl;
-}
-
-// All mass on one component a row: the best one, or the given one.
-template <class T>
-void label_step(const Model<T>& model, Tile<T>& tile) {
-    if (tile.assignment == Assignment::hard || tile.out_labels)
-        for (std::int64_t g = 0; g < group_count(tile); ++g) {
-            settle_overflowed(model, tile, g);
-            find_labels(model, tile, g);
-        }
-    if (tile.given_label)
-        for (std::int64_t n = 0; n < tile.n_rows; ++n)
-            tile.label[n] = static_cast<std::int32_t>(tile.given_label[n]);
-    const bool evidence =
-        tile.entropy || tile.out_log_evidence || tile.out_entropy || tile.out_resp;
-    for (std::int64_t n = 0; n < tile.n_rows; ++n) {
-        const std::int32_t label = tile.label[n];
-        tile.row_scale[n] = tile.row_weight[n];
-        if (!evidence && tile.assignment == Assignment::hard) {  // k-means: nothing but distances
-            const double w = row_weight(tile, n);
-            if (tile.out_expected_log_joint) tile.out_expected_log_joint[n] = tile.row_max[n];
-            tile.sums.weight += w;
-            if (w != 0) tile.sums.expected_log_joint += w * static_cast<double>(tile.row_max[n]);
-            continue;
-        }
-        general_row(model, tile, n, [label](std::int64_t k) { return k == label ? T(1) : T(0); });
-    }
-}
-
-template <class T>
-void given_step(const Model<T>& model, Tile<T>& tile) {
-    constexpr int G = group_rows<T>;
-    const std::int64_t K = model.n_components;
-    for (std::int64_t n = 0; n < tile.n_rows; ++n) {
-        const T* q = tile.given + n * K;
-        general_row(model, tile, n, [q](std::int64_t k) { return q[k]; });
-    }
-    for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        if (tile.out_labels) {
-            settle_overflowed(model, tile, g);
-            find_labels(model, tile, g);
-        }
-        T* joint = tile.joint + g * model.joint_stride;
-        for (int i = 0; i < G; ++i) {
-            const std::int64_t n = g * G + i;
-            tile.row_scale[n] = tile.row_weight[n];
-            for (std::int64_t k = 0; k < K; ++k)
-                joint[k * G + i] = n < tile.n_rows ? tile.given[n * K + k] : T(0);
-        }
-    }
-}
-
-template <class T>
-bool by_label(const Tile<T>& tile) {
-    return tile.assignment == Assignment::hard || tile.given_label != nullptr;
-}
-
-template <class T>
-void local_step(const Model<T>& model, Tile<T>& tile) {
-    tile.sums = no_sums;
-    const bool squared_norm = model.nearest || model.moments == Moments::spherical;
-    if (!load_features(tile, model.n_features, model.shift, squared_norm)) return;
-    if (model.nearest) {
-        nearest_step(model, tile);
-        return;
-    }
-    if (tile.assignment == Assignment::posterior) {
-        posterior_step(model, tile);
-        return;
-    }
-    log_joint(model, tile, [&](std::int64_t g) {
-        if (tile.squares_overflow || model.extreme) settle_undefined(model, tile, g);
-    });
-    if (stops(tile)) return;
-    if (by_label(tile))
-        label_step(model, tile);
-    else
-        given_step(model, tile);
 }

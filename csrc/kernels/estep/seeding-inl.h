@@ -1,6 +1,14 @@
 // k-means++ (Arthur and Vassilvitskii 2007): what each candidate would leave of the sum of squared
-// distances to the closest centre. Candidates are rows, so that differences are taken of numbers as
-// they came and lose nothing, wherever the origin and the other candidates are.
+// distances to the closest centre.
+//
+// In: tile.rows, candidates (n_candidates, n_features), and `closest`, (n_rows,) squared distances.
+// Out: potentials (n_candidates,), float64, and `lowered`; see Kernels::seeding_step in table.h.
+//
+// Error: candidates are rows of the data, so that a difference is taken of two numbers as they came
+// and is rounded once, wherever they lie. A sum over the vectors of a group is in T, and float64
+// from there on.
+//
+// Blocking: distance_components candidates times row_vectors, as in distance_forms-inl.h.
 
 template <class T>
 void seeding_step(Tile<T>& tile, std::int64_t n_features, const T* candidates,

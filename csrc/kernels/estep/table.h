@@ -18,16 +18,17 @@ struct Kernels {
     int moment_components;  // block of the dense moments
     int moment_features;
     int lanes;            // numbers of a vector
-    int product_columns;  // block of the listed matrices
+    int product_columns;  // block of the gathered matrices
     // Local step: loads the rows, evaluates log-joint and responsibilities, fills outputs and sums.
     void (*local_step)(const Model<T>&, Tile<T>&);
-    // Summary step for components first to last; `dense` and `listed` are the partition's sums. The
-    // range starts at a multiple of moment_components.
+    // Summary step for components `first` to `last` - 1, where `first` is a multiple of
+    // moment_components. Adds to the partition's sums: `dense` (dense_moments-inl.h), `gathered`
+    // (gathered_moments-inl.h) and `pooled`, a triangle (triangle-inl.h).
     void (*summary_step)(const Model<T>&, Tile<T>&, std::int64_t first, std::int64_t last,
-                         double* dense, double* listed, double* pooled);
-    // k-means++: adds w min(closest, |x - c|^2) to each candidate's potential, and stores the
-    // minimum in `lowered`, a row of stride `lowered_stride` a candidate, unless that is null.
-    // `candidates` is (n_candidates, n_features), rows of the data, which are exact in T.
+                         double* dense, double* gathered, double* pooled);
+    // k-means++: adds w min(closest, |x - c|^2) to the potential of each candidate c. `candidates`
+    // is (n_candidates, n_features), rows of the data, which are exact in T. `lowered` is null, or
+    // takes the minima, a row of stride `lowered_stride` a candidate.
     void (*seeding_step)(Tile<T>&, std::int64_t n_features, const T* candidates,
                          std::int64_t n_candidates, const T* closest, T* lowered,
                          std::int64_t lowered_stride, double* potentials);

@@ -1,10 +1,16 @@
-// Loading of a tile: rows of any strides become lanes, minus the shift, and are checked to be
+// Loading of a tile: rows of any strides become lanes, minus the origin, and are checked to be
 // finite.
 //
-// Layout of tile.features: for each group of `group_rows` rows, (n_features + 2) vectors of rows:
-// the features, a constant one, and the squared norm. Groups are contiguous, so that a group stays
-// in L1 whatever the number of features, and no two of its lines share a cache set by a
-// power-of-two stride.
+// In: tile.rows, (n_rows, n_features) numbers at any address, with strides in bytes of either sign.
+// Out: tile.features, for each group of `group_rows` rows (n_features + 2) vectors of rows: the
+// features, a constant one, and the squared norm. Lanes beyond the last row repeat it and have
+// weight zero, so that no lane is ever uninitialised. tile.raw, where there is one, holds the same
+// features as they came.
+//
+// Error: a difference x - origin is rounded once, the squared norm n_features times.
+//
+// Blocking: groups are contiguous. A group therefore stays in L1 whatever the number of features,
+// and no two of its lines share a cache set, as they would at a power-of-two stride.
 
 template <class T>
 constexpr int group_rows = Blocking::row_vectors * Lanes<T>::width;
@@ -14,7 +20,7 @@ std::int64_t group_count(const Tile<T>& tile) {
     return (tile.n_rows + group_rows<T> - 1) / group_rows<T>;
 }
 
-// Whether the local step is to be left: what it writes is not looked at then.
+// Whether the local step is to end early: nobody looks at what it writes then.
 template <class T>
 bool stops(const Tile<T>& tile) {
     return tile.stop != nullptr && tile.stop(tile.stop_context);
@@ -32,11 +38,8 @@ T load_unaligned(const char* p) {
     return value;
 }
 
-// Transposes rows [row, row + group) into `out`; rows beyond the last repeat the last one, with
-// zero weight elsewhere, so that no lane is ever uninitialised.
-//
-// The last vector of features may reach beyond the row, into rows that follow, and beyond the
-// group, whose successor is loaded later.
+// Transposes rows [row, row + group) into `out`. The last vector of features may reach beyond the
+// row, into rows that follow, and beyond the group, whose successor is loaded later.
 template <class T>
 void load_group(const Tile<T>& tile, std::int64_t n_features, std::int64_t row, T* out) {
     using V = Lanes<T>;
@@ -65,16 +68,17 @@ void load_group(const Tile<T>& tile, std::int64_t n_features, std::int64_t row, 
     }
 }
 
-// Stores a loaded group minus the shift (zero where it is null), in place unless the raw rows are
-// kept. Returns whether all squared distances are ordinary, which no row is that is not finite.
+// Stores a loaded group minus the origin (zero where it is null), in place unless the raw rows are
+// kept. Returns whether all squared norms are ordinary: that of a row that is not finite never is.
 template <class T>
-bool centre_loaded(std::int64_t n_features, const T* shift, bool squared_norm, const T* raw, T* x) {
+bool centre_loaded(std::int64_t n_features, const T* origin, bool squared_norm, const T* raw,
+                   T* x) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
     V norm[RV];
     for (V& a : norm) a = V::zero();
     for (std::int64_t d = 0; d < n_features; ++d) {
-        const V c = shift ? V::set(shift[d]) : V::zero();
+        const V c = origin ? V::set(origin[d]) : V::zero();
         for (int v = 0; v < RV; ++v) {
             const V centred = V::load(raw + d * G + v * W) - c;
             norm[v] = fma(centred, centred, norm[v]);
@@ -104,10 +108,10 @@ std::int64_t find_not_finite(const Tile<T>& tile, std::int64_t n_features, std::
     return -1;
 }
 
-// Loads all rows. Returns false, with tile.bad_row set, when one is not finite. A group is read
-// ahead of the one that is centred, so that loads do not wait for their stores.
+// Loads all rows. Returns false, with tile.bad_row set, when one is not finite. The next group is
+// read before one is centred, so that loads do not wait for their stores.
 template <class T>
-bool load_features(Tile<T>& tile, std::int64_t n_features, const T* shift, bool squared_norm) {
+bool load_features(Tile<T>& tile, std::int64_t n_features, const T* origin, bool squared_norm) {
     constexpr int G = group_rows<T>;
     const std::int64_t n_groups = group_count(tile);
     T* loaded = tile.raw ? tile.raw : tile.features;
@@ -117,7 +121,7 @@ bool load_features(Tile<T>& tile, std::int64_t n_features, const T* shift, bool 
     if (n_groups > 0) load_group(tile, n_features, 0, at(loaded, 0));
     for (std::int64_t g = 0; g < n_groups; ++g) {
         if (g + 1 < n_groups) load_group(tile, n_features, (g + 1) * G, at(loaded, g + 1));
-        if (centre_loaded(n_features, shift, squared_norm, at(loaded, g), at(tile.features, g)))
+        if (centre_loaded(n_features, origin, squared_norm, at(loaded, g), at(tile.features, g)))
             continue;
         tile.bad_row = find_not_finite(tile, n_features, g);
         if (tile.bad_row >= 0) return false;
@@ -126,52 +130,4 @@ bool load_features(Tile<T>& tile, std::int64_t n_features, const T* shift, bool 
     for (std::int64_t n = 0; n < n_groups * G; ++n)
         tile.row_weight[n] = n < tile.n_rows ? static_cast<T>(row_weight(tile, n)) : T(0);
     return true;
-}
-
-// Group g of the rows that centres are subtracted from.
-template <class T>
-const T* uncentred_group(const Model<T>& model, const Tile<T>& tile, std::int64_t g) {
-    return (model.all_near ? tile.features : tile.raw) + g * (model.n_features + 2) * group_rows<T>;
-}
-
-// The same rows once more, row-major and zero-padded: lanes across features.
-template <class T>
-void load_row_major(Tile<T>& tile, const Model<T>& model) {
-    using V = Lanes<T>;
-    constexpr int G = group_rows<T>, W = V::width;
-    const std::int64_t D = model.n_features, P = model.padded_features;
-    for (std::int64_t g = 0; g < group_count(tile); ++g) {
-        const T* x = uncentred_group(model, tile, g);
-        T* rows = tile.row_major + g * G * P;
-        std::int64_t d = 0;
-        for (; d + W <= D; d += W)
-            for (int v = 0; v < Blocking::row_vectors; ++v)
-                V::transpose(x + d * G + v * W, G, rows + v * W * P + d, static_cast<long>(P));
-        for (int i = 0; i < G; ++i)
-            for (std::int64_t f = d; f < P; ++f) rows[i * P + f] = f < D ? x[f * G + i] : T(0);
-    }
-}
-
-// Lists the rows whose entry for component k in tile.joint is above a limit, with the entry times
-// the row's scale where that is positive. Returns how many they are.
-template <class T>
-std::int64_t list_above(Tile<T>& tile, std::int64_t joint_stride, std::int64_t k, T limit,
-                        const T* scale) {
-    using V = Lanes<T>;
-    constexpr int G = group_rows<T>, W = V::width;
-    std::int64_t count = 0;
-    for (std::int64_t g = 0; g < group_count(tile); ++g)
-        for (int v = 0; v < Blocking::row_vectors; ++v) {
-            const T* e = tile.joint + g * joint_stride + k * G + v * W;
-            unsigned some = V::bits(less(V::set(limit), V::load(e)));
-            for (; some; some &= some - 1) {
-                const int i = __builtin_ctz(some);
-                const std::int64_t n = g * G + v * W + i;
-                const T r = e[i] * scale[n];
-                if (n >= tile.n_rows || !(r > T(0))) continue;
-                tile.list[count] = static_cast<std::int32_t>(n);
-                tile.list_weight[count++] = r;
-            }
-        }
-    return count;
 }

@@ -19,11 +19,11 @@ struct TileSums {
 
 constexpr TileSums no_sums{0, 0, 0, 0, 0, __builtin_inf()};
 
-// Consecutive rows, where they come from, what is wanted of them, and memory to work in.
+// Consecutive rows: where they lie, what is wanted of them, and memory to work in.
 template <class T>
 struct Tile {
-    const char* rows;
-    std::int64_t row_stride;  // bytes
+    const char* rows;         // any alignment
+    std::int64_t row_stride;  // bytes, of either sign
     std::int64_t feature_stride;
     std::int64_t n_rows;
     const double* weights;            // (n_rows,) or null
@@ -40,35 +40,36 @@ struct Tile {
     T* out_gradient;   // (n_rows, n_features)
     T* out_log_joint;  // (n_rows, n_components)
 
-    // Asked between parts of a long local step whether to leave it, or null.
+    // Asked between parts of a long local step whether to end it early, or null.
     bool (*stop)(void* context);
     void* stop_context;
 
     // Scratch, 64-byte aligned, for `capacity` rows, a multiple of the group.
-    T* features;           // groups of (n_features + 2, group rows): rows in lanes
-    T* raw;                // the same as they came, where some component is far; else null
-    T* row_major;          // (capacity, padded_features)
-    T* joint;              // groups of joint_stride, (n_components, group rows): log-joint, then
-                           // responsibilities
-    T* row_max;            // (capacity,)
-    T* row_scale;          // (capacity,): what a responsibility is multiplied by
-    T* row_weight;         // (capacity,)
-    T* inverse_sum;        // (capacity,): one over the sum of the exponentials, or zero; both are
-                           // other sums until kernels/estep/posterior-inl.h has seen all rows
-    std::int32_t* label;   // (capacity,)
-    std::int32_t* list;    // (capacity,)
-    T* list_weight;        // (capacity,)
-    T* group_scratch;      // (n_features, group rows)
-    T* gradient;           // groups of (n_features, group rows), or (capacity, padded_features)
-    std::int32_t* active;  // (max(n_components, n_features),)
-    T* whitened;           // groups of (n_components, n_features, group rows), or null
-    T* panel;              // moment panel or outer-product rows, `panel_size` numbers
+    T* features;   // groups of (n_features + 2, group rows): rows in lanes, see tile-inl.h
+    T* raw;        // the same as they came, where some component is far; else null
+    T* row_major;  // (capacity, padded_features)
+    T* joint;      // groups of joint_stride, (n_components, group rows): log-joint, then
+                   // responsibilities
+    T* row_max;    // (capacity,)
+    // (capacity,): what a responsibility is multiplied by, and one over the sum of a row's
+    // exponentials, or zero. Both hold other sums until posterior-inl.h has seen all rows.
+    T* row_scale;
+    T* inverse_sum;
+    T* row_weight;           // (capacity,)
+    std::int32_t* label;     // (capacity,)
+    std::int32_t* gathered;  // (capacity,): the rows that one component gathers, and their weights
+    T* gathered_weight;      // (capacity,)
+    T* group_scratch;        // (n_features, group rows)
+    T* gradient;             // groups of (n_features, group rows), or (capacity, padded_features)
+    std::int32_t* active;    // (max(n_components, n_features),): components that count in a group
+    T* whitened;             // groups of (n_components, n_features, group rows), or null
+    T* panel;                // moment panel or outer-product rows, `panel_size` numbers
     std::int64_t panel_size;
-    std::int64_t panel_stride;  // from one of the rows to the next
+    std::int64_t panel_stride;  // from one of the outer-product rows to the next
 
     TileSums sums;
     std::int64_t bad_row;   // first row that is not finite, or -1
-    bool squares_overflow;  // some row is so far from the shift that its squares are not ordinary
+    bool squares_overflow;  // some row is so far from the origin that its squares are not ordinary
 };
 
 }  // namespace vbfast::estep
