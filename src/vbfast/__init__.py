@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from vbfast.capi import get_include
     from vbfast.config.settings import config_context, get_num_threads, set_num_threads
-    from vbfast.contract import PassResult, merge
+    from vbfast.contract import PassResult, Statistics, merge
     from vbfast.estimators import (
         BayesianGaussianMixture,
         GaussianMixture,
@@ -57,6 +57,7 @@ __all__ = [
     "NaturalParameters",
     "PassResult",
     "Selection",
+    "Statistics",
     "VariationalElboTerms",
     "VariationalGradient",
     "__version__",
@@ -101,6 +102,7 @@ _HOMES = {
     "MixtureEvidenceGradient": "vbfast.results",
     "MixtureGradient": "vbfast.results",
     "PassResult": "vbfast.contract",
+    "Statistics": "vbfast.contract",
     "merge": "vbfast.contract",
     "mixture_log_evidence": "vbfast.mixtures.evidence",
     "mixture_log_evidence_and_grad": "vbfast.mixtures.evidence",

@@ -152,14 +152,14 @@ def mixture_log_evidence_and_grad(
     )
     kind, (rows, *parameters) = mixture_arguments(covariance_type, arrays, np.broadcast_to)
     outputs = row_outputs(rows, wrt_x=wrt_x)
-    factors = _cotangent(cotangent, rows.shape[:-1])
-    gradients = MixtureFunction.of(kind, *parameters).pull_back(rows, factors, outputs=outputs)
+    c = _cotangent(cotangent, rows.shape[:-1])
+    gradients = MixtureFunction.of(kind, *parameters).pull_back(rows, c, outputs=outputs)
     in_logits, in_means, in_factors = (
         _summed_to(gradient, array.shape)
         for gradient, array in zip(gradients, arrays[1:], strict=True)
     )
     if outputs.gradient is not None:
-        outputs.gradient *= factors[..., np.newaxis]
+        outputs.gradient *= c[..., np.newaxis]
     assert outputs.log_evidence is not None
     gradient = MixtureEvidenceGradient(in_logits, in_means, in_factors, outputs.gradient)
     return outputs.log_evidence[()], gradient

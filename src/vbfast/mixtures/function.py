@@ -261,14 +261,14 @@ def _rows_of_x(first: int = 0) -> Iterator[None]:
 def _check_finite(x: FloatArray) -> None:
     finite = np.isfinite(x).all(axis=-1)
     if not finite.all():
-        raise NonFiniteRowError(int(finite.argmin()))
+        with _rows_of_x():
+            raise NonFiniteRowError(int(finite.argmin()))
 
 
 def _value(mixtures: MixtureBatch, x: FloatArray, outputs: RowOutputs) -> None:
     """Evaluate rows of shape (n_mixtures, n_rows, n_features)."""
     if _together(mixtures, x):
-        with _rows_of_x():
-            _check_finite(x)
+        _check_finite(x)
         mixtures.value(x, outputs)
         return
     for i, runner, log_joint in _passes(mixtures, x):
@@ -281,8 +281,7 @@ def _pull_back(
 ) -> Gradients:
     """Differentiate at rows of shape (n_mixtures, n_rows, n_features)."""
     if _together(mixtures, x):
-        with _rows_of_x():
-            _check_finite(x)
+        _check_finite(x)
         return mixtures.pull_back(x, cotangent, outputs)
     in_logits = np.zeros(mixtures.offset.shape)
     in_means = np.zeros(mixtures.means.shape)
