@@ -32,7 +32,7 @@ class Statistics:
     """Sufficient statistics about fixed centres, float64.
 
     With ``r = w_n q_nk`` and ``d = x_n - centres_k``; under a Student link ``r`` is
-    ``w_n q_nk E[u_nk]`` but in ``weight`` (:class:`vbfast.contract.StudentT`).
+    ``w_n q_nk E[u_nk]`` but in ``weight`` (Peel and McLachlan 2000, eq. 20).
 
     Values: statistics of the same moments about the same centres add up, those of rows that weigh
     ``c`` times as much are ``c`` times these, and :meth:`about` and :meth:`select` return others.

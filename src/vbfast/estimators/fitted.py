@@ -61,6 +61,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         try:
             return family.parameters(held)
         except KeyError as error:
+            if error.args[0] not in family.attribute_names:
+                raise
             raise AttributeError(
                 f"{type(self).__name__} has no fitted attribute {error}: fit it again"
             ) from None
