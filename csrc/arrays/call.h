@@ -8,8 +8,8 @@
 
 namespace vbfast::arrays {
 
-// How far from one the sum of a distribution may be, by the type that it was given in. What has
-// passed through float32 is within the second. Python takes its numbers from here, too.
+// How far from one the sum of a distribution may be, by the type that it was given in: the second
+// number admits what has passed through float32. Python takes its numbers from here, too.
 constexpr double sum_tolerance(bool is_double) {
     return is_double ? 1e-6 : 1e-3;
 }
@@ -27,26 +27,29 @@ constexpr Reduction reduction_of(Mapping mapping) {
     return mapping == Mapping::softmax ? Reduction::logits_entropy : Reduction::sum_exp;
 }
 
+// A call, but for its operands, which a Layout has.
 struct Call {
     Reduction reduction;
     bool maps = false;
     Mapping mapping = Mapping::softmax;
-    bool new_outputs = false;  // whose pages may not have been touched
+    bool new_outputs = false;  // nobody may have touched their pages yet
     Demand demands[2] = {Demand::nothing, Demand::nothing};
     double tolerances[2] = {0, 0};  // of sums of distributions
-    bool allow_negative = true;     // a negative sum of scaled exponentials, else it becomes NaN
-    // Which Result goes where place_result + i points to, of the input's type or always double.
+    bool allow_negative = true;     // else a negative sum of scaled exponentials gives NaN
+    // Result results[i] goes to the operand at place_result + i, in the input's type or, if wide,
+    // as double.
     int n_results = 0;
     int results[result_count];
     bool wide_results = false;
-    bool wants_sums = false;  // of every Result over the slices, times their weights
+    bool wants_sums = false;  // of every Result, weighted, over the slices
     int num_threads = 0;
     const runtime::Interrupt* interrupt = nullptr;
 };
 
+// Sums of the results, and what was wrong with the inputs.
 struct Outcome {
     double sums[result_count] = {};
-    // The first slice that fails a demand, of input `bad_input`: a negative entry, or the sum.
+    // The first slice that fails a demand, the input that does, and its minimum and sum.
     std::int64_t bad_slice = -1;
     int bad_input = 0;
     double bad_minimum = 0;

@@ -16,7 +16,7 @@ struct Operand {
 };
 
 // The place of an operand in a layout. Weights, results and the slice's number have no reduced
-// dimensions; the number's `data` is null plus the number itself, one byte a slice.
+// dimensions. The number has no data: its strides, one byte a slice, tell it.
 enum Place : int {
     place_x,
     place_y,
@@ -44,8 +44,8 @@ struct Layout {
     std::int64_t n_elements() const;
 };
 
-// An index of several dimensions, counted up with the last one fastest. Any shape has the first
-// one.
+// An index of several dimensions, counted up with the last one fastest. Every shape has the index
+// 0.
 struct Position {
     Position(std::int64_t index, const std::int64_t* shape, int n_dimensions);
     void advance();

@@ -29,9 +29,9 @@ class Maps {
     // Reduces and maps whole slices; writes scratch.state.
     void fused(SliceBlock block, Scratch<T>& scratch) const;
 
-    // Where the plan keeps: adds elements first to last - 1 to scratch.state, leaves their
-    // exponentials in the output and what those refer to in `references`, which begin at element
-    // 0; then, in place of map, scales them.
+    // Where the plan keeps exponentials. `keep` adds elements first to last - 1 to scratch.state,
+    // and leaves their exponentials in the output and what those refer to in `references`, which
+    // begin at element 0. `scale`, in place of `map`, then scales them.
     void keep(SliceBlock block, std::int64_t first, std::int64_t last, T* references,
               Scratch<T>& scratch) const;
     void scale(SliceBlock block, std::int64_t first, std::int64_t last, const T* references,
@@ -42,7 +42,7 @@ class Maps {
                   Scratch<T>& scratch) const;
     void map_columns(SliceBlock block, std::int64_t first, std::int64_t last, const T* parameters,
                      Scratch<T>& scratch) const;
-    // Whether copies of the output hold all of it until it is scaled.
+    // Whether the copies of a block's output hold all of it until it is scaled.
     bool stays_in_scratch() const { return plan_.n_elements <= column_chunk; }
 
     const Call& call_;

@@ -67,7 +67,7 @@ void Reductions<T>::reduce_columns(SliceBlock block, std::int64_t first, std::in
     }
 }
 
-// What the sums cannot tell of a slice that has +inf among its logits.
+// The results of a slice that has +inf among its logits, which the sums do not tell.
 template <class T>
 void Reductions<T>::settle_infinite(const Position& position, const double* state, double* results,
                                     Scratch<T>& scratch) const {

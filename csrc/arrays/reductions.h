@@ -35,7 +35,7 @@ class Reductions {
     }
 
     // Writes scratch.results, weighted, and what the call asks for: one number a slice, and sums.
-    // Returns whether a state has changed, which what is mapped already has not seen.
+    // Returns whether it changed a state, after which a map that is made already is wrong.
     bool finish(SliceBlock block, double* state, Scratch<T>& scratch);
 
   private:

@@ -107,7 +107,7 @@ void Runner<T>::whole_block(std::int64_t task, Scratch<T>& scratch) {
     else
         reduce(block, 0, plan_.n_elements, scratch.references, scratch);
     const bool settled = reductions_.finish(block, scratch.state, scratch);
-    // Outputs without elements may be null, which is absent.
+    // Outputs without elements may be null, as absent ones are.
     if (!call_.maps || plan_.n_elements == 0 || (plan_.fused && !settled)) return;
     maps_.find_parameters(block, scratch.state, scratch.results, scratch.parameters);
     map(block, 0, plan_.n_elements, scratch.references, scratch.parameters, scratch);
@@ -162,7 +162,7 @@ void Runner<T>::each(std::int64_t n_tasks, Task task) {
 
 template <class T>
 void Runner<T>::each_on_threads(std::int64_t n_tasks, int threads, Task task) {
-    // Sums belong to tasks: which thread ran one must not matter.
+    // Sums are kept by task: which thread ran one must not matter.
     std::vector<double> sums(call_.wants_sums ? n_tasks * result_count : 0);
     std::vector<std::unique_ptr<Scratch<T>>> all(static_cast<std::size_t>(threads));
     const std::int64_t together = tasks_a_turn(call_, plan_, n_tasks, threads);

@@ -11,7 +11,7 @@ namespace {
 using runtime::infinity;
 using runtime::not_a_number;
 
-// Calls f(x, y) for each element of a slice, until it returns false; returns whether it never did.
+// Calls f(x, y) for each element of a slice until it returns false. Returns false if it ever did.
 template <class T, class F>
 bool each_element(const Plan& plan, const Position& slice, Scratch<T>& scratch, F f) {
     const Operand &x = plan.operand(place_x), &y = plan.operand(place_y);
@@ -95,7 +95,7 @@ bool settle_overflow(const Plan& plan, const Position& slice, bool q_logits, dou
         return !std::isnan(p) && !std::isnan(e) && !(e > 0 && p == -infinity);
     });
     if (!finite) return false;
-    // Halves, since the distance of two numbers may be larger than any.
+    // Halves, since the distance of two numbers may overflow.
     const double half_evidence = results[result_log_evidence * plane] / 2;
     double half = 0, half_kl = 0;
     each_element<T>(plan, slice, scratch, [&](double q, double p) {

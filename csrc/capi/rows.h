@@ -1,4 +1,4 @@
-// The functions of vbfast.h over the rows of a matrix: layouts for the driver of arrays/run.h.
+// The functions of vbfast.h over the rows of a matrix, which is a layout for arrays/run.h.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +51,7 @@ class RowsCall {
         add_result(result_kl, &rows->kl, step);
     }
 
-    // The info of vbfast.h. What is thrown below is for want of memory or of a thread.
+    // Returns the info of vbfast.h. The driver throws only for want of memory or of a thread.
     std::int64_t run(vbfast_elbo_terms* sum = nullptr) noexcept {
         call.wants_sums = sum != nullptr;
         try {

@@ -1,6 +1,6 @@
-// The functions of vbfast.h over one slice. A short one goes straight to the kernels of a row, on
-// the stack; edges that its sums do not settle, and long slices, go to the driver as a matrix of
-// one row.
+// The functions of vbfast.h over one slice. A short one goes straight to the kernels of a row, with
+// its memory on the stack. A long one, or one that its sums do not settle, goes to the driver as a
+// matrix of one row.
 #pragma once
 
 #include <algorithm>
@@ -36,7 +36,7 @@ class Packed {
     T copies_[longest_copy];
 };
 
-// The same of an output, written when this goes.
+// The same for an output, which the destructor writes.
 template <class T>
 class PackedOutput {
   public:

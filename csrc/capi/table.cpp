@@ -33,8 +33,7 @@ const char* simd_level() {
 }  // namespace
 
 const vbfast_api& function_table() {
-    runtime::level();  // chosen before anybody calls them: that may throw, and the functions must
-                       // not
+    runtime::level();  // that may throw, and the functions must not
     runtime::get_num_threads();
     static constexpr vbfast_api table = {VBFAST_API_VERSION,
                                          sizeof(vbfast_api),

@@ -13,17 +13,18 @@
 
 namespace vbfast::estep {
 
-// Whatever takes an interrupt (or null) throws Interrupted, and is of no more use then.
+// Methods that take an interrupt, which may be null, throw Interrupted. The pass is of no use then.
 class EStep {
   public:
     virtual ~EStep() = default;
-    // Blocks of distinct partitions. Returns the first row that is not finite, or -1.
+    // Processes blocks of distinct partitions. Returns the first row that is not finite, or -1.
     virtual std::int64_t run(const std::vector<RowBlock>& blocks, int num_threads,
                              const runtime::Interrupt* interrupt) = 0;
     // Sums over all partitions, merged in their order.
     virtual TileSums sums() const = 0;
-    // Moments about the components' means: weight (K,), first (K, D) and second: full (K, D, D),
-    // tied (D, D), diag (K, D), spherical (K,), the mean over the features.
+    // Merges the partitions, and writes moments about the components' means: weight (K,), first
+    // (K, D) and second. Of second moments, full has (K, D, D), tied (D, D), diag (K, D), and
+    // spherical (K,), the mean over the features.
     virtual void statistics(double* weight, double* first, double* second, int num_threads,
                             const runtime::Interrupt* interrupt) = 0;
 };

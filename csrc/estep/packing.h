@@ -8,7 +8,7 @@
 
 namespace vbfast::estep {
 
-// Interruptible (interrupt may be null), as what it calls: throws Interrupted.
+// Throws Interrupted; interrupt may be null.
 template <class T>
 void pack(const MixtureParameters& parameters, const PassRequest& request,
           const Kernels<T>& kernels, PackedModel<T>& packed, int num_threads,

@@ -9,8 +9,8 @@
 
 namespace vbfast::estep {
 
-// Decides which coefficients a pass needs, packs them and points the model at them. Needs the
-// model's sizes and the packed origin. Interruptible.
+// Decides which coefficients a pass takes, packs them and points the model at them. The model's
+// sizes and the origin are packed already. Throws Interrupted.
 template <class T>
 void pack_gradient(const MixtureParameters& parameters, std::int64_t tile_rows,
                    const Kernels<T>& kernels, PackedModel<T>& packed, int num_threads,

@@ -13,12 +13,13 @@ struct MixtureParameters {
     Covariance covariance;
     std::int64_t n_components;
     std::int64_t n_features;
-    const double* offset;
-    const double* means;
-    const double* precision_cholesky;  // (K, D, D), (D, D), (K, D) or (K,)
+    const double* offset;              // (K,)
+    const double* means;               // (K, D)
+    const double* precision_cholesky;  // (K, D, D), (D, D), (K, D) or (K,), by covariance
 };
 
-// What a pass is asked for. Outputs are arrays over all rows in the precision of the pass, or null.
+// What a pass is asked for. Outputs are null or arrays over all N rows, in the precision of the
+// pass.
 struct PassRequest {
     Assignment assignment;
     Moments moments;
@@ -26,13 +27,13 @@ struct PassRequest {
     std::int64_t n_partitions;
     std::int64_t tile_rows;
     bool split_components;
-    void* log_evidence;
+    void* log_evidence;  // (N,)
     std::int64_t* labels;
-    void* resp;
-    void* row_entropy;
-    void* expected_log_joint;
-    void* gradient;
-    void* log_joint;
+    void* resp;                // (N, K)
+    void* row_entropy;         // (N,)
+    void* expected_log_joint;  // (N,)
+    void* gradient;            // (N, D)
+    void* log_joint;           // (N, K)
 };
 
 }  // namespace vbfast::estep

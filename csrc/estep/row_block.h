@@ -8,19 +8,20 @@
 
 namespace vbfast::estep {
 
-// Consecutive rows of one partition; strides in bytes.
+// Consecutive rows of one partition, in the precision of the pass.
 struct RowBlock {
     std::int64_t partition;
-    std::int64_t start;
-    const void* rows;
-    std::int64_t row_stride;
+    std::int64_t start;       // number of the first row, in the outputs
+    const void* rows;         // (n_rows, n_features)
+    std::int64_t row_stride;  // bytes
     std::int64_t feature_stride;
     std::int64_t n_rows;
-    const double* weights;
-    const void* given;
-    const std::int64_t* given_label;
-    const void* closest;  // seeding only, in the precision of the pass
-    void* lowered;        // or null
+    const double* weights;            // (n_rows,) or null
+    const void* given;                // (n_rows, n_components) or null
+    const std::int64_t* given_label;  // (n_rows,) or null
+    // For seeding alone, see Kernels::seeding_step.
+    const void* closest;
+    void* lowered;
     std::int64_t lowered_stride;
 };
 

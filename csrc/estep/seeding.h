@@ -10,7 +10,7 @@
 
 namespace vbfast::estep {
 
-// The potentials of the candidates (n_candidates, n_features), one row a partition.
+// Finds the potentials of candidates (n_candidates, n_features).
 class Seeding {
   public:
     virtual ~Seeding() = default;

@@ -8,15 +8,14 @@
 
 namespace vbfast::estep {
 
-// A partial statistic, by how its components are summed: see Kernels::summary_step.
+// The sums of one partition, as Kernels::summary_step adds to them.
 struct PartialSums {
     double* dense;
     double* gathered;
     double* pooled;
 };
 
-// Moments about the components' means: weight (K,), first (K, D), and second: full (K, D, D), tied
-// (D, D), diag (K, D), spherical (K,), the mean over the features.
+// Moments about the components' means, as EStep::statistics writes them.
 struct MomentArrays {
     double* weight;
     double* first;
@@ -27,7 +26,7 @@ struct MomentArrays {
 void merge_partials(double* partials, std::int64_t size, std::int64_t n_partials, int num_threads,
                     const runtime::Interrupt* interrupt);
 
-// Moves merged sums, of `size` doubles in all, to the means (K, D).
+// Reads merged sums, of `size` doubles in all, and moves them to the means (K, D).
 template <class T>
 void read_moments(const Model<T>& model, const Kernels<T>& kernels, PartialSums sums,
                   std::int64_t size, const double* means, MomentArrays moments, int num_threads,

@@ -7,7 +7,7 @@
 
 namespace vbfast::estep {
 
-// What the passes of one fit use again, or its page faults would cost more than small passes.
+// Page faults of new memory would cost more than a small pass.
 class Workspace {
   public:
     double* partials(std::size_t count) {

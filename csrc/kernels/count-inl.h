@@ -8,10 +8,6 @@ struct Count {
     constexpr operator std::int64_t() const { return n; }
 };
 
-// For a lambda that with_count calls and that calls a large block: were it compiled by itself, the
-// block would lose what the compiler knows of its arguments, that a count is positive, say.
-#define VBFAST_INLINED __attribute__((always_inline))
-
 // Calls f(Count<n>()) for the least n from `least` to `most` such that n units hold `count`, or for
 // `most` if none does.
 template <int least, int most, int unit = 1, class F>

@@ -1,9 +1,8 @@
-// For what is too large for the compiler to take into a loop by itself: a call writes all registers
-// to memory.
-#define VBFAST_INLINE inline __attribute__((always_inline))
-
-// exp and log over lanes. Relative error of both below 1.5 ulp on the ranges stated, but for the
-// exp of a rounded difference, see there.
+// exp and log over lanes.
+//
+// Error: relative, below 1.5 ulp on the ranges stated, but for the exp of a rounded difference.
+//
+// Blocking: constants are fetched once for n vectors, whose chains of dependent operations overlap.
 //
 // exp(x) = 2^n (1 + r + r^2 q(r)) with n = round(x / ln 2) and |r| <= ln(2) / 2, where q
 // interpolates (exp(r) - 1 - r) / r^2 at Chebyshev nodes: 2e-17 (float64) and 1e-8 (float32)
@@ -71,13 +70,12 @@ struct ExpConstants<float> {
     static constexpr float table_q[table_degree + 1] = {1.0f, 0.5000146654f, 0.1666695997f};
 };
 
-// e_i = exp(x_i) for x_i <= 0, zero below the smallest normal number or a little above. NaN stays
-// NaN. `rounded`: x is the rounded difference of larger numbers, so that what ln(2) in one piece
-// costs, a third of that rounding, may be added; else ln(2) comes in two (Cody & Waite 1980).
-//
-// Constants are fetched once for n vectors, whose chains of dependent operations overlap.
+// e_i = exp(x_i) for n vectors of x_i <= 0. It is zero where exp is below the smallest normal
+// number, or a little above; NaN stays NaN. `rounded`: x is the rounded difference of larger
+// numbers. ln(2) in one piece then adds no more than a third of that rounding; otherwise it comes
+// in two pieces (Cody and Waite 1980).
 template <class T, bool rounded, int n>
-VBFAST_INLINE void exp_nonpositive(const Lanes<T>* x, Lanes<T>* e) {
+VBFAST_INLINED inline void exp_nonpositive(const Lanes<T>* x, Lanes<T>* e) {
     using V = Lanes<T>;
     using C = ExpConstants<T>;
     const V log2_e = V::set(T(1.4426950408889634074));

@@ -13,8 +13,8 @@ namespace vbfast::linalg {
 
 namespace {
 
-// Gradients of this many matrices are worked on together: as many as have no more numbers of
-// scratch than this, to save memory, or one.
+// To save memory, gradients are made for as many matrices at a time as take no more numbers of
+// scratch than this, or for one.
 constexpr std::int64_t scratch_numbers = 1 << 20;
 
 // How the matrices of a batch are cut into blocks of columns, and memory for each thread to work on

@@ -1,5 +1,6 @@
-// Batches of small matrices: what the global steps need of linear algebra. Interruptible: they look
-// at `interrupt` (or null) at least between two blocks of columns, and throw Interrupted.
+// Batches of small matrices: the linear algebra of the global steps and of parameter gradients. All
+// of it looks at `interrupt`, which may be null, at least between two blocks of columns, and throws
+// Interrupted.
 #pragma once
 
 #include <cstdint>
@@ -9,16 +10,15 @@
 namespace vbfast::linalg {
 
 // For each (D, D) covariance, row-major, the upper-triangular P with P P^T = covariance^-1. Returns
-// the first component that is not positive definite (or not finite), else -1. Blocks of columns are
-// tasks of their own once a matrix has its Cholesky factor, which is one task: bits do not depend
-// on the number of threads.
+// the first component that is not positive definite (or not finite), else -1. The Cholesky factor
+// of a matrix is one task, and each block of columns of its inverse another.
 std::int64_t precision_cholesky(const double* covariances, std::int64_t n_components,
                                 std::int64_t n_features, double* factors, int num_threads,
                                 const runtime::Interrupt* interrupt);
 
 // The sum of squares of B^-1 A for each pair of upper-triangular (D, D) matrices, row-major:
-// factors A and denominators B, of which there is one for each factor or one for all. Parallel over
-// components and blocks of columns.
+// factors A and denominators B, one for each factor or one for all. Parallel over components and
+// blocks of columns.
 void ratio_norms(const double* factors, const double* denominators, std::int64_t n_denominators,
                  std::int64_t n_components, std::int64_t n_features, double* norms, int num_threads,
                  const runtime::Interrupt* interrupt);
@@ -29,16 +29,17 @@ void subtract_symmetric(const double* matrices, const double* a, const double* b
                         std::int64_t n_components, std::int64_t n_features, double* out,
                         int num_threads, const runtime::Interrupt* interrupt);
 
-// Moments of n_matrices Gaussians, about means of which n_vectors share a matrix.
+// Moments of n_matrices groups of Gaussians, about their means: n_vectors of them share a matrix.
 struct MatrixMoments {
     const double* weight;  // (n_matrices,)
     const double* first;   // (n_matrices, n_vectors, D)
     const double* second;  // (n_matrices, D, D), symmetric
 };
 
-// The gradient of a log density's sum in the means, shaped as the first moments, and, shaped as the
-// second, in the covariances (exactly symmetric) and in their precision factors, of which it is
-// upper-triangular too; see kernels/linalg/gradients-inl.h. Parallel over blocks of columns.
+// Gradients of the sum of the log densities: in the means, shaped as the first moments; in the
+// covariances, shaped as the second ones and exactly symmetric; in the precision factors, of the
+// same shape and upper triangular. See kernels/linalg/gradients-inl.h. Parallel over blocks of
+// columns.
 void matrix_gradients(const MatrixMoments& moments, const double* factors, std::int64_t n_matrices,
                       std::int64_t n_vectors, std::int64_t n_features, double* in_means,
                       double* in_covariances, double* in_factors, int num_threads,

@@ -55,8 +55,8 @@ bool is_plain(const py::handle& a) {
                                        type.num() == py::detail::npy_api::NPY_FLOAT_);
 }
 
-// A log-joint and q, where they need no more preparation for bound_terms, else None: one look at
-// what most calls bring, as each look from Python takes a tenth of the bound of a short row.
+// A log-joint and q if bound_terms takes them as they are, else None. Most calls bring such arrays,
+// and each look from Python takes a tenth of the time of a short row's bound.
 py::object ready_operands(const py::object& log_joint, const py::object& q) {
     if (!is_plain(log_joint)) return py::none();
     const auto joint = py::reinterpret_borrow<py::array>(log_joint);
@@ -88,8 +88,8 @@ bool same_elements(const py::array& a, const py::array& b) {
            std::equal(a.strides(), a.strides() + a.ndim(), b.strides());
 }
 
-// The input, or a copy if its memory may overlap an output's; where it is that output, only if
-// `even_same`.
+// The input, or a copy if its memory may overlap an output's. An input that is that output is
+// copied only if `even_same`.
 py::object apart_from(const py::object& input, std::initializer_list<const py::array*> outputs,
                       bool even_same) {
     if (input.is_none()) return input;
@@ -113,9 +113,9 @@ bool fits(const py::object& out, const py::array& like) {
            has_flag(array, py::detail::npy_api::NPY_ARRAY_ALIGNED_);
 }
 
-// Raises unless the gradients of the bound can be written to two arrays, and returns the inputs
-// apart from them. Not even in place: rows with +inf are looked at again when the gradients are
-// there.
+// Raises unless the gradients of the bound can be written to two arrays. Returns the inputs apart
+// from these, copied even where they are the same array: rows with +inf are read again after the
+// gradients are written.
 py::tuple apart_from_gradients(const py::array& joint, const py::object& q_logits,
                                const py::object& weights, const py::object& in_logits,
                                const py::object& in_joint) {
@@ -130,8 +130,8 @@ py::tuple apart_from_gradients(const py::array& joint, const py::object& q_logit
                           apart_from(weights, {&first, &second}, true));
 }
 
-// Raises unless there is one weight, finite and not negative, a row of the log-joint. Returns
-// whether all are zero or of a size that float32 has with all digits, times a sum of a few, too.
+// Raises unless each row of the log-joint has one weight, finite and not negative. Returns whether
+// all are zero or of a size that float32 holds with all digits, also times a sum of a few.
 bool check_weights(const py::array& weights, const py::array& joint) {
     const py::ssize_t n = joint.ndim() - 1;
     if (weights.ndim() != n || !std::equal(weights.shape(), weights.shape() + n, joint.shape())) {
@@ -165,7 +165,7 @@ bool check_weights(const py::array& weights, const py::array& joint) {
                 }
             });
     };
-    if (size < 4096)  // over sooner than the interpreter is let go of
+    if (size < 4096)  // letting go of the interpreter would take longer
         look(nullptr);
     else
         without_gil(look);
@@ -209,8 +209,8 @@ py::array aligned(const py::array& a) {
                : a.attr("copy")().cast<py::array>();
 }
 
-// What py::array does besides, the vectors of shapes and strides, takes as long as a reduction of a
-// few elements.
+// Not by the constructor of py::array: its vectors of shapes and strides take as long as a
+// reduction of a few elements.
 py::array new_array(int n_dimensions, const py::ssize_t* shape, bool is_double,
                     bool columns_first) {
     const auto& api = py::detail::npy_api::get();

@@ -1,5 +1,5 @@
-// What arrays come to the array functions as, and what they are given: axes, checks, outputs.
-// Arrays are float32 or float64.
+// Arguments of the array functions: axes, checks of arrays, and new outputs. Arrays are float32 or
+// float64.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -13,7 +13,7 @@ namespace vbfast::python {
 
 using AxisSet = std::bitset<arrays::max_dimensions>;
 
-// Which of so many dimensions are reduced: None is all. As in NumPy, 0-d arrays take axis 0 and -1.
+// The dimensions that `axis` names; None names all. As in NumPy, 0-d arrays take axis 0 and -1.
 AxisSet reduced_dimensions(pybind11::ssize_t n_dimensions, const pybind11::object& axis);
 
 bool is_float64(const pybind11::array& a);

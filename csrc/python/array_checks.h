@@ -1,4 +1,4 @@
-// Whether arrays that memory is read from or written to are what a kernel takes them for.
+// Checks that an array is what a kernel takes it for, before its memory is read or written.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -16,7 +16,7 @@ void check_shape(const pybind11::array& a, const char* name,
 // Raises ValueError, with the name, unless an array has that type, in this machine's byte order.
 void check_dtype(const pybind11::array& a, const char* name, const pybind11::dtype& dtype);
 
-// The same, and that its elements follow one another in memory, and are aligned.
+// The same, and unless its elements follow one another in memory and are aligned.
 void check_packed(const pybind11::array& a, const char* name,
                   const std::vector<pybind11::ssize_t>& shape, const pybind11::dtype& dtype);
 

@@ -10,12 +10,12 @@
 
 namespace vbfast::python {
 
-// The GIL let go of for the life of this.
+// Releases the GIL for its lifetime.
 //
-// A daemon thread that asks for it once the interpreter ends is ended by CPython before 3.14, with
-// pthread_exit. That unwinds the stack, through destructors, where it ends the process, and from
-// under the workers of the pool. Such a thread waits for the end of the process instead, as
-// those of CPython 3.14 do.
+// CPython before 3.14 ends a daemon thread that asks for the GIL after the interpreter has ended,
+// with pthread_exit. That unwinds the stack through destructors, which ends the process, and takes
+// the stack from under the workers of the pool. Such a thread waits here for the end of the process
+// instead, as those of CPython 3.14 do.
 class GilRelease {
   public:
     GilRelease() : state_(PyEval_SaveThread()) {}
@@ -23,7 +23,7 @@ class GilRelease {
     GilRelease(const GilRelease&) = delete;
     GilRelease& operator=(const GilRelease&) = delete;
 
-    // Runs Python's signal handlers; an interrupt, with the error set, if one raised.
+    // Runs Python's signal handlers. It asks to give up, with the error set, if one raised.
     runtime::Interrupt interrupt() { return {signal_raised, this}; }
 
   private:

@@ -15,8 +15,7 @@ void register_capi(pybind11::module_& module);
 
 PYBIND11_MODULE(_vbfast, module) {
     module.doc() = "Native kernels of vbfast.";
-    // A VBFAST_SIMD that this machine lacks, or a VBFAST_NUM_THREADS that is no number, is an error
-    // at import.
+    // A VBFAST_SIMD that this machine lacks, or a wrong VBFAST_NUM_THREADS, is an error at import.
     vbfast::runtime::level();
     vbfast::runtime::get_num_threads();
     vbfast::python::register_build_info(module);

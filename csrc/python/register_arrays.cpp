@@ -77,7 +77,7 @@ class Builder {
         return new_array(n, shape, is_double);
     }
 
-    // A slice's place among its fellows, as an index.
+    // The index of a slice, by its number.
     std::string slice_name(std::int64_t number) const {
         std::string name;
         for (int d = n_ - 1; d >= 0; --d) {
@@ -119,15 +119,15 @@ Outcome run(Call& call, Builder& builder, bool is_double, const py::tuple& names
                          : arrays::run_call<float>(call, layout);
     };
     const bool is_short = layout.n_slices() * std::max(layout.n_elements(), std::int64_t{1}) < 4096;
-    // A short one is over sooner than the interpreter is let go of.
+    // Letting go of the interpreter would take longer than a short call.
     const Outcome outcome = is_short ? go(nullptr) : without_gil(go);
     if (outcome.bad_slice >= 0) raise_bad_slice(call, outcome, builder, names);
     return outcome;
 }
 
-// Reductions whose results have one number a slice. `names` are those of the inputs in errors,
-// empty for inputs of which nothing is demanded; others are distributions, whose sums are one
-// within their tolerance.
+// Reductions whose results have one number a slice. `names` are those of the inputs in errors. An
+// input with a name must be a distribution, whose sum is one within its tolerance; the others have
+// empty names.
 py::object reduce_array(int reduction, py::array x, std::optional<py::array> y,
                         const py::object& axis, bool keepdims, const py::tuple& which,
                         const py::tuple& names, const py::tuple& tolerances,
@@ -184,9 +184,9 @@ py::array map_array(int mapping, py::array x, const py::object& axis,
 }
 
 // The terms of the bound over the last axis, in the order of ElboTerms: sums, or rows as float64.
-// Of the posterior, where there is no q. `tolerance` is that of its sums; that of its type by
-// default. `gradients`: null, or outputs for those in the logits of q and in the log-joint, and
-// whether they are new.
+// Without q they are those of the posterior. `tolerance` is that of the sums of q, by default that
+// of its type. `gradients`: null, or the outputs for the gradients in the logits of q and in the
+// log-joint; `new_gradients`: whether these are new arrays.
 py::tuple run_bound(const py::array& log_joint, const std::optional<py::array>& q, bool is_logits,
                     std::optional<double> tolerance, const std::optional<py::array>& weight,
                     bool per_sample, const py::array* gradients, bool new_gradients,

@@ -56,7 +56,7 @@ py::ssize_t rows_of(const Float64& matrix, const char* name) {
     return matrix.shape(0);
 }
 
-// What the blocks of a pass have to fit, and the arrays that they point to, until they have run.
+// Reads the blocks of a pass, checks that they fit it, and keeps their arrays until they have run.
 class BlockReader {
   public:
     BlockReader(std::int64_t n_components, std::int64_t n_features, std::int64_t n_partitions,
@@ -234,7 +234,7 @@ class BoundEStep {
         }
     }
 
-    // Memory of an output, which has as many rows as the others, or null for None.
+    // The memory of an output, which has as many rows as the others, or null for None.
     void* output(std::size_t place, const char* name, std::vector<py::ssize_t> row,
                  const py::dtype& dtype) {
         if (outputs_[place].is_none()) return nullptr;

@@ -20,7 +20,7 @@
 
 #define VBFAST_EACH_LEVEL(X) X(baseline) VBFAST_IF_AVX2(X) VBFAST_IF_AVX512(X) VBFAST_IF_NEON(X)
 
-// For a list of the tables that one room's kernels have, each in the namespace of its level.
+// For a list of the tables of one room's kernels, each of which lies in the namespace of its level.
 #define VBFAST_DECLARE_TABLE(level) \
     namespace level {               \
     extern const Table table;       \

@@ -1,4 +1,4 @@
-// What several threads found first.
+// The lowest index that several threads have found.
 #pragma once
 
 #include <atomic>
@@ -6,7 +6,7 @@
 
 namespace vbfast::runtime {
 
-// The lowest index that several threads have seen, or -1: of a bad row, say.
+// -1 until one is offered. It names a bad row, say, whoever came upon it first.
 class LowestIndex {
   public:
     void offer(std::int64_t index) {

@@ -12,9 +12,9 @@ constexpr std::size_t aligned_size(std::size_t bytes) {
     return (bytes + cache_line - 1) / cache_line * cache_line;
 }
 
-// One growing allocation, in huge pages where the system has them to give: a tile is read in
-// strides of whole groups of rows, which 4 KB pages turn into misses of the TLB, and pages that
-// happen to share a set of L2 cost a third of a pass.
+// One growing allocation, in huge pages where the system has some. A tile is read in strides of
+// whole groups of rows: pages of 4 KB would turn these into misses of the TLB, and pages that
+// happen to share a set of L2 would cost a third of a pass.
 class Buffer {
   public:
     Buffer() = default;
@@ -30,7 +30,7 @@ class Buffer {
 };
 
 // Cuts memory into consecutive arrays, each a whole number of cache lines. Without memory it only
-// counts: the same code first finds the size and then lays out.
+// counts, so that the same code first finds the size and then lays out.
 class Arena {
   public:
     explicit Arena(void* memory) : memory_(static_cast<char*>(memory)) {}

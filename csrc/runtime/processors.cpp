@@ -34,7 +34,7 @@ struct Mount {
     std::string root, point;
 };
 
-// Paths of mountinfo have some characters as a backslash and three octal digits.
+// Paths of mountinfo have a backslash and three octal digits in place of some characters.
 std::string unescape(const std::string& text) {
     std::string result;
     for (std::size_t i = 0; i < text.size(); ++i) {
@@ -95,8 +95,8 @@ double limit_of(const std::string& directory, bool unified) {
     return quota / period;
 }
 
-// The least limit from a group up to the one that is mounted. A group that is not below that one,
-// as one sees it from a namespace of other groups, leaves the mounted one alone.
+// The least limit from a group up to the one that is mounted. A group that does not lie below that
+// one, as seen from another namespace of groups, adds nothing to the mounted one.
 double limit_along(const Mount& mount, const std::string& group, const std::string& root) {
     const std::string above = mount.root == "/" ? "" : mount.root;
     std::string path;

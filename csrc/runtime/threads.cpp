@@ -49,7 +49,7 @@ class Region {
     // Other threads work on it too, from now on.
     void share() { shared_ = true; }
 
-    // Whether this is the child of a fork within the region, where those threads are missing.
+    // Whether this is the child of a fork within the region, which lacks those threads.
     bool is_torn() const { return shared_ && forks.load() != forks_; }
 
     // What a task throws ends the region.
@@ -72,6 +72,7 @@ class Region {
         return stopped_.load(std::memory_order_relaxed);
     }
 
+    // Asks the interrupt, at most every 50 ms.
     void poll() {
         const auto now = std::chrono::steady_clock::now();
         if (now - polled_ < std::chrono::milliseconds(50)) return;
@@ -216,7 +217,7 @@ class Claim {
     bool held_;
 };
 
-// Needs a claim.
+// For the thread that holds a claim.
 Pool& the_pool() {
     Pool* current = pool.load();
     if (current == nullptr) {

@@ -1,7 +1,7 @@
 // The pool of threads. Fork-safe, serial inside another parallel region, interruptible.
 //
-// A call hands out task numbers in order to the calling thread and to waiting workers. Nothing may
-// depend on which worker ran a task, only scratch memory may: that is what makes results the same
+// A call hands out task numbers in order to the calling thread and to waiting workers. Which worker
+// runs a task decides which scratch memory the task uses, and nothing else: results are the same
 // for every number of threads.
 #pragma once
 
@@ -11,7 +11,7 @@
 
 namespace vbfast::runtime {
 
-// Asked by the calling thread, at most every 50 ms, whether to give up (Python: a pending signal).
+// The calling thread asks, at most every 50 ms, whether to give up: Python does for a signal.
 struct Interrupt {
     bool (*requested)(void* context);
     void* context;
@@ -48,8 +48,8 @@ void parallel(std::int64_t n_tasks, int num_threads, const Interrupt* interrupt,
         const_cast<void*>(static_cast<const void*>(&f)), interrupt);
 }
 
-// True once the region is to end early: long tasks ask between tiles, and return or throw
-// Interrupted, which is the same to the caller.
+// True once the region is to end early. Long tasks ask between tiles, and then return or throw
+// Interrupted, which makes no difference to the caller.
 bool stop_requested(Region& region, int worker);
 
 }  // namespace vbfast::runtime

@@ -19,13 +19,13 @@ for object in $(find "$1" -name '*.o' -path '*target*'); do
     fi
 done
 
-# Stores past the caches have to be ordered before another thread reads what they wrote: the driver of the
-# array functions sees to that at the end of a task.
-streams=0
+# Non-temporal stores have to be ordered before another thread reads what they wrote: the driver of the
+# array functions does so at the end of a task.
+non_temporal=0
 for object in $(find "$1" -name '*.o' -path '*target*'); do
-    if objdump -d "$object" | grep -E '\bv?movnt(ps|pd)\b' >/dev/null; then streams=1; fi
+    if objdump -d "$object" | grep -E '\bv?movnt(ps|pd)\b' >/dev/null; then non_temporal=1; fi
 done
-if [ "$streams" = 1 ] && ! objdump -d "$(find "$1" -path '*arrays/run.cpp.o')" | grep sfence >/dev/null; then
-    echo "kernels store past the caches, and nothing orders those stores" >&2
+if [ "$non_temporal" = 1 ] && ! objdump -d "$(find "$1" -path '*arrays/run.cpp.o')" | grep sfence >/dev/null; then
+    echo "kernels have non-temporal stores, and nothing orders those" >&2
     exit 1
 fi

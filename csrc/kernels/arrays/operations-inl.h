@@ -63,7 +63,7 @@ Lanes<T> log_any_probability(Lanes<T> p) {
 
 // The sum of the n exponentials e whose d is below zero.
 template <int n, class V>
-VBFAST_INLINE V sum_below(const V* e, const V* d) {
+VBFAST_INLINED inline V sum_below(const V* e, const V* d) {
     V below[n];
     for (int i = 0; i < n; ++i) below[i] = where(less(d[i], V::zero()), e[i]);
     return sum_of<n>(below);
@@ -122,7 +122,7 @@ struct SumExp {
         reference[0] = max(reference[0], effective(x, y));
     }
     template <int n, bool apart>
-    static VBFAST_INLINE void add(const V* x, const V* y, const V* base, V* sum, V* e) {
+    static VBFAST_INLINED inline void add(const V* x, const V* y, const V* base, V* sum, V* e) {
         V d[n], at[n];
         for (int i = 0; i < n; ++i) d[i] = effective(x[i], y[i]) - base[0];
         exp_nonpositive<T, true, n>(d, e);
@@ -166,7 +166,7 @@ struct ExpSum {
 
     static void observe(V x, V, V* reference) { reference[0] = max(reference[0], x); }
     template <int n, bool apart>
-    static VBFAST_INLINE void add(const V* x, const V*, const V* base, V* sum, V* e) {
+    static VBFAST_INLINED inline void add(const V* x, const V*, const V* base, V* sum, V* e) {
         V d[n];
         for (int i = 0; i < n; ++i) d[i] = x[i] - base[0];
         exp_nonpositive<T, false, n>(d, e);
@@ -186,7 +186,7 @@ struct LogitsEntropy {
 
     static void observe(V x, V, V* reference) { reference[0] = max(reference[0], x); }
     template <int n, bool apart>
-    static VBFAST_INLINE void add(const V* x, const V*, const V* base, V* sum, V* e) {
+    static VBFAST_INLINED inline void add(const V* x, const V*, const V* base, V* sum, V* e) {
         V d[n];
         for (int i = 0; i < n; ++i) d[i] = x[i] - base[0];
         exp_nonpositive<T, true, n>(d, e);
@@ -227,7 +227,7 @@ struct ProbsEntropy {
 
     static void observe(V x, V, V* reference) { reference[0] = min(reference[0], x); }
     template <int n, bool apart>
-    static VBFAST_INLINE void add(const V* x, const V*, const V*, V* sum, V* e) {
+    static VBFAST_INLINED inline void add(const V* x, const V*, const V*, V* sum, V* e) {
         V log_x[n];
         for (int i = 0; i < n; ++i) {
             e[i] = x[i];
@@ -260,7 +260,7 @@ struct Pair {
         reference[1] = p_logits ? max(reference[1], p) : min(reference[1], p);
     }
     template <int n, bool apart>
-    static VBFAST_INLINE void add(const V* q, const V* p, const V* base, V* sum, V* e) {
+    static VBFAST_INLINED inline void add(const V* q, const V* p, const V* base, V* sum, V* e) {
         V log_e[n], log_p[n], exp_p[n];
         if constexpr (q_logits) {
             for (int i = 0; i < n; ++i) log_e[i] = q[i] - base[0];

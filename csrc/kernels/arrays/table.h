@@ -5,8 +5,8 @@
 // reference (a running maximum of logits or minimum of probabilities, which starts at -inf or
 // +inf), then one for each sum. States of several slices lie in planes: entry k of slice i is
 // state[k * plane + i]. A plane is a multiple of 16, so that lanes may run over the end of the last
-// slice. Elements lie at addresses that suit their type, no others are read or written, and states
-// and parameters need no more.
+// slice. Elements, states and parameters may lie at any address that suits their type; no other
+// elements are read or written.
 #pragma once
 
 #include <cstdint>

@@ -14,7 +14,7 @@ const T* uncentred_group(const Model<T>& model, const Tile<T>& tile, std::int64_
     return (model.all_near ? tile.features : tile.raw) + g * (model.n_features + 2) * group_rows<T>;
 }
 
-// A mean in one feature, for rows as they came.
+// A mean in one feature, as far as rows as they came need it.
 template <class T>
 struct Centre {
     Lanes<T> rounded, low;

@@ -6,9 +6,9 @@
 // argmin_k |x - m_k|^2 is argmax_k of x m_k - |m_k|^2 / 2, one multiplication and addition a
 // feature.
 //
-// Error: a score is off by about n_features epsilon |x| |m_k|, both from the origin, where |x -
-// m_k|^2 by itself would be off by a part of its own size. estep/packing.cpp chooses this step only
-// where all centres lie around the origin.
+// Error: a score is off by about n_features epsilon |x| |m_k|, both from the origin. |x - m_k|^2
+// would be off by a part of its own size, which may be less. estep/packing.cpp chooses this step
+// only where all centres lie around the origin.
 //
 // Blocking: distance_components times row_vectors scores stay in registers; only the best score of
 // a row and its component go through memory, once a block. Of equal scores the first one stays.

@@ -78,6 +78,7 @@ void softmax_group(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     }
 }
 
+// Writes the log-joint of a group, before softmax_group takes its place.
 template <class T>
 void write_log_joint_group(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     constexpr int G = group_rows<T>;
@@ -87,6 +88,7 @@ void write_log_joint_group(const Model<T>& model, Tile<T>& tile, std::int64_t g)
         for (std::int64_t k = 0; k < K; ++k) tile.out_log_joint[n * K + k] = joint[k * G + n % G];
 }
 
+// Writes the responsibilities of the tile, after finish_posterior.
 template <class T>
 void write_resp(const Model<T>& model, Tile<T>& tile) {
     constexpr int G = group_rows<T>;

@@ -3,9 +3,9 @@
 //
 // In: tile.rows, (n_rows, n_features) numbers at any address, with strides in bytes of either sign.
 // Out: tile.features, for each group of `group_rows` rows (n_features + 2) vectors of rows: the
-// features, a constant one, and the squared norm. Lanes beyond the last row repeat it and have
-// weight zero, so that no lane is ever uninitialised. tile.raw, where there is one, holds the same
-// features as they came.
+// features, a constant one, and the squared norm if that is wanted. Lanes beyond the last row
+// repeat it and have weight zero, so that no lane is ever uninitialised. tile.raw, where there is
+// one, holds the same features as they came.
 //
 // Error: a difference x - origin is rounded once, the squared norm n_features times.
 //
