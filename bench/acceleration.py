@@ -16,9 +16,10 @@ import numpy as np
 
 import vbfast
 from vbfast.demo.patches import photographs, training_rows
-from vbfast.inference.em import Ascent, ascend
-from vbfast.inference.monitor import Monitor
+from vbfast.inference.em import Stopping, run_em
+from vbfast.inference.monitor import SILENT, Monitor
 from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner
 
 ESTIMATORS = (vbfast.GaussianMixture, vbfast.BayesianGaussianMixture)
 
@@ -49,12 +50,13 @@ class Recorder(Monitor):
 
 def record(estimator, rows, labels, K, passes, accelerate):
     mixture = estimator(K, init_params=labels, accelerate=accelerate)
-    source = as_row_source(rows)
-    given = mixture._check_given(source, None)
-    start = mixture._start(source, given, np.random.RandomState(0), None)
+    runner = LocalRunner(as_row_source(rows))
+    given = mixture._check_given(runner)
+    start = mixture._start(runner, given, np.random.RandomState(0), SILENT)
     recorder = Recorder(mixture._accelerator())
     objective = mixture._objective(given, rows.dtype)
-    ascend(source, start, objective, Ascent(0.0, passes), accelerator=recorder, monitor=recorder)
+    stopping = Stopping(0.0, passes)
+    run_em(runner, start, objective, stopping, accelerator=recorder, monitor=recorder)
     return recorder
 
 

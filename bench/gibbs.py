@@ -26,16 +26,14 @@ from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 
 import vbfast
-from vbfast.backends import get_backend
 from vbfast.benchmark.timing import seconds
-from vbfast.config.settings import current_backend
 from vbfast.contract import Request, RowOutputs
 from vbfast.demo.patches import photographs, training_rows
 from vbfast.families.posterior_draws import draw_mixture
 from vbfast.inference.initialisation import initial_statistics
 from vbfast.inference.predictive import log_predictive_density
-from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner
 
 DRAWING = Path(__file__).parent.parent / "docs" / "gibbs.png"
 TILE = 4096
@@ -47,19 +45,17 @@ class Gibbs:
     """The chain: ``sweep`` moves it, ``posterior`` is that of its current assignments."""
 
     def __init__(self, rows, labels, K, prior, seed):
-        self.source, self.prior = as_row_source(rows), prior
+        self.runner, self.prior = LocalRunner(as_row_source(rows)), prior
         self.generator = np.random.RandomState(seed)
-        self.workspace = get_backend(current_backend()).workspace()
         self.labels = labels.copy()
         statistics = initial_statistics(
-            self.source, n_components=K, covariance_type="full", init_params=labels
+            self.runner, n_components=K, covariance_type="full", init_params=labels
         )
         self._draw_parameters(statistics)
 
     def sweep(self):
         self._draw_assignments()
-        sums = run_pass(self.source, self.params, Request("given", "full"), resp=self.labels,
-                        workspace=self.workspace)  # fmt: skip
+        sums = self.runner.run(self.params, Request("given", "full"), resp=self.labels)
         self._draw_parameters(sums.statistics)
 
     def _draw_parameters(self, statistics):
@@ -68,19 +64,18 @@ class Gibbs:
 
     def _draw_assignments(self):
         resp = np.empty((TILE, self.params.n_components))
-        for start in range(0, len(self.labels), TILE):
-            block = self.source.block(start, min(start + TILE, len(self.labels)))
-            run_pass(as_row_source(block), self.params, Request(),
-                     outputs=RowOutputs(resp=resp[: len(block)]))  # fmt: skip
-            cumulative = np.cumsum(resp[: len(block)], axis=1)
-            uniform = self.generator.uniform(size=(len(block), 1)) * cumulative[:, -1:]
-            self.labels[start : start + len(block)] = (cumulative < uniform).sum(axis=1)
+        for rows, part in self.runner.parts(TILE):
+            outputs = RowOutputs(resp=resp[: part.n_samples])
+            part.run(self.params, Request(), outputs=outputs)
+            cumulative = np.cumsum(outputs.resp, axis=1)
+            uniform = self.generator.uniform(size=(part.n_samples, 1)) * cumulative[:, -1:]
+            self.labels[rows] = (cumulative < uniform).sum(axis=1)
 
 
 def gibbs_curve(rows, held_out, labels, K, prior, sweeps):
     """Seconds and held-out density of the average over the second half, after each sweep."""
     chain = Gibbs(rows, labels, K, prior, seed=0)
-    test = as_row_source(held_out)
+    test = LocalRunner(as_row_source(held_out))
     elapsed, densities, curve = 0.0, [], []
     for n in range(1, sweeps + 1):
         elapsed += seconds(chain.sweep)
@@ -104,10 +99,10 @@ def vb_curve(rows, held_out, mixture, max_iter):
 
 def exact_density(rows, held_out, K, prior):
     """The mean log density of held-out rows, by the sum over all assignments."""
-    source, test = as_row_source(rows), as_row_source(held_out)
+    runner, test = LocalRunner(as_row_source(rows)), LocalRunner(as_row_source(held_out))
     weights, densities = [], []
     for labels in itertools.product(range(K), repeat=len(rows)):
-        statistics = initial_statistics(source, n_components=K, covariance_type="full",
+        statistics = initial_statistics(runner, n_components=K, covariance_type="full",
                                         init_params=np.array(labels))  # fmt: skip
         posterior = prior.posterior(statistics, reg_covar=0.0)
         # Of the density of the rows given their components, what depends on the assignment.

@@ -17,18 +17,19 @@ from vbfast.benchmark.cases import CASES
 from vbfast.benchmark.timing import alternate
 from vbfast.inference.kmeans import kmeans, seed_rows
 from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner
 
 NAMES = ("full_2d", "full_16", "full_64", "diag_32", "sph_bigK")
 
 
 def compare(case, dtype, repeats):
     rows, K = case.rows(dtype), case.n_components
-    source = as_row_source(rows)
+    runner = LocalRunner(as_row_source(rows))
     return alternate(
         [
-            lambda: seed_rows(source, K, np.random.RandomState(0)),
+            lambda: seed_rows(runner, K, np.random.RandomState(0)),
             lambda: kmeans_plusplus(rows, K, random_state=0),
-            lambda: kmeans(source, K, np.random.RandomState(0)),
+            lambda: kmeans(runner, K, np.random.RandomState(0)),
             lambda: KMeans(K, n_init=1, random_state=0).fit(rows),
         ],
         repeats,

@@ -18,11 +18,13 @@ import measure
 if __name__ == "__main__":
     measure.restart_without()
 
+import numpy as np
 from threadpoolctl import threadpool_limits
 
 from vbfast.backends.native.blocking import blocking as make_blocking
 from vbfast.benchmark.cases import CASES
 from vbfast.benchmark.timing import MatrixProduct
+from vbfast.families.covariances import MOMENTS_OF
 from vbfast.info import configuration
 
 ROOT = Path(__file__).parent.parent
@@ -51,7 +53,9 @@ def table(cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=300, qui
         for name in cases:
             case = CASES[name]
             K, D, kind = case.n_components, case.n_features, case.covariance_type
-            tile_rows = make_blocking(case.n_samples, D, K, dtype, kind).tile_rows
+            moments = MOMENTS_OF[kind]
+            blocking = make_blocking(case.n_samples, D, K, np.dtype(dtype), moments)
+            tile_rows = blocking.tile_rows
             shape = map(str, (K, D, tile_rows, repeats))
             run = subprocess.run([program, dtype, kind, *shape], check=True, capture_output=True,
                                  text=True)  # fmt: skip

@@ -16,6 +16,7 @@ from vbfast.benchmark.cases import CASES
 from vbfast.benchmark.timing import alternate
 from vbfast.config.settings import current_backend
 from vbfast.contract import Request
+from vbfast.families.covariances import MOMENTS_OF
 from vbfast.families.gaussian import GaussianParameters
 from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
@@ -46,7 +47,7 @@ def table(cases=("diag_32", "diag_bigK", "sph_bigK"), dtypes=("float64", "float3
                 start["means_init"],
                 start["precisions_init"],
             ).log_joint()
-            request = Request(moments=case.covariance_type)
+            request = Request(moments=MOMENTS_OF[case.covariance_type])
             calls = [one_pass(backend, rows, params, request) for backend in ("native", "numba")]
             native, numba = alternate(calls, repeats)
             lines.append([name, dtype, f"{native:.4f}", f"{numba:.4f}", f"{numba / native:.2f}"])

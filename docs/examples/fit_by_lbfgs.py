@@ -11,9 +11,10 @@ import numpy as np
 from scipy.optimize import minimize
 
 import vbfast
-from vbfast.families.gaussian import kernel_params
+from vbfast.families.gaussian import gaussian_log_joint
 from vbfast.mixtures.gradient import log_evidence_and_grad
 from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner
 
 
 class FreeCoordinates:
@@ -50,12 +51,12 @@ class FreeCoordinates:
 
 def fit(X, weights, means, factors):
     """Climb from a start; return weights, means, factors and the log evidence per row."""
-    rows, coordinates = as_row_source(X), FreeCoordinates(*means.shape)
+    runner, coordinates = LocalRunner(as_row_source(X)), FreeCoordinates(*means.shape)
 
     def loss(theta):
         weights, means, factors = coordinates.split(theta)
-        params = kernel_params("full", weights, means, factors)
-        log_evidence, gradient = log_evidence_and_grad(rows, params, weights)
+        log_joint = gaussian_log_joint("full", weights, means, factors)
+        log_evidence, gradient = log_evidence_and_grad(runner, log_joint, weights)
         return -log_evidence / len(X), -coordinates.pull_back(gradient, factors) / len(X)
 
     start = coordinates.join(weights, means, factors)

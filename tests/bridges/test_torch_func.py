@@ -150,7 +150,7 @@ def test_a_batch_is_a_map_over_mixtures(mixture_batch):
 
 def test_the_gradient_in_x_is_made_with_the_value(monkeypatch, mixture_arrays):
     """Under transforms too: one pass for the value, none for the gradient in x."""
-    from vbfast.families import mixture_function
+    from vbfast.mixtures import function as mixture_function
 
     passes = []
     original = mixture_function.log_evidence_of_rows

@@ -16,7 +16,7 @@ from vbfast.backends import DEFAULT_BACKEND
 from vbfast.config.settings import config_context, current_backend
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, Mixture, base
 from vbfast.inference.monitor import ProgressMonitor
-from vbfast.passes import negligible
+from vbfast.passes.runner import LocalRunner
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -36,7 +36,7 @@ def mixture(request):
 @pytest.fixture
 def interrupted(monkeypatch):
     """A function that fits until a pass of an iteration is interrupted; returns the exception."""
-    run_pass = negligible.run_pass
+    iterate = LocalRunner.iterate
 
     def fit(estimator, rows, *, passes, method="fit"):
         left = passes
@@ -46,10 +46,10 @@ def interrupted(monkeypatch):
             left -= 1
             if left < 0:
                 raise KeyboardInterrupt
-            return run_pass(*args, **kwargs)
+            return iterate(*args, **kwargs)
 
         with monkeypatch.context() as patch:
-            patch.setattr(negligible, "run_pass", interrupting)
+            patch.setattr(LocalRunner, "iterate", interrupting)
             with pytest.raises(KeyboardInterrupt) as caught:
                 getattr(estimator, method)(rows)
         return caught.value
@@ -90,7 +90,7 @@ def test_during_the_start_there_is_nothing(clustered, monkeypatch):
     def interrupting(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vbfast.inference.kmeans.run_seeding", interrupting)
+    monkeypatch.setattr("vbfast.passes.runner.run_seeding", interrupting)
     with pytest.raises(KeyboardInterrupt) as caught:
         GaussianMixture(3, random_state=0).fit(clustered)
     assert caught.value.partial is None
@@ -100,7 +100,7 @@ def test_other_failures_are_left_alone(clustered, monkeypatch):
     def failing(*args, **kwargs):
         raise MemoryError
 
-    monkeypatch.setattr(negligible, "run_pass", failing)
+    monkeypatch.setattr(LocalRunner, "iterate", failing)
     with pytest.raises(MemoryError) as caught:
         GaussianMixture(3, random_state=0).fit(clustered)
     assert not hasattr(caught.value, "partial")

@@ -98,9 +98,9 @@ def test_large_arrays_are_not_copied(clustered, monkeypatch):
     seen = []
     search = GaussianMixture._search
 
-    def spy(self, rows, sample_weight):
-        seen.append(rows.data)
-        return search(self, rows, sample_weight)
+    def spy(self, runner):
+        seen.append(runner.source.data)
+        return search(self, runner)
 
     monkeypatch.setattr(GaussianMixture, "_search", spy)
     for rows in (clustered, clustered[::2], np.asfortranarray(clustered)):

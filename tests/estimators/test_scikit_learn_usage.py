@@ -17,7 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from vbfast.contract import COVARIANCE_TYPES
-from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, base
+from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
+from vbfast.passes import runner
 
 pytestmark = pytest.mark.kernels
 
@@ -107,7 +108,7 @@ class Interrupter:
     def __init__(self, error, after):
         self.error = error
         self.left = after
-        self.run_pass = base.run_pass
+        self.run_pass = runner.run_pass
 
     def __call__(self, *args, **kwargs):
         self.left -= 1
@@ -131,7 +132,7 @@ def test_a_fit_that_fails_leaves_the_estimator_as_it_was(
         with pytest.warns(ConvergenceWarning):
             mixture.fit(clustered)
     before = state_of(mixture)
-    monkeypatch.setattr("vbfast.passes.negligible.run_pass", Interrupter(error, after=3))
+    monkeypatch.setattr("vbfast.passes.runner.run_pass", Interrupter(error, after=3))
     with pytest.raises(type(error)):
         getattr(mixture, method)(clustered + 1.0)
     assert state_of(mixture) == before

@@ -13,6 +13,7 @@ from sklearn.mixture._gaussian_mixture import (
 )
 
 from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError, PassResult, Statistics
+from vbfast.families.covariances import MOMENTS_OF
 from vbfast.families.gaussian import (
     GaussianParameters,
     MaximumLikelihood,
@@ -43,7 +44,7 @@ def statistics_of(rows, resp, kind, centres):
     outer = np.einsum("nk,nki,nkj->kij", resp, differences, differences)
     diagonal = np.einsum("kii->ki", outer)
     return Statistics(
-        kind=kind,
+        moments=MOMENTS_OF[kind],
         centres=centres,
         weight=resp.sum(axis=0),
         first=np.einsum("nk,nki->ki", resp, differences),
@@ -170,8 +171,8 @@ def test_log_joint_is_scikit_learns(rows, resp, kind):
     statistics = statistics_of(rows, resp, kind, np.zeros((N_COMPONENTS, N_FEATURES)))
     parameters = maximise(statistics, reg_covar=0.0, eps=EPS)
     params = parameters.log_joint()
-    factor = params.precision_cholesky
-    differences = rows[:, np.newaxis, :] - params.means
+    factor = params.form.precision_cholesky
+    differences = rows[:, np.newaxis, :] - params.form.centres
     if kind == "full":
         whitened = np.einsum("nki,kij->nkj", differences, factor)
     elif kind == "tied":

@@ -16,8 +16,8 @@ from vbfast.families.natural import NaturalParameters, variational_gradient
 from vbfast.families.normal_wishart import NormalWishartPrior
 from vbfast.families.variational import MixturePrior
 from vbfast.inference.initialisation import initial_statistics
-from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner
 
 K, D = 3, 2
 FIELDS = [field.name for field in dataclasses.fields(NaturalParameters)]
@@ -26,13 +26,15 @@ both_priors = pytest.mark.parametrize("weights", [Dirichlet, StickBreaking])
 
 
 @pytest.fixture
-def source():
+def runner():
     rng = np.random.default_rng(0)
-    return as_row_source(rng.normal(size=(60, D)) + 1.5 * rng.integers(3, size=(60, 1)))
+    return LocalRunner(
+        as_row_source(rng.normal(size=(60, D)) + 1.5 * rng.integers(3, size=(60, 1)))
+    )
 
 
 @pytest.fixture
-def posterior(source, covariance_type, weights):
+def posterior(runner, covariance_type, weights):
     """One that is far from optimal."""
     scale = np.array([[1.5, 0.4], [0.4, 0.8]])
     covariance = {
@@ -45,18 +47,18 @@ def posterior(source, covariance_type, weights):
         weights, 0.8, NormalWishartPrior(covariance_type, 0.6, np.full(D, 0.3), D + 0.7, covariance)
     )
     statistics = initial_statistics(
-        source,
+        runner,
         n_components=K,
         covariance_type=covariance_type,
-        init_params=np.random.default_rng(1).dirichlet(np.ones(K), size=source.n_samples),
+        init_params=np.random.default_rng(1).dirichlet(np.ones(K), size=runner.n_samples),
     )
     return prior.posterior(statistics, reg_covar=0.0)
 
 
-def evaluate(source, posterior):
+def evaluate(runner, posterior):
     """The bound at the best responsibilities, and what coordinate ascent would set."""
     request = Request(moments=MOMENTS_OF[posterior.components.prior.covariance_type], entropy=True)
-    sums = run_pass(source, posterior.log_joint(), request)
+    sums = runner.run(posterior.log_joint(), request)
     bound = sums.log_evidence - posterior.weights.kl - posterior.components.kl.sum()
     return bound, posterior.prior.posterior(sums.statistics, reg_covar=0.0)
 
@@ -167,10 +169,10 @@ def test_lists_and_single_precision_are_taken(posterior, covariance_type):
 
 @all_types
 @both_priors
-def test_they_are_the_priors_plus_sums_over_rows(source, posterior, covariance_type):
+def test_they_are_the_priors_plus_sums_over_rows(runner, posterior, covariance_type):
     """eta = eta_0 + sum r (1, x, x x^T, 1)."""
-    resp = np.random.default_rng(1).dirichlet(np.ones(K), size=source.n_samples)
-    rows, prior = source.data, posterior.components.prior
+    resp = np.random.default_rng(1).dirichlet(np.ones(K), size=runner.n_samples)
+    rows, prior = runner.source.data, posterior.components.prior
     outer = np.einsum("nk,ni,nj->kij", resp, rows, rows)
     scale = prior.covariance if prior.covariance.ndim == 2 else np.eye(D) * prior.covariance
     outer += scale + prior.mean_precision * np.outer(prior.mean, prior.mean)
@@ -190,8 +192,8 @@ def test_they_are_the_priors_plus_sums_over_rows(source, posterior, covariance_t
 
 @all_types
 @both_priors
-def test_a_natural_step_of_length_one_is_coordinate_ascent(source, posterior):
-    _, target = evaluate(source, posterior)
+def test_a_natural_step_of_length_one_is_coordinate_ascent(runner, posterior):
+    _, target = evaluate(runner, posterior)
     gradient = variational_gradient(posterior, target)
     stepped = (gradient.coordinates + gradient.natural).posterior(posterior)
     assert_same(NaturalParameters.of(stepped), NaturalParameters.of(target))
@@ -200,14 +202,14 @@ def test_a_natural_step_of_length_one_is_coordinate_ascent(source, posterior):
             getattr(stepped.components, name), getattr(target.components, name), rtol=1e-9
         )
     np.testing.assert_allclose(stepped.weights.mean, target.weights.mean)
-    assert evaluate(source, stepped)[0] > evaluate(source, posterior)[0]
+    assert evaluate(runner, stepped)[0] > evaluate(runner, posterior)[0]
 
 
 @all_types
 @both_priors
 @pytest.mark.parametrize("name", FIELDS)
-def test_euclidean_gradients_are_central_differences(source, posterior, covariance_type, name):
-    _, target = evaluate(source, posterior)
+def test_euclidean_gradients_are_central_differences(runner, posterior, covariance_type, name):
+    _, target = evaluate(runner, posterior)
     gradient = variational_gradient(posterior, target)
     rng = np.random.default_rng(2)
     direction = rng.normal(size=getattr(gradient.coordinates, name).shape)
@@ -217,7 +219,7 @@ def test_euclidean_gradients_are_central_differences(source, posterior, covarian
     step = dataclasses.replace(zero, **{name: direction})
 
     def bound(length):
-        return evaluate(source, (gradient.coordinates + length * step).posterior(posterior))[0]
+        return evaluate(runner, (gradient.coordinates + length * step).posterior(posterior))[0]
 
     h = 1e-5
     difference = (8 * (bound(h) - bound(-h)) - (bound(2 * h) - bound(-2 * h))) / (12 * h)
@@ -292,12 +294,14 @@ def jax_bound(jax, kind, rows, prior, coordinates):
 
 @all_types
 @both_priors
-def test_euclidean_gradients_agree_with_jax(jax_float64, source, posterior, covariance_type):
-    bound, target = evaluate(source, posterior)
+def test_euclidean_gradients_agree_with_jax(jax_float64, runner, posterior, covariance_type):
+    bound, target = evaluate(runner, posterior)
     gradient = variational_gradient(posterior, target)
 
     def function(*coordinates):
-        return jax_bound(jax_float64, covariance_type, source.data, posterior.prior, coordinates)
+        return jax_bound(
+            jax_float64, covariance_type, runner.source.data, posterior.prior, coordinates
+        )
 
     at = [getattr(gradient.coordinates, name) for name in FIELDS]
     value, expected = jax_float64.value_and_grad(function, argnums=range(len(FIELDS)))(*at)
@@ -312,10 +316,10 @@ def test_euclidean_gradients_agree_with_jax(jax_float64, source, posterior, cova
 
 @all_types
 @both_priors
-def test_the_gradients_vanish_at_the_optimum(source, posterior):
+def test_the_gradients_vanish_at_the_optimum(runner, posterior):
     for _ in range(2000):
-        _, posterior = evaluate(source, posterior)
-    _, target = evaluate(source, posterior)
+        _, posterior = evaluate(runner, posterior)
+    _, target = evaluate(runner, posterior)
     gradient = variational_gradient(posterior, target)
     for name in FIELDS:
         scale = np.abs(getattr(gradient.coordinates, name)).max()
@@ -325,7 +329,7 @@ def test_the_gradients_vanish_at_the_optimum(source, posterior):
 
 @all_types
 @pytest.mark.parametrize("prior", ["dirichlet_process", "dirichlet_distribution"])
-def test_of_a_fitted_mixture(source, covariance_type, prior):
+def test_of_a_fitted_mixture(runner, covariance_type, prior):
     mixture = BayesianGaussianMixture(
         K,
         covariance_type=covariance_type,
@@ -334,14 +338,14 @@ def test_of_a_fitted_mixture(source, covariance_type, prior):
         tol=1e-9,
         max_iter=5000,
         reg_covar=0.0,
-    ).fit(source.data)
-    weight = np.full(source.n_samples, 2.0)
-    terms, gradient = mixture.elbo_and_grad(source.data)
-    assert terms.total == pytest.approx(mixture.elbo(source.data).total, rel=1e-12)
+    ).fit(runner.source.data)
+    weight = np.full(runner.n_samples, 2.0)
+    terms, gradient = mixture.elbo_and_grad(runner.source.data)
+    assert terms.total == pytest.approx(mixture.elbo(runner.source.data).total, rel=1e-12)
     np.testing.assert_allclose(gradient.coordinates.mean_precision, mixture.mean_precision_)
     assert np.abs(gradient.natural.mean_precision).max() < 1e-3
     # Twice the rows would add as much to the coordinates as there is beyond the prior.
-    _, doubled = mixture.elbo_and_grad(source.data, sample_weight=weight)
+    _, doubled = mixture.elbo_and_grad(runner.source.data, sample_weight=weight)
     np.testing.assert_allclose(
         doubled.natural.mean_precision - gradient.natural.mean_precision,
         mixture.mean_precision_ - mixture.mean_precision_prior_,
@@ -350,7 +354,7 @@ def test_of_a_fitted_mixture(source, covariance_type, prior):
 
 
 @all_types
-def test_far_from_the_origin(source, covariance_type):
+def test_far_from_the_origin(runner, covariance_type):
     """The gradients in S_k and nu_k do not depend on where the origin is."""
 
     def gradient(rows):
@@ -360,7 +364,7 @@ def test_far_from_the_origin(source, covariance_type):
             mixture.fit(rows)
         return mixture.elbo_and_grad(rows)[1].euclidean
 
-    near, far = gradient(source.data), gradient(source.data + 1e6)
+    near, far = gradient(runner.source.data), gradient(runner.source.data + 1e6)
     for name in ("second_moments", "degrees_of_freedom"):
         expected = getattr(near, name)
         np.testing.assert_allclose(
@@ -368,7 +372,7 @@ def test_far_from_the_origin(source, covariance_type):
         )
 
 
-def test_rows_that_are_not_finite(source):
-    mixture = BayesianGaussianMixture(1).fit(source.data)
+def test_rows_that_are_not_finite(runner):
+    mixture = BayesianGaussianMixture(1).fit(runner.source.data)
     with pytest.raises(ValueError, match="NaN"):
         mixture.elbo_and_grad([[0.0, np.nan]])

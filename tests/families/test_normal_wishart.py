@@ -11,7 +11,7 @@ from scipy.special import digamma, multigammaln
 from sklearn.mixture import BayesianGaussianMixture as ScikitLearnMixture
 
 from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError, Statistics
-from vbfast.families.covariances import precisions_of
+from vbfast.families.covariances import MOMENTS_OF, precisions_of
 from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishart, NormalWishartPrior
 
 N_SAMPLES, D, K = 60, 3, 4
@@ -62,7 +62,7 @@ def statistics_of(rows, resp, kind, centres):
         "spherical": diagonal.mean(axis=1),
     }[kind]
     first = np.einsum("nk,nki->ki", resp, differences)
-    return Statistics(kind, centres, resp.sum(axis=0), first, second)
+    return Statistics(MOMENTS_OF[kind], centres, resp.sum(axis=0), first, second)
 
 
 def full_bound(posterior, rows, resp):

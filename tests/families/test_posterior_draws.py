@@ -152,7 +152,7 @@ def test_the_log_joint_of_a_draw():
         expected = draw.log_weights[k] + stats.multivariate_normal.logpdf(
             x, draw.means[k], np.linalg.inv(precision)
         )
-        white = (x - params.means[k]) @ params.precision_cholesky[k]
+        white = (x - params.form.centres[k]) @ params.form.precision_cholesky[k]
         np.testing.assert_allclose(params.offset[k] - 0.5 * white @ white, expected)
 
 

@@ -11,6 +11,7 @@ from vbfast.families.splitting import split_widest
 from vbfast.families.variational import MixturePrior
 from vbfast.inference.initialisation import initial_statistics
 from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner
 
 D = 3
 all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -33,7 +34,7 @@ def posterior(covariance_type):
         Dirichlet, 1.0, NormalWishartPrior(covariance_type, 1e-3, np.zeros(D), 3.0, covariance)
     )
     statistics = initial_statistics(
-        as_row_source(rows),
+        LocalRunner(as_row_source(rows)),
         n_components=2,
         covariance_type=covariance_type,
         init_params=np.repeat([0, 1], [200, 500]),

@@ -12,9 +12,9 @@ from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
 from vbfast.families.gaussian import GaussianParameters, MaximumLikelihood
 from vbfast.inference.acceleration import Squarem, make_accelerator
-from vbfast.inference.em import Ascent, ascend
-from vbfast.passes.one_pass import run_pass
+from vbfast.inference.em import Stopping, run_em
 from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner
 
 F8 = np.dtype(np.float64)
 EPS = float(np.finfo(F8).eps)
@@ -269,7 +269,8 @@ def test_plain_iterations_climb_the_merit(overlapping, estimator, monkeypatch):
     mixture = estimator(
         3, covariance_type="tied", random_state=0, reg_covar=1.0, tol=1e-6, max_iter=1000
     )
-    objective = type(mixture._objective(mixture._check_given(as_row_source(overlapping), None), F8))
+    runner = LocalRunner(as_row_source(overlapping))
+    objective = type(mixture._objective(mixture._check_given(runner), F8))
     merits, merit = [], objective.merit
 
     def recording(*arguments):
@@ -294,10 +295,10 @@ def test_merit_of_a_posterior_is_the_bound_of_rows_with_noise(overlapping, covar
         ),
         overlapping,
     )
-    source, previous = as_row_source(overlapping), mixture._posterior()
+    runner, previous = LocalRunner(as_row_source(overlapping)), mixture._posterior()
     objective = mixture._objective(previous.prior, F8)
-    sums = run_pass(source, previous.log_joint(), objective.request)
-    updated = objective.maximise(sums.statistics, previous)
+    sums = runner.run(previous.log_joint(), objective.request)
+    updated = objective.maximise(sums.statistics, previous, runner.linalg)
     bound = objective.lower_bound(sums, previous, updated)
     merit = objective.merit(bound, sums, previous, updated)
 
@@ -378,10 +379,10 @@ def test_refused_proposals_leave_plain_iterations(overlapping, variance):
             "diag", np.full(2, 0.5), np.array([[-1.0, 0.0], [1.0, 0.0]]), np.full((2, 2), scale)
         )
 
-    source, objective = as_row_source(overlapping), MaximumLikelihood("diag", 0.0, EPS)
+    runner, objective = LocalRunner(as_row_source(overlapping)), MaximumLikelihood("diag", 0.0, EPS)
     accelerator = Lower(mixture(variance))
-    plain = ascend(source, mixture(1.0), objective, Ascent(0.0, 5))
-    safe = ascend(source, mixture(1.0), objective, Ascent(0.0, 5), accelerator=accelerator)
+    plain = run_em(runner, mixture(1.0), objective, Stopping(0.0, 5))
+    safe = run_em(runner, mixture(1.0), objective, Stopping(0.0, 5), accelerator=accelerator)
     assert safe.lower_bounds == plain.lower_bounds
     np.testing.assert_array_equal(safe.parameters.means, plain.parameters.means)
     # One pass more an iteration at most, and none for the first and the last.

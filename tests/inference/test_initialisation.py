@@ -7,24 +7,31 @@ import pytest
 import sklearn.mixture
 
 from vbfast.contract import NonFiniteRowError
-from vbfast.inference import initialisation
 from vbfast.inference.initialisation import (
     INIT_PARAMS,
-    RandomResponsibilities,
     initial_responsibilities,
     initial_statistics,
 )
+from vbfast.passes import random_responsibilities
+from vbfast.passes.random_responsibilities import RandomResponsibilities
 from vbfast.passes.rows import SlicedRows, as_row_source
+from vbfast.passes.runner import LocalRunner
 
 
-def start(X, init_params, covariance_type="full", n_components=3, random_state=0, **keywords):
+def start(
+    X,
+    init_params,
+    covariance_type="full",
+    n_components=3,
+    random_state=0,
+    sample_weight=None,
+):
     return initial_statistics(
-        as_row_source(X),
+        LocalRunner(as_row_source(X), sample_weight),
         n_components=n_components,
         covariance_type=covariance_type,
         init_params=init_params,
         random_state=random_state,
-        **keywords,
     )
 
 
@@ -131,7 +138,7 @@ def test_unknown_names_are_listed(X):
         start(X, "spectral")
     with pytest.raises(ValueError, match=r"'kmeans', 'random', an array of .*; got 'spectral'"):
         initial_responsibilities(
-            as_row_source(X),
+            LocalRunner(as_row_source(X)),
             n_components=3,
             init_params="spectral",
             random_state=np.random.RandomState(0),
@@ -140,7 +147,7 @@ def test_unknown_names_are_listed(X):
 
 @pytest.mark.parametrize("chunk", [1, 7, 1000])
 def test_random_responsibilities_are_one_stream_in_any_order(monkeypatch, chunk):
-    monkeypatch.setattr(initialisation, "SKIP_CHUNK", chunk)
+    monkeypatch.setattr(random_responsibilities, "SKIP_CHUNK", chunk)
     expected = np.random.RandomState(4)
     uniform = expected.uniform(size=(90, 3))
     generator = np.random.RandomState(4)
@@ -180,7 +187,7 @@ def test_what_is_no_responsibility_is_an_error(X, resp):
 
 
 def test_a_function_that_returns_nothing():
-    rows = as_row_source(np.eye(3))
+    rows = LocalRunner(as_row_source(np.eye(3)))
     with pytest.raises(ValueError, match="the function returned None"):
         initial_statistics(
             rows,

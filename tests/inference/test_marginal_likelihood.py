@@ -18,6 +18,7 @@ from vbfast.families.variational import MixturePrior
 from vbfast.inference.initialisation import initial_statistics
 from vbfast.inference.marginal_likelihood import default_draws, importance_weights
 from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner
 
 all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 both_priors = pytest.mark.parametrize("prior", ["dirichlet_process", "dirichlet_distribution"])
@@ -94,7 +95,7 @@ def log_evidence_of(labels, rows, prior, n_components=None):
     """Of one assignment, which is exact."""
     n_components = labels.max() + 1 if n_components is None else n_components
     statistics = initial_statistics(
-        as_row_source(rows),
+        LocalRunner(as_row_source(rows)),
         n_components=n_components,
         covariance_type=prior.components.covariance_type,
         init_params=labels,
@@ -129,15 +130,14 @@ def test_two_components_against_the_sum_over_all_assignments(weights, trust):
     )
     source = as_row_source(rows)
     statistics = initial_statistics(
-        source,
+        LocalRunner(source, np.full(4, trust + 1e-12)),
         n_components=2,
         covariance_type="full",
         init_params=np.array([[0.7, 0.3], [0.6, 0.4], [0.4, 0.6], [0.3, 0.7]]),
-        sample_weight=np.full(4, trust + 1e-12),
     )
     proposal = prior.posterior(statistics, reg_covar=0.0)
     generator = np.random.RandomState(0)
-    weighed = importance_weights(source, proposal, 3000, generator)
+    weighed = importance_weights(LocalRunner(source), proposal, 3000, generator)
     value, error = weighed.log_mean()
     assert weighed.khat < 0.7
     assert error < 0.06
@@ -266,14 +266,19 @@ class ReadRows:
         return len(self.rows)
 
 
+def weights_of(rows, posterior, n_draws):
+    runner = LocalRunner(as_row_source(rows))
+    return importance_weights(runner, posterior, n_draws, np.random.RandomState(0))
+
+
 @pytest.mark.parametrize("n_components", [2, 30, 150])
 def test_rows_are_read_few_times(rng, n_components):
     rows = rng.normal(size=(600, 2))
     mixture = BayesianGaussianMixture(n_components, random_state=0, max_iter=2, tol=1e9).fit(rows)
     posterior, read = mixture._posterior(), ReadRows(rows)
-    found = importance_weights(as_row_source(read), posterior, 60, np.random.RandomState(0))
+    found = weights_of(read, posterior, 60)
     assert read.read == len(rows)
-    expected = importance_weights(as_row_source(rows), posterior, 60, np.random.RandomState(0))
+    expected = weights_of(rows, posterior, 60)
     np.testing.assert_array_equal(found.log_weights, expected.log_weights)
 
 
@@ -289,7 +294,7 @@ def test_draws_that_share_a_pass_are_those_by_themselves(rng, monkeypatch, dtype
         for name, value in sizes.items():
             monkeypatch.setattr(f"vbfast.inference.marginal_likelihood.{name}", value)
         return importance_weights(
-            as_row_source(rows), posterior, 40, np.random.RandomState(3), sample_weight=weight
+            LocalRunner(as_row_source(rows), weight), posterior, 40, np.random.RandomState(3)
         ).log_weights
 
     together = weights()
@@ -309,7 +314,7 @@ def test_a_row_that_is_not_finite_is_named_in_any_block(rng, monkeypatch):
     posterior = BayesianGaussianMixture(2, random_state=0, max_iter=0).fit(rows)._posterior()
     rows[431, 1] = np.inf
     with pytest.raises(NonFiniteRowError, match="row 431 "):
-        importance_weights(as_row_source(rows), posterior, 30, np.random.RandomState(0))
+        weights_of(rows, posterior, 30)
 
 
 def test_the_default_number_of_draws_goes_with_the_work(rows):

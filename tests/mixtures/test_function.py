@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from vbfast.contract import COVARIANCE_TYPES
-from vbfast.families import mixture_function
+from vbfast.mixtures import function as mixture_function
 from vbfast.mixtures.function import MixtureFunction, check_shapes
 
 REGIMES = {"together": 1 << 60, "passes": 0}

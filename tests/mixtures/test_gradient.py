@@ -11,15 +11,14 @@ from hypothesis import strategies as st
 
 from vbfast.config.settings import config_context
 from vbfast.contract import COVARIANCE_TYPES
-from vbfast.families import gaussian_gradient
-from vbfast.families.gaussian import GaussianParameters, kernel_params
+from vbfast.families.gaussian import GaussianParameters, gaussian_log_joint
 from vbfast.mixtures.gradient import (
     log_evidence_and_grad,
     log_evidence_of_rows,
     pull_back,
 )
-from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner
 from vbfast.results import MixtureGradient
 
 
@@ -42,10 +41,9 @@ def random_parameters(rng, covariance_type, n_components, n_features):
 
 def evaluate(X, parameters, sample_weight=None, wrt_x=True):
     return log_evidence_and_grad(
-        as_row_source(X),
+        LocalRunner(as_row_source(X), sample_weight),
         parameters.log_joint(),
         parameters.weights,
-        sample_weight=sample_weight,
         wrt_x=wrt_x,
     )
 
@@ -160,10 +158,10 @@ def test_agrees_with_central_differences(rng, covariance_type):
 
     def evidence(**changed):
         values = arrays | changed
-        params = kernel_params(
+        params = gaussian_log_joint(
             covariance_type, values["weights"], values["means"], values["precisions_cholesky"]
         )
-        rows, _ = log_evidence_of_rows(as_row_source(values["X"]), params)
+        rows, _ = log_evidence_of_rows(LocalRunner(as_row_source(values["X"])), params)
         return w @ rows
 
     step = 1e-5
@@ -266,8 +264,8 @@ def test_pull_back_takes_cotangents_of_any_sign(rng, covariance_type):
     X = rng.normal(size=(90, 2))
     cotangent = rng.normal(size=90)
     cotangent[:5] = 0.0
-    source, params = as_row_source(X), parameters.log_joint()
-    actual = pull_back(source, params, parameters.weights, cotangent)
+    runner, params = LocalRunner(as_row_source(X)), parameters.log_joint()
+    actual = pull_back(runner, params, parameters.weights, cotangent)
     assert actual.X is None
     one_by_one = [evaluate(x[np.newaxis], parameters)[1] for x, c in zip(X, cotangent, strict=True)]
     for name in ("weights", "logits", "means", "covariances", "precisions_cholesky"):
@@ -283,7 +281,7 @@ def test_pull_back_of_nothing_and_of_what_is_not_finite(rng, cotangent, value):
     cotangents = np.zeros(5)
     cotangents[2] = cotangent
     gradient = pull_back(
-        as_row_source(rng.normal(size=(5, 2))),
+        LocalRunner(as_row_source(rng.normal(size=(5, 2)))),
         parameters.log_joint(),
         parameters.weights,
         cotangents,
@@ -299,13 +297,16 @@ def test_pull_back_takes_one_pass_for_components_that_are_rare(rng, monkeypatch)
     parameters.weights[:] = [0.4, 0.6, 1e-30]
     passes = []
 
+    original = LocalRunner.run
+
     def counted(*args, **kwargs):
         passes.append(1)
-        return run_pass(*args, **kwargs)
+        return original(*args, **kwargs)
 
-    monkeypatch.setattr(gaussian_gradient, "run_pass", counted)
-    source = as_row_source(rng.normal(size=(50, 2)))
-    gradient = pull_back(source, parameters.log_joint(), parameters.weights, np.ones(50))
+    monkeypatch.setattr(LocalRunner, "run", counted)
+    X = rng.normal(size=(50, 2))
+    runner = LocalRunner(as_row_source(X))
+    gradient = pull_back(runner, parameters.log_joint(), parameters.weights, np.ones(50))
     assert len(passes) == 1
-    _, expected = evaluate(source.data, parameters)
+    _, expected = evaluate(X, parameters)
     np.testing.assert_allclose(gradient.logits, expected.logits, atol=1e-12)

@@ -307,7 +307,7 @@ def maximise(
     >>> from vbfast.contract import Statistics
     >>> from vbfast.families.gaussian import maximise
     >>> statistics = Statistics(
-    ...     kind="diag",
+    ...     moments="diag",
     ...     centres=np.zeros((1, 2)),
     ...     weight=np.array([4.0]),
     ...     first=np.array([[4.0, 8.0]]),
