@@ -27,18 +27,18 @@
 #include <cmath>
 #endif
 
-#include "estep.h"
-#include "kernel_table.h"
-#include "packing.h"
-#include "scratch.h"
-#include "workspace.h"
+#include "estep/estep.h"
+#include "estep/packing.h"
+#include "estep/tile_memory.h"
+#include "estep/workspace.h"
+#include "kernels/estep/table.h"
 
-namespace vbfast {
+namespace vbfast::estep {
 namespace {
 
 #include VBFAST_LANES
 // The lanes first: every kernel is written over them.
-#include "kernels/all-inl.h"
+#include "kernels/estep/all-inl.h"
 
 struct Shape {
     Covariance covariance;
@@ -100,7 +100,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
     PackedModel<T> packed;
     pack({shape.covariance, shape.n_components, D, mixture.offset.data(), mixture.means.data(),
           mixture.factor.data()},
-         request, kernel_set<T>, packed, 1, nullptr);
+         request, level_kernels<T>, packed, 1, nullptr);
     const Model<T>& model = packed.model;
 
     Tile<T> tile{};
@@ -116,7 +116,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
     tile.feature_stride = sizeof(T);
     tile.n_rows = shape.tile_rows;
     // One more each: a vector without elements may have no address.
-    std::vector<double> dense(packed.dense_size + 1), listed(packed.listed_size + 1),
+    std::vector<double> dense(packed.dense_size + 1), gathered(packed.gathered_size + 1),
         pooled(packed.pooled_size + 1);
 
     std::array<double, n_parts> best;
@@ -130,7 +130,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
     for (int repeat = 0; repeat < repeats; ++repeat) {
         tile.sums = no_sums;
         timed(load,
-              [&] { load_features(tile, D, model.shift, model.moments == Moments::spherical); });
+              [&] { load_features(tile, D, model.origin, model.moments == Moments::spherical); });
         timed(joint, [&] { log_joint(model, tile, [](std::int64_t) {}); });
         timed(responsibilities, [&] {
             for (std::int64_t g = 0; g < group_count(tile); ++g)
@@ -138,7 +138,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
             finish_posterior<T, false>(tile);
         });
         timed(summary, [&] {
-            summary_step(model, tile, 0, shape.n_components, dense.data(), listed.data(),
+            summary_step(model, tile, 0, shape.n_components, dense.data(), gathered.data(),
                          pooled.data());
         });
     }
@@ -146,10 +146,10 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
 }
 
 }  // namespace
-}  // namespace vbfast
+}  // namespace vbfast::estep
 
 int main(int argc, char** argv) {
-    using namespace vbfast;
+    using namespace vbfast::estep;
     if (argc != 7) {
         std::fprintf(stderr, "%s float64|float32 full|tied|diag|spherical K D TILE_ROWS REPEATS\n",
                      argv[0]);

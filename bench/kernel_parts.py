@@ -9,6 +9,7 @@ that vbfast chose, or ``VBFAST_SIMD``.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 from pathlib import Path
@@ -41,35 +42,46 @@ def build(level):
     return ROOT / "build" / "kernel-parts" / "bench" / f"kernel_parts_{level}"
 
 
-def table(cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=300, quick=False):
+@contextlib.contextmanager
+def one_core():
+    """Keep this thread, and the programs that it starts, to one core; where the system can."""
+    if not hasattr(os, "sched_setaffinity"):
+        yield
+        return
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+def time_parts(program, case, dtype, peak, repeats):
+    """Return the row of a case; ``peak`` is the matrix product's, operations a second."""
+    K, D, kind = case.n_components, case.n_features, case.covariance_type
+    tile_rows = make_blocking(case.n_samples, D, K, np.dtype(dtype), MOMENTS_OF[kind]).tile_rows
+    command = [program, dtype, kind, *map(str, (K, D, tile_rows, repeats))]
+    run = subprocess.run(command, check=True, capture_output=True, text=True)
+    parts = [float(line) for line in run.stdout.split()]
+    floor = case.floor(peak, dtype, 1) * tile_rows / case.n_samples
+    pair = 1e-9 * tile_rows * K
+    return [case.name, dtype, *(f"{part / pair:.3f}" for part in parts),
+            f"{sum(parts) / pair:.3f}", f"{floor / sum(parts):.2f}"]  # fmt: skip
+
+
+def tables(cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=300, quick=False):
     program = build(configuration()["simd"])
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     lines = []
-    for dtype in dtypes:
-        product = MatrixProduct(dtype, 300 if quick else 1000)
-        with threadpool_limits(1):
-            peak = product.operations / min(product.seconds() for _ in range(3 if quick else 20))
-        for name in cases:
-            case = CASES[name]
-            K, D, kind = case.n_components, case.n_features, case.covariance_type
-            moments = MOMENTS_OF[kind]
-            blocking = make_blocking(case.n_samples, D, K, np.dtype(dtype), moments)
-            tile_rows = blocking.tile_rows
-            shape = map(str, (K, D, tile_rows, repeats))
-            run = subprocess.run([program, dtype, kind, *shape], check=True, capture_output=True,
-                                 text=True)  # fmt: skip
-            parts = [float(line) for line in run.stdout.split()]
-            floor = case.floor(peak, dtype, 1) * tile_rows / case.n_samples
-            pair = 1e-9 * tile_rows * K
-            lines.append([name, dtype, *(f"{part / pair:.3f}" for part in parts),
-                          f"{sum(parts) / pair:.3f}", f"{floor / sum(parts):.2f}"])  # fmt: skip
+    with one_core(), threadpool_limits(1):
+        for dtype in dtypes:
+            product = MatrixProduct(dtype, 300 if quick else 1000)
+            fastest = min(product.seconds() for _ in range(3 if quick else 20))
+            peak = product.operations / fastest
+            lines += [time_parts(program, CASES[name], dtype, peak, repeats) for name in cases]
     header = ["case", "dtype", "load", "log-joint", "responsibilities", "summary", "sum",
               "fraction of floor"]  # fmt: skip
-    return measure.markdown(header, lines)
+    return [measure.Table(header, lines)]
 
 
 if __name__ == "__main__":
-    chosen = measure.options(__doc__, cases=list(CASES), dtypes=["float64", "float32"],
-                             repeats=300)  # fmt: skip
-    print(table(**vars(chosen)))
+    measure.run_script(tables)

@@ -1,11 +1,84 @@
-"""What the benchmark scripts share, beyond ``vbfast.benchmark``: options, tables, warm calls."""
+"""What the benchmark scripts share, beyond ``vbfast.benchmark``: tables, options, warm calls.
+
+A script has a function ``tables`` that returns blocks of Markdown, most of them a :class:`Table`.
+Its keyword arguments are the script's options, its module's docstring says how things are measured.
+"""
 
 from __future__ import annotations
 
 import argparse
+import inspect
+import math
+import multiprocessing
 import os
 import sys
 import timeit
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+
+MISSING = "-"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table, whose cells are text. In Markdown it is what ``str`` returns."""
+
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def __str__(self):
+        lines = [self.header, ["---"] * len(self.header), *self.rows]
+        return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def cell(value, digits, missing=MISSING):
+    """Return a number as text; ``missing`` for None and NaN."""
+    return missing if _unknown(value) else f"{value:,.{digits}f}"
+
+
+def speed_up(other, ours, words="slower"):
+    """Return how many times as fast ours is as the other, with ``words`` where it is slower."""
+    if _unknown(other) or _unknown(ours):
+        return MISSING
+    times = other / ours
+    return f"{times:.2f}, {words}" if round(times, 2) < 1 else f"{times:.1f}"
+
+
+def _unknown(value):
+    return value is None or math.isnan(value)
+
+
+def run_script(tables):
+    """Print the blocks that ``tables`` returns, called with the options of the command line.
+
+    ``--quick`` takes small sizes, only to see that the script runs.
+    """
+    parser = argparse.ArgumentParser(
+        description=inspect.getmodule(tables).__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    for name, parameter in inspect.signature(tables).parameters.items():
+        option, default = f"--{name.replace('_', '-')}", parameter.default
+        if isinstance(default, bool):
+            parser.add_argument(option, action="store_true")
+        elif isinstance(default, tuple):
+            parser.add_argument(option, nargs="+", default=default, help=f"of {', '.join(default)}")
+        else:
+            parser.add_argument(option, type=type(default), default=default)
+    print(*tables(**vars(parser.parse_args())), sep="\n\n")
+
+
+def quick_arguments(tables):
+    """Return the arguments that show within seconds whether a script runs."""
+    once = {"repeats": 1} if "repeats" in inspect.signature(tables).parameters else {}
+    return {"quick": True, **once}
+
+
+def fresh(function, *arguments):
+    """Call a function in a process of its own: peak memory and the heap belong to that call."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def restart_without(variable="OPENBLAS_CORETYPE"):
@@ -13,25 +86,6 @@ def restart_without(variable="OPENBLAS_CORETYPE"):
     if variable in os.environ:
         del os.environ[variable]
         os.execv(sys.executable, [sys.executable, *sys.argv])
-
-
-def markdown(header, rows):
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
-def options(description, **defaults):
-    """Parse ``--quick`` (small sizes, only to see that the script runs) and the given defaults."""
-    parser = argparse.ArgumentParser(description=description.splitlines()[0])
-    parser.add_argument("--quick", action="store_true")
-    for name, value in defaults.items():
-        if isinstance(value, bool):
-            parser.add_argument(f"--{name.replace('_', '-')}", action="store_true")
-        elif isinstance(value, list):
-            parser.add_argument(f"--{name}", nargs="+", default=value)
-        else:
-            parser.add_argument(f"--{name}", type=type(value), default=value)
-    return parser.parse_args()
 
 
 def warm_seconds(call, number=1):

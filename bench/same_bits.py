@@ -140,10 +140,7 @@ def main() -> int:
             subprocess.run([*git, "add", "--detach", str(other), options.commit], check=True)
         try:
             for source in (ROOT,) if options.built else (ROOT, other):
-                for step in (
-                    ["--preset", "dev"],
-                    ["--build", "--preset", "dev"],
-                ):
+                for step in (["--preset", "dev"], ["--build", "--preset", "dev"]):
                     subprocess.run(
                         ["cmake", *step], cwd=source, check=True, stdout=subprocess.DEVNULL
                     )

@@ -1,8 +1,8 @@
 """One EM iteration with one thread and with two, taking turns; fits must agree to the bit.
 
 Medians are printed, of times and of their ratios. The last column is what two threads gave a matrix
-product of NumPy's BLAS between the iterations: processors that are lent share cores with others',
-and then less than two is to be had.
+product of NumPy's BLAS between the iterations: on a shared machine two threads may have less than
+two cores.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from vbfast.benchmark.iterations import iteration_seconds, iterations_lasting
 from vbfast.benchmark.timing import seconds
 
 
-def table(cases=tuple(CASES), *, repeats=5, quick=False):
+def tables(cases=tuple(CASES), *, repeats=3, quick=False):
     warnings.simplefilter("ignore", ConvergenceWarning)
     size = 300 if quick else 2500
     factor = np.random.default_rng(0).normal(size=(size, size))
@@ -52,8 +52,8 @@ def table(cases=tuple(CASES), *, repeats=5, quick=False):
         lines.append([name, f"{np.median(one):.4f}", f"{np.median(two):.4f}",
                       f"{np.median(one / two):.2f}", f"{blas:.2f}"])  # fmt: skip
     header = ["case", "one thread s", "two threads s", "ratio", "matrix product"]
-    return measure.markdown(header, lines)
+    return [measure.Table(header, lines)]
 
 
 if __name__ == "__main__":
-    print(table(**vars(measure.options(__doc__, cases=list(CASES), repeats=5))))
+    measure.run_script(tables)

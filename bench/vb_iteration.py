@@ -24,11 +24,11 @@ from vbfast.benchmark.cases import CASES
 from vbfast.benchmark.iterations import iteration_seconds, iterations_lasting
 from vbfast.benchmark.timing import seconds
 
-OUR_ITERATIONS = 5  # not many: later ones skip components that have lost their rows
+OUR_ITERATIONS = 3  # not many: later ones skip components that have lost their rows
 
 
 def peer_seconds(case, rows):
-    """One iteration of scikit-learn's; NaN where its fit fails."""
+    """One iteration of scikit-learn's; None where its fit fails."""
     peer = sklearn.mixture.BayesianGaussianMixture(
         n_components=case.n_components,
         covariance_type=case.covariance_type,
@@ -47,41 +47,55 @@ def peer_seconds(case, rows):
         peer.fit(rows)
         return seconds(iteration)
     except ValueError:  # in float32 it may find covariances ill-defined
-        return float("nan")
+        return None
 
 
-def table(cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=9, peers="sklearn",
-          quick=False):  # fmt: skip
-    warnings.simplefilter("ignore", ConvergenceWarning)
-    warnings.filterwarnings("ignore", "covariance_prior is singular")
-    lines, least = [], repeats
+def time_iterations(case, dtype, repeats, *, last=1.5, peer=True):
+    """Return the median seconds of our VB and EM iterations, of their ratio, and the peer's.
+
+    Short iterations are timed more often than ``repeats``: for ``last`` seconds.
+    """
+    rows = case.rows(dtype)
+    arguments = {
+        "n_components": case.n_components,
+        "covariance_type": case.covariance_type,
+        "reg_covar": case.reg_covar,
+        "init_params": np.arange(case.n_samples) % case.n_components,
+        "tol": 0.0,
+    }
+    estimators = [vbfast.BayesianGaussianMixture(**arguments), vbfast.GaussianMixture(**arguments)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "covariance_prior is singular")
+        if last > 0.0:
+            lasting = iterations_lasting(estimators[1], rows, last)
+            repeats = max(repeats, lasting // OUR_ITERATIONS)
+        times = np.array(
+            [
+                [iteration_seconds(estimator, rows, OUR_ITERATIONS) for estimator in estimators]
+                for _ in range(repeats)
+            ]
+        )
+        other = peer_seconds(case, rows) if peer else None
+    ours, em = np.median(times, axis=0)
+    return ours, em, np.median(times[:, 0] / times[:, 1]), other
+
+
+def tables(cases=tuple(CASES), dtypes=("float64", "float32"), *, repeats=5, peers="sklearn",
+           quick=False):  # fmt: skip
+    asked = peers == "sklearn"
+    lines = []
     for dtype in dtypes:
         for name in cases:
             case = CASES[name].smaller(100) if quick else CASES[name]
-            rows = case.rows(dtype)
-            arguments = {
-                "n_components": case.n_components,
-                "covariance_type": case.covariance_type,
-                "reg_covar": case.reg_covar,
-                "init_params": np.arange(case.n_samples) % case.n_components,
-                "tol": 0.0,
-            }
-            estimators = [vbfast.BayesianGaussianMixture(**arguments),
-                          vbfast.GaussianMixture(**arguments)]  # fmt: skip
-            if not quick:  # short ones more often
-                repeats = max(least, iterations_lasting(estimators[1], rows, 2.5) // OUR_ITERATIONS)
-            times = np.array([[iteration_seconds(estimator, rows, OUR_ITERATIONS)
-                               for estimator in estimators] for _ in range(repeats)])  # fmt: skip
-            ours, em = np.median(times, axis=0)
-            ratio = np.median(times[:, 0] / times[:, 1])
-            other = peer_seconds(case, rows) if peers == "sklearn" else float("nan")
+            last = 0.0 if quick else 1.5
+            ours, em, ratio, other = time_iterations(case, dtype, repeats, last=last, peer=asked)
             lines.append([name, dtype, f"{ours:.4f}", f"{em:.4f}", f"{ratio:.2f}",
-                          f"{other:.2f}", f"{other / ours:.1f}"])  # fmt: skip
-    header = ["case", "dtype", "VB s", "EM s", "VB / EM", "scikit-learn VB s", "ratio"]
-    return measure.markdown(header, lines)
+                          measure.cell(other, 2, "fails" if asked else measure.MISSING),
+                          measure.speed_up(other, ours)])  # fmt: skip
+    header = ["case", "dtype", "VB s", "EM s", "VB / EM", "scikit-learn VB s", "speed-up"]
+    return [measure.Table(header, lines)]
 
 
 if __name__ == "__main__":
-    chosen = measure.options(__doc__, cases=list(CASES), dtypes=["float64", "float32"], repeats=9,
-                             peers="sklearn")  # fmt: skip
-    print(table(**vars(chosen)))
+    measure.run_script(tables)

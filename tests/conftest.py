@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import vbfast
+from vbfast.passes.runner import LocalRunner
 
 
 def pytest_configure(config):
@@ -89,6 +90,20 @@ def mixture_batch(mixture_arrays):
         return [np.stack(arrays) for arrays in zip(*several, strict=True)]
 
     return make
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """A list that grows by one with each pass over rows."""
+    made = []
+    original = LocalRunner.run
+
+    def counted(*arguments, **options):
+        made.append(options)
+        return original(*arguments, **options)
+
+    monkeypatch.setattr(LocalRunner, "run", counted)
+    return made
 
 
 @pytest.fixture

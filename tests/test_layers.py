@@ -21,7 +21,7 @@ ALLOWED = {
     "contract": set(),
     "inputs": {"_vbfast", "contract"},
     "backends": {"_version", "_vbfast", "optional", "contract"},
-    "config": {"_version", "_vbfast", "backends"},
+    "config": {"_version", "_vbfast", "contract", "backends"},
     "arrays": {"_vbfast", "backends", "config", "inputs", "results"},
     "families": {"contract", "inputs", "backends", "config"},
     "passes": {"contract", "inputs", "backends", "config"},
@@ -47,9 +47,11 @@ ALLOWED = {
     "torch": {"optional", "contract", "inputs", "arrays", "mixtures"},
     "jax": {"optional", "contract", "inputs", "arrays", "mixtures"},
     "info": {"_version", "_vbfast", "backends", "config"},
-    "benchmark": {"_version", "info", "contract", "config", "estimators", "inference", "passes"},
-    "demo": {"optional", "atomic_file", "benchmark", "contract", "estimators"},
+    # What is on top may use the package as its users do.
+    "benchmark": {"vbfast", "info", "contract"},
+    "demo": {"optional", "atomic_file", "contract", "families", "estimators", "benchmark"},
     "cli": {
+        "vbfast",
         "_version",
         "atomic_file",
         "optional",
@@ -100,7 +102,7 @@ def test_no_arrow_points_up(module):
 
 
 def test_rooms_stand_on_lower_ones():
-    below: set[str] = set()
+    below = {"vbfast"}
     for room, on in ALLOWED.items():
         assert on <= below, room
         below.add(room)

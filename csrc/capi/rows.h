@@ -1,12 +1,14 @@
-// The functions of vbfast.h over the rows of a matrix: layouts for the driver of array_functions.h.
+// The functions of vbfast.h over the rows of a matrix: layouts for the driver of arrays/run.h.
 #pragma once
 
 #include <cstdint>
 
-#include "array_functions.h"
+#include "arrays/run.h"
 #include "vbfast.h"
 
 namespace vbfast::capi {
+
+using namespace arrays;  // whose functions these are
 
 // A call of the driver for n_rows slices of n elements.
 template <class T>
@@ -53,7 +55,7 @@ class RowsCall {
     std::int64_t run(vbfast_elbo_terms* sum = nullptr) noexcept {
         call.wants_sums = sum != nullptr;
         try {
-            const ArrayOutcome outcome = run_array_call<T>(call, layout_);
+            const Outcome outcome = run_call<T>(call, layout_);
             if (sum != nullptr)
                 *sum = {outcome.sums[result_elbo], outcome.sums[result_expected],
                         outcome.sums[result_entropy], outcome.sums[result_log_evidence],
@@ -64,7 +66,7 @@ class RowsCall {
         }
     }
 
-    ArrayCall call;
+    Call call;
 
   private:
     void a_row(int place, const void* data, std::int64_t step) {

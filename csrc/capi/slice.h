@@ -6,14 +6,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "capi/rows.h"
+#include "runtime/numbers.h"
 
 namespace vbfast::capi {
 
 constexpr std::int64_t longest_copy = 256;  // elements of a strided slice that are copied
-constexpr std::int64_t slice_plane = 16;    // as array_table.h asks
+constexpr std::int64_t slice_plane = 16;    // as kernels/arrays/table.h asks
 
 inline bool is_short(std::int64_t n, bool contiguous) {
     return n > 0 && n <= (contiguous ? row_chunk : longest_copy);
@@ -62,7 +62,7 @@ template <class T>
 class SliceSums {
   public:
     explicit SliceSums(Reduction reduction)
-        : reducer_(array_kernels<T>().reducers[static_cast<int>(reduction)]) {
+        : reducer_(kernels<T>().reducers[static_cast<int>(reduction)]) {
         // Kernels write the first lane and finish all of a vector.
         std::fill_n(state, (reducer_.references + reducer_.sums) * slice_plane, 0.0);
     }
@@ -73,8 +73,8 @@ class SliceSums {
     }
 
     bool map(Mapping mapping, const T* x, const T* y, std::int64_t n, T* out0, T* out1) {
-        array_kernels<T>().mappers[static_cast<int>(mapping)].fused(x, y, n, 0, 1, out0, out1,
-                                                                    false, state, slice_plane);
+        kernels<T>().mappers[static_cast<int>(mapping)].fused(x, y, n, 0, 1, out0, out1, false,
+                                                              state, slice_plane);
         return finish();
     }
 
@@ -109,9 +109,6 @@ class SliceSums {
 };
 
 template <class T>
-constexpr T not_a_number = std::numeric_limits<T>::quiet_NaN();
-
-template <class T>
 T logsumexp(std::int64_t n, const T* a, std::int64_t stride) noexcept {
     if (is_short(n, stride == 1)) {
         SliceSums<T> sums(Reduction::sum_exp);
@@ -119,7 +116,9 @@ T logsumexp(std::int64_t n, const T* a, std::int64_t stride) noexcept {
             return static_cast<T>(sums[result_log_evidence]);
     }
     T value;
-    return logsumexp_rows<T>(1, n, a, 0, stride, &value, 1) == 0 ? value : not_a_number<T>;
+    return logsumexp_rows<T>(1, n, a, 0, stride, &value, 1) == 0
+               ? value
+               : static_cast<T>(runtime::not_a_number);
 }
 
 template <class T>
@@ -143,7 +142,7 @@ std::int64_t log_softmax(std::int64_t n, const T* a, std::int64_t stride, T* out
         if (sums.reduce(elements, nullptr, n)) {
             const T parameters[max_parameters] = {static_cast<T>(sums.state[0]),
                                                   static_cast<T>(sums[result_log_sum])};
-            array_kernels<T>().mappers[static_cast<int>(Mapping::log_softmax)].row(
+            kernels<T>().mappers[static_cast<int>(Mapping::log_softmax)].row(
                 elements, nullptr, n, parameters, PackedOutput<T>(out, n, out_stride), nullptr,
                 false);
             return 0;
@@ -160,7 +159,9 @@ T entropy(std::int64_t n, int kind, const T* a, std::int64_t stride) noexcept {
             return static_cast<T>(sums[result_entropy]);
     }
     T value;
-    return entropy_rows<T>(1, n, kind, a, 0, stride, &value, 1) == 0 ? value : not_a_number<T>;
+    return entropy_rows<T>(1, n, kind, a, 0, stride, &value, 1) == 0
+               ? value
+               : static_cast<T>(runtime::not_a_number);
 }
 
 template <class T>
@@ -174,12 +175,12 @@ T kl_divergence(std::int64_t n, int q_kind, const T* q, std::int64_t q_stride, i
     T value;
     const std::int64_t info =
         kl_divergence_rows<T>(1, n, q_kind, q, 0, q_stride, p_kind, p, 0, p_stride, &value, 1);
-    return info == 0 ? value : not_a_number<T>;
+    return info == 0 ? value : static_cast<T>(runtime::not_a_number);
 }
 
 // Terms of a q that is no distribution.
 inline std::int64_t with_terms(std::int64_t info, vbfast_elbo_terms* terms) {
-    constexpr double nan = not_a_number<double>;
+    constexpr double nan = runtime::not_a_number;
     if (info != 0) *terms = {nan, nan, nan, nan, nan};
     return info;
 }

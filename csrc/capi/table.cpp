@@ -2,47 +2,48 @@
 
 #include "capi/rows.h"
 #include "capi/slice.h"
-#include "dispatch.h"
-#include "threads.h"
+#include "runtime/dispatch.h"
+#include "runtime/thread_count.h"
 
-namespace vbfast {
+namespace vbfast::capi {
 
 namespace {
 
 template <class Functions, class T>
 constexpr Functions functions = {sizeof(Functions),
-                                 capi::logsumexp<T>,
-                                 capi::softmax<T>,
-                                 capi::log_softmax<T>,
-                                 capi::entropy<T>,
-                                 capi::kl_divergence<T>,
-                                 capi::elbo<T>,
-                                 capi::elbo_and_grad<T>,
-                                 capi::logsumexp_rows<T>,
-                                 capi::map_rows<T, Mapping::softmax>,
-                                 capi::map_rows<T, Mapping::log_softmax>,
-                                 capi::entropy_rows<T>,
-                                 capi::kl_divergence_rows<T>,
-                                 capi::elbo_rows<T>,
-                                 capi::elbo_and_grad_rows<T>};
+                                 logsumexp<T>,
+                                 softmax<T>,
+                                 log_softmax<T>,
+                                 entropy<T>,
+                                 kl_divergence<T>,
+                                 elbo<T>,
+                                 elbo_and_grad<T>,
+                                 logsumexp_rows<T>,
+                                 map_rows<T, Mapping::softmax>,
+                                 map_rows<T, Mapping::log_softmax>,
+                                 entropy_rows<T>,
+                                 kl_divergence_rows<T>,
+                                 elbo_rows<T>,
+                                 elbo_and_grad_rows<T>};
 
 const char* simd_level() {
-    return kernels().name;
+    return runtime::level_name();
 }
 
 }  // namespace
 
 const vbfast_api& function_table() {
-    kernels();  // chosen before anybody calls them: that may throw, and the functions must not
-    get_num_threads();
+    runtime::level();  // chosen before anybody calls them: that may throw, and the functions must
+                       // not
+    runtime::get_num_threads();
     static constexpr vbfast_api table = {VBFAST_API_VERSION,
                                          sizeof(vbfast_api),
                                          &functions<vbfast_f64, double>,
                                          &functions<vbfast_f32, float>,
-                                         get_num_threads,
-                                         set_num_threads,
+                                         runtime::get_num_threads,
+                                         runtime::set_num_threads,
                                          simd_level};
     return table;
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::capi

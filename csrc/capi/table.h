@@ -3,8 +3,8 @@
 
 #include "vbfast.h"
 
-namespace vbfast {
+namespace vbfast::capi {
 
 const vbfast_api& function_table();
 
-}  // namespace vbfast
+}  // namespace vbfast::capi

@@ -1,15 +1,15 @@
-#include "array_arguments.h"
+#include "python/array_arguments.h"
 
 #include <algorithm>
 #include <initializer_list>
 #include <limits>
 #include <string>
 
-#include "interrupt.h"
+#include "python/interrupt.h"
 
 namespace py = pybind11;
 
-namespace vbfast {
+namespace vbfast::python {
 
 namespace {
 
@@ -141,7 +141,7 @@ bool check_weights(const py::array& weights, const py::array& joint) {
     }
     if (weights.size() == 0) return true;
     const py::array array = aligned(weights);
-    std::int64_t shape[max_dimensions], strides[max_dimensions];
+    std::int64_t shape[arrays::max_dimensions], strides[arrays::max_dimensions];
     std::copy_n(array.shape(), n, shape);
     std::copy_n(array.strides(), n, strides);
     const char* data = static_cast<const char*>(array.data());
@@ -149,19 +149,21 @@ bool check_weights(const py::array& weights, const py::array& joint) {
     constexpr double least = 0x1p-100, most = 0x1p126;
     double bad = 0;
     bool single = true;
-    const auto look = [&](const Interrupt* interrupt) {
+    const auto look = [&](const runtime::Interrupt* interrupt) {
         constexpr std::int64_t chunk = 1 << 16;
-        parallel((size + chunk - 1) / chunk, 1, interrupt, [&](std::int64_t task, int, Region&) {
-            Position position(task * chunk, shape, static_cast<int>(n));
-            const std::int64_t last = std::min(size, (task + 1) * chunk);
-            for (std::int64_t i = task * chunk; i < last; ++i, position.advance()) {
-                const double weight =
-                    *reinterpret_cast<const double*>(data + position.offset(strides));
-                const bool fits = weight >= 0 && weight <= std::numeric_limits<double>::max();
-                if (!fits && bad == 0) bad = weight;
-                single = single && (weight == 0 || (weight >= least && weight <= most));
-            }
-        });
+        runtime::parallel(
+            (size + chunk - 1) / chunk, 1, interrupt,
+            [&](std::int64_t task, int, runtime::Region&) {
+                arrays::Position position(task * chunk, shape, static_cast<int>(n));
+                const std::int64_t last = std::min(size, (task + 1) * chunk);
+                for (std::int64_t i = task * chunk; i < last; ++i, position.advance()) {
+                    const double weight =
+                        *reinterpret_cast<const double*>(data + position.offset(strides));
+                    const bool fits = weight >= 0 && weight <= std::numeric_limits<double>::max();
+                    if (!fits && bad == 0) bad = weight;
+                    single = single && (weight == 0 || (weight >= least && weight <= most));
+                }
+            });
     };
     if (size < 4096)  // over sooner than the interpreter is let go of
         look(nullptr);
@@ -175,8 +177,8 @@ bool check_weights(const py::array& weights, const py::array& joint) {
 
 }  // namespace
 
-Dimensions reduced_dimensions(py::ssize_t n, const py::object& axis) {
-    Dimensions reduced;
+AxisSet reduced_dimensions(py::ssize_t n, const py::object& axis) {
+    AxisSet reduced;
     if (axis.is_none()) return reduced.set();
     const auto mark = [&](const py::handle& item) {
         if (!PyIndex_Check(item.ptr()))
@@ -232,7 +234,7 @@ void register_array_arguments(py::module_& module) {
     module.def(
         "reduced_axes",
         [](py::ssize_t n_dimensions, const py::object& axis) {
-            const Dimensions reduced = reduced_dimensions(n_dimensions, axis);
+            const AxisSet reduced = reduced_dimensions(n_dimensions, axis);
             py::list axes;
             for (py::ssize_t d = 0; d < n_dimensions; ++d)
                 if (reduced[static_cast<std::size_t>(d)]) axes.append(d);
@@ -248,4 +250,4 @@ void register_array_arguments(py::module_& module) {
                "Inputs of the bound, apart from the arrays of its gradients.");
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::python

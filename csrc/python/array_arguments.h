@@ -7,14 +7,14 @@
 
 #include <bitset>
 
-#include "array_layout.h"
+#include "arrays/layout.h"
 
-namespace vbfast {
+namespace vbfast::python {
 
-using Dimensions = std::bitset<max_dimensions>;
+using AxisSet = std::bitset<arrays::max_dimensions>;
 
 // Which of so many dimensions are reduced: None is all. As in NumPy, 0-d arrays take axis 0 and -1.
-Dimensions reduced_dimensions(pybind11::ssize_t n_dimensions, const pybind11::object& axis);
+AxisSet reduced_dimensions(pybind11::ssize_t n_dimensions, const pybind11::object& axis);
 
 bool is_float64(const pybind11::array& a);
 
@@ -28,4 +28,4 @@ pybind11::array new_array(int n_dimensions, const pybind11::ssize_t* shape, bool
 // A new array of the shape, type and order of another.
 pybind11::array new_like(const pybind11::array& a);
 
-}  // namespace vbfast
+}  // namespace vbfast::python

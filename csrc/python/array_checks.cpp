@@ -1,4 +1,4 @@
-#include "array_checks.h"
+#include "python/array_checks.h"
 
 #include <pybind11/pybind11.h>
 
@@ -6,7 +6,7 @@
 
 namespace py = pybind11;
 
-namespace vbfast {
+namespace vbfast::python {
 
 void check_shape(const py::array& a, const char* name, const std::vector<py::ssize_t>& shape) {
     bool fits = a.ndim() == static_cast<py::ssize_t>(shape.size());
@@ -38,4 +38,4 @@ void check_packed(const py::array& a, const char* name, const std::vector<py::ss
         throw py::value_error(std::string(name) + " must be C-contiguous and aligned");
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::python

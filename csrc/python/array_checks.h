@@ -5,7 +5,7 @@
 
 #include <vector>
 
-namespace vbfast {
+namespace vbfast::python {
 
 constexpr pybind11::ssize_t any_length = -1;
 
@@ -20,4 +20,4 @@ void check_dtype(const pybind11::array& a, const char* name, const pybind11::dty
 void check_packed(const pybind11::array& a, const char* name,
                   const std::vector<pybind11::ssize_t>& shape, const pybind11::dtype& dtype);
 
-}  // namespace vbfast
+}  // namespace vbfast::python

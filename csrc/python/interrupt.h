@@ -6,9 +6,9 @@
 #include <chrono>
 #include <thread>
 
-#include "threads.h"
+#include "runtime/threads.h"
 
-namespace vbfast {
+namespace vbfast::python {
 
 // The GIL let go of for the life of this.
 //
@@ -24,7 +24,7 @@ class GilRelease {
     GilRelease& operator=(const GilRelease&) = delete;
 
     // Runs Python's signal handlers; an interrupt, with the error set, if one raised.
-    Interrupt interrupt() { return {signal_raised, this}; }
+    runtime::Interrupt interrupt() { return {signal_raised, this}; }
 
   private:
     void take_back() noexcept {
@@ -51,11 +51,11 @@ template <class F>
 auto without_gil(F&& f) {
     try {
         GilRelease released;
-        const Interrupt interrupt = released.interrupt();
+        const runtime::Interrupt interrupt = released.interrupt();
         return f(&interrupt);
-    } catch (const Interrupted&) {
+    } catch (const runtime::Interrupted&) {
         throw pybind11::error_already_set();
     }
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::python

@@ -1,9 +1,9 @@
 #include <pybind11/pybind11.h>
 
-#include "dispatch.h"
-#include "threads.h"
+#include "runtime/dispatch.h"
+#include "runtime/thread_count.h"
 
-namespace vbfast {
+namespace vbfast::python {
 void register_build_info(pybind11::module_& module);
 void register_threads(pybind11::module_& module);
 void register_linalg(pybind11::module_& module);
@@ -11,19 +11,19 @@ void register_estep(pybind11::module_& module);
 void register_array_arguments(pybind11::module_& module);
 void register_arrays(pybind11::module_& module);
 void register_capi(pybind11::module_& module);
-}  // namespace vbfast
+}  // namespace vbfast::python
 
 PYBIND11_MODULE(_vbfast, module) {
     module.doc() = "Native kernels of vbfast.";
     // A VBFAST_SIMD that this machine lacks, or a VBFAST_NUM_THREADS that is no number, is an error
     // at import.
-    vbfast::kernels();
-    vbfast::get_num_threads();
-    vbfast::register_build_info(module);
-    vbfast::register_threads(module);
-    vbfast::register_linalg(module);
-    vbfast::register_estep(module);
-    vbfast::register_array_arguments(module);
-    vbfast::register_arrays(module);
-    vbfast::register_capi(module);
+    vbfast::runtime::level();
+    vbfast::runtime::get_num_threads();
+    vbfast::python::register_build_info(module);
+    vbfast::python::register_threads(module);
+    vbfast::python::register_linalg(module);
+    vbfast::python::register_estep(module);
+    vbfast::python::register_array_arguments(module);
+    vbfast::python::register_arrays(module);
+    vbfast::python::register_capi(module);
 }

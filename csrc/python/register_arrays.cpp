@@ -8,20 +8,30 @@
 #include <optional>
 #include <string>
 
-#include "array_arguments.h"
-#include "array_functions.h"
-#include "interrupt.h"
+#include "arrays/run.h"
+#include "python/array_arguments.h"
+#include "python/interrupt.h"
 
 namespace py = pybind11;
 
-namespace vbfast {
+namespace vbfast::python {
 
 namespace {
+
+using arrays::Call;
+using arrays::Demand;
+using arrays::Layout;
+using arrays::Mapping;
+using arrays::Operand;
+using arrays::Outcome;
+using arrays::Place;
+using arrays::Reduction;
+using arrays::Result;
 
 // Builds the layout of operands of the shape of x.
 class Builder {
   public:
-    Builder(const py::array& x, Dimensions reduced)
+    Builder(const py::array& x, AxisSet reduced)
         : n_(static_cast<int>(x.ndim())), shape_(x.shape()), reduced_(reduced) {
         for (int d = 0; d < n_; ++d) {
             if (reduced_[d])
@@ -31,7 +41,7 @@ class Builder {
         }
         std::int64_t stride = 1;
         for (int d = layout.n_outer - 1; d >= 0; --d) {
-            layout.operands[place_number].outer[d] = stride;
+            layout.operands[arrays::place_number].outer[d] = stride;
             stride *= layout.outer[d];
         }
     }
@@ -60,7 +70,7 @@ class Builder {
     }
 
     py::array new_result(bool keepdims, bool is_double) const {
-        py::ssize_t shape[max_dimensions];
+        py::ssize_t shape[arrays::max_dimensions];
         int n = 0;
         for (int d = 0; d < n_; ++d)
             if (!reduced_[d] || keepdims) shape[n++] = reduced_[d] ? 1 : shape_[d];
@@ -83,11 +93,11 @@ class Builder {
   private:
     int n_;
     const py::ssize_t* shape_;
-    Dimensions reduced_;
+    AxisSet reduced_;
 };
 
-[[noreturn]] void raise_bad_slice(const ArrayCall& call, const ArrayOutcome& outcome,
-                                  const Builder& builder, const py::tuple& names) {
+[[noreturn]] void raise_bad_slice(const Call& call, const Outcome& outcome, const Builder& builder,
+                                  const py::tuple& names) {
     const std::string name = names[outcome.bad_input].cast<std::string>();
     const std::string where = builder.slice_name(outcome.bad_slice);
     std::string message = name + (where.empty() ? "" : " at row " + where);
@@ -101,16 +111,16 @@ class Builder {
     throw py::value_error(message + "; a distribution is needed");
 }
 
-ArrayOutcome run(ArrayCall& call, Builder& builder, bool is_double, const py::tuple& names) {
+Outcome run(Call& call, Builder& builder, bool is_double, const py::tuple& names) {
     Layout& layout = builder.layout;
-    const auto go = [&](const Interrupt* interrupt) {
+    const auto go = [&](const runtime::Interrupt* interrupt) {
         call.interrupt = interrupt;
-        return is_double ? run_array_call<double>(call, layout)
-                         : run_array_call<float>(call, layout);
+        return is_double ? arrays::run_call<double>(call, layout)
+                         : arrays::run_call<float>(call, layout);
     };
     const bool is_short = layout.n_slices() * std::max(layout.n_elements(), std::int64_t{1}) < 4096;
     // A short one is over sooner than the interpreter is let go of.
-    const ArrayOutcome outcome = is_short ? go(nullptr) : without_gil(go);
+    const Outcome outcome = is_short ? go(nullptr) : without_gil(go);
     if (outcome.bad_slice >= 0) raise_bad_slice(call, outcome, builder, names);
     return outcome;
 }
@@ -123,14 +133,14 @@ py::object reduce_array(int reduction, py::array x, std::optional<py::array> y,
                         const py::tuple& names, const py::tuple& tolerances,
                         const std::optional<py::array>& out, int num_threads) {
     x = aligned(x);
-    ArrayCall call;
+    Call call;
     call.reduction = static_cast<Reduction>(reduction);
     call.num_threads = num_threads;
     Builder builder(x, reduced_dimensions(x.ndim(), axis));
-    builder.sliced(place_x, x);
+    builder.sliced(arrays::place_x, x);
     if (y) {
         y = aligned(*y);
-        builder.sliced(place_y, *y);
+        builder.sliced(arrays::place_y, *y);
     }
     for (std::size_t k = 0; k < names.size(); ++k) {
         if (py::len(names[k]) == 0) continue;
@@ -143,7 +153,7 @@ py::object reduce_array(int reduction, py::array x, std::optional<py::array> y,
     for (const py::handle item : which) {
         const py::array result = out ? *out : builder.new_result(keepdims, is_double);
         call.results[call.n_results] = item.cast<int>();
-        builder.a_slice(place_result + call.n_results, result);
+        builder.a_slice(arrays::place_result + call.n_results, result);
         results[call.n_results++] = result;
     }
     run(call, builder, is_double, names);
@@ -159,16 +169,16 @@ py::array map_array(int mapping, py::array x, const py::object& axis,
                     const std::optional<py::array>& out, int num_threads) {
     x = aligned(x);
     const bool is_double = is_float64(x);
-    ArrayCall call;
+    Call call;
     call.maps = true;
     call.mapping = static_cast<Mapping>(mapping);
-    call.reduction = reduction_of(call.mapping);
+    call.reduction = arrays::reduction_of(call.mapping);
     call.num_threads = num_threads;
     Builder builder(x, reduced_dimensions(x.ndim(), axis));
-    builder.sliced(place_x, x);
+    builder.sliced(arrays::place_x, x);
     call.new_outputs = !out;
     const py::array target = out ? *out : new_like(x);
-    builder.sliced(place_out0, target);
+    builder.sliced(arrays::place_out0, target);
     run(call, builder, is_double, py::tuple());
     return target;
 }
@@ -181,43 +191,44 @@ py::tuple run_bound(const py::array& log_joint, const std::optional<py::array>& 
                     std::optional<double> tolerance, const std::optional<py::array>& weight,
                     bool per_sample, const py::array* gradients, bool new_gradients,
                     int num_threads) {
-    ArrayCall call;
+    Call call;
     call.num_threads = num_threads;
     const py::array joint = aligned(log_joint), x = q ? aligned(*q) : joint;
-    Builder builder(x, Dimensions().set(x.ndim() - 1));
-    builder.sliced(place_x, x);
+    Builder builder(x, AxisSet().set(x.ndim() - 1));
+    builder.sliced(arrays::place_x, x);
     if (q) {
         call.reduction = is_logits ? Reduction::logits_logits : Reduction::probs_logits;
         call.demands[0] = is_logits ? Demand::proper : Demand::distribution;
-        call.tolerances[0] = tolerance.value_or(sum_tolerance(is_float64(x)));
-        builder.sliced(place_y, joint);
+        call.tolerances[0] = tolerance.value_or(arrays::sum_tolerance(is_float64(x)));
+        builder.sliced(arrays::place_y, joint);
     } else {
         call.reduction = Reduction::logits_entropy;
     }
     const py::array weights = weight ? aligned(*weight) : joint;
-    if (weight) builder.a_slice(place_weight, weights);
+    if (weight) builder.a_slice(arrays::place_weight, weights);
     if (gradients != nullptr) {
         call.maps = true;
         call.new_outputs = new_gradients;
         call.mapping = !q          ? Mapping::posterior_gradient
                        : is_logits ? Mapping::gradient
                                    : Mapping::probs_gradient;
-        builder.sliced(place_out0, gradients[0]);
-        builder.sliced(place_out1, gradients[1]);
+        builder.sliced(arrays::place_out0, gradients[0]);
+        builder.sliced(arrays::place_out1, gradients[1]);
     }
-    constexpr Result order[] = {result_elbo, result_expected, result_entropy, result_log_evidence,
-                                result_kl};
+    constexpr Result order[] = {arrays::result_elbo, arrays::result_expected,
+                                arrays::result_entropy, arrays::result_log_evidence,
+                                arrays::result_kl};
     py::tuple terms(std::size(order));
     call.wants_sums = !per_sample;
     call.wide_results = true;
     if (per_sample)
         for (const Result term : order) {
             const py::array rows = builder.new_result(false, true);
-            builder.a_slice(place_result + call.n_results, rows);
+            builder.a_slice(arrays::place_result + call.n_results, rows);
             terms[call.n_results] = rows;
             call.results[call.n_results++] = term;
         }
-    const ArrayOutcome outcome =
+    const Outcome outcome =
         run(call, builder, is_float64(x), py::make_tuple(is_logits ? "q_logits" : "q"));
     if (!per_sample)
         for (std::size_t k = 0; k < std::size(order); ++k)
@@ -268,16 +279,16 @@ void register_arrays(py::module_& module) {
     for (const auto& [name, value] : of_reductions) reductions[name] = static_cast<int>(value);
     mappings["softmax"] = static_cast<int>(Mapping::softmax);
     mappings["log_softmax"] = static_cast<int>(Mapping::log_softmax);
-    results["log_evidence"] = static_cast<int>(result_log_evidence);
-    results["sign"] = static_cast<int>(result_sign);
-    results["entropy"] = static_cast<int>(result_entropy);
-    results["kl"] = static_cast<int>(result_kl);
-    tolerances["float64"] = sum_tolerance(true);
-    tolerances["float32"] = sum_tolerance(false);
+    results["log_evidence"] = static_cast<int>(arrays::result_log_evidence);
+    results["sign"] = static_cast<int>(arrays::result_sign);
+    results["entropy"] = static_cast<int>(arrays::result_entropy);
+    results["kl"] = static_cast<int>(arrays::result_kl);
+    tolerances["float64"] = arrays::sum_tolerance(true);
+    tolerances["float32"] = arrays::sum_tolerance(false);
     module.attr("SUM_TOLERANCES") = tolerances;
     module.attr("REDUCTIONS") = reductions;
     module.attr("MAPPINGS") = mappings;
     module.attr("RESULTS") = results;
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::python

@@ -1,11 +1,11 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include "dispatch.h"
+#include "runtime/dispatch.h"
 
 namespace py = pybind11;
 
-namespace vbfast {
+namespace vbfast::python {
 
 namespace {
 
@@ -19,9 +19,9 @@ py::dict build_info() {
 #else
     info["compiler"] = "unknown";
 #endif
-    info["simd"] = kernels().name;
-    info["simd_available"] = available_levels();
-    info["simd_built"] = built_levels();
+    info["simd"] = runtime::level_name();
+    info["simd_available"] = runtime::available_levels();
+    info["simd_built"] = runtime::built_levels();
     return info;
 }
 
@@ -33,4 +33,4 @@ void register_build_info(py::module_& module) {
                "available on this machine, built.");
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::python

@@ -8,7 +8,7 @@
 
 namespace py = pybind11;
 
-namespace vbfast {
+namespace vbfast::python {
 
 namespace {
 
@@ -38,7 +38,7 @@ py::dict addresses(const Functions& functions) {
 }  // namespace
 
 void register_capi(py::module_& module) {
-    const vbfast_api& table = function_table();
+    const vbfast_api& table = capi::function_table();
     module.attr("_C_API") = py::capsule(&table, VBFAST_CAPSULE_NAME);
     module.attr("C_API_VERSION") = table.version;
     py::dict functions;
@@ -47,4 +47,4 @@ void register_capi(py::module_& module) {
     module.attr("C_FUNCTIONS") = functions;
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::python

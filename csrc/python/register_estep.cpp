@@ -5,16 +5,22 @@
 #include <map>
 #include <string>
 
-#include "array_checks.h"
-#include "estep.h"
-#include "interrupt.h"
-#include "seeding.h"
+#include "estep/estep.h"
+#include "estep/seeding.h"
+#include "python/array_checks.h"
+#include "python/interrupt.h"
 
 namespace py = pybind11;
 
-namespace vbfast {
+namespace vbfast::python {
 
 namespace {
+
+using estep::Assignment;
+using estep::Covariance;
+using estep::Moments;
+using estep::RowBlock;
+using estep::Workspace;
 
 using Float64 = py::array_t<double, py::array::c_style>;
 
@@ -64,8 +70,8 @@ class BlockReader {
     void limit_rows(py::ssize_t n_rows) { output_rows_ = n_rows; }
 
     // (partition, start, rows, weights or None, given or None[, closest, lowered or None])
-    Block read(const py::tuple& item) {
-        Block block{};
+    RowBlock read(const py::tuple& item) {
+        RowBlock block{};
         block.partition = item[0].cast<std::int64_t>();
         block.start = item[1].cast<std::int64_t>();
         const py::array rows = keep(item[2].cast<py::array>());
@@ -99,7 +105,7 @@ class BlockReader {
         return a;
     }
 
-    void read_given(const py::array& given, Block& block) const {
+    void read_given(const py::array& given, RowBlock& block) const {
         if (given.ndim() != 1) {
             check_packed(given, "responsibilities", {block.n_rows, n_components_}, dtype_);
             block.given = given.data();
@@ -109,7 +115,7 @@ class BlockReader {
         block.given_label = static_cast<const std::int64_t*>(given.data());
     }
 
-    void read_distances(const py::tuple& item, Block& block) {
+    void read_distances(const py::tuple& item, RowBlock& block) {
         const py::array closest = keep(item[5].cast<py::array>());
         check_packed(closest, "closest", {block.n_rows}, dtype_);
         block.closest = closest.data();
@@ -133,10 +139,11 @@ class BlockReader {
 // Returns the row that is not finite, or -1.
 template <class Pass>
 std::int64_t run_blocks(Pass& pass, BlockReader reader, const py::list& items, int num_threads) {
-    std::vector<Block> blocks;
+    std::vector<RowBlock> blocks;
     for (const py::handle item : items) blocks.push_back(reader.read(item.cast<py::tuple>()));
-    return without_gil(
-        [&](const Interrupt* interrupt) { return pass.run(blocks, num_threads, interrupt); });
+    return without_gil([&](const runtime::Interrupt* interrupt) {
+        return pass.run(blocks, num_threads, interrupt);
+    });
 }
 
 // A pass with the arrays that it writes to and the memory that it works in.
@@ -160,26 +167,27 @@ class BoundEStep {
         const Covariance type = parse(of_covariance, covariance, "covariance");
         check_shape(offset, "offset", {K});
         check_shape(factors, "precision_cholesky", shape_of(type, K, D));
-        const MixtureParameters parameters = {type,          K, D, offset.data(), means.data(),
-                                              factors.data()};
+        const estep::MixtureParameters parameters = {
+            type, K, D, offset.data(), means.data(), factors.data()};
         const py::dtype real = precision(single), whole = py::dtype::of<std::int64_t>();
-        const PassRequest request = {parse(of_assignment, assignment, "assignment"),
-                                     kind_,
-                                     entropy,
-                                     n_partitions,
-                                     tile_rows,
-                                     split_components,
-                                     output(0, "log_evidence", {}, real),
-                                     static_cast<std::int64_t*>(output(1, "labels", {}, whole)),
-                                     output(2, "resp", {K}, real),
-                                     output(3, "entropy", {}, real),
-                                     output(4, "expected_log_joint", {}, real),
-                                     output(5, "gradient", {D}, real),
-                                     output(6, "log_joint", {K}, real)};
+        const estep::PassRequest request = {
+            parse(of_assignment, assignment, "assignment"),
+            kind_,
+            entropy,
+            n_partitions,
+            tile_rows,
+            split_components,
+            output(0, "log_evidence", {}, real),
+            static_cast<std::int64_t*>(output(1, "labels", {}, whole)),
+            output(2, "resp", {K}, real),
+            output(3, "entropy", {}, real),
+            output(4, "expected_log_joint", {}, real),
+            output(5, "gradient", {D}, real),
+            output(6, "log_joint", {K}, real)};
         reader_.limit_rows(n_rows_);
         Workspace& memory = workspace_.cast<Workspace&>();
-        const auto make = single ? make_estep<float> : make_estep<double>;
-        estep_ = without_gil([&](const Interrupt* interrupt) {
+        const auto make = single ? estep::make_estep<float> : estep::make_estep<double>;
+        estep_ = without_gil([&](const runtime::Interrupt* interrupt) {
             return make(parameters, request, memory, num_threads, interrupt);
         });
     }
@@ -189,7 +197,7 @@ class BoundEStep {
     }
 
     py::tuple sums() const {
-        const TileSums s = estep_->sums();
+        const estep::TileSums s = estep_->sums();
         return py::make_tuple(s.weight, s.log_evidence, s.expected_log_joint, s.entropy, s.kl,
                               s.lowest_log_evidence);
     }
@@ -204,7 +212,7 @@ class BoundEStep {
         if (kind_ == Moments::spherical) shape = {K};
         py::array_t<double> weight(K), first({K, D}), second(shape);
         double* pointers[3] = {weight.mutable_data(), first.mutable_data(), second.mutable_data()};
-        without_gil([&](const Interrupt* interrupt) {
+        without_gil([&](const runtime::Interrupt* interrupt) {
             estep_->statistics(pointers[0], pointers[1], pointers[2], num_threads, interrupt);
         });
         py::object second_or_none = py::none();
@@ -244,7 +252,7 @@ class BoundEStep {
     py::ssize_t n_features_;
     py::ssize_t n_rows_ = any_length;  // of the outputs
     BlockReader reader_;
-    std::unique_ptr<EStep> estep_;
+    std::unique_ptr<estep::EStep> estep_;
 };
 
 class BoundSeeding {
@@ -258,7 +266,7 @@ class BoundSeeding {
         check_positive(D, "n_features");
         check_positive(n_partitions, "n_partitions");
         check_positive(tile_rows, "tile_rows");
-        const auto make = single ? make_seeding<float> : make_seeding<double>;
+        const auto make = single ? estep::make_seeding<float> : estep::make_seeding<double>;
         seeding_ = make(candidates.data(), K, D, n_partitions, tile_rows);
     }
 
@@ -274,7 +282,7 @@ class BoundSeeding {
   private:
     py::ssize_t n_candidates_;
     BlockReader reader_;
-    std::unique_ptr<Seeding> seeding_;
+    std::unique_ptr<estep::Seeding> seeding_;
 };
 
 }  // namespace
@@ -305,4 +313,4 @@ void register_estep(py::module_& module) {
         .def("potentials", &BoundSeeding::potentials, "Potential of each candidate.");
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::python

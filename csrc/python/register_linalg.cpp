@@ -1,12 +1,12 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-#include "interrupt.h"
-#include "linalg.h"
+#include "linalg/batches.h"
+#include "python/interrupt.h"
 
 namespace py = pybind11;
 
-namespace vbfast {
+namespace vbfast::python {
 
 namespace {
 
@@ -19,8 +19,8 @@ py::tuple bound_precision_cholesky(const Array& covariances, int num_threads) {
     py::array_t<double> factors({K, D, D});
     const double* in = covariances.data();
     double* out = factors.mutable_data();
-    const std::int64_t failed = without_gil([&](const Interrupt* interrupt) {
-        return precision_cholesky(in, K, D, out, num_threads, interrupt);
+    const std::int64_t failed = without_gil([&](const runtime::Interrupt* interrupt) {
+        return linalg::precision_cholesky(in, K, D, out, num_threads, interrupt);
     });
     return py::make_tuple(factors, failed);
 }
@@ -37,8 +37,8 @@ py::array_t<double> bound_ratio_norms(const Array& factors, const Array& denomin
     const double* in = factors.data();
     const double* by = denominators.data();
     double* out = norms.mutable_data();
-    without_gil([&](const Interrupt* interrupt) {
-        ratio_norms(in, by, n, K, D, out, num_threads, interrupt);
+    without_gil([&](const runtime::Interrupt* interrupt) {
+        linalg::ratio_norms(in, by, n, K, D, out, num_threads, interrupt);
     });
     return norms;
 }
@@ -55,8 +55,8 @@ py::array_t<double> bound_subtract_symmetric(const Array& matrices, const Array&
     const double* in = matrices.data();
     const double *left = a.data(), *right = b.data();
     double* out = result.mutable_data();
-    without_gil([&](const Interrupt* interrupt) {
-        subtract_symmetric(in, left, right, K, D, out, num_threads, interrupt);
+    without_gil([&](const runtime::Interrupt* interrupt) {
+        linalg::subtract_symmetric(in, left, right, K, D, out, num_threads, interrupt);
     });
     return result;
 }
@@ -76,13 +76,13 @@ py::tuple bound_matrix_gradients(const Array& weight, const Array& first, const 
     const py::ssize_t n_vectors = first.shape(1);
     py::array_t<double> in_means({n, n_vectors, D}), in_covariances({n, D, D});
     py::array_t<double> in_factors({n, D, D});
-    const MatrixMoments moments = {weight.data(), first.data(), second.data()};
+    const linalg::MatrixMoments moments = {weight.data(), first.data(), second.data()};
     const double* by = factors.data();
     double* out[3] = {in_means.mutable_data(), in_covariances.mutable_data(),
                       in_factors.mutable_data()};
-    without_gil([&](const Interrupt* interrupt) {
-        matrix_gradients(moments, by, n, n_vectors, D, out[0], out[1], out[2], num_threads,
-                         interrupt);
+    without_gil([&](const runtime::Interrupt* interrupt) {
+        linalg::matrix_gradients(moments, by, n, n_vectors, D, out[0], out[1], out[2], num_threads,
+                                 interrupt);
     });
     return py::make_tuple(in_means, in_covariances, in_factors);
 }
@@ -105,4 +105,4 @@ void register_linalg(py::module_& module) {
                "Gradients of Gaussians in means, covariances and precision factors, from moments.");
 }
 
-}  // namespace vbfast
+}  // namespace vbfast::python

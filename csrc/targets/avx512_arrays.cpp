@@ -3,20 +3,20 @@
 #include <cstdint>
 
 #include <immintrin.h>
-#include "array_table.h"
+#include "kernels/arrays/table.h"
 
-namespace vbfast {
+namespace vbfast::arrays {
 namespace avx512 {
 namespace {
 
 #include "simd/avx512.h"
 // The lanes first: every kernel is written over them.
-#include "kernels/array_all-inl.h"
+#include "kernels/arrays/all-inl.h"
 
 }  // namespace
 
-extern const ArrayTable arrays;
-const ArrayTable arrays = {array_kernels<float>, array_kernels<double>};
+extern const Table table;
+const Table table = {level_kernels<float>, level_kernels<double>};
 
 }  // namespace avx512
-}  // namespace vbfast
+}  // namespace vbfast::arrays

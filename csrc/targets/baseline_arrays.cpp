@@ -2,14 +2,14 @@
 
 #include <cstdint>
 
-#include "array_table.h"
+#include "kernels/arrays/table.h"
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #else
 #include <cmath>
 #endif
 
-namespace vbfast {
+namespace vbfast::arrays {
 namespace baseline {
 namespace {
 
@@ -19,12 +19,12 @@ namespace {
 #include "simd/scalar.h"
 #endif
 // The lanes first: every kernel is written over them.
-#include "kernels/array_all-inl.h"
+#include "kernels/arrays/all-inl.h"
 
 }  // namespace
 
-extern const ArrayTable arrays;
-const ArrayTable arrays = {array_kernels<float>, array_kernels<double>};
+extern const Table table;
+const Table table = {level_kernels<float>, level_kernels<double>};
 
 }  // namespace baseline
-}  // namespace vbfast
+}  // namespace vbfast::arrays

@@ -11,10 +11,6 @@ import numpy as np
 from scipy.optimize import minimize
 
 import vbfast
-from vbfast.families.gaussian import gaussian_log_joint
-from vbfast.mixtures.gradient import log_evidence_and_grad
-from vbfast.passes.rows import as_row_source
-from vbfast.passes.runner import LocalRunner
 
 
 class FreeCoordinates:
@@ -26,43 +22,44 @@ class FreeCoordinates:
         self.on_diagonal = self.upper[0] == self.upper[1]
 
     def split(self, theta):
-        """Return weights, means and factors."""
+        """Return logits of the weights, means and factors."""
         K, D = self.K, self.D
-        odds = np.exp(theta[:K] - theta[:K].max())
         means = theta[K : K + K * D].reshape(K, D)
         entries = theta[K + K * D :].reshape(K, -1).copy()
         entries[:, self.on_diagonal] = np.exp(entries[:, self.on_diagonal])
         factors = np.zeros((K, D, D))
         factors[:, *self.upper] = entries
-        return odds / odds.sum(), means, factors
+        return theta[:K], means, factors
 
-    def join(self, weights, means, factors):
+    def join(self, logits, means, factors):
         """Return the vector of given parameters."""
         entries = factors[:, *self.upper].copy()
         entries[:, self.on_diagonal] = np.log(entries[:, self.on_diagonal])
-        return np.concatenate([np.log(weights), means.ravel(), entries.ravel()])
+        return np.concatenate([logits, means.ravel(), entries.ravel()])
 
     def pull_back(self, gradient, factors):
         """Return the gradient in the vector: dP_ii = P_ii d(log P_ii)."""
         entries = gradient.precisions_cholesky[:, *self.upper].copy()
         entries[:, self.on_diagonal] *= factors[:, *self.upper][:, self.on_diagonal]
-        return np.concatenate([gradient.logits, gradient.means.ravel(), entries.ravel()])
+        return np.concatenate([gradient.weights_logits, gradient.means.ravel(), entries.ravel()])
 
 
 def fit(X, weights, means, factors):
     """Climb from a start; return weights, means, factors and the log evidence per row."""
-    runner, coordinates = LocalRunner(as_row_source(X)), FreeCoordinates(*means.shape)
+    coordinates = FreeCoordinates(*means.shape)
 
     def loss(theta):
-        weights, means, factors = coordinates.split(theta)
-        log_joint = gaussian_log_joint("full", weights, means, factors)
-        log_evidence, gradient = log_evidence_and_grad(runner, log_joint, weights)
-        return -log_evidence / len(X), -coordinates.pull_back(gradient, factors) / len(X)
+        logits, means, factors = coordinates.split(theta)
+        log_evidence, gradient = vbfast.mixture_log_evidence_and_grad(
+            X, logits, means, factors, cotangent=-1 / len(X)
+        )
+        return -log_evidence.mean(), coordinates.pull_back(gradient, factors)
 
-    start = coordinates.join(weights, means, factors)
+    start = coordinates.join(np.log(weights), means, factors)
     options = {"maxiter": 500, "ftol": 1e-15, "gtol": 1e-8}
     result = minimize(loss, start, jac=True, method="L-BFGS-B", options=options)
-    return *coordinates.split(result.x), -result.fun
+    logits, means, factors = coordinates.split(result.x)
+    return vbfast.softmax(logits), means, factors, -result.fun
 
 
 def main(n_samples=2000):

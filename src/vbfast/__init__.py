@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     )
     from vbfast.capi import get_include
     from vbfast.config.settings import config_context, get_num_threads, set_num_threads
+    from vbfast.contract import PassResult, Statistics, merge
     from vbfast.estimators import (
         BayesianGaussianMixture,
         GaussianMixture,
@@ -35,9 +36,11 @@ if TYPE_CHECKING:
     )
     from vbfast.families.natural import NaturalParameters, VariationalGradient
     from vbfast.info import show_config
+    from vbfast.mixtures.evidence import mixture_log_evidence, mixture_log_evidence_and_grad
     from vbfast.results import (
         ElboTerms,
         EvidenceEstimate,
+        MixtureEvidenceGradient,
         MixtureGradient,
         VariationalElboTerms,
     )
@@ -49,9 +52,12 @@ __all__ = [
     "EvidenceEstimate",
     "GaussianMixture",
     "Mixture",
+    "MixtureEvidenceGradient",
     "MixtureGradient",
     "NaturalParameters",
+    "PassResult",
     "Selection",
+    "Statistics",
     "VariationalElboTerms",
     "VariationalGradient",
     "__version__",
@@ -66,6 +72,9 @@ __all__ = [
     "load",
     "log_softmax",
     "logsumexp",
+    "merge",
+    "mixture_log_evidence",
+    "mixture_log_evidence_and_grad",
     "select",
     "set_num_threads",
     "show_config",
@@ -90,7 +99,13 @@ _HOMES = {
     "BayesianGaussianMixture": "vbfast.estimators",
     "GaussianMixture": "vbfast.estimators",
     "Mixture": "vbfast.estimators",
+    "MixtureEvidenceGradient": "vbfast.results",
     "MixtureGradient": "vbfast.results",
+    "PassResult": "vbfast.contract",
+    "Statistics": "vbfast.contract",
+    "merge": "vbfast.contract",
+    "mixture_log_evidence": "vbfast.mixtures.evidence",
+    "mixture_log_evidence_and_grad": "vbfast.mixtures.evidence",
     "Selection": "vbfast.estimators",
     "load": "vbfast.estimators",
     "select": "vbfast.estimators",

@@ -49,7 +49,7 @@ return 0; or i > 0 if row i - 1 is the first whose q is no distribution; or ``NO
 Raises
 ------
 ImportError
-    On import, if this module and ``vbfast._vbfast`` come from builds that do not fit.
+    On import, if this module and the rest of the package come from builds that do not fit.
 """
 
 from libc.stdint cimport int64_t

@@ -301,6 +301,42 @@ def test_float32_factors_whose_squares_overflow(run, rng, dense_oracle, covarian
     np.testing.assert_allclose(outputs.resp, expected.resp, atol=1e-5)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("apart", [0.0, 0.25])
+@all_types
+def test_distances_are_scaled_before_they_are_squared(
+    run, exact_log_joint, covariance_type, apart, dtype
+):
+    """Their squares overflow, but not those of so many standard deviations."""
+    size = 1e20 if dtype == np.float32 else 1e160
+    scales = 1.0 / np.array([1.0, 1e4, 1e9])
+    P = {
+        "full": scales[:, np.newaxis, np.newaxis] * np.array([[1.0, 0.5], [0.0, 1.0]]),
+        "tied": scales[2] * np.array([[1.0, 0.5], [0.0, 1.0]]),
+        "diag": scales[:, np.newaxis] * np.array([1.0, 2.0]),
+        "spherical": scales,
+    }[covariance_type]
+    means = np.array([[0.0, 1.0], [2.0, 0.0], [apart * size, 0.0]])
+    params = LogJoint.quadratic(covariance_type, np.log([0.5, 0.3, 0.2]), means, P)
+    X = size * np.array([[1.0, 0.0], [-2.0, 3.0], [0.0, 0.5], [0.0, 0.0]])
+    X = X[np.arange(50) % 4].astype(dtype)
+    log_joint = np.empty((len(X), 3), dtype)
+    run_pass(as_row_source(X), params, Request(), outputs=RowOutputs(log_joint=log_joint))
+    exact = np.array(exact_log_joint(X, params))
+    beyond = exact < -float(np.finfo(dtype).max)
+    with np.errstate(over="ignore"):
+        expected = np.where(beyond, -np.inf, exact).astype(dtype)
+    tolerance = 20 * np.finfo(dtype).eps
+    np.testing.assert_allclose(log_joint, expected, rtol=tolerance)
+    assert not beyond[:, 2].any()
+    assert covariance_type == "tied" or beyond[0, 0]
+    _, outputs = run(X, params, Request(moments=MOMENTS_OF[covariance_type]))
+    np.testing.assert_allclose(outputs.log_evidence, expected.max(axis=1), rtol=tolerance, atol=1.0)
+    np.testing.assert_array_equal(outputs.labels, expected.argmax(axis=1))
+    _, hard = run(X, params, Request("hard"))
+    np.testing.assert_array_equal(hard.labels, outputs.labels)
+
+
 SCALES = {np.float32: 3e17, np.float64: 1e150}
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from vbfast.config.settings import config_context
 from vbfast.contract import COVARIANCE_TYPES, LogJoint, Request, RowOutputs
+from vbfast.families.covariances import MOMENTS_OF
 from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
 
@@ -19,13 +20,13 @@ pytestmark = pytest.mark.kernels
 def gradient(backend):
     """A function that returns the gradient of each row, and the rows' evidence."""
 
-    def evaluate(X, params, statistics=None, **arguments):
+    def evaluate(X, params, moments=None, **arguments):
         source = as_row_source(X)
         outputs = RowOutputs(
             log_evidence=np.full(len(X), np.nan, source.dtype),
             gradient=np.full(X.shape, np.nan, source.dtype),
         )
-        request = Request(moments=statistics)
+        request = Request(moments=moments)
         run_pass(source, params, request, outputs=outputs, **arguments)
         return outputs.gradient, outputs.log_evidence
 
@@ -54,7 +55,7 @@ def test_is_the_formula(gradient, dense_oracle, sized_problem, rng, dtype, covar
     params, X = sized_problem(dtype, covariance_type)
     weights = rng.uniform(0.5, 2.0, len(X))
     weights[1::3] = 0.0  # a row's gradient is its own, whatever its weight
-    actual, _ = gradient(X, params, covariance_type, sample_weight=weights)
+    actual, _ = gradient(X, params, MOMENTS_OF[covariance_type], sample_weight=weights)
     assert actual.dtype == dtype
     expected = expected_gradient(X, params, dense_oracle(X, params, Request()).resp)
     scale = np.abs(expected).max()
@@ -159,7 +160,7 @@ def test_the_same_bits_for_any_number_of_threads_and_strides(
     for num_threads in (1, 3):
         with config_context(num_threads=num_threads):
             np.testing.assert_array_equal(gradient(np.asfortranarray(X), params)[0], expected)
-    statistics_too, _ = gradient(X, params, covariance_type)
+    statistics_too, _ = gradient(X, params, MOMENTS_OF[covariance_type])
     np.testing.assert_array_equal(statistics_too, expected)
 
 

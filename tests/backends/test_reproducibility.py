@@ -10,7 +10,7 @@ from vbfast.backends.native.blocking import blocking as native_blocking
 from vbfast.config.settings import config_context, current_backend
 from vbfast.contract import COVARIANCE_TYPES, Request
 from vbfast.families.covariances import MOMENTS_OF
-from vbfast.passes import runner
+from vbfast.passes import one_pass
 from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
 
@@ -131,13 +131,13 @@ def test_threads_that_share_components(run, problem, assert_same_bits, dtype):
             assert_same_bits(run(X, params, request, sample_weight=weights), expected)
 
 
-@pytest.mark.parametrize("round_bytes", [runner.ROUND_BYTES, 1 << 16], ids=["whole", "rounds"])
+@pytest.mark.parametrize("round_bytes", [one_pass.ROUND_BYTES, 1 << 16], ids=["whole", "rounds"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("storage", list(STORAGES))
 def test_storage(
     run, problem, assert_same_bits, monkeypatch, tmp_path, dtype, storage, round_bytes
 ):
-    monkeypatch.setattr(runner, "ROUND_BYTES", round_bytes)
+    monkeypatch.setattr(one_pass, "ROUND_BYTES", round_bytes)
     X, params, weights = problem(dtype, "full")
     stored = STORAGES[storage](X, tmp_path)
     request = Request(moments="full", entropy=True)
@@ -149,7 +149,7 @@ def test_storage(
 def test_sliced_rows_with_shared_components(
     run, problem, assert_same_bits, monkeypatch, covariance_type
 ):
-    monkeypatch.setattr(runner, "ROUND_BYTES", 1 << 16)
+    monkeypatch.setattr(one_pass, "ROUND_BYTES", 1 << 16)
     X, params, _ = problem(np.float64, covariance_type, 600, 600, 40)
     request = Request(moments="full")
     assert_same_bits(run(Sliced(X), params, request), run(X, params, request))
@@ -161,7 +161,7 @@ def test_given_responsibilities_in_rounds(run, problem, assert_same_bits, monkey
     resp = rng.dirichlet(np.ones(params.n_components), len(X))
     request = Request("given", "diag", entropy=True)
     expected = run(X, params, request, resp=resp)
-    monkeypatch.setattr(runner, "ROUND_BYTES", 1 << 15)
+    monkeypatch.setattr(one_pass, "ROUND_BYTES", 1 << 15)
     assert_same_bits(run(X, params, request, resp=stored(resp)), expected)
 
 

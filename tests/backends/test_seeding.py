@@ -7,7 +7,7 @@ import pytest
 
 from vbfast.config.settings import config_context
 from vbfast.contract import NonFiniteRowError
-from vbfast.passes import runner
+from vbfast.passes import one_pass
 from vbfast.passes.one_pass import run_seeding
 from vbfast.passes.rows import SlicedRows, as_row_source
 
@@ -71,7 +71,7 @@ def test_the_same_bits(rng, monkeypatch, dtype, stored):
         return first, run_seeding(source, candidates, before, lowered=lowered), lowered
 
     expected = seed(X)
-    monkeypatch.setattr(runner, "ROUND_BYTES", 1 << 15)
+    monkeypatch.setattr(one_pass, "ROUND_BYTES", 1 << 15)
     for num_threads in (1, 2, 5):
         with config_context(num_threads=num_threads):
             for actual, value in zip(seed(stored(X)), expected, strict=True):

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from vbfast.backends.native.blocking import blocking as native_blocking
-from vbfast.contract import COVARIANCE_TYPES, Request
+from vbfast.contract import COVARIANCE_TYPES, LogJoint, Request
 from vbfast.families.covariances import MOMENTS_OF
 from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
@@ -16,14 +16,14 @@ from vbfast.passes.rows import as_row_source
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
 
 DTYPES = (np.float64, np.float32)
-KINDS = (*COVARIANCE_TYPES, "first")
+MOMENTS = ("full", "pooled", "diag", "spherical", "first")
 TOLERANCE = {np.float64: 1e-12, np.float32: 3e-5}
 
 
 @pytest.fixture(scope="session")
 def assert_statistics_close():
-    def compare(statistics, params, kind, expected, tolerance, floor=0.0):
-        assert statistics.moments == kind
+    def compare(statistics, params, moments, expected, tolerance, floor=0.0):
+        assert statistics.moments == moments
         np.testing.assert_array_equal(statistics.centres, params.form.centres)
         for name in ("weight", "first", "second"):
             actual, value = getattr(statistics, name), getattr(expected, name)
@@ -36,7 +36,7 @@ def assert_statistics_close():
             scale = max(np.abs(value).max(initial=0.0), expected.weight.sum())
             atol = tolerance * scale + floor
             np.testing.assert_allclose(actual, value, rtol=0, atol=atol, err_msg=name)
-        if kind in ("full", "tied"):
+        if moments in ("full", "pooled"):
             np.testing.assert_array_equal(statistics.second, statistics.second.swapaxes(-1, -2))
 
     return compare
@@ -54,7 +54,7 @@ weight_lists = st.lists(
 )
 @given(
     covariance_type=st.sampled_from(COVARIANCE_TYPES),
-    kind=st.sampled_from(KINDS),
+    moments=st.sampled_from(MOMENTS),
     assignment=st.sampled_from(["posterior", "hard", "given", "labels"]),
     dtype=st.sampled_from(DTYPES),
     n_samples=st.integers(1, 300),
@@ -69,7 +69,7 @@ def test_any_shape(
     sample,
     assert_statistics_close,
     covariance_type,
-    kind,
+    moments,
     assignment,
     dtype,
     n_samples,
@@ -88,7 +88,7 @@ def test_any_shape(
         resp = rng.dirichlet(np.ones(n_components), n_samples)
     elif assignment == "labels":
         resp = rng.integers(-1, n_components, size=n_samples)
-    request = Request(assignment if resp is None else "given", kind)
+    request = Request(assignment if resp is None else "given", moments)
     expected = dense_oracle(X, params, request, sample_weight=weights, resp=resp)
     if assignment == "hard" and dtype == np.float32:
         # Two log-joints that single precision cannot tell apart may be ordered either way.
@@ -103,24 +103,24 @@ def test_any_shape(
     tolerance = TOLERANCE[dtype] * max(1.0, near / 10)
     # Products with denormal numbers have lost their digits; row weights take part in the dtype.
     floor = float(1e4 * np.finfo(dtype).tiny)
-    assert_statistics_close(result.statistics, params, kind, expected, tolerance, floor)
+    assert_statistics_close(result.statistics, params, moments, expected, tolerance, floor)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("moments", MOMENTS)
 @pytest.mark.parametrize("n_features", [63, 64, 65, 130])
 def test_many_features(
-    dense_oracle, random_params, sample, assert_statistics_close, rng, dtype, kind, n_features
+    dense_oracle, random_params, sample, assert_statistics_close, rng, dtype, moments, n_features
 ):
-    covariance_type = "diag" if kind == "means" else kind
+    covariance_type = {"first": "diag", "pooled": "tied"}.get(moments, moments)
     params = random_params(rng, covariance_type, 5, n_features)
     X = sample(rng, params, 333, dtype)
     weights = rng.uniform(0, 2, 333)
-    request = Request(moments=kind)
+    request = Request(moments=moments)
     result = run_pass(as_row_source(X), params, request, sample_weight=weights)
     expected = dense_oracle(X, params, request, sample_weight=weights)
     tolerance = TOLERANCE[dtype] * (10 if dtype == np.float32 else 1)
-    assert_statistics_close(result.statistics, params, kind, expected, tolerance)
+    assert_statistics_close(result.statistics, params, moments, expected, tolerance)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -176,7 +176,7 @@ def test_a_model_too_large_for_a_partial_statistic_a_partition(
         q = np.eye(n_components)[log_joint.argmax(axis=1)]
     else:
         q = resp
-    selected = type(params)(
+    selected = LogJoint.quadratic(
         "diag", params.offset[some], params.form.centres[some], params.form.precision_cholesky[some]
     )
     expected = dense_oracle(X, selected, few_requests, resp=q[:, some])
@@ -201,5 +201,5 @@ def test_integer_weights_are_repeated_rows(
     assert weighted.total_weight == repeated.total_weight
     np.testing.assert_allclose(weighted.log_evidence, repeated.log_evidence, rtol=1e-13)
     assert_statistics_close(
-        weighted.statistics, params, covariance_type, repeated.statistics, 1e-12
+        weighted.statistics, params, request.moments, repeated.statistics, 1e-12
     )

@@ -25,7 +25,7 @@ streams=0
 for object in $(find "$1" -name '*.o' -path '*target*'); do
     if objdump -d "$object" | grep -E '\bv?movnt(ps|pd)\b' >/dev/null; then streams=1; fi
 done
-if [ "$streams" = 1 ] && ! objdump -d "$(find "$1" -name 'array_functions.cpp.o')" | grep sfence >/dev/null; then
+if [ "$streams" = 1 ] && ! objdump -d "$(find "$1" -path '*arrays/run.cpp.o')" | grep sfence >/dev/null; then
     echo "kernels store past the caches, and nothing orders those stores" >&2
     exit 1
 fi

@@ -8,8 +8,8 @@
 #include <thread>
 #include <vector>
 
-#include "dispatch.h"
 #include "expect.h"
+#include "runtime/dispatch.h"
 
 namespace {
 
@@ -134,9 +134,9 @@ void concurrent_callers(const vbfast_f64& f) {
 }  // namespace
 
 int main() {
-    const vbfast_api& api = vbfast::function_table();
+    const vbfast_api& api = vbfast::capi::function_table();
     EXPECT(api.version == VBFAST_API_VERSION && api.size == sizeof(vbfast_api));
-    EXPECT(api.simd_level() == std::string(vbfast::kernels().name));
+    EXPECT(api.simd_level() == std::string(vbfast::runtime::level_name()));
     check_all<vbfast_f64, double>(*api.f64);
     check_all<vbfast_f32, float>(*api.f32);
     concurrent_callers(*api.f64);

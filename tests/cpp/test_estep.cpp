@@ -1,7 +1,7 @@
 // Every kernel once over awkward shapes, for the sanitizers; values against the definition. The
 // Python suite compares everything else.
-#include "estep.h"
-#include "seeding.h"
+#include "estep/estep.h"
+#include "estep/seeding.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,7 +12,7 @@
 
 namespace {
 
-using namespace vbfast;
+using namespace vbfast::estep;
 
 template <class T>
 void check(Covariance covariance, Moments moments, Assignment assignment, std::int64_t N,
@@ -41,7 +41,7 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
     const std::vector<T> given(N * K, static_cast<T>(1.0 / static_cast<double>(K)));
     const std::vector<std::int64_t> bounds =
         split ? std::vector<std::int64_t>{0, N} : std::vector<std::int64_t>{0, N / 2, N};
-    std::vector<Block> blocks;
+    std::vector<RowBlock> blocks;
     for (std::size_t p = 0; p + 1 < bounds.size(); ++p) {
         const std::int64_t start = bounds[p];
         blocks.push_back({static_cast<std::int64_t>(p), start, rows.data() + start * D,
@@ -120,13 +120,13 @@ void an_interrupt_ends_a_tile(Covariance covariance, Moments moments, bool gradi
     const auto estep =
         make_estep<double>({covariance, K, D, offset.data(), means.data(), factor.data()}, request,
                            workspace, 1, nullptr);
-    const Interrupt interrupt = {[](void*) { return true; }, nullptr};
-    const Block block = {0,       0,       x.data(), D * 8,   8,       rows,
-                         nullptr, nullptr, nullptr,  nullptr, nullptr, 0};
+    const vbfast::runtime::Interrupt interrupt = {[](void*) { return true; }, nullptr};
+    const RowBlock block = {0,       0,       x.data(), D * 8,   8,       rows,
+                            nullptr, nullptr, nullptr,  nullptr, nullptr, 0};
     bool interrupted = false;
     try {
         estep->run({block}, 1, &interrupt);
-    } catch (const Interrupted&) {
+    } catch (const vbfast::runtime::Interrupted&) {
         interrupted = true;
     }
     EXPECT(interrupted);
@@ -137,7 +137,7 @@ void seeding() {
     std::vector<double> closest = {100.0, 100.0, 100.0};
     const auto pass = make_seeding<double>(candidates.data(), 2, 1, 1, 64);
     std::vector<double> lowered(6);
-    const Block block = {
+    const RowBlock block = {
         0, 0, rows.data(), 8, 8, 3, nullptr, nullptr, nullptr, closest.data(), lowered.data(), 3};
     EXPECT(pass->run({block}, 1, nullptr) == -1);
     EXPECT(pass->potentials() == std::vector<double>({26.0, 41.0}));

@@ -1,6 +1,6 @@
 // The batched linear algebra over awkward shapes, for the sanitizers; values against the
 // definition.
-#include "linalg.h"
+#include "linalg/batches.h"
 
 #include <cmath>
 #include <random>
@@ -10,7 +10,7 @@
 
 namespace {
 
-using namespace vbfast;
+using namespace vbfast::linalg;
 
 void check(std::int64_t K, std::int64_t D, int num_threads) {
     std::mt19937_64 generator(42);

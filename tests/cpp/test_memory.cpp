@@ -10,17 +10,25 @@
 #include <thread>
 #include <vector>
 
-#include "array_functions.h"
+#include "arrays/run.h"
 #include "capi/table.h"
-#include "estep.h"
+#include "estep/estep.h"
+#include "estep/seeding.h"
 #include "expect.h"
 #include "failing_memory.h"
-#include "linalg.h"
-#include "seeding.h"
+#include "linalg/batches.h"
+#include "runtime/thread_count.h"
 
 namespace {
 
-using namespace vbfast;
+using namespace vbfast::estep;
+using vbfast::capi::function_table;
+using vbfast::linalg::matrix_gradients;
+using vbfast::linalg::precision_cholesky;
+using vbfast::linalg::ratio_norms;
+using vbfast::linalg::subtract_symmetric;
+using vbfast::runtime::parallel;
+using vbfast::runtime::Region;
 
 constexpr int num_threads = 3;
 
@@ -148,7 +156,7 @@ void a_long_slice() {
 
 template <class T>
 void pass(Covariance covariance, Moments moments, bool split) {
-    // Full: large enough for listed moments and gradients, and for packing on several threads.
+    // Full: large enough for gathered moments and gradients, and for packing on several threads.
     const bool full = covariance == Covariance::full;
     const std::int64_t N = full ? 128 : 2048, K = full ? 16 : 8, D = full ? 64 : 9;
     const std::int64_t factors = covariance == Covariance::full   ? K * D * D
@@ -181,7 +189,7 @@ void pass(Covariance covariance, Moments moments, bool split) {
             const auto estep =
                 make_estep<T>({covariance, K, D, offset.data(), means.data(), factor.data()},
                               request, workspace, num_threads, nullptr);
-            std::vector<Block> blocks;
+            std::vector<RowBlock> blocks;
             const std::int64_t step = split ? N : N / 4;
             for (std::int64_t start = 0; start < N; start += step)
                 blocks.push_back({start / step, start, rows.data() + start * D,
@@ -203,7 +211,7 @@ void seeding() {
     const auto run = [&] {
         return had_memory([&] {
             const auto pass = make_seeding<double>(candidates.data(), 3, D, 2, 64);
-            std::vector<Block> blocks;
+            std::vector<RowBlock> blocks;
             for (std::int64_t p = 0; p < 2; ++p)
                 blocks.push_back({p, p * N / 2, rows.data() + p * N / 2 * D, D * 8, 8, N / 2,
                                   nullptr, nullptr, nullptr, closest.data() + p * N / 2, nullptr,
@@ -222,7 +230,7 @@ void linear_algebra() {
     for (std::int64_t i = 0; i < K * D; ++i) covariances[i * D + i % D] = 4;
     const auto run = [&] {
         return had_memory([&] {
-            const Interrupt* none = nullptr;
+            const vbfast::runtime::Interrupt* none = nullptr;
             EXPECT(precision_cholesky(covariances.data(), K, D, factors.data(), num_threads,
                                       none) == -1);
             ratio_norms(factors.data(), factors.data(), K, K, D, norms.data(), num_threads, none);
@@ -239,7 +247,7 @@ void linear_algebra() {
 }  // namespace
 
 int main() {
-    set_num_threads(num_threads);  // else the first call reads the environment
+    vbfast::runtime::set_num_threads(num_threads);  // else the first call reads the environment
     the_first_call();
     tasks();
     array_functions(600, 300);

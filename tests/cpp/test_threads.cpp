@@ -1,4 +1,4 @@
-#include "threads.h"
+#include "runtime/threads.h"
 
 #if defined(__linux__)
 #include <sys/resource.h>
@@ -21,12 +21,13 @@
 #include <vector>
 
 #include "expect.h"
-#include "processors.h"
+#include "runtime/processors.h"
+#include "runtime/thread_count.h"
 
 namespace {
 
-using vbfast::parallel_for;
-using vbfast::Region;
+using vbfast::runtime::parallel_for;
+using vbfast::runtime::Region;
 
 struct Counts {
     std::vector<std::atomic<int>> visits;
@@ -55,7 +56,7 @@ void nested_regions_are_serial() {
         ++*static_cast<std::atomic<int>*>(context);
     };
     struct Outer {
-        vbfast::TaskFunction inner;
+        vbfast::runtime::TaskFunction inner;
         std::atomic<int>* total;
     } outer{inner, &total};
     const auto task = [](void* context, std::int64_t, int, Region&) {
@@ -73,16 +74,16 @@ void concurrent_callers_all_finish() {
 }
 
 void an_interrupt_stops_the_region() {
-    const vbfast::Interrupt interrupt = {[](void*) { return true; }, nullptr};
+    const vbfast::runtime::Interrupt interrupt = {[](void*) { return true; }, nullptr};
     const auto wait = [](void*, std::int64_t, int worker, Region& region) {
-        while (!vbfast::stop_requested(region, worker))
+        while (!vbfast::runtime::stop_requested(region, worker))
             std::this_thread::sleep_for(std::chrono::milliseconds(1));
     };
     for (int num_threads : {1, 2, 4}) {
         bool interrupted = false;
         try {
             parallel_for(100, num_threads, wait, nullptr, &interrupt);
-        } catch (const vbfast::Interrupted&) {
+        } catch (const vbfast::runtime::Interrupted&) {
             interrupted = true;
         }
         EXPECT(interrupted);
@@ -93,7 +94,7 @@ void an_interrupt_stops_the_region() {
 bool run_together(int num_threads) {
     std::atomic<int> arrived{0};
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    vbfast::parallel(num_threads, num_threads, nullptr, [&](std::int64_t, int, Region&) {
+    vbfast::runtime::parallel(num_threads, num_threads, nullptr, [&](std::int64_t, int, Region&) {
         ++arrived;
         while (arrived < num_threads && std::chrono::steady_clock::now() < deadline)
             std::this_thread::yield();
@@ -110,11 +111,11 @@ void what_a_task_throws_reaches_the_caller(int thrower) {
         ++arrived;
         while (arrived < num_threads) std::this_thread::yield();
         if (worker == thrower) throw std::domain_error("thrown by a task");
-        while (!vbfast::stop_requested(region, worker)) std::this_thread::yield();
+        while (!vbfast::runtime::stop_requested(region, worker)) std::this_thread::yield();
     };
     bool caught = false;
     try {
-        vbfast::parallel(1000, num_threads, nullptr, task);
+        vbfast::runtime::parallel(1000, num_threads, nullptr, task);
     } catch (const std::domain_error& error) {
         caught = std::string(error.what()) == "thrown by a task";
     }
@@ -133,10 +134,10 @@ void what_a_task_throws_on_one_thread_reaches_the_caller() {
         };
         try {
             if (num_threads == 1)
-                vbfast::parallel(5, 1, nullptr, inner);
+                vbfast::runtime::parallel(5, 1, nullptr, inner);
             else  // nested, which is serial
-                vbfast::parallel(1, 2, nullptr, [&](std::int64_t, int, Region&) {
-                    vbfast::parallel(5, 2, nullptr, inner);
+                vbfast::runtime::parallel(1, 2, nullptr, [&](std::int64_t, int, Region&) {
+                    vbfast::runtime::parallel(5, 2, nullptr, inner);
                 });
         } catch (const std::bad_alloc&) {
             caught = true;
@@ -148,9 +149,9 @@ void what_a_task_throws_on_one_thread_reaches_the_caller() {
 
 void no_more_threads_than_processors_or_64() {
     const int most = std::max(64, static_cast<int>(std::thread::hardware_concurrency()));
-    EXPECT(vbfast::threads_for(1 << 20, 65535) == most);
+    EXPECT(vbfast::runtime::threads_for(1 << 20, 65535) == most);
     std::atomic<int> highest{0};
-    vbfast::parallel(2000, 65535, nullptr, [&](std::int64_t, int worker, Region&) {
+    vbfast::runtime::parallel(2000, 65535, nullptr, [&](std::int64_t, int worker, Region&) {
         int seen = highest;
         while (worker > seen && !highest.compare_exchange_weak(seen, worker)) {
         }
@@ -165,11 +166,11 @@ void no_more_threads_than_processors_or_64() {
 void a_fork_within_a_call() {
     static pid_t child = -1;
     child = -1;
-    const vbfast::Interrupt interrupt = {[](void*) {
-                                             if (child < 0) child = fork();
-                                             return false;
-                                         },
-                                         nullptr};
+    const vbfast::runtime::Interrupt interrupt = {[](void*) {
+                                                      if (child < 0) child = fork();
+                                                      return false;
+                                                  },
+                                                  nullptr};
     std::atomic<int> done{0};
     const auto task = [&](std::int64_t, int, Region&) {
         std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -177,7 +178,7 @@ void a_fork_within_a_call() {
     };
     bool told = false;
     try {
-        vbfast::parallel(40, 2, &interrupt, task);
+        vbfast::runtime::parallel(40, 2, &interrupt, task);
     } catch (const std::runtime_error&) {
         told = true;
     }
@@ -194,13 +195,13 @@ void a_fork_within_a_call() {
 // One thread has all that the call needs.
 void a_fork_within_a_call_on_one_thread() {
     static pid_t child = -1;
-    const vbfast::Interrupt interrupt = {[](void*) {
-                                             if (child < 0) child = fork();
-                                             return false;
-                                         },
-                                         nullptr};
+    const vbfast::runtime::Interrupt interrupt = {[](void*) {
+                                                      if (child < 0) child = fork();
+                                                      return false;
+                                                  },
+                                                  nullptr};
     int done = 0;
-    vbfast::parallel(40, 1, &interrupt, [&](std::int64_t, int, Region&) {
+    vbfast::runtime::parallel(40, 1, &interrupt, [&](std::int64_t, int, Region&) {
         std::this_thread::sleep_for(std::chrono::milliseconds(5));
         ++done;
     });
@@ -226,11 +227,11 @@ int large_affinity(pid_t, std::size_t size, cpu_set_t* set) {
 }
 
 void affinity_of_any_size() {
-    EXPECT(vbfast::processors_of_affinity(large_affinity) == 1500);
+    EXPECT(vbfast::runtime::processors_of_affinity(large_affinity) == 1500);
     cpu_set_t own;
     EXPECT(sched_getaffinity(0, sizeof(own), &own) == 0);
-    EXPECT(vbfast::processors_of_affinity(sched_getaffinity) == CPU_COUNT(&own));
-    EXPECT(vbfast::processors_of_affinity([](pid_t, std::size_t, cpu_set_t*) {
+    EXPECT(vbfast::runtime::processors_of_affinity(sched_getaffinity) == CPU_COUNT(&own));
+    EXPECT(vbfast::runtime::processors_of_affinity([](pid_t, std::size_t, cpu_set_t*) {
                errno = EPERM;
                return -1;
            }) == 0);
@@ -251,7 +252,7 @@ class Tree {
         std::filesystem::create_directories(file.parent_path());
         std::ofstream(file) << text;
     }
-    int limit() const { return vbfast::control_group_limit(root); }
+    int limit() const { return vbfast::runtime::control_group_limit(root); }
     std::string root;
 };
 
@@ -320,10 +321,10 @@ void limits_of_both_versions() {}
 #endif
 
 void short_work_stays_on_one_thread() {
-    EXPECT(vbfast::threads_for(1000, 4) == 1);
-    EXPECT(vbfast::threads_for(1000, 0) == 1);
-    EXPECT(vbfast::threads_for(1 << 20, 4) == 4);
-    EXPECT(vbfast::threads_for(1 << 20, 0) == vbfast::get_num_threads());
+    EXPECT(vbfast::runtime::threads_for(1000, 4) == 1);
+    EXPECT(vbfast::runtime::threads_for(1000, 0) == 1);
+    EXPECT(vbfast::runtime::threads_for(1 << 20, 4) == 4);
+    EXPECT(vbfast::runtime::threads_for(1 << 20, 0) == vbfast::runtime::get_num_threads());
 }
 
 // Sanitizers reserve address space without end.
@@ -365,10 +366,10 @@ int main() {
     limits_of_nested_groups();
     limits_of_version_1();
     limits_of_both_versions();
-    EXPECT(vbfast::available_threads() >= 1);
-    vbfast::set_num_threads(3);
-    EXPECT(vbfast::get_num_threads() == 3);
-    vbfast::set_num_threads(0);
-    EXPECT(vbfast::get_num_threads() >= 1);
+    EXPECT(vbfast::runtime::available_threads() >= 1);
+    vbfast::runtime::set_num_threads(3);
+    EXPECT(vbfast::runtime::get_num_threads() == 3);
+    vbfast::runtime::set_num_threads(0);
+    EXPECT(vbfast::runtime::get_num_threads() >= 1);
     return 0;
 }

@@ -104,3 +104,44 @@ def test_lists_in_place_of_arrays(fitted, X, cls, covariance_type):
     for name in ("weights_", "means_", "precisions_cholesky_", "covariances_"):
         setattr(changed, name, getattr(mixture, name).tolist())
     np.testing.assert_array_equal(changed.predict_proba(X), mixture.predict_proba(X))
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments", "name"),
+    [
+        *(
+            (cls, {"covariance_type": kind, "reg_covar": 1e39}, "covariances_")
+            for cls in BOTH
+            for kind in TYPES
+        ),
+        *(
+            (vbfast.BayesianGaussianMixture, arguments, name)
+            for arguments, name in (
+                ({"weight_concentration_prior": 1e300}, "weight_concentration_"),
+                ({"mean_precision_prior": 1e100}, "mean_precision_"),
+                ({"covariance_prior": 1e60 * np.eye(3)}, "covariances_"),
+            )
+        ),
+    ],
+)
+def test_a_fit_whose_attributes_overflow_the_dtype_of_its_rows(X, cls, arguments, name):
+    """No method would take infinities from a fit; in float64 they are numbers like others."""
+    mixture = cls(2, random_state=0, tol=1e-1, **arguments)
+    with pytest.raises(ValueError, match=f"{name} overflows float32, the dtype of X: pass float64"):
+        mixture.fit(X.astype(np.float32))
+    assert not hasattr(mixture, "means_")
+    assert np.isfinite(mixture.fit(X).score(X))
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_precisions_beyond_float32_are_infinite(X, covariance_type):
+    """Nothing is computed from them, and variances of 1e-42 are numbers."""
+    small = (1e-21 * X).astype(np.float32)
+    mixture = vbfast.GaussianMixture(
+        1, covariance_type=covariance_type, reg_covar=0.0, random_state=0
+    ).fit(small)
+    assert not np.isfinite(mixture.precisions_).any()
+    double = vbfast.GaussianMixture(
+        1, covariance_type=covariance_type, reg_covar=0.0, random_state=0
+    ).fit(small.astype(np.float64))
+    np.testing.assert_allclose(mixture.score(small), double.score(small), rtol=1e-5)

@@ -336,7 +336,7 @@ def test_terms_are_those_of_bishop(clustered, prior_type):
 
 @both_priors
 def test_the_loss_falls_along_the_natural_gradient(clustered, prior_type):
-    """What ``elbo_and_grad`` hands a minimiser goes with its gradient: by the whole bound."""
+    """What ``elbo_and_grad`` hands a minimizer goes with its gradient: by the whole bound."""
     mixture = BayesianGaussianMixture(
         3,
         weight_concentration_prior_type=prior_type,
@@ -349,7 +349,9 @@ def test_the_loss_falls_along_the_natural_gradient(clustered, prior_type):
     terms, gradient = fit_quietly(mixture, clustered).elbo_and_grad(clustered)
     step = 1e-5
     ends = [
-        mixture.at(gradient.coordinates + sign * step * gradient.natural).elbo(clustered).loss
+        mixture.with_natural_parameters(gradient.coordinates + sign * step * gradient.natural)
+        .elbo(clustered)
+        .loss
         for sign in (1.0, -1.0)
     ]
     assert ends[0] < terms.loss < ends[1]

@@ -86,6 +86,12 @@ def test_before_the_first_iteration_there_is_nothing(clustered, mixture, interru
     assert interrupted(mixture, clustered, passes=0).partial is None
 
 
+def test_what_overflows_the_dtype_of_the_rows_is_nothing(clustered, interrupted):
+    mixture = GaussianMixture(4, reg_covar=1e39, tol=0.0, random_state=0)
+    assert interrupted(mixture, clustered.astype(np.float32), passes=3).partial is None
+    assert interrupted(mixture, clustered, passes=3).partial.n_iter_ == 3
+
+
 def test_during_the_start_there_is_nothing(clustered, monkeypatch):
     def interrupting(*args, **kwargs):
         raise KeyboardInterrupt

@@ -251,9 +251,18 @@ def test_rows_beyond_all_squares(rng, estimator, covariance_type, dtype):
 
 @all_types
 @pytest.mark.parametrize("weighted", [False, True])
-def test_a_fit_names_the_row_that_is_too_far(rng, covariance_type, weighted):
+@pytest.mark.parametrize(
+    ("size", "deviation", "message"),
+    [
+        (1e200, 1.0, "has log-density -inf under all components"),
+        (1e160, 1e10, "is so far from others that its squared distance overflows float64"),
+    ],
+)
+def test_a_fit_names_the_row_that_is_too_far(
+    rng, covariance_type, weighted, size, deviation, message
+):
     X = rng.normal(size=(100, 2)) + 4.0 * rng.integers(2, size=(100, 1))
-    X[[41, 77]] = 1e200
+    X[[41, 77]] = size
     weights = np.ones(100)
     weights[41] = 0.0 if weighted else 1.0
     mixture = GaussianMixture(
@@ -266,9 +275,10 @@ def test_a_fit_names_the_row_that_is_too_far(rng, covariance_type, weighted):
             "tied": np.eye(2),
             "diag": np.ones((2, 2)),
             "spherical": np.ones(2),
-        }[covariance_type],
+        }[covariance_type]
+        / deviation**2,
     )
-    with pytest.raises(ValueError, match=f"row {77 if weighted else 41} has log-density -inf"):
+    with pytest.raises(ValueError, match=f"row {77 if weighted else 41} {message}"):
         mixture.fit(X, sample_weight=weights)
     assert not hasattr(mixture, "means_")
 

@@ -92,7 +92,7 @@ def test_von_mises_mixture_is_recovered(von_mises, dtype):
     mixture = Mixture(von_mises, 3, tol=1e-9, max_iter=500, random_state=0).fit(angles)
     order = np.argsort(mixture.parameters_[:, 0])
     np.testing.assert_allclose(mixture.parameters_[order, 0], true[:, 0], atol=0.03)
-    # The maximiser of the concentration is approximate: to a few per cent.
+    # The maximizer of the concentration is approximate: to a few per cent.
     np.testing.assert_allclose(mixture.parameters_[order, 1], true[:, 1], rtol=0.1)
     np.testing.assert_allclose(mixture.weights_[order], weights, atol=0.02)
     density = sum(

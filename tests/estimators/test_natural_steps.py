@@ -64,7 +64,7 @@ def assert_same_posterior(ours, theirs, tolerance):
 def test_a_step_of_length_one_is_an_iteration(clustered, covariance_type, prior, n_iter):
     start = fitted(clustered, covariance_type, prior, n_iter)
     _, gradient = start.elbo_and_grad(clustered)
-    stepped = start.at(gradient.coordinates + gradient.natural)
+    stepped = start.with_natural_parameters(gradient.coordinates + gradient.natural)
     one_more = (clustered, covariance_type, prior, n_iter + 1)
     assert_same_posterior(stepped, fitted(*one_more), 1e-10)
     assert_same_posterior(stepped, fitted(*one_more, ScikitLearnMixture), 1e-8)
@@ -77,7 +77,7 @@ def test_a_step_of_length_one_in_float32(clustered, covariance_type, prior):
     start = fitted(rows, covariance_type, prior, 2)
     _, gradient = start.elbo_and_grad(rows)
     assert gradient.natural.second_moments.dtype == np.float64
-    stepped = start.at(gradient.coordinates + gradient.natural)
+    stepped = start.with_natural_parameters(gradient.coordinates + gradient.natural)
     assert stepped.means_.dtype == stepped.covariances_.dtype == np.float32
     assert_same_posterior(stepped, fitted(rows, covariance_type, prior, 3), 1e-5)
 
@@ -88,7 +88,7 @@ def test_a_step_of_length_one_in_float32(clustered, covariance_type, prior):
 def test_there_and_back(clustered, covariance_type, prior, dtype):
     mixture = fitted(clustered.astype(dtype), covariance_type, prior, 5)
     before = pickle.dumps(mixture)
-    back = mixture.at(mixture.natural_parameters_)
+    back = mixture.with_natural_parameters(mixture.natural_parameters_)
     assert pickle.dumps(mixture) == before
     tolerance = 100 * float(np.finfo(dtype).eps)
     assert_same_posterior(back, mixture, tolerance)
@@ -107,7 +107,9 @@ def test_a_fraction_of_a_step_never_lowers_the_bound(clustered, covariance_type,
     start = fitted(clustered, covariance_type, prior, 1)
     terms, gradient = start.elbo_and_grad(clustered)
     bounds = [terms.total] + [
-        start.at(gradient.coordinates + length * gradient.natural).elbo(clustered).total
+        start.with_natural_parameters(gradient.coordinates + length * gradient.natural)
+        .elbo(clustered)
+        .total
         for length in (0.01, 0.1, 0.5, 0.9, 1.0)
     ]
     assert np.all(np.diff(bounds) > 0.0)
@@ -122,7 +124,7 @@ def test_short_euclidean_steps_raise_the_bound(clustered, covariance_type, prior
     names = [field.name for field in dataclasses.fields(gradient.euclidean)]
     slope = sum(np.square(getattr(gradient.euclidean, name)).sum() for name in names)
     length = 1e-7 * min(1.0, 1.0 / slope)
-    moved = start.at(gradient.coordinates + length * gradient.euclidean)
+    moved = start.with_natural_parameters(gradient.coordinates + length * gradient.euclidean)
     gained = moved.elbo(clustered).total - terms.total
     assert gained == pytest.approx(length * slope, rel=0.05, abs=1e-9)
 
@@ -147,7 +149,9 @@ def test_steps_from_few_rows_reach_the_fit(covariance_type, prior):
     for t in range(150):
         batch = rows[rng.integers(len(rows), size=50)]
         _, gradient = mixture.elbo_and_grad(batch, sample_weight=len(rows) / len(batch))
-        mixture = mixture.at(gradient.coordinates + (t + 10) ** -0.7 * gradient.natural)
+        mixture = mixture.with_natural_parameters(
+            gradient.coordinates + (t + 10) ** -0.7 * gradient.natural
+        )
     gap = (batch_fit.elbo(rows).total - mixture.elbo(rows).total) / len(rows)
     assert -1e-3 < gap < 0.02
     assert mixture.elbo(rows).total > first
@@ -155,7 +159,7 @@ def test_steps_from_few_rows_reach_the_fit(covariance_type, prior):
 
 def test_no_iteration_has_led_there_and_a_fit_can_go_on(clustered):
     mixture = fitted(clustered, "full", "dirichlet_process", 3)
-    moved = mixture.at(mixture.natural_parameters_)
+    moved = mixture.with_natural_parameters(mixture.natural_parameters_)
     assert (moved.n_iter_, moved.n_passes_, moved.lower_bounds_) == (0, 0, [])
     assert moved.elbo_ == -np.inf
     assert not moved.converged_
@@ -173,7 +177,7 @@ def test_accelerated_fits_go_on_from_anywhere(clustered):
     mixture = fitted(clustered, "diag", "dirichlet_distribution", 3)
     eta = mixture.natural_parameters_
     low = np.full(4, 0.5 * mixture.weight_concentration_prior_)
-    moved = mixture.at(dataclasses.replace(eta, weight_concentration=low))
+    moved = mixture.with_natural_parameters(dataclasses.replace(eta, weight_concentration=low))
     moved.set_params(warm_start=True, max_iter=500, accelerate="squarem", tol=1e-3)
     moved.fit(clustered)
     assert moved.converged_
@@ -186,7 +190,7 @@ def test_on_the_backend_of_the_mixture(clustered):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture = BayesianGaussianMixture(**arguments).fit(clustered)
-    moved = mixture.at(mixture.natural_parameters_)
+    moved = mixture.with_natural_parameters(mixture.natural_parameters_)
     with config_context(backend="reference"):
         expected = current_linalg().precision_cholesky(moved.covariances_)
     np.testing.assert_array_equal(moved.precisions_cholesky_, expected)
@@ -195,7 +199,7 @@ def test_on_the_backend_of_the_mixture(clustered):
 def test_one_row_one_component(clustered):
     mixture = BayesianGaussianMixture(1, reg_covar=0.0).fit(clustered[:, :1])
     terms, gradient = mixture.elbo_and_grad(clustered[:1, :1], sample_weight=len(clustered))
-    moved = mixture.at(gradient.coordinates + 0.5 * gradient.natural)
+    moved = mixture.with_natural_parameters(gradient.coordinates + 0.5 * gradient.natural)
     assert moved.elbo(clustered[:1, :1], sample_weight=len(clustered)).total > terms.total
     assert moved.weights_ == [1.0]
 
@@ -203,13 +207,13 @@ def test_one_row_one_component(clustered):
 def test_what_is_not_natural_parameters(clustered):
     mixture = BayesianGaussianMixture(2, random_state=0)
     with pytest.raises(NotFittedError):
-        mixture.at(None)
+        mixture.with_natural_parameters(None)
     mixture.fit(clustered)
     _, gradient = mixture.elbo_and_grad(clustered)
     with pytest.raises(TypeError, match="got VariationalGradient"):
-        mixture.at(gradient)
+        mixture.with_natural_parameters(gradient)
     with pytest.raises(ValueError, match="weight_concentration must be finite and greater than 0"):
-        mixture.at(-1.0 * gradient.coordinates)
+        mixture.with_natural_parameters(-1.0 * gradient.coordinates)
     other = BayesianGaussianMixture(3, random_state=0).fit(clustered)
     with pytest.raises(ValueError, match=r"second_moments must have shape \(2, 4, 4\); got \(3, 4"):
-        mixture.at(other.natural_parameters_)
+        mixture.with_natural_parameters(other.natural_parameters_)

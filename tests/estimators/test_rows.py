@@ -98,9 +98,9 @@ def test_large_arrays_are_not_copied(clustered, monkeypatch):
     seen = []
     search = GaussianMixture._search
 
-    def spy(self, runner):
+    def spy(self, family, runner):
         seen.append(runner.source.data)
-        return search(self, runner)
+        return search(self, family, runner)
 
     monkeypatch.setattr(GaussianMixture, "_search", spy)
     for rows in (clustered, clustered[::2], np.asfortranarray(clustered)):

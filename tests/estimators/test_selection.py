@@ -331,6 +331,23 @@ def test_digits_have_constant_pixels():
     assert found.best_.n_components == 5
 
 
+@pytest.mark.parametrize("covariance_type", ["full", "tied", "diag"])
+def test_without_reg_covar_a_constant_feature_has_no_prior(rows, covariance_type):
+    more = np.column_stack([rows, np.full(len(rows), 2.0)])
+    given = np.diag([80.0, 80.0, 1.0])
+    arguments = {"covariance_type": covariance_type, "reg_covar": 0.0, "random_state": 0}
+    with pytest.raises(ValueError, match=r"reg_covar=0 adds no variance there: .* reg_covar > 0"):
+        select(more, [1, 2], **arguments)
+    arguments["covariance_prior"] = given.diagonal() if covariance_type == "diag" else given
+    assert np.isfinite(bounds(select(more, [1, 2], **arguments))).all()
+
+
+def test_without_reg_covar_redundant_features_are_no_matter_to_variances(rows):
+    more = np.column_stack([rows, rows[:, 0]])
+    found = select(more, [1, 2], covariance_type="diag", reg_covar=0.0, random_state=0)
+    assert np.isfinite(bounds(found)).all()
+
+
 def test_regular_data_have_the_prior_of_the_estimator(rows):
     found = select(rows, [2], covariance_type=["full", "diag", "spherical"], random_state=0)
     for mixture in found.mixtures:

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError
-from vbfast.families.coordinates import GaussianCoordinates, PosteriorCoordinates
-from vbfast.families.gaussian import GaussianParameters
+from vbfast.families.gaussian_coordinates import GaussianCoordinates
+from vbfast.families.gaussian_parameters import GaussianParameters
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
-from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
-from vbfast.families.variational import MixturePosterior
+from vbfast.families.mixture_posterior import MixturePosterior
+from vbfast.families.normal_wishart import NormalWishart
+from vbfast.families.normal_wishart_prior import NormalWishartPrior
+from vbfast.families.posterior_coordinates import PosteriorCoordinates
 
 jax = pytest.importorskip("jax", reason="JAX is not installed: pip install vbfast[jax]")
 jnp = pytest.importorskip("jax.numpy")

@@ -12,12 +12,13 @@ import pytest
 
 import vbfast
 from vbfast.config.settings import current_linalg
-from vbfast.contract import Statistics
-from vbfast.families.custom import Custom, CustomLikelihood, CustomParameters
+from vbfast.contract import PassResult, Statistics
+from vbfast.families.component_family import ComponentParameters
+from vbfast.families.custom import Custom
+from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner
 
 numba = pytest.importorskip("numba")
-
-EPS = float(np.finfo(float).eps)
 
 
 def log_density(x, theta):
@@ -42,16 +43,18 @@ def statistics(weight, first):
     return Statistics("first", np.zeros_like(first), np.asarray(weight, float), first, None)
 
 
-def maximised(statistics, previous):
-    return CustomLikelihood(EPS).maximise(statistics, previous, current_linalg())
+def maximized(statistics, family, theta=None):
+    """The global step from parameters, or a start."""
+    if theta is None:
+        return family.start(statistics, LocalRunner(as_row_source(np.ones((1, 1)))))
+    weights = np.full(len(theta), 1 / len(theta))
+    previous = ComponentParameters(family, 1, weights, theta)
+    sums = PassResult(statistics.weight.sum(), -1.0, np.nan, np.nan, np.nan, statistics)
+    return family.global_step(sums, previous, current_linalg())
 
 
-def previous(family, theta=None, n_components=2):
-    return CustomParameters(family, 1, np.full(n_components, 1 / n_components), theta)
-
-
-def test_maximise(family):
-    updated = maximised(statistics([3, 1], [[6], [5]]), previous(family))
+def test_maximize(family):
+    updated = maximized(statistics([3, 1], [[6], [5]]), family)
     np.testing.assert_array_equal(updated.weights, [0.75, 0.25])
     np.testing.assert_array_equal(updated.theta, [[2], [5]])
     params = updated.log_joint()
@@ -61,7 +64,7 @@ def test_maximise(family):
 
 def test_a_component_without_rows_keeps_its_parameters(family):
     theta = np.array([[1.0], [7.0]])
-    updated = maximised(statistics([4, 0], [[8], [0]]), previous(family, theta))
+    updated = maximized(statistics([4, 0], [[8], [0]]), family, theta)
     np.testing.assert_array_equal(updated.theta, [[2], [7]])
     np.testing.assert_array_equal(updated.weights, [1, 0])
     np.testing.assert_array_equal(updated.log_joint().offset, [0, -np.inf])
@@ -70,7 +73,7 @@ def test_a_component_without_rows_keeps_its_parameters(family):
 
 def test_a_component_without_rows_at_the_start(family):
     with pytest.raises(ValueError, match="component 1 has none"):
-        maximised(statistics([4, 0], [[8], [0]]), previous(family))
+        maximized(statistics([4, 0], [[8], [0]]), family)
 
 
 @pytest.mark.parametrize(
@@ -86,32 +89,33 @@ def test_a_component_without_rows_at_the_start(family):
 def test_what_maximize_returns_is_checked(returned, message):
     family = Custom(log_density, sufficient_statistics, lambda s, w: returned, n_statistics=1)
     with pytest.raises(ValueError, match=message):
-        maximised(statistics([3, 1], [[6], [5]]), previous(family))
+        maximized(statistics([3, 1], [[6], [5]]), family)
 
 
 @pytest.mark.parametrize("returned", [None, np.ones((2, 1), complex), [["a"], ["b"]]])
 def test_maximize_that_returns_no_real_numbers(returned):
     family = Custom(log_density, sufficient_statistics, lambda s, w: returned, n_statistics=1)
     with pytest.raises(TypeError, match="maximize must return real numbers; got "):
-        maximised(statistics([3, 1], [[6], [5]]), previous(family))
+        maximized(statistics([3, 1], [[6], [5]]), family)
 
 
 def test_another_number_of_parameters_than_before(family):
     with pytest.raises(ValueError, match="1 parameters a component, and 3 before"):
-        maximised(statistics([4, 0], [[8], [0]]), previous(family, np.ones((2, 3))))
+        maximized(statistics([4, 0], [[8], [0]]), family, np.ones((2, 3)))
 
 
 def test_another_number_of_parameters_where_all_hold_rows(family):
     with pytest.raises(ValueError, match="1 parameters a component, and 3 before"):
-        maximised(statistics([4, 2], [[8], [2]]), previous(family, np.ones((2, 3))))
+        maximized(statistics([4, 2], [[8], [2]]), family, np.ones((2, 3)))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_sums_that_are_not_finite(family, bad):
     with pytest.raises(ValueError, match=r"finite numbers; the sums of component 2 are \[\S+\]"):
-        maximised(
+        maximized(
             statistics([4, 0, 2], [[8], [bad], [bad]]),
-            previous(family, np.ones((3, 1)), n_components=3),
+            family,
+            np.ones((3, 1)),
         )
 
 
@@ -157,7 +161,7 @@ def test_repr_names_the_functions(family):
 
 def test_no_rows_at_all(family):
     with pytest.raises(ValueError, match="log_density is -inf for all of them"):
-        maximised(statistics([0, 0], [[0], [0]]), previous(family))
+        maximized(statistics([0, 0], [[0], [0]]), family)
 
 
 def test_what_is_not_callable():

@@ -12,15 +12,17 @@ from sklearn.mixture._gaussian_mixture import (
     _estimate_log_gaussian_prob,
 )
 
-from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError, PassResult, Statistics
-from vbfast.families.covariances import MOMENTS_OF
-from vbfast.families.gaussian import (
-    GaussianParameters,
-    MaximumLikelihood,
+from vbfast.contract import (
+    COVARIANCE_TYPES,
+    NotPositiveDefiniteError,
+    PassResult,
+    Statistics,
     covariance_shape,
-    maximise,
-    moments,
 )
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.families.gaussian import Gaussian
+from vbfast.families.gaussian_parameters import GaussianParameters
+from vbfast.families.gaussian_step import maximize, moments
 
 EPS = np.finfo(np.float64).eps
 N_SAMPLES, N_FEATURES, N_COMPONENTS = 300, 4, 3
@@ -60,11 +62,11 @@ def statistics_of(rows, resp, kind, centres):
 @pytest.mark.kernels
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)
 @pytest.mark.parametrize("distance", [0.0, 1.0, 30.0])
-def test_maximise_is_scikit_learns_wherever_the_centres_are(rows, resp, kind, distance):
+def test_maximize_is_scikit_learns_wherever_the_centres_are(rows, resp, kind, distance):
     count, means, covariances = _estimate_gaussian_parameters(rows, resp, 1e-3, kind)
     centres = means + distance * np.random.default_rng(3).normal(size=means.shape)
     statistics = statistics_of(rows, resp, kind, centres)
-    ours = maximise(statistics, reg_covar=1e-3, eps=EPS)
+    ours = maximize(statistics, reg_covar=1e-3, eps=EPS)
     np.testing.assert_allclose(ours.weights, count / count.sum(), rtol=1e-13)
     np.testing.assert_allclose(ours.means, means, rtol=1e-11, atol=1e-12)
     np.testing.assert_allclose(ours.covariances, covariances, rtol=1e-10, atol=1e-10)
@@ -107,14 +109,14 @@ def test_a_single_row_has_the_variance_that_is_added(kind, eps):
     row = np.array([[1e4, -3e6]])
     for shift in (0.0, 0.5):
         statistics = statistics_of(row, np.ones((1, 1)), kind, row + shift)
-        ours = maximise(statistics, reg_covar=1e-6, eps=eps)
+        ours = maximize(statistics, reg_covar=1e-6, eps=eps)
         np.testing.assert_array_equal(ours.means, row)
         variances = ours.covariances
         if kind in ("full", "tied"):
             variances = np.diagonal(variances, axis1=-2, axis2=-1)
         np.testing.assert_allclose(variances, 1e-6, rtol=1e-9)
         with pytest.raises(NotPositiveDefiniteError):
-            maximise(statistics, reg_covar=0.0, eps=eps)
+            maximize(statistics, reg_covar=0.0, eps=eps)
 
 
 def test_full_covariances_are_symmetric_to_the_bit(rows, resp):
@@ -129,11 +131,11 @@ def test_full_covariances_are_symmetric_to_the_bit(rows, resp):
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)
 def test_an_empty_component_stays_where_it_was(rows, resp, kind):
     statistics = statistics_of(rows, resp, kind, np.zeros((N_COMPONENTS, N_FEATURES)))
-    previous = maximise(statistics, reg_covar=1e-3, eps=EPS)
+    previous = maximize(statistics, reg_covar=1e-3, eps=EPS)
     resp = resp.copy()
     resp[:, 1] = 0.0
     resp /= resp.sum(axis=1, keepdims=True)
-    ours = maximise(
+    ours = maximize(
         statistics_of(rows, resp, kind, previous.means),
         reg_covar=1e-3,
         eps=EPS,
@@ -146,7 +148,7 @@ def test_an_empty_component_stays_where_it_was(rows, resp, kind):
         np.testing.assert_array_equal(ours.covariances[1], previous.covariances[1])
     assert ours.log_joint().offset[1] == -np.inf
     others = [0, 2]
-    without = maximise(
+    without = maximize(
         statistics_of(rows, resp[:, others], kind, previous.means[others]),
         reg_covar=1e-3,
         eps=EPS,
@@ -160,7 +162,7 @@ def test_an_empty_component_of_a_start_stays_at_its_centre(rows, resp):
     resp = resp.copy()
     resp[:, 2] = 0.0
     centres = np.full((N_COMPONENTS, N_FEATURES), 7.0)
-    ours = maximise(statistics_of(rows, resp, "diag", centres), reg_covar=0.5, eps=EPS)
+    ours = maximize(statistics_of(rows, resp, "diag", centres), reg_covar=0.5, eps=EPS)
     np.testing.assert_array_equal(ours.means[2], centres[2])
     np.testing.assert_allclose(ours.covariances[2], 0.5, rtol=1e-9)
 
@@ -169,7 +171,7 @@ def test_an_empty_component_of_a_start_stays_at_its_centre(rows, resp):
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)
 def test_log_joint_is_scikit_learns(rows, resp, kind):
     statistics = statistics_of(rows, resp, kind, np.zeros((N_COMPONENTS, N_FEATURES)))
-    parameters = maximise(statistics, reg_covar=0.0, eps=EPS)
+    parameters = maximize(statistics, reg_covar=0.0, eps=EPS)
     params = parameters.log_joint()
     factor = params.form.precision_cholesky
     differences = rows[:, np.newaxis, :] - params.form.centres
@@ -195,7 +197,7 @@ def test_log_joint_is_scikit_learns(rows, resp, kind):
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)
 def test_from_precisions(rows, resp, kind):
     statistics = statistics_of(rows, resp, kind, np.zeros((N_COMPONENTS, N_FEATURES)))
-    fitted = maximise(statistics, reg_covar=0.0, eps=EPS)
+    fitted = maximize(statistics, reg_covar=0.0, eps=EPS)
     precisions = fitted.precisions
     assert precisions.shape == covariance_shape(kind, N_COMPONENTS, N_FEATURES)
     given = GaussianParameters.from_precisions(kind, fitted.weights, fitted.means, precisions)
@@ -213,7 +215,7 @@ def test_a_collapsed_component_is_an_error_that_names_it(kind):
     if kind == "tied":
         rows[:10] = 0.0
     with pytest.raises(NotPositiveDefiniteError) as caught:
-        maximise(statistics_of(rows, resp, kind, np.ones((2, 2))), reg_covar=0.0, eps=0.0)
+        maximize(statistics_of(rows, resp, kind, np.ones((2, 2))), reg_covar=0.0, eps=0.0)
     assert caught.value.component == (0 if kind == "tied" else 1)
 
 
@@ -221,23 +223,23 @@ def test_float32_eps_does_not_swamp_the_variance_of_far_rows():
     rows = 1e4 + np.random.default_rng(0).normal(size=(50, 1))
     statistics = statistics_of(rows, np.ones((50, 1)), "diag", np.array([[1e4]]))
     eps = float(np.finfo(np.float32).eps)
-    ours = maximise(statistics, reg_covar=0.0, eps=eps)
+    ours = maximize(statistics, reg_covar=0.0, eps=eps)
     np.testing.assert_allclose(ours.covariances[0], rows.var(axis=0), rtol=1e-3)
 
 
 def test_second_moments_are_needed():
     statistics = Statistics("means", np.zeros((1, 1)), np.ones(1), np.ones((1, 1)), None)
     with pytest.raises(ValueError, match="second moments"):
-        maximise(statistics, reg_covar=0.0, eps=EPS)
+        maximize(statistics, reg_covar=0.0, eps=EPS)
 
 
 def test_the_bound_is_the_evidence_per_unit_of_weight(rows, resp):
-    objective = MaximumLikelihood("diag", 1e-6, EPS)
+    objective = Gaussian("diag", 1e-6)
     centres = np.zeros((N_COMPONENTS, N_FEATURES))
-    parameters = maximise(statistics_of(rows, resp, "diag", centres), reg_covar=0.0, eps=EPS)
+    parameters = maximize(statistics_of(rows, resp, "diag", centres), reg_covar=0.0, eps=EPS)
     sums = PassResult(4.0, -10.0, np.nan, np.nan, np.nan, None)
     assert objective.lower_bound(sums, parameters, parameters) == -2.5
-    assert objective.request.moments == "diag"
+    assert objective.moments == "diag"
 
 
 @pytest.mark.parametrize("kind", COVARIANCE_TYPES)
@@ -245,7 +247,7 @@ def test_merit_is_the_bound_of_rows_with_noise(rows, resp, kind):
     """The noise's mean over 2 D points with its mean and covariance is exact for quadratics."""
     reg_covar = 0.7
     centres = rows[:N_COMPONENTS]
-    previous = maximise(statistics_of(rows, resp, kind, centres), reg_covar=0.1, eps=EPS)
+    previous = maximize(statistics_of(rows, resp, kind, centres), reg_covar=0.1, eps=EPS)
     covariances = {
         "full": lambda: previous.covariances,
         "tied": lambda: np.tile(previous.covariances, (N_COMPONENTS, 1, 1)),
@@ -269,12 +271,12 @@ def test_merit_is_the_bound_of_rows_with_noise(rows, resp, kind):
     sums = PassResult(
         N_SAMPLES, evidence, np.nan, np.nan, np.nan, statistics_of(rows, q, kind, centres)
     )
-    objective = MaximumLikelihood(kind, reg_covar, EPS)
+    objective = Gaussian(kind, reg_covar)
     bound = objective.lower_bound(sums, previous, previous)
     merit = objective.merit(bound, sums, previous, previous)
     np.testing.assert_allclose(merit, expected, rtol=1e-12)
     assert merit < bound - 0.1
-    assert MaximumLikelihood(kind, 0.0, EPS).merit(bound, sums, previous, previous) == bound
+    assert Gaussian(kind, 0.0).merit(bound, sums, previous, previous) == bound
 
 
 @pytest.mark.parametrize("kind", ["diag", "spherical"])
@@ -284,7 +286,7 @@ def test_a_single_row_beside_others_fits_on_without_reg_covar(kind, origin):
     rows = np.array([[-1.0, 3.0], [-1.5, 1.0], [-0.5, 2.0], [3.0, -6.0]]) + origin
     resp = np.eye(2)[[0, 0, 0, 1]]
     centred = rows - rows.mean(axis=0)
-    ours = maximise(statistics_of(rows, resp, kind, rows[[0, 3]]), reg_covar=0.0, eps=EPS)
+    ours = maximize(statistics_of(rows, resp, kind, rows[[0, 3]]), reg_covar=0.0, eps=EPS)
     theirs = _estimate_gaussian_parameters(centred, resp, 0.0, kind)
     np.testing.assert_allclose(ours.covariances[1], theirs[2][1], rtol=0.1)  # a difference of its
     lift = 10 * EPS * np.square(centred[3])

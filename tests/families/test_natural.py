@@ -12,9 +12,9 @@ from vbfast.contract import COVARIANCE_TYPES, Request
 from vbfast.estimators import BayesianGaussianMixture
 from vbfast.families.covariances import MOMENTS_OF
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
+from vbfast.families.mixture_posterior import MixturePrior
 from vbfast.families.natural import NaturalParameters, variational_gradient
-from vbfast.families.normal_wishart import NormalWishartPrior
-from vbfast.families.variational import MixturePrior
+from vbfast.families.normal_wishart_prior import NormalWishartPrior
 from vbfast.inference.initialisation import initial_statistics
 from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
@@ -49,7 +49,7 @@ def posterior(runner, covariance_type, weights):
     statistics = initial_statistics(
         runner,
         n_components=K,
-        covariance_type=covariance_type,
+        moments=MOMENTS_OF[covariance_type],
         init_params=np.random.default_rng(1).dirichlet(np.ones(K), size=runner.n_samples),
     )
     return prior.posterior(statistics, reg_covar=0.0)

@@ -12,7 +12,8 @@ from sklearn.mixture import BayesianGaussianMixture as ScikitLearnMixture
 
 from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError, Statistics
 from vbfast.families.covariances import MOMENTS_OF, precisions_of
-from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishart, NormalWishartPrior
+from vbfast.families.normal_wishart import NormalWishart
+from vbfast.families.normal_wishart_prior import LEAST_COUNT, NormalWishartPrior
 
 N_SAMPLES, D, K = 60, 3, 4
 all_types = pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
@@ -138,9 +139,9 @@ def test_the_posterior_is_scikit_learns(rows, resp, covariance_type, distance):
 
 
 @all_types
-@pytest.mark.parametrize("reg_covar", [0.0, 0.3])
+@pytest.mark.parametrize("reg_covar", [0.0, 0.3, 1e10])
 def test_divergence_and_expected_density_are_the_textbooks(rows, resp, covariance_type, reg_covar):
-    prior = prior_of(covariance_type)
+    prior = replace(prior_of(covariance_type), least_variance=reg_covar * LEAST_COUNT)
     statistics = statistics_of(rows, resp, covariance_type, rows[:K])
     posterior = NormalWishart.from_statistics(prior, statistics, reg_covar=reg_covar)
     e_log_density = full_bound(posterior, rows, resp) + posterior.kl
@@ -155,7 +156,7 @@ def test_divergence_and_expected_density_are_the_textbooks(rows, resp, covarianc
 
 
 @all_types
-def test_the_posterior_maximises_the_bound(rows, resp, covariance_type):
+def test_the_posterior_maximizes_the_bound(rows, resp, covariance_type):
     prior = prior_of(covariance_type)
     statistics = statistics_of(rows, resp, covariance_type, rows[:K])
     best = NormalWishart.from_statistics(prior, statistics, reg_covar=0.0)
@@ -250,13 +251,14 @@ def test_kl_against_samples(rows, resp, covariance_type):
 
 
 @all_types
-def test_a_component_without_rows_is_its_prior(rows, resp, covariance_type):
-    prior = prior_of(covariance_type)
+@pytest.mark.parametrize("reg_covar", [1e-3, 1e10])
+def test_a_component_without_rows_is_its_prior(rows, resp, covariance_type, reg_covar):
+    prior = replace(prior_of(covariance_type), least_variance=reg_covar * LEAST_COUNT)
     resp = resp.copy()
     resp[:, 1] = 0.0
     # Its centre is where it was when it lost them.
     statistics = statistics_of(rows, resp, covariance_type, rows[:K] + 1e6)
-    posterior = NormalWishart.from_statistics(prior, statistics, reg_covar=1e-3)
+    posterior = NormalWishart.from_statistics(prior, statistics, reg_covar=reg_covar)
     np.testing.assert_array_equal(posterior.means[1], prior.mean)
     assert posterior.mean_precision[1] == prior.mean_precision
     assert np.all(posterior.kl >= 0.0)

@@ -10,9 +10,10 @@ from scipy.special import betaln, digamma
 from vbfast.contract import COVARIANCE_TYPES
 from vbfast.families.covariances import precision_factor
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
-from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
+from vbfast.families.mixture_posterior import MixturePosterior
+from vbfast.families.normal_wishart import NormalWishart
+from vbfast.families.normal_wishart_prior import NormalWishartPrior
 from vbfast.families.posterior_draws import draw_mixture
-from vbfast.families.variational import MixturePosterior
 
 K, D = 3, 2
 COUNTS = np.array([12.0, 0.0, 4.5])

@@ -5,10 +5,11 @@ import pytest
 from scipy import stats
 
 from vbfast.contract import COVARIANCE_TYPES
+from vbfast.families.covariances import MOMENTS_OF
 from vbfast.families.mixing_weights import Dirichlet
-from vbfast.families.normal_wishart import NormalWishartPrior
-from vbfast.families.splitting import split_widest
-from vbfast.families.variational import MixturePrior
+from vbfast.families.mixture_posterior import MixturePrior
+from vbfast.families.normal_wishart_prior import NormalWishartPrior
+from vbfast.families.splitting import split_components
 from vbfast.inference.initialisation import initial_statistics
 from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
@@ -36,10 +37,21 @@ def posterior(covariance_type):
     statistics = initial_statistics(
         LocalRunner(as_row_source(rows)),
         n_components=2,
-        covariance_type=covariance_type,
+        moments=MOMENTS_OF[covariance_type],
         init_params=np.repeat([0, 1], [200, 500]),
     )
     return prior.posterior(statistics, reg_covar=0.0)
+
+
+def split_widest(posterior, n_components):
+    components = posterior.components
+    return split_components(
+        components.prior.covariance_type,
+        posterior.weights.counts,
+        components.means,
+        components.covariances,
+        n_components,
+    )
 
 
 @all_types

@@ -9,7 +9,8 @@ from scipy import stats
 
 from vbfast.contract import COVARIANCE_TYPES
 from vbfast.families.covariances import precision_factor
-from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
+from vbfast.families.normal_wishart import NormalWishart
+from vbfast.families.normal_wishart_prior import NormalWishartPrior
 from vbfast.families.student_t import StudentT
 
 D, K = 3, 2

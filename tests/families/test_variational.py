@@ -10,9 +10,11 @@ import pytest
 from scipy.special import betaln, logsumexp, multigammaln
 
 from vbfast.contract import COVARIANCE_TYPES, Request
+from vbfast.families.covariances import MOMENTS_OF
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
-from vbfast.families.normal_wishart import NormalWishartPrior
-from vbfast.families.variational import MixturePrior, VariationalBayes
+from vbfast.families.mixture_posterior import MixturePrior
+from vbfast.families.normal_wishart_prior import NormalWishartPrior
+from vbfast.families.variational import VariationalGaussian
 from vbfast.inference.em import Stopping, run_em
 from vbfast.inference.initialisation import initial_statistics
 from vbfast.passes.rows import as_row_source
@@ -77,11 +79,11 @@ def climb(rows, n_components, prior, *, resp=None, tol=1e-12, max_iter=500, reg_
     statistics = initial_statistics(
         runner,
         n_components=n_components,
-        covariance_type=prior.components.covariance_type,
+        moments=MOMENTS_OF[prior.components.covariance_type],
         init_params=resp,
     )
     start = prior.posterior(statistics, reg_covar=reg_covar)
-    return run_em(runner, start, VariationalBayes(prior, reg_covar), Stopping(tol, max_iter))
+    return run_em(runner, start, VariationalGaussian(prior, reg_covar), Stopping(tol, max_iter))
 
 
 @all_types
@@ -129,10 +131,10 @@ def test_the_bound_is_the_sum_of_its_terms(covariance_type, weights, reg_covar):
     rng = np.random.default_rng(4)
     rows = rng.normal(size=(80, D)) + 3 * rng.integers(2, size=(80, 1))
     solution = climb(rows, 3, prior, max_iter=4, reg_covar=reg_covar)
-    runner, objective = LocalRunner(as_row_source(rows)), VariationalBayes(prior, reg_covar)
+    runner, objective = LocalRunner(as_row_source(rows)), VariationalGaussian(prior, reg_covar)
     before = solution.parameters
-    sums = runner.run(before.log_joint(), objective.request)
-    after = objective.maximise(sums.statistics, before, runner.linalg)
+    sums = runner.run(before.log_joint(), Request(moments=objective.moments))
+    after = objective.global_step(sums, before, runner.linalg)
 
     def log_joint(posterior):
         params = posterior.log_joint()
@@ -189,7 +191,7 @@ def test_the_bound_never_falls_where_covariances_are_next_to_singular(location):
 
 
 def test_threshold_is_scikit_learns_up_to_a_thousand_rows():
-    objective = VariationalBayes(mixture_prior("diag", Dirichlet), 0.0)
+    objective = VariationalGaussian(mixture_prior("diag", Dirichlet), 0.0)
     assert objective.threshold(1e-3, 10.0) == 1e-3
     assert objective.threshold(1e-3, 1000.0) == 1e-3
     assert objective.threshold(1e-3, 5e6) == 5.0
@@ -203,7 +205,7 @@ def test_active_components_and_the_posterior_of_some(covariance_type):
     statistics = initial_statistics(
         LocalRunner(as_row_source(rows)),
         n_components=4,
-        covariance_type=covariance_type,
+        moments=MOMENTS_OF[covariance_type],
         init_params=labels,
     )
     posterior = prior.posterior(statistics, reg_covar=0.0)

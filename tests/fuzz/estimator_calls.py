@@ -358,7 +358,9 @@ def moved(stage: Scene, arguments: dict[str, Any]) -> Any:
     """Go to natural parameters some of which are odd."""
     found = stage.estimator.natural_parameters_
     values = {item.name: getattr(found, item.name) for item in fields(found)}
-    return stage.estimator.at(vbfast.NaturalParameters(**{**values, **arguments}))
+    return stage.estimator.with_natural_parameters(
+        vbfast.NaturalParameters(**{**values, **arguments})
+    )
 
 
 def natural(stage: Scene) -> dict[str, Any]:

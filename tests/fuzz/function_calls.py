@@ -11,7 +11,7 @@ import torch
 
 import vbfast
 import vbfast.torch
-from calls import K, N, Scene, add, responsibilities, weights
+from calls import K, N, Scene, add, responsibilities, rows, weights
 from vbfast import numba_api
 
 # --------------------------------------------------------------------------- array functions
@@ -90,6 +90,27 @@ add(
         "sample_weight": weights(rng),
     },
     backends=ARRAYS,
+)
+
+# ------------------------------------------------------------------------------ mixtures
+
+add(
+    "mixture_log_evidence_and_grad",
+    of_arrays("mixture_log_evidence_and_grad"),
+    {
+        **dict.fromkeys(("x", "weights_logits", "means", "precisions_cholesky"), "array"),
+        "covariance_type": "choice",
+        "cotangent": "array",
+    },
+    lambda rng, dtype: {
+        "x": rows(rng, dtype),
+        "weights_logits": logits(rng, dtype)[0],
+        "means": rows(rng, dtype)[:K],
+        "precisions_cholesky": rows(rng, dtype)[:K],
+        "covariance_type": "diag",
+        "cotangent": weights(rng),
+        "wrt_x": True,
+    },
 )
 
 # ------------------------------------------------------------------------------ configuration

@@ -154,7 +154,7 @@ def _factors(covariances):
 
 
 def maximum_likelihood(X, weights, resp, *, kind, reg_covar, eps, n_iter, noise=None):
-    """Expectation-maximisation from responsibilities: bounds and the last parameters, or None.
+    """Expectation-maximization from responsibilities: bounds and the last parameters, or None.
 
     With scikit-learn's ``10 eps`` in ``N_k``; None where a covariance is not positive definite.
     """
@@ -278,7 +278,7 @@ def variational(X, weights, resp, prior, *, kind, reg_covar, n_iter, noise=None)
         )
         total = np.full(len(counts), counts.mean()) if kind == "tied" else counts
         within = restrict(scatter, kind, lambda s: s.mean(axis=0))
-        added = reg_covar * (total + 10 * EPS)
+        added = reg_covar * (total if proper else total + 10 * EPS)
         nu = prior.degrees_of_freedom + total
         eye = np.eye(D, dtype=Number)
         inverse_scale = within + prior.covariance + added[:, np.newaxis, np.newaxis] * eye

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
-from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError
+from vbfast.contract import COVARIANCE_TYPES, NotPositiveDefiniteError, Request
 from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
-from vbfast.families.gaussian import GaussianParameters, MaximumLikelihood
+from vbfast.families.gaussian import Gaussian
+from vbfast.families.gaussian_parameters import GaussianParameters
+from vbfast.families.variational import VariationalGaussian
 from vbfast.inference.acceleration import Squarem, make_accelerator
 from vbfast.inference.em import Stopping, run_em
 from vbfast.passes.rows import as_row_source
@@ -269,15 +271,14 @@ def test_plain_iterations_climb_the_merit(overlapping, estimator, monkeypatch):
     mixture = estimator(
         3, covariance_type="tied", random_state=0, reg_covar=1.0, tol=1e-6, max_iter=1000
     )
-    runner = LocalRunner(as_row_source(overlapping))
-    objective = type(mixture._objective(mixture._check_given(runner), F8))
-    merits, merit = [], objective.merit
+    family = {GaussianMixture: Gaussian, BayesianGaussianMixture: VariationalGaussian}[estimator]
+    merits, merit = [], family.merit
 
     def recording(*arguments):
         merits.append(merit(*arguments))
         return merits[-1]
 
-    monkeypatch.setattr(objective, "merit", recording)
+    monkeypatch.setattr(family, "merit", recording)
     mixture.fit(overlapping)
     scale = np.abs(mixture.lower_bounds_).max()
     assert np.diff(mixture.lower_bounds_).min() < -1e-4 * scale
@@ -295,10 +296,10 @@ def test_merit_of_a_posterior_is_the_bound_of_rows_with_noise(overlapping, covar
         ),
         overlapping,
     )
-    runner, previous = LocalRunner(as_row_source(overlapping)), mixture._posterior()
-    objective = mixture._objective(previous.prior, F8)
-    sums = runner.run(previous.log_joint(), objective.request)
-    updated = objective.maximise(sums.statistics, previous, runner.linalg)
+    runner, previous = LocalRunner(as_row_source(overlapping)), mixture._fitted_parameters()
+    objective = mixture._fitted_family()
+    sums = runner.run(previous.log_joint(), Request(moments=objective.moments))
+    updated = objective.global_step(sums, previous, runner.linalg)
     bound = objective.lower_bound(sums, previous, updated)
     merit = objective.merit(bound, sums, previous, updated)
 
@@ -379,7 +380,7 @@ def test_refused_proposals_leave_plain_iterations(overlapping, variance):
             "diag", np.full(2, 0.5), np.array([[-1.0, 0.0], [1.0, 0.0]]), np.full((2, 2), scale)
         )
 
-    runner, objective = LocalRunner(as_row_source(overlapping)), MaximumLikelihood("diag", 0.0, EPS)
+    runner, objective = LocalRunner(as_row_source(overlapping)), Gaussian("diag", 0.0)
     accelerator = Lower(mixture(variance))
     plain = run_em(runner, mixture(1.0), objective, Stopping(0.0, 5))
     safe = run_em(runner, mixture(1.0), objective, Stopping(0.0, 5), accelerator=accelerator)

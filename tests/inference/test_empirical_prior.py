@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vbfast.contract import COVARIANCE_TYPES
-from vbfast.families.normal_wishart import NormalWishartPrior
+from vbfast.families.normal_wishart_prior import NormalWishartPrior
 from vbfast.inference.empirical_prior import empirical_covariance
 from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner

@@ -6,12 +6,9 @@ import numpy as np
 import pytest
 import sklearn.mixture
 
-from vbfast.contract import NonFiniteRowError
-from vbfast.inference.initialisation import (
-    INIT_PARAMS,
-    initial_responsibilities,
-    initial_statistics,
-)
+from vbfast.contract import Linear, NonFiniteRowError
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.inference.initialisation import INIT_PARAMS, initial_statistics
 from vbfast.passes import random_responsibilities
 from vbfast.passes.random_responsibilities import RandomResponsibilities
 from vbfast.passes.rows import SlicedRows, as_row_source
@@ -29,7 +26,7 @@ def start(
     return initial_statistics(
         LocalRunner(as_row_source(X), sample_weight),
         n_components=n_components,
-        covariance_type=covariance_type,
+        moments=MOMENTS_OF[covariance_type],
         init_params=init_params,
         random_state=random_state,
     )
@@ -137,11 +134,13 @@ def test_unknown_names_are_listed(X):
     with pytest.raises(ValueError, match="'kmeans', 'k-means\\+\\+', 'random', 'random_from_data'"):
         start(X, "spectral")
     with pytest.raises(ValueError, match=r"'kmeans', 'random', an array of .*; got 'spectral'"):
-        initial_responsibilities(
+        initial_statistics(
             LocalRunner(as_row_source(X)),
             n_components=3,
+            moments="first",
             init_params="spectral",
-            random_state=np.random.RandomState(0),
+            random_state=0,
+            form=Linear(np.zeros((3, 4))),
         )
 
 
@@ -192,6 +191,6 @@ def test_a_function_that_returns_nothing():
         initial_statistics(
             rows,
             n_components=2,
-            covariance_type="diag",
+            moments="diag",
             init_params=lambda X, n_components, random_state: None,
         )

@@ -12,9 +12,10 @@ from scipy.special import logsumexp
 from vbfast.config.settings import config_context
 from vbfast.contract import COVARIANCE_TYPES, NonFiniteRowError
 from vbfast.estimators import BayesianGaussianMixture
+from vbfast.families.covariances import MOMENTS_OF
 from vbfast.families.mixing_weights import Dirichlet, StickBreaking
-from vbfast.families.normal_wishart import NormalWishartPrior
-from vbfast.families.variational import MixturePrior
+from vbfast.families.mixture_posterior import MixturePrior
+from vbfast.families.normal_wishart_prior import NormalWishartPrior
 from vbfast.inference.initialisation import initial_statistics
 from vbfast.inference.marginal_likelihood import default_draws, importance_weights
 from vbfast.passes.rows import as_row_source
@@ -97,7 +98,7 @@ def log_evidence_of(labels, rows, prior, n_components=None):
     statistics = initial_statistics(
         LocalRunner(as_row_source(rows)),
         n_components=n_components,
-        covariance_type=prior.components.covariance_type,
+        moments=MOMENTS_OF[prior.components.covariance_type],
         init_params=labels,
     )
     posterior = prior.posterior(statistics, reg_covar=0.0)
@@ -132,7 +133,7 @@ def test_two_components_against_the_sum_over_all_assignments(weights, trust):
     statistics = initial_statistics(
         LocalRunner(source, np.full(4, trust + 1e-12)),
         n_components=2,
-        covariance_type="full",
+        moments="full",
         init_params=np.array([[0.7, 0.3], [0.6, 0.4], [0.4, 0.6], [0.3, 0.7]]),
     )
     proposal = prior.posterior(statistics, reg_covar=0.0)
@@ -152,7 +153,7 @@ def apart(mean_precision_prior):
         rows, 2, "full", "dirichlet_distribution", covariance_prior=[[1.0]],
         degrees_of_freedom_prior=4.0, mean_precision_prior=mean_precision_prior,
     )  # fmt: skip
-    posterior = mixture._posterior()
+    posterior = mixture._fitted_parameters()
     prior = MixturePrior(
         Dirichlet, posterior.weights.prior_concentration, posterior.components.prior
     )
@@ -244,7 +245,7 @@ def test_no_claim_to_be_exact_of_separated_components(n_components, prior):
     missing = math.lgamma(n_components + 1)
     assert f"{missing:.4g} nats" in estimate.advice
     # One sequence of labels has all the mass but for its orders, which are alike.
-    posterior = mixture._posterior()
+    posterior = mixture._fitted_parameters()
     labels = np.repeat(np.arange(n_components), 12)
     exact = log_evidence_of(labels, rows, posterior.prior) + missing
     np.testing.assert_allclose(estimate.value + missing, exact, atol=0.02)
@@ -275,7 +276,7 @@ def weights_of(rows, posterior, n_draws):
 def test_rows_are_read_few_times(rng, n_components):
     rows = rng.normal(size=(600, 2))
     mixture = BayesianGaussianMixture(n_components, random_state=0, max_iter=2, tol=1e9).fit(rows)
-    posterior, read = mixture._posterior(), ReadRows(rows)
+    posterior, read = mixture._fitted_parameters(), ReadRows(rows)
     found = weights_of(read, posterior, 60)
     assert read.read == len(rows)
     expected = weights_of(rows, posterior, 60)
@@ -288,7 +289,9 @@ def test_draws_that_share_a_pass_are_those_by_themselves(rng, monkeypatch, dtype
     """Over several blocks of rows and several reads, with draws held in parts."""
     rows = (rng.normal(size=(700, 2)) + 4 * rng.integers(2, size=(700, 1))).astype(dtype)
     weight = rng.integers(0, 3, size=700).astype(float) if weighted else None
-    posterior = BayesianGaussianMixture(3, random_state=0, max_iter=300).fit(rows)._posterior()
+    posterior = (
+        BayesianGaussianMixture(3, random_state=0, max_iter=300).fit(rows)._fitted_parameters()
+    )
 
     def weights(**sizes):
         for name, value in sizes.items():
@@ -311,7 +314,9 @@ def test_a_row_that_is_not_finite_is_named_in_any_block(rng, monkeypatch):
     monkeypatch.setattr("vbfast.inference.marginal_likelihood.ROWS_TOGETHER", 64)
     monkeypatch.setattr("vbfast.inference.marginal_likelihood.READ_BYTES", 3000)
     rows = rng.normal(size=(700, 2))
-    posterior = BayesianGaussianMixture(2, random_state=0, max_iter=0).fit(rows)._posterior()
+    posterior = (
+        BayesianGaussianMixture(2, random_state=0, max_iter=0).fit(rows)._fitted_parameters()
+    )
     rows[431, 1] = np.inf
     with pytest.raises(NonFiniteRowError, match="row 431 "):
         weights_of(rows, posterior, 30)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from vbfast import BayesianGaussianMixture, GaussianMixture, config_context
 from vbfast.contract import COVARIANCE_TYPES, LogJoint, Request
 from vbfast.families.covariances import MOMENTS_OF
-from vbfast.passes.one_pass import run_pass
-from vbfast.passes.recentring import PosteriorResponsibilities, recentre
-from vbfast.passes.rows import SlicedRows, as_row_source
+from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner, PosteriorResponsibilities
 
 pytestmark = [
     pytest.mark.kernels,
@@ -125,13 +122,17 @@ def test_statistics_are_those_of_the_same_responsibilities(rows, covariance_type
         }[covariance_type]
         * 1e-8,
     )
-    source = as_row_source(rows)
-    first = run_pass(
-        source, params, Request(moments=MOMENTS_OF[covariance_type]), sample_weight=weight
-    ).statistics
-    again = recentre(source, params, first, floor=np.zeros((1, 1)), sample_weight=weight)
+    runner = LocalRunner(as_row_source(rows), weight)
+    request = Request(moments=MOMENTS_OF[covariance_type])
+    first = runner.run(params, request).statistics
+
+    def floor(weight):
+        return np.zeros((1, 1))
+
+    again = runner.iterate(params, request, scatter_floor=floor).statistics
+    assert runner.n_passes == 2
     np.testing.assert_allclose(again.weight, first.weight, rtol=1e-12)
-    resp = PosteriorResponsibilities(SlicedRows(rows), params).block(0, 3000)
+    resp = PosteriorResponsibilities(runner, params).block(0, 3000)
     r = resp * weight[:, np.newaxis]
     means = r.T @ rows / r.sum(axis=0)[:, np.newaxis]
     np.testing.assert_allclose(
@@ -146,8 +147,12 @@ def test_statistics_are_those_of_the_same_responsibilities(rows, covariance_type
         "spherical": np.trace(scatter, axis1=1, axis2=2) / 2,
     }[covariance_type]
     np.testing.assert_allclose(again.second, expected, rtol=1e-10, atol=1e-6)
-    params = replace(params, means=again.centres)
-    assert recentre(source, params, again, floor=np.zeros((1, 1))) is None
+    # About the new means nothing cancels.
+    params = LogJoint.quadratic(
+        covariance_type, params.offset, again.centres, params.form.precision_cholesky
+    )
+    runner.iterate(params, request, scatter_floor=floor)
+    assert runner.n_passes == 3
 
 
 @all_types

@@ -19,6 +19,7 @@ __all__ = [
     "apart",
     "as_array",
     "as_real",
+    "check_shape_of_log_joint",
     "executor",
     "is_unusual",
     "same_kind",
@@ -64,6 +65,18 @@ def as_real(a: npt.ArrayLike, name: str) -> Array:
         raise TypeError(f"{name} must be numeric; got dtype {array.dtype}") from error
     except OverflowError as error:
         raise ValueError(f"{name} must be numeric: {error}") from error
+
+
+def check_shape_of_log_joint(name: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    """Check the shape of an argument that goes with a log-joint.
+
+    Raises
+    ------
+    ValueError
+        If it is another.
+    """
+    if shape != wanted:
+        raise ValueError(f"{name} must have the shape of log_joint, {wanted}; got {shape}")
 
 
 def same_precision(a: Array, b: Array) -> tuple[Array, Array]:

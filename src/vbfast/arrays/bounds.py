@@ -12,7 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast import _vbfast
-from vbfast.arrays.arguments import Array, as_real, executor, same_precision
+from vbfast.arrays.arguments import (
+    Array,
+    as_real,
+    check_shape_of_log_joint,
+    executor,
+    same_precision,
+)
 from vbfast.inputs.distributions import sum_tolerance
 from vbfast.results import ElboTerms
 
@@ -54,10 +60,7 @@ def _prepared(
     if q is None:
         return joint, None, None
     given = as_real(q, name)
-    if given.shape != joint.shape:
-        raise ValueError(
-            f"{name} must have the shape of log_joint, {joint.shape}; got {given.shape}"
-        )
+    check_shape_of_log_joint(name, given.shape, joint.shape)
     return *same_precision(joint, given), sum_tolerance(given.dtype)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import importlib
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any, cast
 
@@ -23,13 +24,34 @@ _MODULES = {
     "numba": "vbfast.backends.numba",
     "reference": "vbfast.backends.reference",
 }
+_REGISTERED: dict[str, Callable[[], Backend]] = {}
 
 _ARRAY_MODULES = {"numba": "vbfast.backends.numba.arrays"}
 
 
 def backend_names() -> tuple[str, ...]:
     """Names that :func:`get_backend` takes, the default first."""
-    return tuple(_MODULES)
+    return (*_MODULES, *_REGISTERED)
+
+
+def register_backend(name: str, create_backend: Callable[[], Backend]) -> None:
+    """Make a backend known by a name, for :func:`vbfast.config_context`.
+
+    Parameters
+    ----------
+    name : str
+        Not one of the package's own.
+    create_backend : callable
+        Called once, when the backend is first used.
+
+    Raises
+    ------
+    ValueError
+        If the name is taken.
+    """
+    if name in backend_names():
+        raise ValueError(f"there is a backend {name!r} already")
+    _REGISTERED[name] = create_backend
 
 
 def check_backend_name(name: Any) -> str:
@@ -40,8 +62,8 @@ def check_backend_name(name: Any) -> str:
     ValueError
         If it is not; the message lists the names.
     """
-    if not isinstance(name, str) or name not in _MODULES:
-        known = ", ".join(repr(known_name) for known_name in _MODULES)
+    if not isinstance(name, str) or name not in backend_names():
+        known = ", ".join(repr(known_name) for known_name in backend_names())
         raise ValueError(f"backend must be one of {known}; got {name!r}")
     return name
 
@@ -71,8 +93,9 @@ def get_backend(name: str) -> Backend:
     >>> get_backend("reference").name
     'reference'
     """
-    module = importlib.import_module(_MODULES[check_backend_name(name)])
-    return cast(Backend, module.create_backend())
+    if check_backend_name(name) in _REGISTERED:
+        return _REGISTERED[name]()
+    return cast(Backend, importlib.import_module(_MODULES[name]).create_backend())
 
 
 def backend_for(log_joint: LogJoint, name: str) -> Backend:

@@ -31,6 +31,7 @@ from vbfast.contract.log_joint import (
     UserFunction,
     quadratic_form,
 )
+from vbfast.contract.merging import merge
 from vbfast.contract.request import Assignment, Request, RowOutputs
 from vbfast.contract.result import PassResult
 from vbfast.contract.rows import NonFiniteRowError, RowBlock, RowSource
@@ -73,6 +74,7 @@ __all__ = [
     "StudentT",
     "UserFunction",
     "covariance_shape",
+    "merge",
     "quadratic_form",
     "second_shape",
     "subtract_symmetric",

@@ -5,7 +5,7 @@
 where the form is quadratic, linear or a user's own function of the row, and the link the identity
 or that of Student's t. What does not depend on the row is in the offset: log weights, normalisers.
 An expected log-joint is a log-joint with other constants (Bishop 2006, eq. 10.46 and 10.64-10.65),
-so that variational Bayes takes the passes of expectation-maximisation.
+so that variational Bayes takes the passes of expectation-maximization.
 """
 
 from __future__ import annotations

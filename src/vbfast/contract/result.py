@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
+from vbfast.contract.request import Request
 from vbfast.contract.statistics import Statistics
 
 __all__ = ["PassResult"]
@@ -38,8 +39,8 @@ class PassResult:
 
     Examples
     --------
-    >>> from vbfast.contract import PassResult
-    >>> one = PassResult(2.0, -3.5, float("nan"), float("nan"), float("nan"), None, -2.0)
+    >>> import vbfast
+    >>> one = vbfast.PassResult(2.0, -3.5, float("nan"), float("nan"), float("nan"), None, -2.0)
     >>> both = one + 2.0 * one
     >>> both.total_weight, both.log_evidence, both.lowest_log_evidence
     (6.0, -10.5, -2.0)
@@ -53,6 +54,19 @@ class PassResult:
     statistics: Statistics | None
     lowest_log_evidence: float = math.nan
     dtype: np.dtype[Any] = FLOAT64
+
+    def answering(self, request: Request) -> PassResult:
+        """Return the result with NaN for the terms that a request did not ask for."""
+        posterior = request.assignment == "posterior"
+        asked = {
+            "log_evidence": posterior or request.entropy,
+            "expected_log_joint": not posterior or request.entropy,
+            "entropy": request.entropy,
+            "kl": request.entropy,
+            "lowest_log_evidence": posterior,
+        }
+        terms: dict[str, Any] = {name: math.nan for name, kept in asked.items() if not kept}
+        return replace(self, **terms)
 
     def __add__(self, other: PassResult) -> PassResult:
         """Return the sums over the rows of both.

@@ -56,8 +56,8 @@ class Statistics:
     Examples
     --------
     >>> import numpy as np
-    >>> from vbfast.contract import Statistics
-    >>> one = Statistics(
+    >>> import vbfast
+    >>> one = vbfast.Statistics(
     ...     "diag", np.zeros((1, 1)), np.array([2.0]), np.array([[3.0]]), np.array([[5.0]])
     ... )
     >>> both = one + one

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import copy
 import warnings
-from abc import abstractmethod
 from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, ClassVar, Self
@@ -14,31 +14,33 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils._param_validation import Interval
+from sklearn.utils._param_validation import Interval, StrOptions
 
 from vbfast.contract import Request
-from vbfast.estimators.fitted import FittedMixture
+from vbfast.estimators.stepwise import StepwiseMixture
 from vbfast.estimators.validation import (
+    KnownBackend,
     as_random_state,
     check_enough_rows,
     keep_partial,
     unchanged_on_failure,
     validate_rows,
 )
-from vbfast.inference.acceleration import Accelerator
-from vbfast.inference.em import EMResult, Objective, Progress, Stopping, run_em
+from vbfast.families.family import Family
+from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
+from vbfast.inference.em import EMResult, Progress, Stopping, run_em
+from vbfast.inference.initialisation import INIT_PARAMS, initial_statistics
 from vbfast.inference.monitor import SILENT, Monitor, Workload, make_monitor
-from vbfast.inputs.weights import as_sample_weight
+from vbfast.inputs.weights import as_sample_weight, of_ordinary_scale
 from vbfast.passes.runner import LocalRunner
 
 __all__ = ["BaseMixture"]
 
 
-class BaseMixture(FittedMixture):
+class BaseMixture(StepwiseMixture):
     """Base class of mixtures with scikit-learn's interface.
 
-    A subclass says how its parameters start, what its iterations climb, and how parameters become
-    fitted attributes and a log-joint; see the abstract methods.
+    A subclass has the constructor, and says which family is fitted.
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -46,66 +48,67 @@ class BaseMixture(FittedMixture):
         "tol": [Interval(Real, 0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
+        "init_params": [StrOptions(set(INIT_PARAMS)), "array-like", callable],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
+        "accelerate": [StrOptions({"squarem"}), None],
+        "backend": [KnownBackend(), None],
     }
 
     n_components: int
-    tol: float
     max_iter: int
     n_init: int
     init_params: Any
     warm_start: bool
     verbose: int
     verbose_interval: int
+    accelerate: Acceleration | None
 
-    converged_: bool
-    n_iter_: int
-    n_passes_: int
-    lower_bound_: float
-    lower_bounds_: list[float]
-
-    # Whether `lower_bound_` is an average over the rows.
-    _bound_per_row: ClassVar[bool] = True
-
-    @abstractmethod
-    def _check_given(self, runner: LocalRunner) -> Any:
-        """Check the parameters of a start or prior that were given to the constructor.
-
-        What is returned is passed to :meth:`_start` and :meth:`_objective`.
-        """
-
-    @abstractmethod
     def _start(
         self,
+        family: Family[Any],
         runner: LocalRunner,
-        given: Any,
         random_state: np.random.RandomState,
         monitor: Monitor = SILENT,
     ) -> Any:
-        """Return parameters to start from."""
+        start = family.given_start()
+        if start is not None:
+            return start
+        statistics = initial_statistics(
+            runner,
+            n_components=self.n_components,
+            moments=family.moments,
+            init_params=self.init_params,
+            random_state=random_state,
+            form=family.statistics_form(self.n_components, runner),
+            monitor=monitor,
+        )
+        return family.start(statistics, runner)
 
-    @abstractmethod
-    def _check_resumable(self, n_features: int) -> None:
-        """Check that this fit can go on from the last one's parameters."""
+    def _resumed_start(self, n_features: int) -> Any:
+        """Return the last fit's parameters, which this one goes on from."""
+        parameters = self._fitted_parameters()
+        form = parameters.log_joint().form
+        if (form.n_components, form.n_features) != (self.n_components, n_features):
+            raise ValueError(
+                f"warm_start=True goes on from the last fit, of {form.n_components} components of "
+                f"{form.n_features} features; this fit needs {self.n_components} of {n_features}. "
+                "Use warm_start=False or clone the estimator."
+            )
+        return parameters
 
-    @abstractmethod
-    def _fitted_parameters(self) -> Any:
-        """Return the parameters that the fitted attributes hold."""
-
-    @abstractmethod
-    def _objective(self, given: Any, dtype: np.dtype[Any]) -> Objective[Any]:
-        """Return what the iterations climb, for passes that compute in ``dtype``."""
-
-    def _accelerator(self) -> Accelerator[Any] | None:
+    def _accelerator(self, family: Family[Any]) -> Accelerator[Any] | None:
         """Return what extrapolates the iterations from one start, or ``None``."""
-        return None
-
-    @abstractmethod
-    def _fitted_attributes(self, parameters: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
-        """Return the fitted attributes that hold the parameters, by name."""
+        if self.accelerate is None:
+            return None
+        if family.coordinates is None:
+            raise ValueError(
+                f"accelerate={self.accelerate!r} needs coordinates to extrapolate in, which "
+                f"{family!r} does not have; use accelerate=None"
+            )
+        return make_accelerator(self.accelerate, family.coordinates)
 
     def fit(
         self,
@@ -146,7 +149,8 @@ class BaseMixture(FittedMixture):
         ValueError
             If X has NaN or infinity, fewer rows than components, or the wrong shape; if a weight is
             negative or all are zero; if a covariance is not positive definite; if a row is so far
-            from the others that its squared distances overflow, which names the row.
+            from the others that its squared distances overflow, which names the row; if a fitted
+            attribute overflows the dtype of X.
 
         Warns
         -----
@@ -203,7 +207,11 @@ class BaseMixture(FittedMixture):
         weights = as_sample_weight(sample_weight, rows.n_samples)
         check_enough_rows(self.n_components, rows.n_samples, weights)
         with self._passes_over(rows):
-            best = self._search(LocalRunner(rows, weights))
+            runner = LocalRunner(rows, weights)
+            family = self._family(runner)
+            if family.scale_free:
+                runner = runner.weighted(of_ordinary_scale(weights))
+            best = self._search(family, runner)
         if not best.converged and self.max_iter > 0:
             warnings.warn(
                 "Best performing initialization did not converge. "
@@ -212,11 +220,10 @@ class BaseMixture(FittedMixture):
                 ConvergenceWarning,
                 stacklevel=4,
             )
-        self._take(best, rows.dtype)
+        self._take(family, best, rows.dtype)
 
-    def _take(self, result: EMResult[Any], dtype: np.dtype[Any]) -> None:
-        """Become the fitted mixture that iterations have led to."""
-        for name, value in self._fitted_attributes(result.parameters, dtype).items():
+    def _take(self, family: Family[Any], result: EMResult[Any], dtype: np.dtype[Any]) -> None:
+        for name, value in family.attributes(result.parameters, dtype).items():
             setattr(self, name, value)
         self.converged_ = result.converged
         self.n_iter_ = result.n_iter
@@ -224,13 +231,12 @@ class BaseMixture(FittedMixture):
         self.lower_bound_ = result.lower_bound
         self.lower_bounds_ = result.lower_bounds
 
-    def _search(self, runner: LocalRunner) -> EMResult[Any]:
+    def _search(self, family: Family[Any], runner: LocalRunner) -> EMResult[Any]:
         """Iterate from every start and return the best end."""
-        given = self._check_given(runner)
         resumed = self.warm_start and hasattr(self, "converged_")
         n_init = 1 if resumed else self.n_init
         random_state = as_random_state(self.random_state)
-        workload = Workload(runner.n_samples, self.max_iter, n_init, self._bound_per_row)
+        workload = Workload(runner.n_samples, self.max_iter, n_init, family.per_unit_of_weight)
         best: EMResult[Any] | None = None
         progress = Progress[Any]()
         try:
@@ -241,10 +247,9 @@ class BaseMixture(FittedMixture):
                     progress = Progress()
                     monitor.initialisation_begins(index)
                     if resumed:
-                        self._check_resumable(runner.n_features)
-                        start = self._fitted_parameters()
+                        start = self._resumed_start(runner.n_features)
                     else:
-                        start = self._start(runner, given, random_state, monitor)
+                        start = self._start(family, runner, random_state, monitor)
                     if self.max_iter == 0:
                         # No iteration will see the rows, some of which the start may not have
                         # either.
@@ -252,10 +257,10 @@ class BaseMixture(FittedMixture):
                     result = run_em(
                         runner,
                         start,
-                        self._objective(given, runner.dtype),
+                        family,
                         Stopping(self.tol, self.max_iter),
                         previous_bound=self.lower_bound_ if resumed else -np.inf,
-                        accelerator=self._accelerator(),
+                        accelerator=self._accelerator(family),
                         monitor=monitor,
                         progress=progress,
                     )
@@ -265,8 +270,9 @@ class BaseMixture(FittedMixture):
             reached = _better(best, progress.reached)
             if reached is not None:
                 partial = copy.copy(self)
-                partial._take(replace(reached, converged=False), runner.dtype)
-                keep_partial(interrupt, partial)
+                with contextlib.suppress(ValueError):  # of numbers that overflow the rows' dtype
+                    partial._take(family, replace(reached, converged=False), runner.dtype)
+                    keep_partial(interrupt, partial)
             raise
         assert best is not None
         return best

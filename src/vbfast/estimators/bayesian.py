@@ -11,15 +11,15 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from vbfast.config.settings import config_context
-from vbfast.contract import CovarianceType
+from vbfast.contract import COVARIANCE_TYPES, CovarianceType
 from vbfast.estimators.posterior import PosteriorMixture
-from vbfast.estimators.priors import SINGULAR_PRIOR, WEIGHT_PRIORS, check_component_prior
-from vbfast.families.coordinates import PosteriorCoordinates
+from vbfast.estimators.priors import SINGULAR_PRIOR, check_given_prior
+from vbfast.estimators.stored import Stored, check_posterior
+from vbfast.families.mixing_weights import WEIGHT_PRIORS
 from vbfast.families.natural import NaturalParameters
-from vbfast.families.splitting import split_widest
-from vbfast.families.variational import MixturePosterior, MixturePrior, VariationalBayes
-from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
-from vbfast.inference.monitor import SILENT, Monitor
+from vbfast.families.variational import VARIATIONAL_ATTRIBUTES, VariationalGaussian
+from vbfast.inference.acceleration import Acceleration
+from vbfast.inference.empirical_prior import empirical_prior
 from vbfast.passes.runner import LocalRunner
 
 __all__ = ["BayesianGaussianMixture"]
@@ -34,8 +34,8 @@ class BayesianGaussianMixture(PosteriorMixture):
     components, priors and covariance types; convergence does not get harder with the number of
     rows. Beyond scikit-learn: ``sample_weight``, responsibilities or a callable as the start, rows
     that are read from disk as the passes go, :meth:`elbo`, :meth:`log_predictive_density`,
-    :meth:`at` and :meth:`prune`. An iteration is one pass over the rows that allocates nothing of
-    size n_samples x n_components.
+    :meth:`with_natural_parameters` and :meth:`prune`. An iteration is one pass over the rows that
+    allocates nothing of size n_samples x n_components.
 
     Parameters
     ----------
@@ -187,6 +187,15 @@ default='dirichlet_process'
     False
     """
 
+    _stored: ClassVar[Stored] = Stored(
+        VARIATIONAL_ATTRIBUTES,
+        {
+            "covariance_type": COVARIANCE_TYPES,
+            "weight_concentration_prior_type": tuple(WEIGHT_PRIORS),
+        },
+        check_posterior,
+    )
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **PosteriorMixture._parameter_constraints,
         "weight_concentration_prior_type": [StrOptions(set(WEIGHT_PRIORS))],
@@ -240,51 +249,31 @@ default='dirichlet_process'
         self.accelerate = accelerate
         self.backend = backend
 
-    def _check_given(self, runner: LocalRunner) -> MixturePrior:
-        concentration = self.weight_concentration_prior
-        components = check_component_prior(
+    def _family(self, runner: LocalRunner) -> VariationalGaussian:
+        mean, covariance = check_given_prior(
+            self.mean_prior,
+            self.degrees_of_freedom_prior,
+            self.covariance_prior,
+            covariance_type=self.covariance_type,
+            n_features=runner.n_features,
+        )
+        prior = empirical_prior(
             runner,
             covariance_type=self.covariance_type,
+            n_components=self.n_components,
+            weights=WEIGHT_PRIORS[self.weight_concentration_prior_type],
+            weight_concentration=self.weight_concentration_prior,
             mean_precision=self.mean_precision_prior,
-            mean=self.mean_prior,
+            mean=mean,
             degrees_of_freedom=self.degrees_of_freedom_prior,
-            covariance=self.covariance_prior,
+            covariance=covariance,
             reg_covar=float(self.reg_covar),
         )
-        if not components.proper:
-            warnings.warn(SINGULAR_PRIOR, stacklevel=6)
-        return MixturePrior(
-            WEIGHT_PRIORS[self.weight_concentration_prior_type],
-            1.0 / self.n_components if concentration is None else float(concentration),
-            components,
-        )
+        if not prior.components.proper:
+            warnings.warn(SINGULAR_PRIOR, stacklevel=5)
+        return VariationalGaussian(prior, float(self.reg_covar))
 
-    def _start(
-        self,
-        runner: LocalRunner,
-        given: MixturePrior,
-        random_state: np.random.RandomState,
-        monitor: Monitor = SILENT,
-    ) -> MixturePosterior:
-        statistics = self._initial_statistics(runner, random_state, monitor)
-        return given.posterior(statistics, reg_covar=float(self.reg_covar), linalg=runner.linalg)
-
-    def _objective(
-        self,
-        given: MixturePrior,
-        dtype: np.dtype[Any],  # noqa: ARG002
-    ) -> VariationalBayes:
-        return VariationalBayes(given, float(self.reg_covar))
-
-    def _accelerator(self) -> Accelerator[Any] | None:
-        return make_accelerator(self.accelerate, PosteriorCoordinates())
-
-    def _split(self, n_components: int) -> MixturePosterior:
-        posterior = self._posterior()
-        statistics = split_widest(posterior, n_components)
-        return posterior.prior.posterior(statistics, reg_covar=float(self.reg_covar))
-
-    def at(self, natural_parameters: NaturalParameters) -> Self:
+    def with_natural_parameters(self, natural_parameters: NaturalParameters) -> Self:
         """Return a copy whose posterior has the given natural parameters.
 
         Steps along :meth:`elbo_and_grad`'s gradients are taken with it. The copy is fitted, with
@@ -296,7 +285,7 @@ default='dirichlet_process'
         ----------
         natural_parameters : NaturalParameters
             Of as many components and features, in the domain; see
-            :class:`~vbfast.families.natural.NaturalParameters`. They are about the origin: where
+            :class:`~vbfast.NaturalParameters`. They are about the origin: where
             rows lie further from it than 1e4 standard deviations, take their mean off first.
 
         Returns
@@ -311,7 +300,8 @@ default='dirichlet_process'
         ValueError
             If an array has the wrong shape or is not finite, or if they are outside of the domain:
             concentrations and ``mean_precision`` must be positive, ``degrees_of_freedom`` greater
-            than ``n_features - 1``, and the scale matrices positive definite.
+            than ``n_features - 1``, and the scale matrices positive definite; or if a fitted
+            attribute overflows the mixture's dtype.
 
         References
         ----------
@@ -333,7 +323,9 @@ default='dirichlet_process'
         ...     batch = X[rng.integers(len(X), size=100)]
         ...     terms, gradient = mixture.elbo_and_grad(batch, sample_weight=len(X) / 100)
         ...     rate = (t + 10) ** -0.7
-        ...     mixture = mixture.at(gradient.coordinates + rate * gradient.natural)
+        ...     mixture = mixture.with_natural_parameters(
+        ...         gradient.coordinates + rate * gradient.natural
+        ...     )
 
         Which ends near the posterior that a fit takes all rows in every iteration for:
 
@@ -348,7 +340,7 @@ default='dirichlet_process'
                 f"fields of a gradient are; got {type(natural_parameters).__name__}"
             )
         with config_context(backend=self.backend):
-            moved = self._holding(natural_parameters.posterior(self._posterior()))
+            moved = self._holding(natural_parameters.posterior(self._fitted_parameters()))
         moved.converged_ = False
         moved.n_iter_ = moved.n_passes_ = 0
         moved.lower_bound_ = -np.inf
@@ -388,7 +380,7 @@ default='dirichlet_process'
         check_is_fitted(self)
         if self.n_active_components_ == 0:
             raise ValueError("no component holds half a row: there would be none left")
-        posterior = self._posterior()
+        posterior = self._fitted_parameters()
         pruned = self._holding(posterior.restricted_to(posterior.active))
         pruned.lower_bounds_ = list(self.lower_bounds_)
         pruned.set_params(

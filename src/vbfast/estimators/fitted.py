@@ -15,7 +15,6 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
-from vbfast.arrays.functions import log_softmax
 from vbfast.config.settings import config_context
 from vbfast.contract import (
     Float64Array,
@@ -26,21 +25,24 @@ from vbfast.contract import (
     RowOutputs,
     RowSource,
 )
+from vbfast.estimators.model_file import save_model
 from vbfast.estimators.validation import as_random_state, translated_errors, validate_rows
+from vbfast.families.family import Family
+from vbfast.inference.responsibilities import log_responsibilities
+from vbfast.inference.sampling import draw_rows
+from vbfast.inference.terms import elbo_terms
 from vbfast.inputs.outputs import check_out
 from vbfast.inputs.weights import as_sample_weight
-from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
 from vbfast.results import ElboTerms
 
-__all__ = ["FittedMixture", "elbo_terms"]
+__all__ = ["FittedMixture"]
 
 
 class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
     """Base class of mixtures: their methods after the fit, each a pass over the rows.
 
-    A subclass says what the log-joint of the fitted attributes is, and how a component is drawn
-    from.
+    A subclass says of which family the mixture is; that says the rest.
     """
 
     random_state: Any
@@ -49,21 +51,24 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
     weights_: FloatArray
 
     @abstractmethod
-    def _fitted_log_joint(self) -> LogJoint:
-        """Return the log-joint of the fitted attributes."""
+    def _fitted_family(self) -> Family[Any]:
+        """Return the family of the fitted mixture."""
 
-    @abstractmethod
-    def _fitted_log_density(self) -> LogJoint:
-        """Return that log-joint without the weights: the components' log-densities."""
-
-    @abstractmethod
-    def _estimate_log_weights(self) -> FloatArray:
-        """Return the weights' share of the log-joint, as scikit-learn's method of this name."""
+    def _fitted_parameters(self) -> Any:
+        """Return the parameters that the fitted attributes hold."""
+        family = self._fitted_family()
+        held = {name: getattr(self, name) for name in family.attribute_names if hasattr(self, name)}
+        try:
+            return family.parameters(held)
+        except KeyError as error:
+            raise AttributeError(
+                f"{type(self).__name__} has no fitted attribute {error}: fit it again"
+            ) from None
 
     @contextlib.contextmanager
     def _passes_over(self, rows: RowSource) -> Iterator[None]:
         """Run passes on the estimator's backend, and raise what they do in scikit-learn's words."""
-        with translated_errors(self, rows), config_context(backend=self.backend):
+        with translated_errors(self, rows.dtype, rows), config_context(backend=self.backend):
             yield
 
     def _evaluate(
@@ -78,7 +83,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         """Run a pass with the fitted parameters."""
         with self._passes_over(rows):
             runner = LocalRunner(rows, as_sample_weight(sample_weight, rows.n_samples))
-            return runner.run(self._fitted_log_joint(), request, resp=resp, outputs=outputs)
+            log_joint = self._fitted_parameters().log_joint()
+            return runner.run(log_joint, request, resp=resp, outputs=outputs)
 
     def _fitted_rows(self, X: Any) -> RowSource:
         check_is_fitted(self)
@@ -98,7 +104,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         """
         rows = self._fitted_rows(X)
         labels = np.empty(rows.n_samples, dtype=np.int64)
-        self._evaluate(rows, Request(assignment="hard"), outputs=RowOutputs(labels=labels))
+        self._evaluate(rows, Request("hard"), outputs=RowOutputs(labels=labels))
         return labels
 
     def predict_proba(self, X: Any) -> FloatArray:
@@ -133,8 +139,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
             float32 for float32 rows, else float64. Finite also where :meth:`predict_proba` has
             rounded to zero.
         """
-        rows = self._fitted_rows(X)
-        return self._log_responsibilities(rows)[1]
+        return self._estimate_log_prob_resp(X)[1]
 
     def log_joint(self, X: Any, out: FloatArray | None = None) -> FloatArray:
         """Evaluate the log-joint ``log p(x_n, z_n = k)`` of each row and component, in nats.
@@ -178,7 +183,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         True
         """
         rows = self._fitted_rows(X)
-        return self._log_joint(rows, self._fitted_log_joint(), out)
+        return self._log_joint(rows, self._fitted_parameters().log_joint(), out)
 
     def _log_joint(
         self, rows: RowSource, log_joint: LogJoint, out: FloatArray | None = None
@@ -199,31 +204,12 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         out[...] = filled
         return out
 
-    def _log_responsibilities(self, rows: RowSource) -> tuple[FloatArray, FloatArray]:
-        """Return the log-evidence of every row and its log-responsibilities."""
-        log_evidence = np.empty(rows.n_samples, dtype=rows.dtype)
-        log_resp = np.empty((rows.n_samples, len(self.weights_)), dtype=rows.dtype)
-        self._evaluate(
-            rows, Request(), outputs=RowOutputs(log_evidence=log_evidence, log_joint=log_resp)
-        )
-        with config_context(backend=self.backend):
-            log_softmax(log_resp, axis=1, out=log_resp)
-        beyond = np.flatnonzero(~np.isfinite(log_evidence))
-        if len(beyond) > 0:
-            # Their log-joints are no numbers, their responsibilities are.
-            few = as_row_source(rows.take(beyond))
-            resp = np.empty((len(beyond), log_resp.shape[1]), dtype=rows.dtype)
-            self._evaluate(few, Request(), outputs=RowOutputs(resp=resp))
-            with np.errstate(divide="ignore"):
-                log_resp[beyond] = np.log(resp)
-        return log_evidence, log_resp
-
     # The names by which code written for scikit-learn's mixtures asks for the same.
 
     def _estimate_log_prob(self, X: Any) -> FloatArray:
         """Return the log-density of each row under each component; expected, if Bayesian."""
         rows = self._fitted_rows(X)
-        return self._log_joint(rows, self._fitted_log_density())
+        return self._log_joint(rows, self._fitted_parameters().log_density())
 
     def _estimate_weighted_log_prob(self, X: Any) -> FloatArray:
         """Return the log-joint."""
@@ -231,7 +217,15 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
 
     def _estimate_log_prob_resp(self, X: Any) -> tuple[FloatArray, FloatArray]:
         """Return the log-evidence of each row and its log-responsibilities."""
-        return self._log_responsibilities(self._fitted_rows(X))
+        rows = self._fitted_rows(X)
+        with self._passes_over(rows):
+            log_joint = self._fitted_parameters().log_joint()
+            return log_responsibilities(LocalRunner(rows), log_joint)
+
+    def _estimate_log_weights(self) -> FloatArray:
+        """Return the weights' share of the log-joint."""
+        log_weights = self._fitted_parameters().log_weights
+        return np.asarray(log_weights.astype(np.asarray(self.weights_).dtype))
 
     def score_samples(self, X: Any) -> FloatArray:
         """Compute the log-evidence of each row, in nats.
@@ -305,16 +299,11 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         >>> bool(np.isclose(terms.log_evidence, terms.elbo + terms.kl))
         True
         """
-        return self._elbo_terms(X, resp, sample_weight)
+        return elbo_terms(self._sum_terms(X, resp, sample_weight))
 
-    def _elbo_terms(self, X: Any, resp: Any, sample_weight: Any) -> ElboTerms:
-        sums = self._evaluate(
-            self._fitted_rows(X),
-            Request(assignment="posterior" if resp is None else "given", entropy=True),
-            sample_weight=sample_weight,
-            resp=resp,
-        )
-        return elbo_terms(sums)
+    def _sum_terms(self, X: Any, resp: Any, sample_weight: Any) -> PassResult:
+        request = Request("posterior" if resp is None else "given", entropy=True)
+        return self._evaluate(self._fitted_rows(X), request, sample_weight=sample_weight, resp=resp)
 
     def sample(
         self, n_samples: int = 1, random_state: Any = None
@@ -348,14 +337,9 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
                 "least one sample."
             )
         rng = as_random_state(self.random_state if random_state is None else random_state)
-        weights = np.asarray(self.weights_)
-        if weights.dtype == np.float32:
-            # The rounded weights may sum to more than one, which multinomial refuses.
-            weights = weights.astype(np.float64)
-            weights /= weights.sum()
-        counts = rng.multinomial(n_samples, weights)
-        draws = [self._draw(k, count, rng) for k, count in enumerate(counts.tolist()) if count > 0]
-        return np.concatenate(draws), np.repeat(np.arange(len(counts)), counts)
+        weights = np.asarray(self.weights_, dtype=np.float64)
+        parameters = self._fitted_parameters()
+        return draw_rows(self._fitted_family(), parameters, weights, n_samples, rng)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted mixture to a file that :func:`vbfast.load` and ``vbfast score`` read.
@@ -382,25 +366,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
             not sum to one, as may happen after ``max_iter=0``, or a number overflows or underflows
             in float32.
         """
-        from vbfast.estimators.model_file import save_model
-
         save_model(path, self)
-
-    @abstractmethod
-    def _draw(self, k: int, n_samples: int, random_state: np.random.RandomState) -> Float64Array:
-        """Draw rows from component ``k``, of shape (n_samples, n_features)."""
 
 
 def _may_overlap(out: FloatArray, rows: RowSource) -> bool:
     return isinstance(rows.data, np.ndarray) and bool(np.may_share_memory(out, rows.data))
-
-
-def elbo_terms(sums: PassResult) -> ElboTerms:
-    """Return the terms of the bound that a pass with entropy summed up."""
-    return ElboTerms(
-        elbo=sums.expected_log_joint + sums.entropy,
-        expected_log_joint=sums.expected_log_joint,
-        entropy=sums.entropy,
-        log_evidence=sums.log_evidence,
-        kl=sums.kl,
-    )

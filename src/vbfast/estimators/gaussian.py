@@ -2,32 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
-import numpy as np
-
-from vbfast.contract import (
-    CovarianceType,
-    FloatArray,
-    LogJoint,
-    Request,
-)
+from vbfast.contract import COVARIANCE_TYPES, CovarianceType
+from vbfast.estimators.criteria import InformationCriteria
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
-from vbfast.estimators.starts import GivenStart, check_fitted_parameters, check_given_start
-from vbfast.families.coordinates import GaussianCoordinates
-from vbfast.families.gaussian import (
-    GaussianParameters,
-    MaximumLikelihood,
-    gaussian_log_joint,
-    maximise,
-    moments,
-)
-from vbfast.families.splitting import split_components
-from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
-from vbfast.inference.em import EMResult
-from vbfast.inference.monitor import SILENT, Monitor
-from vbfast.inputs.weights import as_sample_weight, of_ordinary_scale
+from vbfast.estimators.starts import check_given_start
+from vbfast.estimators.stored import Stored, check_gaussian
+from vbfast.families.attributes import GAUSSIAN_ATTRIBUTES
+from vbfast.families.gaussian import Gaussian, GaussianWithStart
+from vbfast.families.gaussian_parameters import GaussianParameters
+from vbfast.inference.acceleration import Acceleration
+from vbfast.inputs.weights import as_sample_weight
 from vbfast.mixtures.gradient import log_evidence_and_grad
 from vbfast.passes.runner import LocalRunner
 from vbfast.results import MixtureGradient
@@ -35,8 +21,8 @@ from vbfast.results import MixtureGradient
 __all__ = ["GaussianMixture"]
 
 
-class GaussianMixture(BaseGaussianMixture):
-    """Gaussian mixture fitted by expectation-maximisation.
+class GaussianMixture(InformationCriteria, BaseGaussianMixture):
+    """Gaussian mixture fitted by expectation-maximization.
 
     The interface, the model and, from the same start, the numbers are those of
     :class:`sklearn.mixture.GaussianMixture`. Beyond it: ``sample_weight``, responsibilities or a
@@ -151,6 +137,10 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     False
     """
 
+    _stored: ClassVar[Stored] = Stored(
+        GAUSSIAN_ATTRIBUTES, {"covariance_type": COVARIANCE_TYPES}, check_gaussian
+    )
+
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseGaussianMixture._parameter_constraints,
         "weights_init": ["array-like", None],
@@ -195,114 +185,27 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.accelerate = accelerate
         self.backend = backend
 
-    def _search(self, runner: LocalRunner) -> EMResult[GaussianParameters]:
-        # The likelihood's maximum does not depend on the scale of the weights, but what is added to
-        # N_k does, and when a component counts as empty.
-        return super()._search(runner.weighted(of_ordinary_scale(runner.sample_weight)))
+    def _fitted_family(self) -> Gaussian:
+        return Gaussian(self.covariance_type, float(self.reg_covar))
 
-    def _check_given(self, runner: LocalRunner) -> GivenStart:
-        return check_given_start(
+    def _family(self, runner: LocalRunner) -> Gaussian:
+        return self._family_with_start(runner.n_features)
+
+    def _family_with_start(self, n_features: int) -> GaussianWithStart:
+        start = check_given_start(
             self.weights_init,
             self.means_init,
             self.precisions_init,
             covariance_type=self.covariance_type,
             n_components=self.n_components,
-            n_features=runner.n_features,
+            n_features=n_features,
         )
+        return GaussianWithStart(self.covariance_type, float(self.reg_covar), *start)
 
-    def _start(
-        self,
-        runner: LocalRunner,
-        given: GivenStart,
-        random_state: np.random.RandomState,
-        monitor: Monitor = SILENT,
-    ) -> GaussianParameters:
-        weights, means, precisions = given.weights, given.means, given.precisions
-        if weights is not None and means is not None and precisions is not None:
-            return GaussianParameters.from_precisions(
-                self.covariance_type, weights, means, precisions
-            )
-        statistics = self._initial_statistics(runner, random_state, monitor)
-        count, estimated_means, covariances = moments(
-            statistics,
-            reg_covar=self.reg_covar,
-            eps=float(np.finfo(runner.dtype).eps),
-            linalg=runner.linalg,
-        )
-        if weights is None:
-            # scikit-learn's start does not renormalise: seeded on one row a component, its weights
-            # sum to far less than one.
-            weights = count / runner.total_weight
-        if means is None:
-            means = estimated_means
-        if precisions is None:
-            return GaussianParameters.from_covariances(
-                self.covariance_type, weights, means, covariances
-            )
-        return GaussianParameters.from_precisions(self.covariance_type, weights, means, precisions)
-
-    def _fitted_parameters(self) -> GaussianParameters:
-        return GaussianParameters(
-            self.covariance_type,
-            *(
-                np.ascontiguousarray(values, dtype=np.float64)
-                for values in (
-                    self.weights_,
-                    self.means_,
-                    self.covariances_,
-                    self.precisions_cholesky_,
-                )
-            ),
-        )
-
-    def _objective(
-        self,
-        given: GivenStart,  # noqa: ARG002
-        dtype: np.dtype[Any],
-    ) -> MaximumLikelihood:
-        return MaximumLikelihood(
-            self.covariance_type, float(self.reg_covar), float(np.finfo(dtype).eps)
-        )
-
-    def _accelerator(self) -> Accelerator[Any] | None:
-        return make_accelerator(self.accelerate, GaussianCoordinates())
-
-    def _split(self, n_components: int) -> GaussianParameters:
-        fitted = self._fitted_parameters()
-        statistics = split_components(
-            self.covariance_type, fitted.weights, fitted.means, fitted.covariances, n_components
-        )
-        eps = float(np.finfo(self.means_.dtype).eps)
-        return maximise(statistics, reg_covar=float(self.reg_covar), eps=eps)
-
-    def _fitted_attributes(
-        self, parameters: GaussianParameters, dtype: np.dtype[Any]
-    ) -> dict[str, Any]:
-        return {
-            "weights_": parameters.weights.astype(dtype),
-            "means_": parameters.means.astype(dtype),
-            "covariances_": parameters.covariances.astype(dtype),
-            "precisions_": parameters.precisions.astype(dtype),
-            "precisions_cholesky_": parameters.precision_cholesky.astype(dtype),
-        }
-
-    def _fitted_log_joint(self) -> LogJoint:
-        return self._log_joint_with(self.weights_)
-
-    def _fitted_log_density(self) -> LogJoint:
-        return self._log_joint_with(np.ones(np.size(self.weights_)))
-
-    def _log_joint_with(self, weights: Any) -> LogJoint:
-        return gaussian_log_joint(
-            self.covariance_type,
-            *check_fitted_parameters(
-                weights, self.means_, self.precisions_cholesky_, self.covariance_type
-            ),
-        )
-
-    @np.errstate(divide="ignore")
-    def _estimate_log_weights(self) -> FloatArray:
-        return np.asarray(np.log(self.weights_))
+    def _given_start(self, n_features: int) -> tuple[Gaussian, GaussianParameters] | None:
+        family = self._family_with_start(n_features)
+        start = family.given_start()
+        return None if start is None else (family, start)
 
     def log_evidence_and_grad(
         self, X: Any, sample_weight: Any = None, *, wrt_x: bool = False
@@ -348,89 +251,10 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         rows = self._fitted_rows(X)
         weights = as_sample_weight(sample_weight, rows.n_samples)
         with self._passes_over(rows):
+            parameters = self._fitted_parameters()
             return log_evidence_and_grad(
                 LocalRunner(rows, weights),
-                self._fitted_log_joint(),
-                np.asarray(self.weights_, dtype=np.float64),
+                parameters.log_joint(),
+                parameters.weights,
                 wrt_x=wrt_x,
             )
-
-    def _n_parameters(self) -> int:
-        """Return the number of free parameters."""
-        n_components, n_features = self.means_.shape
-        free_covariance = {
-            "full": n_components * n_features * (n_features + 1) // 2,
-            "tied": n_features * (n_features + 1) // 2,
-            "diag": n_components * n_features,
-            "spherical": n_components,
-        }[self.covariance_type]
-        return int(free_covariance + n_components * n_features + n_components - 1)
-
-    def aic(self, X: Any, sample_weight: Any = None) -> float:
-        """Compute the Akaike information criterion on X.
-
-        Parameters
-        ----------
-        X : array-like of shape (n_samples, n_features)
-        sample_weight : array-like of shape (n_samples,), optional
-            Weighted rows count as ``sum(sample_weight)`` rows.
-
-        Returns
-        -------
-        aic : float
-            The lower the better.
-        """
-        evidence, _ = self._evidence(X, sample_weight)
-        return -2.0 * evidence + 2.0 * self._n_parameters()
-
-    def bic(self, X: Any, sample_weight: Any = None) -> float:
-        """Compute the Bayesian information criterion on X.
-
-        Parameters
-        ----------
-        X, sample_weight
-            As in :meth:`aic`.
-
-        Returns
-        -------
-        bic : float
-            The lower the better.
-        """
-        evidence, total_weight = self._evidence(X, sample_weight)
-        return -2.0 * evidence + self._n_parameters() * math.log(total_weight)
-
-    def icl(self, X: Any, sample_weight: Any = None) -> float:
-        """Compute the integrated completed likelihood on X, as a criterion.
-
-        That is :meth:`bic` and twice the entropy of the responsibilities (Biernacki, Celeux and
-        Govaert 2000, as approximated by McLachlan and Peel 2000, section 6.10.3): components that
-        share their rows cost, so that it counts clusters where ``bic`` counts components.
-
-        Parameters
-        ----------
-        X, sample_weight
-            As in :meth:`aic`.
-
-        Returns
-        -------
-        icl : float
-            The lower the better.
-
-        Examples
-        --------
-        >>> import numpy as np
-        >>> import vbfast
-        >>> X = np.random.default_rng(0).normal(size=(100, 1))
-        >>> mixture = vbfast.GaussianMixture(1).fit(X)
-        >>> mixture.icl(X) == mixture.bic(X)  # nothing to be in doubt about
-        True
-        """
-        sums = self._evaluate(
-            self._fitted_rows(X), Request(entropy=True), sample_weight=sample_weight
-        )
-        penalty = self._n_parameters() * math.log(sums.total_weight)
-        return -2.0 * sums.log_evidence + penalty + 2.0 * sums.entropy
-
-    def _evidence(self, X: Any, sample_weight: Any) -> tuple[float, float]:
-        sums = self._evaluate(self._fitted_rows(X), Request(), sample_weight=sample_weight)
-        return sums.log_evidence, sums.total_weight

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import copy
-from abc import abstractmethod
 from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from vbfast.backends import backend_names
 from vbfast.config.settings import config_context
-from vbfast.contract import (
-    COVARIANCE_TYPES,
-    CovarianceType,
-    Float64Array,
-    FloatArray,
-    Statistics,
-)
+from vbfast.contract import COVARIANCE_TYPES, CovarianceType, FloatArray
 from vbfast.estimators.base import BaseMixture
-from vbfast.estimators.starts import check_resumed_shapes
-from vbfast.inference.acceleration import Acceleration
-from vbfast.inference.initialisation import INIT_PARAMS, initial_statistics
-from vbfast.inference.monitor import Monitor
-from vbfast.passes.runner import LocalRunner
+from vbfast.families.gaussian import Gaussian
+from vbfast.families.variational import VariationalGaussian
 
 __all__ = ["BaseGaussianMixture"]
 
@@ -36,44 +25,22 @@ class BaseGaussianMixture(BaseMixture):
         **BaseMixture._parameter_constraints,
         "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
         "reg_covar": [Interval(Real, 0.0, None, closed="left")],
-        "init_params": [StrOptions(set(INIT_PARAMS)), "array-like", callable],
-        "accelerate": [StrOptions({"squarem"}), None],
-        "backend": [StrOptions(set(backend_names())), None],
     }
 
     covariance_type: CovarianceType
     reg_covar: float
-    accelerate: Acceleration | None
 
     means_: FloatArray
     covariances_: FloatArray
     precisions_: FloatArray
     precisions_cholesky_: FloatArray
 
-    def _initial_statistics(
-        self,
-        runner: LocalRunner,
-        random_state: np.random.RandomState,
-        monitor: Monitor,
-    ) -> Statistics:
-        """Return the statistics of the first responsibilities, as ``init_params`` says."""
-        return initial_statistics(
-            runner,
-            n_components=self.n_components,
-            covariance_type=self.covariance_type,
-            init_params=self.init_params,
-            random_state=random_state,
-            monitor=monitor,
-        )
-
-    @abstractmethod
-    def _split(self, n_components: int) -> Any:
-        """Return the fitted parameters with the widest components cut until there are enough."""
-
     def _grown(self, n_components: int) -> Self:
         """Return a copy whose next fit starts with the widest components cut in two."""
+        family = self._fitted_family()
+        assert isinstance(family, Gaussian | VariationalGaussian)
         with config_context(backend=self.backend):
-            start = self._split(n_components)
+            start = family.split(self._fitted_parameters(), n_components, self.means_.dtype)
         grown = self._holding(start)
         grown.set_params(n_components=n_components, warm_start=True)
         grown.lower_bound_ = -np.inf
@@ -83,22 +50,7 @@ class BaseGaussianMixture(BaseMixture):
         """Return a copy that holds other parameters."""
         # Not a deep copy: `init_params` may be an array with a number for every row.
         other = copy.copy(self)
-        for name, value in self._fitted_attributes(parameters, self.means_.dtype).items():
+        attributes = self._fitted_family().attributes(parameters, self.means_.dtype)
+        for name, value in attributes.items():
             setattr(other, name, value)
         return other
-
-    def _check_resumable(self, n_features: int) -> None:
-        check_resumed_shapes(
-            self.means_, self.covariances_, self.covariance_type, self.n_components, n_features
-        )
-
-    def _draw(self, k: int, n_samples: int, random_state: np.random.RandomState) -> Float64Array:
-        mean = np.asarray(self.means_[k], dtype=np.float64)
-        tied = self.covariance_type == "tied"
-        covariance = np.asarray(
-            self.covariances_ if tied else self.covariances_[k], dtype=np.float64
-        )
-        if covariance.ndim == 2:
-            return random_state.multivariate_normal(mean, covariance, n_samples)
-        noise = random_state.standard_normal(size=(n_samples, len(mean)))
-        return mean + noise * np.sqrt(covariance)

@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from numbers import Integral
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
 from sklearn.utils import check_scalar
 
-from vbfast.contract import Float64Array, FloatArray, LogJoint, Request
-from vbfast.estimators.fitted import elbo_terms
+from vbfast.contract import Float64Array, FloatArray
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
-from vbfast.estimators.starts import check_fitted_parameters, fitted_array
 from vbfast.estimators.validation import as_random_state
-from vbfast.families.covariances import MOMENTS_OF, precisions_of
-from vbfast.families.mixing_weights import Dirichlet, StickBreaking
-from vbfast.families.natural import (
-    NaturalParameters,
-    VariationalGradient,
-    variational_gradient,
-)
-from vbfast.families.normal_wishart import LEAST_COUNT, NormalWishart, NormalWishartPrior
-from vbfast.families.variational import MixturePosterior
+from vbfast.families.mixture_posterior import MixturePosterior
+from vbfast.families.natural import NaturalParameters, VariationalGradient
+from vbfast.families.variational import PRIOR_ATTRIBUTES, VariationalGaussian
 from vbfast.inference.draw_monitor import make_draw_monitor
 from vbfast.inference.marginal_likelihood import default_draws, importance_weights
 from vbfast.inference.predictive import log_predictive_density
+from vbfast.inference.terms import variational_terms, variational_terms_and_gradient
 from vbfast.inputs.weights import as_sample_weight
 from vbfast.passes.runner import LocalRunner
-from vbfast.results import ElboTerms, EvidenceEstimate, VariationalElboTerms
+from vbfast.results import EvidenceEstimate, VariationalElboTerms
 
 __all__ = ["PosteriorMixture"]
 
@@ -40,8 +31,6 @@ class PosteriorMixture(BaseGaussianMixture):
     subclass has the constructor and the fit.
     """
 
-    _bound_per_row: ClassVar[bool] = False
-
     weight_concentration_: Any
     mean_precision_: FloatArray
     degrees_of_freedom_: Any
@@ -52,95 +41,14 @@ class PosteriorMixture(BaseGaussianMixture):
     covariance_prior_: Any
     n_active_components_: int
 
-    def _fitted_attributes(
-        self, parameters: MixturePosterior, dtype: np.dtype[Any]
-    ) -> dict[str, Any]:
-        weights, components = parameters.weights, parameters.components
-        prior = components.prior
-        concentration: Any
-        if isinstance(weights, StickBreaking):
-            concentration = (weights.taken.astype(dtype), weights.left.astype(dtype))
-        else:
-            assert isinstance(weights, Dirichlet)
-            concentration = weights.concentration.astype(dtype)
-        precisions = precisions_of(prior.covariance_type, components.precision_cholesky)
-        return {
-            "weights_": weights.mean.astype(dtype),
-            "means_": components.means.astype(dtype),
-            "covariances_": components.covariances.astype(dtype),
-            "precisions_": precisions.astype(dtype),
-            "precisions_cholesky_": components.precision_cholesky.astype(dtype),
-            "weight_concentration_": concentration,
-            "mean_precision_": components.mean_precision.astype(dtype),
-            # [()] makes numbers of arrays without dimensions.
-            "degrees_of_freedom_": components.degrees_of_freedom.astype(dtype)[()],
-            "weight_concentration_prior_": weights.prior_concentration,
-            "mean_precision_prior_": prior.mean_precision,
-            "mean_prior_": prior.mean,
-            "degrees_of_freedom_prior_": prior.degrees_of_freedom,
-            "covariance_prior_": prior.covariance[()],
-            "n_active_components_": int(parameters.active.sum()),
-        }
-
-    def _posterior(self) -> MixturePosterior:
-        """Return the posterior that the fitted attributes hold."""
-        shares, means, factors = check_fitted_parameters(
-            self.weights_, self.means_, self.precisions_cholesky_, self.covariance_type
-        )
-        K = len(shares)
-        prior = NormalWishartPrior(
-            self.covariance_type,
-            self.mean_precision_prior_,
-            self.mean_prior_,
-            self.degrees_of_freedom_prior_,
-            np.asarray(self.covariance_prior_),
-            float(self.reg_covar) * LEAST_COUNT,
-        )
-        of_components = () if self.covariance_type == "tied" else (K,)
-        components = NormalWishart(
-            prior,
-            fitted_array(self, "mean_precision_", (K,), positive=True),
-            means,
-            fitted_array(self, "degrees_of_freedom_", of_components, positive=True),
-            fitted_array(self, "covariances_", factors.shape),
-            factors,
-        )
-        sticks = np.ndim(self.weight_concentration_) == 2
-        concentration = fitted_array(
-            self, "weight_concentration_", (2, K) if sticks else (K,), positive=True
-        )
-        if sticks:
-            weights = StickBreaking(self.weight_concentration_prior_, *concentration)
-            return MixturePosterior(weights, components)
-        return MixturePosterior(self._dirichlet(concentration), components)
-
-    def _dirichlet(self, concentration: Float64Array) -> Dirichlet:
-        """Return the weights' posterior, with the rows that a large prior has swallowed.
-
-        The mean precisions have them too, and they are taken from there where both are of the same
-        rows, as after a fit, and the prior of the means is the weaker.
-        """
-        prior = self.weight_concentration_prior_
-        given = np.asarray(self.weight_concentration_)
-        counts = np.asarray(self.mean_precision_, dtype=np.float64) - self.mean_precision_prior_
-        rounded = (prior + counts).astype(given.dtype)
-        spacing = np.spacing(np.abs(given))
-        if prior > self.mean_precision_prior_ and np.all(np.abs(rounded - given) <= 2.0 * spacing):
-            return Dirichlet(prior, concentration, np.maximum(counts, 0.0))
-        return Dirichlet(prior, concentration)
+    def _fitted_family(self) -> VariationalGaussian:
+        names = ("weight_concentration_", *PRIOR_ATTRIBUTES)
+        held = {name: getattr(self, name) for name in names}
+        return VariationalGaussian.of_attributes(held, self.covariance_type, float(self.reg_covar))
 
     def _fitted_parameters(self) -> MixturePosterior:
-        return self._posterior()
-
-    def _fitted_log_joint(self) -> LogJoint:
-        return self._posterior().log_joint()
-
-    def _fitted_log_density(self) -> LogJoint:
-        posterior = self._posterior()
-        return replace(posterior.log_joint(), offset=posterior.components.expected_log_density)
-
-    def _estimate_log_weights(self) -> FloatArray:
-        return np.asarray(self._posterior().weights.expected_log.astype(self.means_.dtype))
+        posterior: MixturePosterior = super()._fitted_parameters()
+        return posterior
 
     @property
     def elbo_(self) -> float:
@@ -200,7 +108,7 @@ class PosteriorMixture(BaseGaussianMixture):
         """
         rows = self._fitted_rows(X)
         with self._passes_over(rows):
-            return log_predictive_density(LocalRunner(rows), self._posterior())
+            return log_predictive_density(LocalRunner(rows), self._fitted_parameters())
 
     def log_marginal_likelihood(
         self,
@@ -261,7 +169,7 @@ class PosteriorMixture(BaseGaussianMixture):
         'The weights are equal: q is the exact posterior, and the value exact.'
         """
         rows = self._fitted_rows(X)
-        posterior = self._posterior()
+        posterior = self._fitted_parameters()
         n_components, n_features = posterior.components.means.shape
         if n_draws is None:
             n_draws = default_draws(rows.n_samples, n_components, n_features)
@@ -321,16 +229,17 @@ class PosteriorMixture(BaseGaussianMixture):
         >>> bool(np.isclose(terms.total, mixture.elbo_))
         True
         """
-        return _variational_terms(self._elbo_terms(X, resp, sample_weight), self._posterior())
+        sums = self._sum_terms(X, resp, sample_weight)
+        return variational_terms(sums, self._fitted_parameters())
 
     @property
     def natural_parameters_(self) -> NaturalParameters:
         """The natural parameters of the fitted posterior, in float64.
 
-        The coordinates in which :meth:`elbo_and_grad` has its gradients, and :meth:`at` goes back
-        from.
+        The coordinates in which :meth:`elbo_and_grad` has its gradients;
+        :meth:`with_natural_parameters` goes back from them.
         """
-        return NaturalParameters.of(self._posterior())
+        return NaturalParameters.of(self._fitted_parameters())
 
     def elbo_and_grad(
         self, X: Any, sample_weight: Any = None
@@ -339,11 +248,11 @@ class PosteriorMixture(BaseGaussianMixture):
 
         The responsibilities are the best for the posterior, so that the bound, ``total``, is a
         function of the posterior alone. Its coordinates are the natural parameters, see
-        :class:`~vbfast.families.natural.NaturalParameters`. Without ``reg_covar``, which the bound
+        :class:`~vbfast.NaturalParameters`. Without ``reg_covar``, which the bound
         knows nothing of, a step of length one along the natural gradient is one iteration of
         ``fit``, and a fraction of one never lowers the bound. A fraction from a part of the rows,
         with a weight that makes up for the others, is a step of stochastic variational inference;
-        :meth:`at` takes steps, and shows such a loop.
+        :meth:`with_natural_parameters` takes steps, and shows such a loop.
 
         Parameters
         ----------
@@ -374,22 +283,8 @@ class PosteriorMixture(BaseGaussianMixture):
         True
         """
         rows = self._fitted_rows(X)
-        posterior = self._posterior()
-        sums = self._evaluate(
-            rows,
-            Request(moments=MOMENTS_OF[self.covariance_type], entropy=True),
-            sample_weight=sample_weight,
-        )
-        assert sums.statistics is not None
+        weights = as_sample_weight(sample_weight, rows.n_samples)
         with self._passes_over(rows):
-            target = posterior.prior.posterior(sums.statistics, reg_covar=0.0)
-        terms = _variational_terms(elbo_terms(sums), posterior)
-        return terms, variational_gradient(posterior, target)
-
-
-def _variational_terms(terms: ElboTerms, posterior: MixturePosterior) -> VariationalElboTerms:
-    return VariationalElboTerms(
-        **vars(terms),
-        kl_weights=posterior.weights.kl,
-        kl_components=posterior.components.kl,
-    )
+            return variational_terms_and_gradient(
+                LocalRunner(rows, weights), self._fitted_parameters()
+            )

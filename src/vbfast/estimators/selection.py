@@ -6,7 +6,6 @@ import itertools
 import re
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
 
@@ -20,155 +19,16 @@ from vbfast.config.settings import config_context, current_backend, current_num_
 from vbfast.contract import COVARIANCE_TYPES
 from vbfast.estimators.bayesian import BayesianGaussianMixture
 from vbfast.estimators.gaussian import GaussianMixture
-from vbfast.estimators.priors import SINGULAR_PRIOR, comparable_covariance_prior
-from vbfast.estimators.selection_table import html_table, text_table
+from vbfast.estimators.priors import SINGULAR_PRIOR
+from vbfast.estimators.selection_result import CRITERIA, Selection
 from vbfast.estimators.validation import as_random_state, validate_rows
+from vbfast.inference.empirical_prior import comparable_covariance_prior
 from vbfast.inputs.weights import as_sample_weight
-from vbfast.optional import needed
 from vbfast.passes.runner import LocalRunner
 
-__all__ = ["CRITERIA", "Selection", "select"]
-
-# What mixtures are compared by, and whether the highest value is the best.
-CRITERIA = {"elbo": True, "bic": False, "aic": False, "icl": False}
-
-# What distinguishes the curves of a plot.
-_SERIES = (
-    "covariance_type",
-    "weight_concentration_prior_type",
-    "weight_concentration_prior",
-    "mean_precision_prior",
-    "degrees_of_freedom_prior",
-)
+__all__ = ["select"]
 
 AnyGaussianMixture = BayesianGaussianMixture | GaussianMixture
-
-
-@dataclass(frozen=True, repr=False)
-class Selection:
-    """What :func:`select` found.
-
-    It is shown as a table, by ``print`` and in notebooks, with the best fit marked.
-
-    Attributes
-    ----------
-    table : list of dict
-        One a fit: the parameters that were varied; what it is compared by; ``n_iter`` and
-        ``converged``; and ``start``, which start it came from: 'fresh' or 'split'. By the bound
-        that is ``elbo``, with all its constants, and ``elbo_with_symmetry``, the bound plus
-        ``log_symmetry``, nats; and ``n_active``, how many components hold at least half a row. By
-        information criteria ``log_likelihood``, nats, ``n_parameters``, ``aic``, ``bic`` and
-        ``icl``.
-    mixtures : list of BayesianGaussianMixture or of GaussianMixture
-        The fits, in the order of the table.
-    criterion : {'elbo', 'bic', 'aic', 'icl'}
-        What decides.
-    """
-
-    table: list[dict[str, Any]]
-    mixtures: list[Any]
-    criterion: str = "elbo"
-
-    @property
-    def best_(self) -> Any:
-        """The mixture with the highest bound, without ``log_symmetry``, or lowest criterion."""
-        return self.mixtures[self._best]
-
-    @property
-    def _best(self) -> int:
-        values = [row[self.criterion] for row in self.table]
-        return int(np.argmax(values) if CRITERIA[self.criterion] else np.argmin(values))
-
-    def to_dataframe(self) -> Any:
-        """Return the table as a pandas data frame.
-
-        Raises
-        ------
-        ImportError
-            If pandas is not installed (extra ``pandas``).
-        """
-        with needed("pandas", by="to_dataframe"):
-            import pandas as pd
-        return pd.DataFrame(self.table)
-
-    def plot(self, ax: Any = None) -> Any:
-        """Plot what decides over the number of components, with ``log_symmetry`` dashed.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes, optional
-            A new figure's by default.
-
-        Returns
-        -------
-        ax : matplotlib Axes
-
-        Raises
-        ------
-        ImportError
-            If matplotlib is not installed (extra ``plot``).
-        """
-        if ax is None:
-            with needed("matplotlib", by="plot"):
-                from matplotlib import pyplot as plt
-            ax = plt.subplots()[1]
-        varied = self._varied
-        series: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-        for row in self.table:
-            series.setdefault(tuple(row[name] for name in varied), []).append(row)
-        for values, rows in series.items():
-            label = ", ".join(str(value) for value in values) or self._name
-            K = [row["n_components"] for row in rows]
-            (line,) = ax.plot(K, [row[self.criterion] for row in rows], "o-", label=label)
-            if any(row.get("log_symmetry") for row in rows):
-                symmetric = [row["elbo_with_symmetry"] for row in rows]
-                ax.plot(K, symmetric, "--", color=line.get_color(), label=f"{label}, plus ln K!")
-        ax.set_xlabel("components")
-        unit = " on the log marginal likelihood, nats" if self.criterion == "elbo" else ""
-        ax.set_ylabel(f"{self._name}{unit}")
-        ax.legend()
-        return ax
-
-    def __str__(self) -> str:
-        return text_table(self.table)
-
-    def __repr__(self) -> str:
-        return f"{self._caption}\n{text_table(self._shown, self._best)}"
-
-    def _repr_html_(self) -> str:
-        return html_table(self._shown, self._best, self._caption)
-
-    @property
-    def _name(self) -> str:
-        return "bound" if self.criterion == "elbo" else self.criterion.upper()
-
-    @property
-    def _varied(self) -> list[str]:
-        """The parameters besides the number of components that the fits differ in."""
-        return [
-            name
-            for name in _SERIES
-            if name in self.table[0] and len({row[name] for row in self.table}) > 1
-        ]
-
-    @property
-    def _shown(self) -> list[dict[str, Any]]:
-        """The table without the parameters that are the same for all."""
-        same = set(_SERIES) - set(self._varied)
-        return [
-            {name: value for name, value in row.items() if name not in same} for row in self.table
-        ]
-
-    @property
-    def _caption(self) -> str:
-        kind = type(self.mixtures[0]).__name__
-        same = ", ".join(
-            f"{name}={self.table[0][name]!r}"
-            for name in _SERIES
-            if name in self.table[0] and name not in self._varied
-        )
-        end = "highest" if CRITERIA[self.criterion] else "lowest"
-        return f"{kind}({same}): the best has the {end} {self.criterion}, marked *"
 
 
 def select(
@@ -199,7 +59,8 @@ def select(
     ``'dirichlet_distribution'`` where the estimator's default is ``'dirichlet_process'``: truncated
     sticks leave some of the weight to no component, more so the fewer components there are. Where X
     has next to no variance in a direction (a constant or redundant feature) the prior covariance is
-    that of X plus ``reg_covar``, the same for every number of components, and a warning says so.
+    that of X plus ``reg_covar``, the same for every number of components, and a warning says so;
+    ``reg_covar=0`` leaves no prior then, and is an error.
 
     From the second number of components on there is one more start than ``n_init``: the last
     number's mixture with its widest components cut in two. The start that ends with the highest
@@ -244,8 +105,9 @@ sequence of them, default=None
     Raises
     ------
     ValueError
-        If a grid is empty, the criterion is unknown or a prior comes with an information criterion,
-        or as :meth:`BayesianGaussianMixture.fit`.
+        If a grid is empty, the criterion is unknown or a prior comes with an information criterion;
+        if ``reg_covar`` is zero and X has constant or redundant features, or no more rows than
+        features, without a ``covariance_prior``; or as :meth:`BayesianGaussianMixture.fit`.
     TypeError
         If a parameter is unknown.
 
@@ -353,7 +215,7 @@ sequence of them, default=None
             table.append(_row(mixture, chosen, start, X, sample_weight))
             mixtures.append(mixture)
     if criterion == "elbo" and not all(
-        mixture._posterior().prior.components.proper for mixture in mixtures
+        mixture._fitted_parameters().prior.components.proper for mixture in mixtures
     ):
         warnings.warn(SINGULAR_PRIOR, stacklevel=2)
     return Selection(table, mixtures, criterion)
@@ -428,7 +290,7 @@ def _row(
 ) -> dict[str, Any]:
     compared: dict[str, Any]
     if isinstance(mixture, BayesianGaussianMixture):
-        log_symmetry = mixture._posterior().weights.log_symmetry
+        log_symmetry = mixture._fitted_parameters().weights.log_symmetry
         compared = {
             "elbo": mixture.elbo_,
             "log_symmetry": log_symmetry,

@@ -2,38 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_array
 
-from vbfast.contract import CovarianceType, Float64Array
-from vbfast.families.covariances import covariance_shape
+from vbfast.contract import CovarianceType, Float64Array, covariance_shape
 from vbfast.inputs.distributions import sum_tolerance
 from vbfast.inputs.numbers import as_array, as_numbers
 
-__all__ = [
-    "GivenStart",
-    "check_covariance_matrices",
-    "check_fitted_parameters",
-    "check_given_start",
-    "check_means",
-    "check_not_negative",
-    "check_resumed_shapes",
-    "fitted_array",
-]
+__all__ = ["check_covariance_matrices", "check_given_start", "check_means"]
 
 _DTYPES = [np.float64, np.float32]
-
-
-@dataclass(frozen=True)
-class GivenStart:
-    """The starting parameters that are given; ``None`` for those that are not."""
-
-    weights: Float64Array | None
-    means: Float64Array | None
-    precisions: Float64Array | None
 
 
 def check_given_start(
@@ -44,7 +24,7 @@ def check_given_start(
     covariance_type: CovarianceType,
     n_components: int,
     n_features: int,
-) -> GivenStart:
+) -> tuple[Float64Array | None, Float64Array | None, Float64Array | None]:
     """Check ``weights_init``, ``means_init`` and ``precisions_init``; each may be ``None``.
 
     Parameters
@@ -59,8 +39,8 @@ def check_given_start(
 
     Returns
     -------
-    GivenStart
-        In float64.
+    weights, means, precisions : ndarray of float64 or None
+        Those that are given.
 
     Raises
     ------
@@ -68,19 +48,19 @@ def check_given_start(
         If a shape is wrong, the weights are no distribution, or a precision is not symmetric and
         positive definite.
     """
-    return GivenStart(
-        None if weights is None else _check_weights(weights, n_components),
-        None if means is None else check_means(means, (n_components, n_features), "means_init"),
-        None
-        if precisions is None
-        else check_covariance_matrices(
+    if weights is not None:
+        weights = _check_weights(weights, n_components)
+    if means is not None:
+        means = check_means(means, (n_components, n_features), "means_init")
+    if precisions is not None:
+        precisions = check_covariance_matrices(
             precisions,
             covariance_type,
             covariance_shape(covariance_type, n_components, n_features),
             "precision",
             "precisions_init",
-        ),
-    )
+        )
+    return weights, means, precisions
 
 
 def _check_array(values: Any, shape: tuple[int, ...], name: str, argument: str) -> Any:
@@ -162,109 +142,3 @@ def check_covariance_matrices(
     elif (matrices <= 0.0).any():
         raise ValueError(f"'{covariance_type} precision' should be positive")
     return np.array(matrices, dtype=np.float64, order="C")
-
-
-def check_fitted_parameters(
-    weights: Any, means: Any, precisions_cholesky: Any, covariance_type: CovarianceType
-) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Check fitted parameters: attributes, and the covariance type, may be set after the fit.
-
-    Returns
-    -------
-    weights, means, precisions_cholesky : ndarray
-        In float64 and C order.
-
-    Raises
-    ------
-    TypeError
-        If they are complex or no numbers.
-    ValueError
-        If their shapes do not go together, a number is not finite, or a weight is negative.
-    """
-    given = {
-        "weights_": as_numbers(weights, "weights_"),
-        "means_": as_numbers(means, "means_"),
-        "precisions_cholesky_": as_numbers(precisions_cholesky, "precisions_cholesky_"),
-    }
-    shapes = {name: values.shape for name, values in given.items()}
-    if len(shapes["means_"]) != 2 or 0 in shapes["means_"]:
-        raise ValueError(
-            "means_ must have shape (n_components, n_features), at least one of each; got shape "
-            f"{shapes['means_']}"
-        )
-    n_components, n_features = shapes["means_"]
-    shape = covariance_shape(covariance_type, n_components, n_features)
-    if shapes["precisions_cholesky_"] != shape or shapes["weights_"] != (n_components,):
-        raise ValueError(
-            f"covariance_type={covariance_type!r} and means_ of shape {shapes['means_']} need "
-            f"weights_ of shape {(n_components,)} and precisions_cholesky_ of shape {shape}; "
-            f"got {shapes['weights_']} and {shapes['precisions_cholesky_']}. Fit again after a "
-            "change of parameters."
-        )
-    checked = {name: _finite(values, name) for name, values in given.items()}
-    check_not_negative(checked["weights_"], "weights_")
-    return checked["weights_"], checked["means_"], checked["precisions_cholesky_"]
-
-
-def fitted_array(
-    estimator: Any, name: str, shape: tuple[int, ...], *, positive: bool = False
-) -> Float64Array:
-    """Return a fitted attribute as an array, in float64 and C order.
-
-    Raises
-    ------
-    TypeError
-        If it is complex or no numbers.
-    ValueError
-        If its shape is another one, or a number is not finite or, where asked, not positive.
-    """
-    values = as_numbers(getattr(estimator, name), name)
-    if values.shape != shape:
-        raise ValueError(f"{name} must have shape {shape}; got {values.shape}")
-    array = _finite(values, name)
-    if positive and not (array > 0.0).all():
-        raise ValueError(f"{name} must be positive; got {array.min()}")
-    return array
-
-
-def check_not_negative(array: Float64Array, name: str) -> None:
-    """Check that no number of an array is below zero.
-
-    Raises
-    ------
-    ValueError
-        If one is.
-    """
-    if array.min() < 0.0:
-        raise ValueError(f"{name} must not be negative; got {array.min()}")
-
-
-def _finite(values: Any, name: str) -> Float64Array:
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name} must be finite; got NaN or infinity")
-    return np.array(values, dtype=np.float64, order="C")
-
-
-def check_resumed_shapes(
-    means: Any,
-    covariances: Any,
-    covariance_type: CovarianceType,
-    n_components: int,
-    n_features: int,
-) -> None:
-    """Check that a fit can go on from the last one's parameters.
-
-    Raises
-    ------
-    ValueError
-        If their shapes are not those of this fit.
-    """
-    fitted = (np.shape(means), np.shape(covariances))
-    shape = covariance_shape(covariance_type, n_components, n_features)
-    if fitted != ((n_components, n_features), shape):
-        raise ValueError(
-            "warm_start=True goes on from the last fit, whose means and covariances have the "
-            f"shapes {fitted[0]} and {fitted[1]}; this fit needs "
-            f"{(n_components, n_features)} and {shape}. "
-            "Use warm_start=False or clone the estimator."
-        )

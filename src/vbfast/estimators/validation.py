@@ -11,8 +11,10 @@ import numpy.typing as npt
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_random_state
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import validate_data
 
+from vbfast.backends import backend_names
 from vbfast.contract import (
     Float64Array,
     NonFiniteRowError,
@@ -25,6 +27,7 @@ from vbfast.inputs.weights import n_weighted_rows
 from vbfast.passes.rows import as_row_source
 
 __all__ = [
+    "KnownBackend",
     "as_random_state",
     "check_enough_rows",
     "keep_partial",
@@ -32,6 +35,20 @@ __all__ = [
     "unchanged_on_failure",
     "validate_rows",
 ]
+
+
+class KnownBackend(StrOptions):  # type: ignore[misc]
+    """A parameter's constraint: the name of a backend, of one that was registered later too."""
+
+    def __init__(self) -> None:
+        super().__init__(set(backend_names()))
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Whether it is the name of a backend now."""
+        return isinstance(val, str) and val in backend_names()
+
+    def __str__(self) -> str:
+        return str(StrOptions(set(backend_names())))
 
 
 def validate_rows(
@@ -159,11 +176,14 @@ def check_enough_rows(
 
 
 @contextlib.contextmanager
-def translated_errors(estimator: BaseEstimator, source: RowSource) -> Iterator[None]:
-    """Raise what passes and global steps raise in scikit-learn's words."""
+def translated_errors(
+    estimator: BaseEstimator, dtype: np.dtype[Any], source: RowSource | None = None
+) -> Iterator[None]:
+    """Raise what passes over rows, and global steps, raise in scikit-learn's words."""
     try:
         yield
     except NonFiniteRowError as error:
+        assert source is not None
         with np.errstate(invalid="ignore"):  # it adds infinities of both signs
             assert_all_finite(
                 source.block(error.row, error.row + 1),
@@ -173,7 +193,7 @@ def translated_errors(estimator: BaseEstimator, source: RowSource) -> Iterator[N
         # scikit-learn checks nothing while its option assume_finite is set.
         raise
     except NotPositiveDefiniteError as error:
-        raise ValueError(_ill_defined(source.dtype)) from error
+        raise ValueError(_ill_defined(dtype)) from error
 
 
 def _ill_defined(dtype: npt.DTypeLike) -> str:

@@ -15,7 +15,6 @@ from vbfast.contract import (
     LinearAlgebra,
     Moments,
     NotPositiveDefiniteError,
-    covariance_shape,
 )
 from vbfast.families.gamma_differences import itakura_saito
 from vbfast.families.linalg import gram, log_det_cholesky
@@ -24,8 +23,9 @@ __all__ = [
     "COVARIANCE_TYPE_OF",
     "MOMENTS_OF",
     "add_to_diagonal",
-    "covariance_shape",
+    "covariances_of",
     "log_det_factor",
+    "of_component",
     "precision_factor",
     "precision_traces",
     "precisions_of",
@@ -75,6 +75,21 @@ def precisions_of(covariance_type: CovarianceType, factor: Float64Array) -> Floa
     if covariance_type in ("full", "tied"):
         return gram(factor)
     return np.asarray(np.square(factor))
+
+
+def covariances_of(covariance_type: CovarianceType, factor: Float64Array) -> Float64Array:
+    """Return the covariances of given precision factors.
+
+    Raises
+    ------
+    NotPositiveDefiniteError
+        If a precision has lost its rank to rounding.
+    """
+    if covariance_type in ("full", "tied"):
+        # With P the factor of a precision, the factor of that precision's inverse is P^-T.
+        stack = gram(factor).reshape(-1, *factor.shape[-2:])
+        return gram(precision_factor("full", stack)).reshape(factor.shape)
+    return np.asarray(1.0 / np.square(factor))
 
 
 def precision_traces(
@@ -136,6 +151,13 @@ def log_det_factor(
     if covariance_type == "diag":
         return np.asarray(np.log(factor).sum(axis=-1))
     return np.asarray(n_features * np.log(factor))
+
+
+def of_component(
+    covariance_type: CovarianceType, values: Float64Array, component: int
+) -> Float64Array:
+    """Return a component's matrix, diagonal or number of what is shaped by the type."""
+    return np.asarray(values if covariance_type == "tied" else values[component])
 
 
 def scatter_floor(

@@ -1,44 +1,33 @@
-"""Custom components: three functions, and the global step of a mixture of them.
-
-A component's density is ``exp(log_density(x, theta_k))``; what the global step needs of the rows
-are the sums over them of statistics ``t(x)``, weighted with the responsibilities. For an
-exponential family they are its sufficient statistics, and the maximiser is the ``theta`` whose
-expectation of ``t`` is ``sum_n r_nk t(x_n) / N_k`` (Bishop 2006, eq. 2.226-2.228); whatever
-``maximize`` does to raise ``sum_n r_nk log_density(x_n, theta_k)`` makes a generalised EM
-(Dempster, Laird and Rubin 1977, section 3).
-"""
+"""Custom components: three functions of the user's, two of which are compiled into the passes."""
 
 from __future__ import annotations
 
-import functools
-import inspect
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
-from numbers import Real
+from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
 
-from vbfast.backends.numba.bounds import beyond_the_ends, read_only
-from vbfast.contract import (
-    Float64Array,
-    FloatArray,
-    LinearAlgebra,
-    LogJoint,
-    PassResult,
-    Request,
-    Statistics,
-    UserFunction,
+from vbfast.contract import Float64Array, FloatArray, LogJoint, Statistics, UserFunction
+from vbfast.families.component_family import ComponentFamily, ComponentParameters
+from vbfast.families.family import Rows
+from vbfast.families.user_functions import (
+    ARGUMENTS,
+    check_function,
+    compiled,
+    try_density,
+    try_statistics,
 )
-from vbfast.families.evidence import PerUnitOfWeight
-from vbfast.families.gaussian import EMPTY_COMPONENT
 
-__all__ = ["Custom", "CustomLikelihood", "CustomParameters"]
+__all__ = ["Custom"]
+
+# With this many, the sums of one component take 128 MB.
+MOST_STATISTICS = 1 << 24
 
 
 @dataclass(frozen=True, repr=False)
-class Custom:
+class Custom(ComponentFamily):
     """A family of component densities, for :class:`vbfast.Mixture`.
 
     Two functions are compiled into the passes over the rows: one fused pass an iteration, on all
@@ -92,7 +81,7 @@ class Custom:
     Examples
     --------
     Angles in clusters: a mixture of von Mises distributions (Mardia and Jupp 2000, section 3.5.4;
-    the concentration's approximate maximiser is that of Banerjee et al. 2005, eq. 4.4, for two
+    the concentration's approximate maximizer is that of Banerjee et al. 2005, eq. 4.4, for two
     dimensions).
 
     >>> import math
@@ -138,14 +127,14 @@ class Custom:
         from vbfast.backends.numba import require_numba
 
         require_numba("a custom family of components")
-        for name, arguments in _ARGUMENTS.items():
+        for name in ARGUMENTS:
             function = getattr(self, name)
             if name != "sample" or function is not None:
-                _check_function(name, function, arguments)
+                check_function(name, function)
         if not callable(self.n_statistics):
             self.statistics_length(1)
         for name in ("log_density", "sufficient_statistics"):
-            object.__setattr__(self, name, _compiled(name, getattr(self, name)))
+            object.__setattr__(self, name, compiled(name, getattr(self, name)))
 
     def __repr__(self) -> str:
         functions = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -183,12 +172,13 @@ class Custom:
             raise ValueError(f"n_statistics must be at most {MOST_STATISTICS}; got {length}")
         return length
 
-    def check_statistics(self, x: FloatArray) -> None:
-        """Try ``sufficient_statistics`` on a row.
+    def log_densities(self, theta: Float64Array, n_features: int) -> LogJoint:
+        """Return ``log_density`` of every component, as a log-joint without weights."""
+        K = len(theta)
+        return LogJoint(np.zeros(K), self._form(K, n_features, theta))
 
-        Parameters
-        ----------
-        x : ndarray of shape (n_features,)
+    def statistics_form(self, n_components: int, rows: Rows) -> UserFunction:
+        """Return the form without parameters, once ``sufficient_statistics`` was tried on a row.
 
         Raises
         ------
@@ -197,242 +187,52 @@ class Custom:
         ValueError
             If it writes to ``x``, or goes beyond the ends of an array.
         """
-        length = self.statistics_length(len(x))
-        longer = np.full(length + _BEYOND, np.nan)
-        longer[:length] = 0.0
-        self._try("sufficient_statistics", x, longer[:length])
-        if not np.isnan(longer[length:]).all():
-            raise ValueError(
-                f"sufficient_statistics must write no more than n_statistics = {length} numbers "
-                "to out; it writes beyond them"
-            )
+        row = rows.first_weighted_row()
+        if np.isfinite(row).all():  # else the first pass says which row is not
+            self.check_statistics(row)
+        return self._form(n_components, rows.n_features, None)
+
+    def start(self, statistics: Statistics, rows: Rows) -> ComponentParameters:
+        """Return the parameters of the first responsibilities, once ``log_density`` was tried.
+
+        Raises
+        ------
+        TypeError
+            If it cannot be compiled for a row, or what it returns is no real number.
+        ValueError
+            If it writes to an argument, or goes beyond the ends of one; or if a component has no
+            rows to start from.
+        """
+        parameters = super().start(statistics, rows)
+        self.check_density(rows.first_weighted_row(), parameters.theta[0])
+        return parameters
+
+    def check_statistics(self, x: FloatArray) -> None:
+        """Try ``sufficient_statistics`` on a row of shape (n_features,).
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`statistics_form`.
+        """
+        try_statistics(self.sufficient_statistics, x, self.statistics_length(len(x)))
 
     def check_density(self, x: FloatArray, theta: Float64Array) -> None:
         """Try ``log_density`` on a row and the parameters of a component.
 
-        Parameters
-        ----------
-        x : ndarray of shape (n_features,)
-        theta : ndarray of shape (n_parameters,)
-
         Raises
         ------
-        TypeError
-            If it cannot be compiled for such a row, or what it returns is no real number.
-        ValueError
-            If it writes to an argument, or goes beyond the ends of one.
+        TypeError, ValueError
+            As :meth:`start`.
         """
-        value = self._try("log_density", x, read_only(theta))
-        if not isinstance(value, Real):
-            raise TypeError(f"log_density must return a real number; got {value!r}")
+        try_density(self.log_density, x, theta)
 
-    def _try(self, name: str, x: FloatArray, other: Float64Array) -> Any:
-        from numba.core.errors import NumbaError
-
-        row = x.copy()
-        try:
-            value = getattr(self, name)(read_only(row), other)
-        except NumbaError as error:
-            if "readonly array" in str(error):
-                raise ValueError(f"{name} must not write to its arguments: {error}") from error
-            raise TypeError(f"{name} cannot be compiled for rows of {x.dtype}: {error}") from error
-        except IndexError as error:
-            lengths = dict(zip(_ARGUMENTS[name], (len(x), len(other)), strict=True))
-            raise beyond_the_ends(name, getattr(self, name), **lengths) from error
-        if not np.array_equal(row, x):
-            raise ValueError(f"{name} must not write to x")
-        return value
-
-
-_ARGUMENTS = {
-    "log_density": ("x", "theta"),
-    "sufficient_statistics": ("x", "out"),
-    "maximize": ("statistics", "weight"),
-    "sample": ("theta", "n_samples", "random_state"),
-}
-
-# With this many, the sums of one component take 128 MB.
-MOST_STATISTICS = 1 << 24
-
-_BEYOND = 64  # numbers after `out` that a mistaken function may write to
-
-
-def _check_function(name: str, function: Any, arguments: tuple[str, ...]) -> None:
-    if not callable(function):
-        raise TypeError(f"{name} must be callable; got {function!r}")
-    try:
-        signature = inspect.signature(getattr(function, "py_func", function))
-    except (TypeError, ValueError):  # some builtins tell nothing
-        return
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        raise TypeError(
-            f"{name} must take the arguments ({', '.join(arguments)}); got {function!r}, which "
-            f"takes {signature}"
-        ) from None
-
-
-def _compiled(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    from numba import typeof
-
-    if inspect.isfunction(function) or hasattr(function, "py_func"):
-        return _bounds_checked(function)
-    try:
-        typeof(function)
-    except ValueError:
-        raise TypeError(
-            f"{name} must be a function, or one that numba.njit returned; got {function!r}"
-        ) from None
-    return function
-
-
-@functools.lru_cache(maxsize=64)
-def _bounds_checked(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a function, once more if it is already, so that it looks where it reads and writes.
-
-    Signatures that it was declared with are for arrays that may be written to, and fall away.
-    """
-    from numba import jit
-
-    python = getattr(function, "py_func", function)
-    options = {**getattr(function, "targetoptions", {}), "nopython": True, "boundscheck": True}
-    compiled: Callable[..., Any] = jit(**options)(python)
-    return compiled
-
-
-@dataclass(frozen=True)
-class CustomParameters:
-    """Parameters of a mixture of custom components, all float64.
-
-    Attributes
-    ----------
-    family : Custom
-    n_features : int
-    weights : ndarray of shape (n_components,)
-        Mixing proportions.
-    theta : ndarray of shape (n_components, n_parameters), or None
-        ``None`` before the first global step: good for given responsibilities only.
-    """
-
-    family: Custom
-    n_features: int
-    weights: Float64Array
-    theta: Float64Array | None
-
-    def log_joint(self) -> LogJoint:
-        """Return the log-joint ``log pi_k + log_density(x, theta_k)`` as a pass takes it."""
-        with np.errstate(divide="ignore"):
-            offset = np.log(self.weights)
-        return LogJoint(
-            offset,
-            UserFunction(
-                self.family.log_density,
-                self.family.sufficient_statistics,
-                len(self.weights),
-                self.n_features,
-                self.family.statistics_length(self.n_features),
-                self.theta,
-            ),
+    def _form(self, n_components: int, n_features: int, theta: Float64Array | None) -> UserFunction:
+        return UserFunction(
+            self.log_density,
+            self.sufficient_statistics,
+            n_components,
+            n_features,
+            self.statistics_length(n_features),
+            theta,
         )
-
-
-@dataclass(frozen=True)
-class CustomLikelihood(PerUnitOfWeight):
-    """What expectation-maximisation climbs: the evidence of a mixture of custom components.
-
-    Attributes
-    ----------
-    eps : float
-        Machine epsilon of the dtype of the rows.
-    """
-
-    eps: float
-
-    scatter_floor = None  # no sums of squares
-
-    @property
-    def request(self) -> Request:
-        """A posterior pass that sums the statistics."""
-        return Request(moments="first")
-
-    def maximise(
-        self, statistics: Statistics, previous: CustomParameters, linalg: LinearAlgebra
-    ) -> CustomParameters:
-        """Take the global step with the family's ``maximize``.
-
-        A component with ``N_k < 1000 * eps`` has lost its rows: it keeps its parameters, and its
-        weight is what it has left.
-
-        Raises
-        ------
-        TypeError
-            If ``maximize`` returns no real numbers.
-        ValueError
-            If what ``maximize`` returns has another shape or is not finite, if a component has
-            no rows to start from, or if none has rows.
-        """
-        del linalg
-        weight = statistics.weight
-        held = weight >= EMPTY_COMPONENT * self.eps
-        if not held.any():
-            raise ValueError(
-                "no component holds rows: log_density is -inf for all of them, or the sum of "
-                "sample_weight next to zero"
-            )
-        sums = statistics.first[held]
-        if not np.isfinite(sums).all():
-            row = int(np.argmin(np.isfinite(sums).all(axis=1)))
-            raise ValueError(
-                "sufficient_statistics must fill out with finite numbers; the sums of component "
-                f"{np.flatnonzero(held)[row]} are {sums[row]}"
-            )
-        theta = _checked_theta(previous.family.maximize(sums, weight[held]), int(held.sum()))
-        if previous.theta is not None and theta.shape[1] != previous.theta.shape[1]:
-            raise ValueError(
-                f"maximize returned {theta.shape[1]} parameters a component, and "
-                f"{previous.theta.shape[1]} before"
-            )
-        if not held.all():
-            if previous.theta is None:
-                raise ValueError(
-                    "every component needs rows to start from; component "
-                    f"{int(np.argmin(held))} has none"
-                )
-            kept = previous.theta.copy()
-            kept[held] = theta
-            theta = kept
-        return replace(previous, weights=weight / weight.sum(), theta=theta)
-
-    def lower_bound(
-        self, sums: PassResult, previous: CustomParameters, updated: CustomParameters
-    ) -> float:
-        """Return the evidence per unit of weight under the parameters that the pass was run with.
-
-        As for the Gaussian families, the updated parameters do not enter.
-        """
-        del previous, updated
-        return sums.log_evidence / sums.total_weight
-
-
-def _checked_theta(returned: Any, n_components: int) -> Float64Array:
-    try:
-        found = np.asarray(returned)
-    except ValueError as error:
-        raise ValueError(f"maximize must return an array: {error}") from error
-    if found.dtype.kind not in "biuf":
-        raise TypeError(f"maximize must return real numbers; got {returned!r}")
-    theta = np.ascontiguousarray(found, dtype=np.float64)
-    if theta.ndim != 2 or len(theta) != n_components or theta.shape[1] == 0:
-        raise ValueError(
-            "maximize must return an array of shape (n_components, n_parameters) with "
-            f"n_components = {n_components}; got shape {np.shape(returned)}"
-        )
-    finite = np.isfinite(theta).all(axis=1)
-    if not finite.all():
-        component = int(np.argmin(finite))
-        raise ValueError(
-            f"maximize must return finite parameters; component {component} of {n_components} has "
-            f"{theta[component]}"
-        )
-    return theta

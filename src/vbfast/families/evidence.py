@@ -1,4 +1,4 @@
-"""What the objectives of maximum likelihood share, whatever the components are."""
+"""What families share that are fitted by maximum likelihood, whatever their components are."""
 
 from __future__ import annotations
 
@@ -6,11 +6,25 @@ from typing import Any
 
 from vbfast.contract import PassResult
 
-__all__ = ["PerUnitOfWeight"]
+__all__ = ["EvidencePerRow"]
 
 
-class PerUnitOfWeight:
-    """An objective whose bound is per unit of weight, and what its global step maximises."""
+class EvidencePerRow:
+    """The bound and the merit of expectation-maximization: the evidence per unit of weight."""
+
+    @property
+    def per_unit_of_weight(self) -> bool:
+        """The bound is an average over the rows."""
+        return True
+
+    def lower_bound(self, sums: PassResult, previous: Any, updated: Any) -> float:
+        """Return the evidence per unit of weight under the parameters that the pass was run with.
+
+        The bound at exact responsibilities is the evidence, so the updated parameters do not
+        enter: they are there for the families whose bound has a prior term.
+        """
+        del previous, updated
+        return sums.log_evidence / sums.total_weight
 
     @property
     def climbs_merit(self) -> bool:

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from numpy.polynomial.polynomial import polyval
 from scipy.special import digamma
 
 from vbfast.contract import Float64Array
@@ -34,11 +35,13 @@ __all__ = [
 
 # From here on six terms of R are exact to rounding.
 LEAST = 16
+# R is 1 / x, and its derivative 1 / x^2, times these polynomials in 1 / x^2.
 STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360)
+DERIVATIVE = tuple(-(2 * m + 1) * c for m, c in enumerate(STIRLING))
 
 # Up to here log(1 + x) - x would cancel; sixteen terms of its series in x / (2 + x) are exact.
 NEAR = 0.5
-ATANH_TERMS = 16
+ATANH = (0.0, *(1 / (2 * n + 1) for n in range(1, 17)))  # artanh(r) / r - 1, in r^2
 
 
 @np.errstate(divide="ignore", over="ignore")
@@ -61,14 +64,10 @@ def log1p_less_argument(x: npt.ArrayLike) -> Float64Array:
     -5e-41
     """
     x = np.asarray(x, dtype=np.float64)
-    near = np.abs(x) <= NEAR
-    inside = np.where(near, x, 0.0)
+    near, inside = _near(x)
     # log(1 + x) = 2 artanh(r), and 2 r - x = -x r.
     r = inside / (2.0 + inside)
-    square = np.square(r)
-    series = np.zeros_like(r)
-    for n in range(ATANH_TERMS, 0, -1):
-        series = square * (series + 1.0 / (2 * n + 1))
+    series = polyval(np.square(r), ATANH)
     return np.asarray(np.where(near, r * (2.0 * series - inside), np.log1p(x) - x))
 
 
@@ -88,26 +87,24 @@ def itakura_saito(x: npt.ArrayLike, y: npt.ArrayLike, step: npt.ArrayLike) -> Fl
     """
     x, y, step = (np.asarray(values, dtype=np.float64) for values in (x, y, step))
     u = step / y
-    near = np.abs(u) <= NEAR
-    return np.asarray(
-        np.where(near, -log1p_less_argument(-np.where(near, u, 0.0)), -_log_quotient(x, y) - u)
-    )
+    near, inside = _near(u)
+    return np.asarray(np.where(near, -log1p_less_argument(-inside), -_log_quotient(x, y) - u))
 
 
 def log_ratio(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
     """``log((x + step) / x)`` for positive ``x`` and ``x + step``."""
     x, step = np.asarray(x, dtype=np.float64), np.asarray(step, dtype=np.float64)
     with np.errstate(over="ignore"):
-        v = step / x
-    near = np.abs(v) <= NEAR
-    return np.asarray(np.where(near, np.log1p(np.where(near, v, 0.0)), _log_quotient(x + step, x)))
+        near, inside = _near(step / x)
+    return np.asarray(np.where(near, np.log1p(inside), _log_quotient(x + step, x)))
 
 
 def digamma_less_log(x: npt.ArrayLike) -> Float64Array:
     """``psi(x) - log x`` for positive ``x``, which is about ``-1 / (2 x)`` where ``x`` is large."""
     x = np.asarray(x, dtype=np.float64)
     large = np.where(x < LEAST, float(LEAST), x)
-    series = -0.5 / large + _stirling_derivative(large)
+    square = np.square(1.0 / large)
+    series = -0.5 / large + polyval(square, DERIVATIVE) * square
     return np.asarray(np.where(x < LEAST, digamma(x) - np.log(x), series))
 
 
@@ -131,12 +128,8 @@ def log_gamma_increment(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
     '5e-07'
     """
     x, step = np.asarray(x, dtype=np.float64), np.asarray(step, dtype=np.float64)
-    small = np.minimum(x, x + step) < LEAST
-    low = np.where(small, x + LEAST, x)
-    high = low + step
-    v = step / low
-    near = np.abs(v) <= NEAR
-    inside = np.where(near, v, 0.0)
+    small, low, high = _moved_up(x, step)
+    near, inside = _near(step / low)
     curved = log1p_less_argument(inside)
     logs = log_ratio(low, step)
     # low ((1 + v) log(1 + v) - v)
@@ -172,9 +165,7 @@ def log_gamma_divergence(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
     '5e-07'
     """
     x, step = np.asarray(x, dtype=np.float64), np.asarray(step, dtype=np.float64)
-    small = np.minimum(x, x + step) < LEAST
-    low = np.where(small, x + LEAST, x)
-    high = low + step
+    small, low, high = _moved_up(x, step)
     u, ratio = step / high, low / high  # ratio = 1 - u
     curved = -itakura_saito(low, high, step)
     # high ((1 - u) log(1 - u) + u), less what is left of the halves of the logarithms
@@ -184,6 +175,21 @@ def log_gamma_divergence(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
         for i in range(LEAST):
             result += np.where(small, itakura_saito(x + i, x + step + i, step), 0.0)
     return np.asarray(result)
+
+
+def _near(x: Float64Array) -> tuple[npt.NDArray[np.bool_], Float64Array]:
+    """Tell where x is near zero, and return x there and zero elsewhere."""
+    near = np.abs(x) <= NEAR
+    return near, np.where(near, x, 0.0)
+
+
+def _moved_up(
+    x: Float64Array, step: Float64Array
+) -> tuple[npt.NDArray[np.bool_], Float64Array, Float64Array]:
+    """Tell where x or x + step is below LEAST, and return both, by LEAST larger there."""
+    small = np.minimum(x, x + step) < LEAST
+    low = np.where(small, x + LEAST, x)
+    return small, low, low + step
 
 
 def _log_quotient(numerator: Float64Array, denominator: Float64Array) -> Float64Array:
@@ -198,20 +204,7 @@ def _log_quotient(numerator: Float64Array, denominator: Float64Array) -> Float64
 def _stirling(x: Float64Array) -> Float64Array:
     """Return R(x)."""
     inverse = 1.0 / x
-    square = np.square(inverse)
-    result = np.zeros_like(inverse)
-    for coefficient in reversed(STIRLING):
-        result = result * square + coefficient
-    return result * inverse
-
-
-def _stirling_derivative(x: Float64Array) -> Float64Array:
-    """Return R'(x)."""
-    square = np.square(1.0 / x)
-    result = np.zeros_like(square)
-    for m in range(len(STIRLING) - 1, -1, -1):
-        result = result * square - (2 * m + 1) * STIRLING[m]
-    return result * square
+    return np.asarray(polyval(np.square(inverse), STIRLING) * inverse)
 
 
 def _stirling_divergence(low: Float64Array, high: Float64Array, u: Float64Array) -> Float64Array:

@@ -1,237 +1,122 @@
-"""Gaussian components: parameters, their kernel layout, and the maximum-likelihood global step.
-
-The four covariance types are scikit-learn's. With responsibilities ``q_nk`` and row weights
-``w_n``, ``r_nk = w_n q_nk`` and ``N_k = sum_n r_nk``, the maximisers are (Bishop 2006, eq.
-9.24-9.26)
-
-    pi_k = N_k / sum_j N_j,    mu_k = sum_n r_nk x_n / N_k,
-    Sigma_k = sum_n r_nk (x_n - mu_k) (x_n - mu_k)^T / N_k,
-
-of which 'diag' keeps the diagonal, 'spherical' its mean, and 'tied' the sum over ``k`` of the
-numerators divided by ``sum_k N_k``.
-"""
+"""Gaussian components, fitted by maximum likelihood."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from vbfast.contract import (
+    COVARIANCE_TYPES,
     CovarianceType,
     Float64Array,
     LinearAlgebra,
-    LogJoint,
-    NotPositiveDefiniteError,
+    Moments,
     PassResult,
-    Request,
     Statistics,
 )
+from vbfast.families.attributes import (
+    GAUSSIAN_ATTRIBUTES,
+    fitted_array,
+    gaussian_attributes,
+    rounded,
+)
 from vbfast.families.covariances import (
-    COVARIANCE_TYPE_OF,
     MOMENTS_OF,
-    add_to_diagonal,
-    covariance_shape,
-    log_det_factor,
+    covariances_of,
+    of_component,
     precision_factor,
     precision_traces,
-    precisions_of,
     scatter_floor,
 )
-from vbfast.families.evidence import PerUnitOfWeight
-from vbfast.families.linalg import gram, upper_cholesky
+from vbfast.families.evidence import EvidencePerRow
+from vbfast.families.family import Rows
+from vbfast.families.gaussian_coordinates import GaussianCoordinates
+from vbfast.families.gaussian_parameters import GaussianParameters, draw_gaussian
+from vbfast.families.gaussian_step import maximize, moments
+from vbfast.families.splitting import split_components
 
-__all__ = [
-    "GaussianParameters",
-    "MaximumLikelihood",
-    "covariance_shape",
-    "gaussian_log_joint",
-    "maximise",
-    "moments",
-]
-
-# A component whose N_k is below this many eps has lost its rows.
-EMPTY_COMPONENT = 1e3
-# What scikit-learn adds to N_k, in eps.
-WEIGHT_FLOOR = 10.0
+__all__ = ["Gaussian", "GaussianWithStart"]
 
 
 @dataclass(frozen=True)
-class GaussianParameters:
-    """Parameters of a Gaussian mixture, all float64.
+class Gaussian(EvidencePerRow):
+    """A family of Gaussian components, for :class:`vbfast.Mixture`.
 
-    Attributes
-    ----------
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
-    weights : ndarray of shape (n_components,)
-        Mixing proportions. They sum to one except in a start, where scikit-learn divides the
-        responsibilities' sums by the number of rows and leaves it at that.
-    means : ndarray of shape (n_components, n_features)
-    covariances : ndarray
-        Shape (K, D, D) for 'full', (D, D) for 'tied', (K, D) for 'diag' and (K,) for 'spherical'.
-    precision_cholesky : ndarray
-        Upper triangular ``P`` with ``P @ P.T`` the precision; inverse standard deviations for
-        'diag' and 'spherical'. Shaped as ``covariances``.
-    """
-
-    covariance_type: CovarianceType
-    weights: Float64Array
-    means: Float64Array
-    covariances: Float64Array
-    precision_cholesky: Float64Array
-
-    @classmethod
-    def from_covariances(
-        cls,
-        covariance_type: CovarianceType,
-        weights: Float64Array,
-        means: Float64Array,
-        covariances: Float64Array,
-        linalg: LinearAlgebra | None = None,
-    ) -> GaussianParameters:
-        """Parameters with the precision factor of given covariances.
-
-        It is computed with ``linalg``, by default that of the backend in use.
-
-        Raises
-        ------
-        NotPositiveDefiniteError
-            If a covariance is not positive definite.
-        """
-        factor = precision_factor(covariance_type, covariances, linalg)
-        return cls(covariance_type, weights, means, covariances, factor)
-
-    @classmethod
-    def from_precisions(
-        cls,
-        covariance_type: CovarianceType,
-        weights: Float64Array,
-        means: Float64Array,
-        precisions: Float64Array,
-    ) -> GaussianParameters:
-        """Parameters with given precisions, shaped as covariances are.
-
-        Raises
-        ------
-        NotPositiveDefiniteError
-            If a precision is not positive definite.
-        """
-        if covariance_type in ("full", "tied"):
-            # The inverse of a precision is Q Q^T with Q the precision factor *of the precision*.
-            stack = precisions.reshape(-1, *precisions.shape[-2:])
-            covariances = gram(precision_factor("full", stack)).reshape(precisions.shape)
-            factor = upper_cholesky(stack).reshape(precisions.shape)
-        else:
-            covariances = 1.0 / precisions
-            factor = np.sqrt(precisions)
-        return cls(covariance_type, weights, means, covariances, factor)
-
-    @property
-    def n_components(self) -> int:
-        """K."""
-        return int(self.means.shape[0])
-
-    @property
-    def n_features(self) -> int:
-        """D."""
-        return int(self.means.shape[1])
-
-    @property
-    def precisions(self) -> Float64Array:
-        """Inverse covariances, shaped as ``covariances``."""
-        return precisions_of(self.covariance_type, self.precision_cholesky)
-
-    def log_joint(self) -> LogJoint:
-        """Lay the log-joint ``log pi_k + log N(x | mu_k, Sigma_k)`` out as a pass takes it.
-
-        Returns
-        -------
-        LogJoint
-            A component of zero weight has ``offset`` ``-inf``.
-        """
-        return gaussian_log_joint(
-            self.covariance_type, self.weights, self.means, self.precision_cholesky
-        )
-
-
-def gaussian_log_joint(
-    covariance_type: CovarianceType,
-    weights: Float64Array,
-    means: Float64Array,
-    precision_cholesky: Float64Array,
-) -> LogJoint:
-    """Lay the log-joint of a Gaussian mixture out as a pass takes it.
+    :class:`vbfast.GaussianMixture` is a mixture of these with scikit-learn's interface; from the
+    same start both have the same fit, to the bit.
 
     Parameters
     ----------
-    covariance_type, weights, means, precision_cholesky
-        As in :class:`GaussianParameters`.
-
-    Returns
-    -------
-    LogJoint
-        With ``offset_k = log pi_k - D/2 log(2 pi) + log det P_k``.
-    """
-    n_features = means.shape[1]
-    log_det = log_det_factor(covariance_type, precision_cholesky, n_features)
-    with np.errstate(divide="ignore"):
-        offset = np.log(weights) - 0.5 * n_features * math.log(2.0 * math.pi) + log_det
-    return LogJoint.quadratic(covariance_type, offset, means, precision_cholesky)
-
-
-@dataclass(frozen=True)
-class MaximumLikelihood(PerUnitOfWeight):
-    """What expectation-maximisation climbs: the evidence of a mixture of Gaussians.
-
-    Attributes
-    ----------
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
-    reg_covar : float
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
+        'full': each component has its own covariance matrix; 'tied': all share one; 'diag': each
+        has its own variances; 'spherical': each has a single variance.
+    reg_covar : float, default=1e-6
         Added to the diagonal of every covariance.
-    eps : float
-        Machine epsilon of the dtype that the passes compute in.
+
+    Raises
+    ------
+    ValueError
+        If the covariance type is unknown, or ``reg_covar`` negative or not finite.
+
+    Notes
+    -----
+    The fitted attributes of a mixture are ``weights_``, ``means_``, ``covariances_``,
+    ``precisions_`` and ``precisions_cholesky_``, as those of :class:`vbfast.GaussianMixture`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import vbfast
+    >>> rng = np.random.default_rng(0)
+    >>> X = np.concatenate([rng.normal(-4.0, 1.0, (500, 2)), rng.normal(4.0, 1.0, (500, 2))])
+    >>> mixture = vbfast.Mixture(vbfast.families.Gaussian("diag"), 2, random_state=0).fit(X)
+    >>> np.sort(mixture.means_, axis=0).round()
+    array([[-4., -4.],
+           [ 4.,  4.]])
     """
 
-    covariance_type: CovarianceType
-    reg_covar: float
-    eps: float
+    covariance_type: CovarianceType = "full"
+    reg_covar: float = 1e-6
+
+    def __post_init__(self) -> None:
+        if self.covariance_type not in COVARIANCE_TYPES:
+            raise ValueError(
+                f"covariance_type must be one of {', '.join(map(repr, COVARIANCE_TYPES))}; got "
+                f"{self.covariance_type!r}"
+            )
+        if not 0.0 <= self.reg_covar < np.inf:
+            raise ValueError(f"reg_covar must be at least 0 and finite; got {self.reg_covar!r}")
+
+    # What the iterations climb.
 
     @property
-    def request(self) -> Request:
-        """A posterior pass with the statistics of the covariance type."""
-        return Request(moments=MOMENTS_OF[self.covariance_type])
-
-    def maximise(
-        self, statistics: Statistics, previous: GaussianParameters, linalg: LinearAlgebra
-    ) -> GaussianParameters:
-        """Take the global step, see :func:`maximise`."""
-        return maximise(
-            statistics,
-            reg_covar=self.reg_covar,
-            eps=self.eps,
-            previous=previous,
-            linalg=linalg,
-        )
+    def moments(self) -> Moments:
+        """Those of the covariance type."""
+        return MOMENTS_OF[self.covariance_type]
 
     def scatter_floor(self, counts: Float64Array) -> Float64Array:
         """Return what the global step adds to sums of squares."""
         return scatter_floor(self.covariance_type, counts, self.reg_covar)
 
-    def lower_bound(
-        self, sums: PassResult, previous: GaussianParameters, updated: GaussianParameters
-    ) -> float:
-        """Return the evidence per unit of weight under the parameters that the pass was run with.
-
-        The bound at exact responsibilities is the evidence, so the updated parameters do not
-        enter: they are there for the families whose bound has a prior term.
-        """
-        del previous, updated
-        return sums.log_evidence / sums.total_weight
+    def global_step(
+        self, sums: PassResult, previous: GaussianParameters, linalg: LinearAlgebra
+    ) -> GaussianParameters:
+        """Return the parameters of most likelihood, see :func:`maximize`."""
+        assert sums.statistics is not None
+        return maximize(
+            sums.statistics,
+            reg_covar=self.reg_covar,
+            eps=_eps(sums.dtype),
+            previous=previous,
+            linalg=linalg,
+        )
 
     @property
     def climbs_merit(self) -> bool:
-        """Whether the responsibilities maximise the merit as the global step does."""
+        """Whether the responsibilities maximize the merit as the global step does."""
         return self.reg_covar == 0.0 or self.covariance_type == "tied"
 
     @np.errstate(over="ignore")  # where a variance is next to nothing, so is the merit
@@ -245,7 +130,7 @@ class MaximumLikelihood(PerUnitOfWeight):
         """Return what the iterations climb: the bound if ``reg_covar`` is noise of every row.
 
         With ``E[e e^T] = reg_covar I``, the expectation of ``log N(x + e | mu_k, Sigma_k)`` is
-        ``log N(x | mu_k, Sigma_k) - 1/2 reg_covar tr(Sigma_k^-1)``, and the global step maximises
+        ``log N(x | mu_k, Sigma_k) - 1/2 reg_covar tr(Sigma_k^-1)``, and the global step maximizes
         the bound with that in the place of the log-density. So do the responsibilities where all
         precisions have one trace, as for 'tied'; elsewhere they nearly do.
         """
@@ -260,171 +145,163 @@ class MaximumLikelihood(PerUnitOfWeight):
         spread = float((counts * np.where(counts > 0.0, traces, 0.0)).sum())
         return lower_bound - 0.5 * self.reg_covar * spread / sums.total_weight
 
+    # The start.
 
-def maximise(
-    statistics: Statistics,
-    *,
-    reg_covar: float,
-    eps: float,
-    previous: GaussianParameters | None = None,
-    linalg: LinearAlgebra | None = None,
-) -> GaussianParameters:
-    """Maximum-likelihood parameters for given sufficient statistics: the global step of EM.
+    @property
+    def scale_free(self) -> bool:
+        """The likelihood's maximum depends on the ratios of the weights alone."""
+        return True
+
+    def statistics_form(self, n_components: int, rows: Rows) -> None:
+        """Moments are about the components' means."""
+
+    def given_start(self) -> GaussianParameters | None:
+        """There is none."""
+        return None
+
+    def start(self, statistics: Statistics, rows: Rows) -> GaussianParameters:
+        """Return the parameters that the statistics of the first responsibilities lead to.
+
+        scikit-learn's start does not renormalize: seeded on one row a component, its weights sum to
+        far less than one.
+        """
+        weights, means, covariances = self._estimate(statistics, rows)
+        return GaussianParameters.from_covariances(
+            self.covariance_type, weights, means, covariances, rows.linalg
+        )
+
+    def _estimate(
+        self, statistics: Statistics, rows: Rows
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Return weights, means and covariances of a start."""
+        counts, means, covariances = moments(
+            statistics, reg_covar=self.reg_covar, eps=_eps(rows.dtype), linalg=rows.linalg
+        )
+        return np.asarray(counts / rows.total_weight), means, covariances
+
+    def split(
+        self, parameters: GaussianParameters, n_components: int, dtype: np.dtype[Any]
+    ) -> GaussianParameters:
+        """Return a start with the widest components cut in two until there are enough."""
+        statistics = split_components(
+            self.covariance_type,
+            parameters.weights,
+            parameters.means,
+            parameters.covariances,
+            n_components,
+        )
+        return maximize(statistics, reg_covar=self.reg_covar, eps=_eps(dtype))
+
+    # What an estimator shows.
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """Those of scikit-learn's mixtures."""
+        return GAUSSIAN_ATTRIBUTES
+
+    def attributes(self, parameters: GaussianParameters, dtype: np.dtype[Any]) -> dict[str, Any]:
+        """Return the fitted attributes of parameters, in the dtype of the rows."""
+        values = (
+            parameters.weights,
+            parameters.means,
+            parameters.covariances,
+            parameters.precisions,
+            parameters.precision_cholesky,
+        )
+        return rounded(dict(zip(GAUSSIAN_ATTRIBUTES, values, strict=True)), dtype)
+
+    def parameters(self, attributes: Mapping[str, Any]) -> GaussianParameters:
+        """Return the parameters that fitted attributes hold.
+
+        Covariances, or the precisions' factors, may be missing.
+        """
+        kind = self.covariance_type
+        if "precisions_cholesky_" not in attributes:
+            covariances = np.asarray(attributes["covariances_"], dtype=np.float64)
+            factor = precision_factor(kind, covariances)
+            attributes = {**attributes, "precisions_cholesky_": factor}
+        weights, means, factor = gaussian_attributes(attributes, kind)
+        if "covariances_" in attributes:
+            covariances = fitted_array(attributes, "covariances_", factor.shape)
+        else:
+            covariances = covariances_of(kind, factor)
+        return GaussianParameters(kind, weights, means, covariances, factor)
+
+    @property
+    def coordinates(self) -> GaussianCoordinates:
+        """Log-weights, means and precision factors."""
+        return GaussianCoordinates()
+
+    def n_free_parameters(self, n_components: int, n_features: int) -> int:
+        """Return how many numbers weights, means and covariances are functions of."""
+        triangle = n_features * (n_features + 1) // 2
+        covariances = {
+            "full": n_components * triangle,
+            "tied": triangle,
+            "diag": n_components * n_features,
+            "spherical": n_components,
+        }[self.covariance_type]
+        return covariances + n_components * n_features + n_components - 1
+
+    @property
+    def draws(self) -> bool:
+        """Gaussians can be drawn from."""
+        return True
+
+    def draw(
+        self,
+        parameters: GaussianParameters,
+        component: int,
+        n_samples: int,
+        random_state: np.random.RandomState,
+    ) -> Float64Array:
+        """Draw rows of a component."""
+        return draw_gaussian(
+            parameters.means[component],
+            of_component(self.covariance_type, parameters.covariances, component),
+            n_samples,
+            random_state,
+        )
+
+
+@dataclass(frozen=True)
+class GaussianWithStart(Gaussian):
+    """Gaussian components that a fit is to start from, or some of whose parameters.
 
     Parameters
     ----------
-    statistics : Statistics
-        With second moments, which decide the covariance type of the result: 'pooled' make a 'tied'
-        one.
-    reg_covar : float
-        Added to the diagonal of every covariance.
-    eps : float
-        Machine epsilon of the dtype of the passes; ``10 * eps`` is added to every ``N_k`` that a
-        weight comes from or a covariance is divided by, as scikit-learn does. The means are those
-        of the rows: to divide sums of x by more than ``N_k``, as scikit-learn does too, draws them
-        to the origin and leaves ``10 eps mu mu^T / N_k`` of that in its covariances.
-    previous : GaussianParameters, optional
-        Where a component with ``N_k < 1000 * eps`` has its mean and covariance from; its weight is
-        what it has left. Without it such a component stays at its centre, with covariance
-        ``reg_covar``.
-    linalg : LinearAlgebra, optional
-        Of the backend that took the pass; by default that of the backend in use.
-
-    Returns
-    -------
-    GaussianParameters
-
-    Raises
-    ------
-    NotPositiveDefiniteError
-        If a covariance is not positive definite; with ``reg_covar=0`` also if a variance is no
-        larger than what rounding the rows to ``eps`` makes of zero, of a 'diag' or 'spherical'
-        component that holds more than ten rows, or is where the mean of all rows is.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from vbfast.contract import Statistics
-    >>> from vbfast.families.gaussian import maximise
-    >>> statistics = Statistics(
-    ...     moments="diag",
-    ...     centres=np.zeros((1, 2)),
-    ...     weight=np.array([4.0]),
-    ...     first=np.array([[4.0, 8.0]]),
-    ...     second=np.array([[8.0, 20.0]]),
-    ... )
-    >>> parameters = maximise(statistics, reg_covar=0.0, eps=2.2e-16)
-    >>> np.round(parameters.means, 6), np.round(parameters.covariances, 6)
-    (array([[1., 2.]]), array([[1., 1.]]))
+    covariance_type, reg_covar
+        As of :class:`Gaussian`.
+    weights : ndarray of shape (n_components,), optional
+    means : ndarray of shape (n_components, n_features), optional
+    precisions : ndarray, shaped by the covariance type, optional
     """
-    weights, means, covariances = moments(
-        statistics, reg_covar=reg_covar, eps=eps, previous=previous, linalg=linalg
-    )
-    if reg_covar == 0.0:
-        _check_spread(statistics, means, covariances, eps, linalg)
-    weights /= weights.sum()
-    covariance_type = COVARIANCE_TYPE_OF[statistics.moments]
-    return GaussianParameters.from_covariances(covariance_type, weights, means, covariances, linalg)
+
+    weights: Float64Array | None = None
+    means: Float64Array | None = None
+    precisions: Float64Array | None = None
+
+    def given_start(self) -> GaussianParameters | None:
+        """Return the start that is given, if it is a whole one."""
+        if self.weights is None or self.means is None or self.precisions is None:
+            return None
+        return GaussianParameters.from_precisions(
+            self.covariance_type, self.weights, self.means, self.precisions
+        )
+
+    def start(self, statistics: Statistics, rows: Rows) -> GaussianParameters:
+        """Return the parameters of the statistics, but for those that are given."""
+        weights, means, covariances = self._estimate(statistics, rows)
+        weights = weights if self.weights is None else self.weights
+        means = means if self.means is None else self.means
+        kind = self.covariance_type
+        if self.precisions is None:
+            return GaussianParameters.from_covariances(
+                kind, weights, means, covariances, rows.linalg
+            )
+        return GaussianParameters.from_precisions(kind, weights, means, self.precisions)
 
 
-@np.errstate(over="ignore", invalid="ignore")
-def _check_spread(
-    statistics: Statistics,
-    means: Float64Array,
-    covariances: Float64Array,
-    eps: float,
-    linalg: LinearAlgebra | None,
-) -> None:
-    """Raise where features are constant but for rounding, whose square may well be positive.
-
-    In components of a few rows scikit-learn fits on, with the variance that the ``10 eps`` in
-    ``N_k`` make of the mean: 'diag' and 'spherical' ones get that here, of the distance from the
-    mean of all rows, which is the origin of standardised data.
-    """
-    kind, weight = COVARIANCE_TYPE_OF[statistics.moments], statistics.weight[:, np.newaxis]
-    spread = statistics.second_about(means - statistics.centres, linalg)
-    if kind in ("full", "tied"):
-        spread = np.diagonal(spread, axis1=-2, axis2=-1)
-    occupied = weight >= EMPTY_COMPONENT * eps
-    if not occupied.any():
-        return
-    # What the rounding of rows to their dtype makes of a constant.
-    noise = np.where(occupied, weight * np.square(eps * means), -np.inf)
-    if kind == "tied":
-        noise = np.maximum(noise, 0.0).sum(axis=0)[np.newaxis]
-    elif kind == "spherical":
-        noise = noise.mean(axis=1)
-    constant = spread <= noise
-    if kind in ("diag", "spherical"):
-        centre = means[0] + statistics.weight @ (means - means[0]) / statistics.weight.sum()
-        lift = np.square(means - centre)
-        lift = WEIGHT_FLOOR * eps * (lift if kind == "diag" else lift.mean(axis=1))
-        lift = (lift.T / statistics.weight).T
-        few = (constant.T & (statistics.weight <= WEIGHT_FLOOR)).T & (lift > 0.0)
-        covariances[few] = lift[few]
-        constant = constant & ~few
-    failed = np.reshape(constant, (len(constant), -1)).any(axis=1)
-    if failed.any():
-        raise NotPositiveDefiniteError(int(np.argmax(failed)))
-
-
-@np.errstate(over="ignore", invalid="ignore")  # no finite covariance is an error of its own
-def moments(
-    statistics: Statistics,
-    *,
-    reg_covar: float,
-    eps: float,
-    previous: GaussianParameters | None = None,
-    linalg: LinearAlgebra | None = None,
-) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """Turn sufficient statistics into component weights, means and covariances.
-
-    Parameters
-    ----------
-    statistics, reg_covar, eps, previous, linalg
-        As in :func:`maximise`.
-
-    Returns
-    -------
-    weight : ndarray of shape (n_components,)
-        ``N_k``, in units of the row weights.
-    means : ndarray of shape (n_components, n_features)
-    covariances : ndarray, shaped by the kind of the statistics
-
-    Raises
-    ------
-    ValueError
-        If the statistics have no second moments.
-    """
-    if statistics.second is None:
-        raise ValueError(f"a global step needs second moments; got moments {statistics.moments!r}")
-    covariance_type = COVARIANCE_TYPE_OF[statistics.moments]
-    empty = statistics.weight < EMPTY_COMPONENT * eps
-    weight = statistics.weight + WEIGHT_FLOOR * eps
-
-    # Steps are taken from the centres, which are the current means: sums of x would cancel.
-    step = np.divide(
-        statistics.first,
-        statistics.weight[:, np.newaxis],
-        out=np.zeros_like(statistics.first),
-        where=~empty[:, np.newaxis],
-    )
-    any_empty = bool(empty.any())
-    if any_empty and previous is not None:
-        step[empty] = previous.means[empty] - statistics.centres[empty]
-    means = statistics.centres + step
-
-    covariances = statistics.second_about(step, linalg)
-    if covariance_type == "tied":
-        covariances /= weight.sum()
-    else:
-        # A sum of squares of rows that coincide may fall below zero by rounding.
-        if covariance_type != "full":
-            np.maximum(covariances, 0.0, out=covariances)
-        np.divide(covariances.T, weight, out=covariances.T)
-    add_to_diagonal(covariance_type, covariances, reg_covar)
-    if any_empty:
-        weight[empty] = statistics.weight[empty]
-        if previous is not None and covariance_type != "tied":
-            covariances[empty] = previous.covariances[empty]
-    return weight, means, covariances
+def _eps(dtype: np.dtype[Any]) -> float:
+    """Machine epsilon of the dtype that passes compute in."""
+    return float(np.finfo(dtype).eps)

@@ -26,7 +26,7 @@ from vbfast.families.gamma_differences import (
     log_ratio,
 )
 
-__all__ = ["Dirichlet", "MixingWeights", "StickBreaking"]
+__all__ = ["WEIGHT_PRIORS", "Dirichlet", "MixingWeights", "StickBreaking", "log_proportions"]
 
 
 class MixingWeights(Protocol):
@@ -39,6 +39,14 @@ class MixingWeights(Protocol):
     @classmethod
     def from_counts(cls, prior_concentration: float, counts: Float64Array) -> Self:
         """Return the posterior of components that hold ``counts`` of shape (n_components,)."""
+
+    @classmethod
+    def from_parameters(cls, prior_concentration: float, parameters: Float64Array) -> Self:
+        """Return the posterior with given parameters, shaped as :attr:`parameters`."""
+
+    @property
+    def parameters(self) -> Float64Array:
+        """Of the Dirichlet distribution, shape (K,), or both of every stick, shape (2, K)."""
 
     @property
     def counts(self) -> Float64Array:
@@ -106,6 +114,16 @@ class Dirichlet:
     def from_counts(cls, prior_concentration: float, counts: Float64Array) -> Self:
         """Return the posterior of components that hold ``counts``."""
         return cls(prior_concentration, prior_concentration + counts, counts)
+
+    @classmethod
+    def from_parameters(cls, prior_concentration: float, parameters: Float64Array) -> Self:
+        """Return the posterior with concentrations ``a_0 + N_k``."""
+        return cls(prior_concentration, parameters)
+
+    @property
+    def parameters(self) -> Float64Array:
+        """``a_0 + N_k``, shape (n_components,)."""
+        return self.concentration
 
     @property
     def counts(self) -> Float64Array:
@@ -194,6 +212,17 @@ class StickBreaking:
         left[:-1] += np.cumsum(counts[:0:-1])[::-1]
         return cls(prior_concentration, 1.0 + counts, left)
 
+    @classmethod
+    def from_parameters(cls, prior_concentration: float, parameters: Float64Array) -> Self:
+        """Return the posterior with the parameters of every stick's Beta distribution."""
+        taken, left = parameters
+        return cls(prior_concentration, taken, left)
+
+    @property
+    def parameters(self) -> Float64Array:
+        """``taken`` and ``left``, shape (2, n_components)."""
+        return np.stack([self.taken, self.left])
+
     @property
     def counts(self) -> Float64Array:
         """``N_k``."""
@@ -254,6 +283,19 @@ class StickBreaking:
         whole = np.logaddexp(taken, left)
         remaining = np.cumsum(left - whole)
         return np.asarray(taken - whole + np.append(0.0, remaining[:-1]))
+
+
+# By scikit-learn's names.
+WEIGHT_PRIORS: dict[str, type[MixingWeights]] = {
+    "dirichlet_process": StickBreaking,
+    "dirichlet_distribution": Dirichlet,
+}
+
+
+def log_proportions(weights: Float64Array) -> Float64Array:
+    """Return logarithms of weights that are known, nats; ``-inf`` for a component without any."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(weights))
 
 
 def _draw_log_gamma(shape: Float64Array, generator: np.random.RandomState) -> Float64Array:

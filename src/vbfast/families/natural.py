@@ -40,9 +40,9 @@ from scipy.special import polygamma
 
 from vbfast.contract import CovarianceType, Float64Array, NotPositiveDefiniteError
 from vbfast.families.covariances import precision_factor, precisions_of
-from vbfast.families.mixing_weights import Dirichlet, MixingWeights, StickBreaking
+from vbfast.families.mixing_weights import MixingWeights
+from vbfast.families.mixture_posterior import MixturePosterior
 from vbfast.families.normal_wishart import NormalWishart
-from vbfast.families.variational import MixturePosterior
 from vbfast.inputs.numbers import as_numbers
 
 __all__ = ["NaturalParameters", "VariationalGradient", "variational_gradient"]
@@ -105,7 +105,7 @@ class NaturalParameters:
         )
         scaled = beta[:, np.newaxis] * means
         return cls(
-            _concentration(posterior.weights),
+            posterior.weights.parameters,
             beta,
             scaled,
             np.asarray(_inverse_scale(components) + _products(kind, scaled, means)),
@@ -178,12 +178,9 @@ class NaturalParameters:
                 f"second_moments{which} must exceed scaled_means scaled_means^T / mean_precision: "
                 "the difference, the inverse of the scale matrix W, must be positive definite"
             ) from error
-        weights: MixingWeights
-        if isinstance(like.weights, Dirichlet):
-            weights = Dirichlet(like.weights.prior_concentration, eta.weight_concentration)
-        else:
-            taken, left = eta.weight_concentration
-            weights = StickBreaking(like.weights.prior_concentration, taken, left)
+        weights = like.weights.from_parameters(
+            like.weights.prior_concentration, eta.weight_concentration
+        )
         components = replace(
             like.components,
             mean_precision=eta.mean_precision,
@@ -213,7 +210,7 @@ class NaturalParameters:
             _check_field(
                 "weight_concentration",
                 self.weight_concentration,
-                _concentration(like.weights).shape,
+                like.weights.parameters.shape,
                 above=0.0,
             ),
             _check_field(
@@ -322,7 +319,7 @@ def _times_information(posterior: MixturePosterior, target: MixturePosterior) ->
     entries = D if kind == "spherical" else copies
     return NaturalParameters(
         _weights_information(
-            posterior.weights, _concentration(target.weights) - _concentration(posterior.weights)
+            posterior.weights, target.weights.parameters - posterior.weights.parameters
         ),
         -0.5 * (d_distance - D * d_beta / beta**2),
         d_pull,
@@ -333,7 +330,7 @@ def _times_information(posterior: MixturePosterior, target: MixturePosterior) ->
 
 def _weights_information(weights: MixingWeights, direction: Float64Array) -> Float64Array:
     """Return how the expected logarithms change: a stick is a Dirichlet of two."""
-    concentration = _concentration(weights)
+    concentration = weights.parameters
     whole = polygamma(1, concentration.sum(axis=0)) * direction.sum(axis=0)
     return np.asarray(polygamma(1, concentration) * direction - whole)
 
@@ -341,13 +338,6 @@ def _weights_information(weights: MixingWeights, direction: Float64Array) -> Flo
 def _inverse_scale(components: NormalWishart) -> Float64Array:
     """Return ``W_k^-1``."""
     return np.asarray((components.covariances.T * components.degrees_of_freedom).T)
-
-
-def _concentration(weights: MixingWeights) -> Float64Array:
-    if isinstance(weights, Dirichlet):
-        return weights.concentration
-    assert isinstance(weights, StickBreaking)
-    return np.stack([weights.taken, weights.left])
 
 
 def _products(kind: CovarianceType, left: Float64Array, right: Float64Array) -> Float64Array:

@@ -1,4 +1,4 @@
-r"""Normal-Wishart prior and posterior of Gaussian components.
+r"""Normal-Wishart posterior of Gaussian components.
 
 Every component has a mean and a full precision matrix with the prior (Bishop 2006, eq. 10.40)
 
@@ -21,9 +21,8 @@ components of ``nu_k`` and ``A_k``.
 
 scikit-learn adds ``10 eps`` to every ``N_k``, so that it may divide by it. Nothing is divided by
 ``N_k`` here, and without the addition ``q`` is exactly what the responsibilities lead to: a
-component that has lost its rows has its prior for a posterior. The addition is kept where it can be
-seen, as a factor of ``reg_covar``: it alone gives such a component a covariance in directions in
-which the prior is singular.
+component that has lost its rows has its prior for a posterior. The addition is kept, as a factor of
+``reg_covar``, where the prior is singular: it alone gives such a component a covariance then.
 """
 
 from __future__ import annotations
@@ -34,15 +33,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import gammaln
 
-from vbfast.contract import (
-    CovarianceType,
-    Float64Array,
-    LinearAlgebra,
-    NotPositiveDefiniteError,
-    Statistics,
-)
+from vbfast.contract import Float64Array, LinearAlgebra, Statistics
 from vbfast.families.covariances import (
     add_to_diagonal,
     log_det_factor,
@@ -58,85 +50,10 @@ from vbfast.families.gamma_differences import (
     log1p_less_argument,
     log_gamma_divergence,
 )
+from vbfast.families.normal_wishart_prior import LEAST_COUNT, NormalWishartPrior
+from vbfast.families.wishart import half_degrees, log_wishart_normaliser
 
-__all__ = ["NormalWishart", "NormalWishartPrior"]
-
-# Rows that even an empty component's share of `reg_covar` is for.
-LEAST_COUNT = 10.0 * float(np.finfo(np.float64).eps)
-
-
-@dataclass(frozen=True)
-class NormalWishartPrior:
-    """Prior of the components' means and precisions, all float64.
-
-    Attributes
-    ----------
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
-    mean_precision : float
-        ``beta_0``.
-    mean : ndarray of shape (n_features,)
-        ``m_0``.
-    degrees_of_freedom : float
-        ``nu_0 > n_features - 1``.
-    covariance : ndarray
-        ``W_0^-1``: shape (D, D) for 'full' and 'tied', (D,) its diagonal for 'diag', () for
-        'spherical'.
-    least_variance : float
-        What the global step adds to ``W_0^-1`` of a component without rows in every direction,
-        ``reg_covar`` times :data:`LEAST_COUNT`. Where ``W_0^-1`` is singular that is all there is,
-        and the prior is the one that such components have, and that bounds are taken with.
-    """
-
-    covariance_type: CovarianceType
-    mean_precision: float
-    mean: Float64Array
-    degrees_of_freedom: float
-    covariance: Float64Array
-    least_variance: float = 0.0
-
-    @functools.cached_property
-    def proper(self) -> bool:
-        """Whether ``W_0^-1`` is positive definite beyond rounding, without ``least_variance``."""
-        return _regular(self.covariance_type, self.covariance)
-
-    @functools.cached_property
-    def log_normaliser(self) -> float:
-        """``log B(W_0, nu_0)``, see :func:`log_wishart_normaliser`.
-
-        Without a factor the prior is improper, and the infinite part is left out: ``log det W_0``
-        is then that of the subspace where ``W_0^-1`` is not singular.
-        """
-        log_det = np.asarray(-self._log_det)
-        degrees_of_freedom = np.asarray(self.degrees_of_freedom)
-        return float(log_wishart_normaliser(log_det, degrees_of_freedom, len(self.mean)))
-
-    @functools.cached_property
-    def precision_cholesky(self) -> Float64Array | None:
-        """Factor of ``nu_0 W_0``, as a component has; None if ``W_0^-1`` has no use as a scale.
-
-        Computed as that of a component without rows, to the bit, so that such a one has no
-        divergence from its prior, however large ``nu_0`` or small a variance is.
-        """
-        kind = self.covariance_type
-        if not (self.proper or self.least_variance > 0.0):
-            return None
-        tied = kind == "tied"
-        scatter = np.array(self.covariance if tied else self.covariance[np.newaxis], order="C")
-        add_to_diagonal(kind, scatter, self.least_variance)
-        try:
-            factor = precision_factor(kind, scatter / self.degrees_of_freedom)
-        except NotPositiveDefiniteError:
-            return None
-        return np.asarray(factor if tied else factor[0])
-
-    @functools.cached_property
-    def _log_det(self) -> float:
-        """``log det W_0^-1``; of the subspace where it is not singular if it has no factor."""
-        D, factor = len(self.mean), self.precision_cholesky
-        if factor is None:
-            return _log_det_of_support(self.covariance_type, self.covariance, D)
-        log_det = float(log_det_factor(self.covariance_type, factor, D))
-        return D * math.log(self.degrees_of_freedom) - 2.0 * log_det
+__all__ = ["NormalWishart"]
 
 
 @dataclass(frozen=True)
@@ -177,7 +94,7 @@ class NormalWishart:
         reg_covar: float,
         linalg: LinearAlgebra | None = None,
     ) -> NormalWishart:
-        """Return the posterior that maximises the bound for given sufficient statistics.
+        """Return the posterior that maximizes the bound for given sufficient statistics.
 
         Parameters
         ----------
@@ -210,7 +127,8 @@ class NormalWishart:
         if kind == "tied":
             scatter /= len(counts)
             total = counts.sum() / len(counts)
-        add_to_diagonal(kind, scatter, reg_covar * (total + LEAST_COUNT))
+        least_count = 0.0 if prior.proper else LEAST_COUNT
+        add_to_diagonal(kind, scatter, reg_covar * (total + least_count))
         scatter += prior.covariance
         degrees_of_freedom = np.asarray(prior.degrees_of_freedom + total)
         covariances = np.divide(scatter.T, degrees_of_freedom, out=scatter.T).T
@@ -253,7 +171,7 @@ class NormalWishart:
         ``psi(x)`` is taken relative to ``log x``, and ``W_k`` to ``nu_k W_k``.
         """
         D, nu = self.n_features, self.degrees_of_freedom
-        psi = digamma_less_log(_half_degrees(nu, D)).sum(axis=-1)
+        psi = digamma_less_log(half_degrees(nu, D)).sum(axis=-1)
         lost = np.log1p(-np.divide.outer(np.arange(float(D)), nu)).sum(axis=0)
         log_det = log_det_factor(self.prior.covariance_type, self.precision_cholesky, D)
         return np.asarray(psi + lost + 2.0 * log_det)
@@ -271,7 +189,10 @@ class NormalWishart:
 
     @functools.cached_property
     def log_normaliser(self) -> Float64Array:
-        """``log B(W_k, nu_k)``, see :func:`log_wishart_normaliser`, shaped as the degrees."""
+        """``log B(W_k, nu_k)``, shaped as the degrees.
+
+        See :func:`~vbfast.families.wishart.log_wishart_normaliser`.
+        """
         return log_wishart_normaliser(self.log_det_scale, self.degrees_of_freedom, self.n_features)
 
     @functools.cached_property
@@ -346,7 +267,7 @@ class NormalWishart:
         scale = relative_divergence(
             self.prior.covariance_type, self.precision_cholesky, factor, D
         ) + D * log1p_less_argument(step / nu)
-        gammas = log_gamma_divergence(_half_degrees(nu, D), 0.5 * step[..., np.newaxis])
+        gammas = log_gamma_divergence(half_degrees(nu, D), 0.5 * step[..., np.newaxis])
         wishart = 0.5 * nu * scale + gammas.sum(axis=-1)
         return np.asarray(np.maximum(wishart, 0.0) + self._mean_divergence(means, mean_precision))
 
@@ -407,65 +328,3 @@ class NormalWishart:
         return precision_traces(
             self.prior.covariance_type, self.precision_cholesky, self.n_features
         )
-
-
-def log_wishart_normaliser(
-    log_det_scale: Float64Array, degrees_of_freedom: Float64Array, n_features: int
-) -> Float64Array:
-    """``log B(W, nu)`` of a Wishart density (Bishop 2006, eq. B.79) without its power of pi.
-
-    That power is the same for prior and posterior, of which only ratios occur.
-
-    Parameters
-    ----------
-    log_det_scale : ndarray
-        ``log det W``.
-    degrees_of_freedom : ndarray of the same shape
-        ``nu``.
-    n_features : int
-
-    Returns
-    -------
-    ndarray of the same shape, nats
-    """
-    gammas = gammaln(_half_degrees(degrees_of_freedom, n_features)).sum(axis=-1)
-    scale = 0.5 * degrees_of_freedom * (log_det_scale + n_features * math.log(2.0))
-    return np.asarray(-scale - gammas)
-
-
-def _half_degrees(degrees_of_freedom: Float64Array, n_features: int) -> Float64Array:
-    """Return ``(nu - i) / 2`` for i from 0 to D - 1, along a new last axis."""
-    return np.asarray(0.5 * (degrees_of_freedom[..., np.newaxis] - np.arange(float(n_features))))
-
-
-def _regular(covariance_type: CovarianceType, covariance: Float64Array) -> bool:
-    """Return whether ``W_0^-1`` is positive definite beyond rounding."""
-    if covariance_type in ("diag", "spherical"):
-        return bool(np.all(covariance > 0.0))
-    # The factor's bits depend on nothing; the eigenvalues' may, on the threads of LAPACK.
-    try:
-        factor = precision_factor("tied", covariance)
-    except NotPositiveDefiniteError:
-        return False
-    # A pivot 1 / P_ii^2 is the variance of a direction with the coefficients P_ji / P_ii, and what
-    # rounding leaves of a zero is in proportion to the variances that cancel in it.
-    cancelled = (np.square(factor) * np.diagonal(covariance)[:, np.newaxis]).sum(axis=0)
-    return bool(np.all(_tolerance(len(covariance)) * cancelled < 1.0))
-
-
-def _tolerance(n_features: int) -> float:
-    return 10.0 * n_features * float(np.finfo(np.float64).eps)
-
-
-def _log_det_of_support(
-    covariance_type: CovarianceType, covariance: Float64Array, n_features: int
-) -> float:
-    """Return the log-determinant of a singular ``W_0^-1`` where it is not."""
-    if covariance_type == "spherical":
-        values = np.full(n_features, float(covariance))
-    elif covariance_type == "diag":
-        values = covariance
-    else:
-        values = np.linalg.eigvalsh(covariance)
-        values = np.where(values > _tolerance(n_features) * values.max(), values, 0.0)
-    return float(np.log(values[values > 0.0]).sum())

@@ -14,8 +14,8 @@ import numpy as np
 from vbfast.contract import Float64Array, LogJoint
 from vbfast.families.gamma_differences import log_gamma_increment, log_ratio
 from vbfast.families.linalg import log_det_cholesky
+from vbfast.families.mixture_posterior import MixturePosterior
 from vbfast.families.normal_wishart import NormalWishart
-from vbfast.families.variational import MixturePosterior
 
 __all__ = ["MixtureDraw", "draw_mixture"]
 

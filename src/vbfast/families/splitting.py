@@ -1,4 +1,4 @@
-"""More components from a posterior with fewer: the widest are cut in two.
+"""More Gaussian components from fewer: the widest are cut in two.
 
 A Gaussian that is cut at its mean, across its longest axis of variance ``lambda``, has halves with
 means ``sqrt(2 lambda / pi)`` to either side and variance ``(1 - 2 / pi) lambda`` along the axis:
@@ -13,34 +13,10 @@ import numpy as np
 
 from vbfast.contract import CovarianceType, Float64Array, Statistics
 from vbfast.families.covariances import MOMENTS_OF
-from vbfast.families.variational import MixturePosterior
 
-__all__ = ["split_components", "split_widest"]
+__all__ = ["split_components"]
 
 CUT_AWAY = 2.0 / math.pi
-
-
-def split_widest(posterior: MixturePosterior, n_components: int) -> Statistics:
-    """Return the statistics of a posterior whose components are cut; see :func:`split_components`.
-
-    Parameters
-    ----------
-    posterior : MixturePosterior
-        Of no more than ``n_components`` components.
-    n_components : int
-
-    Returns
-    -------
-    Statistics
-    """
-    components = posterior.components
-    return split_components(
-        components.prior.covariance_type,
-        posterior.weights.counts,
-        components.means,
-        components.covariances,
-        n_components,
-    )
 
 
 def split_components(

@@ -1,119 +1,78 @@
-"""Variational Gaussian mixtures: the posterior as a log-joint, the global step and the bound.
+"""Gaussian components with a posterior over their parameters: variational Bayes.
 
 The bound of ``q(z) q(pi) prod_k q(mu_k, Lambda_k)`` is (Bishop 2006, eq. 10.70)
 
     L = sum_n w_n (E_q[l_nk] + H[q_n]) - KL(q(pi) || p(pi)) - sum_k KL(q(mu_k, Lambda_k) || p),
 
 where ``l_nk = E[log pi_k] + E[log N(x_n | mu_k, Lambda_k^-1)]`` is a log-joint like any other, so
-that the passes are those of expectation-maximisation.
+that the passes are those of expectation-maximization.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from vbfast.contract import (
+    CovarianceType,
     Float64Array,
     LinearAlgebra,
-    LogJoint,
+    Moments,
     PassResult,
-    Request,
     Statistics,
 )
-from vbfast.families.covariances import MOMENTS_OF, scatter_floor
-from vbfast.families.mixing_weights import MixingWeights
-from vbfast.families.normal_wishart import NormalWishart, NormalWishartPrior
+from vbfast.families.attributes import (
+    GAUSSIAN_ATTRIBUTES,
+    fitted_array,
+    gaussian_attributes,
+    rounded,
+)
+from vbfast.families.covariances import MOMENTS_OF, of_component, precisions_of, scatter_floor
+from vbfast.families.family import Rows
+from vbfast.families.gaussian_parameters import draw_gaussian
+from vbfast.families.mixing_weights import Dirichlet, MixingWeights, StickBreaking
+from vbfast.families.mixture_posterior import MixturePosterior, MixturePrior
+from vbfast.families.normal_wishart import NormalWishart
+from vbfast.families.normal_wishart_prior import LEAST_COUNT, NormalWishartPrior
+from vbfast.families.posterior_coordinates import PosteriorCoordinates
+from vbfast.families.splitting import split_components
 
-__all__ = ["MixturePosterior", "MixturePrior", "VariationalBayes"]
-
-# A component that holds less has lost its rows: they have another home, and what it holds is the
-# tails of their responsibilities, to which a posterior as broad as its prior always has some claim.
-ACTIVE_ROWS = 0.5
+__all__ = [
+    "POSTERIOR_ATTRIBUTES",
+    "PRIOR_ATTRIBUTES",
+    "VARIATIONAL_ATTRIBUTES",
+    "VariationalGaussian",
+]
 
 # Up to so many rows a change of the whole bound is compared with the tolerance, beyond it a change
 # in proportion: the bound's rounding grows with the rows.
 ROWS_OF_TOLERANCE = 1000.0
 
-
-@dataclass(frozen=True)
-class MixturePrior:
-    """Prior of a mixture: which family its weights have, and the components'.
-
-    Attributes
-    ----------
-    weights : type
-        :class:`~vbfast.families.mixing_weights.Dirichlet` or
-        :class:`~vbfast.families.mixing_weights.StickBreaking`.
-    weight_concentration : float
-    components : NormalWishartPrior
-    """
-
-    weights: type[MixingWeights]
-    weight_concentration: float
-    components: NormalWishartPrior
-
-    def posterior(
-        self, statistics: Statistics, *, reg_covar: float, linalg: LinearAlgebra | None = None
-    ) -> MixturePosterior:
-        """Return the posterior that maximises the bound for given sufficient statistics.
-
-        Computed with ``linalg``, by default that of the backend in use.
-
-        Raises
-        ------
-        NotPositiveDefiniteError
-            If a scale matrix is not positive definite.
-        """
-        return MixturePosterior(
-            self.weights.from_counts(self.weight_concentration, statistics.weight),
-            NormalWishart.from_statistics(
-                self.components, statistics, reg_covar=reg_covar, linalg=linalg
-            ),
-        )
+POSTERIOR_ATTRIBUTES = ("weight_concentration_", "mean_precision_", "degrees_of_freedom_")
+PRIOR_ATTRIBUTES = (
+    "weight_concentration_prior_",
+    "mean_precision_prior_",
+    "mean_prior_",
+    "degrees_of_freedom_prior_",
+    "covariance_prior_",
+)
+VARIATIONAL_ATTRIBUTES = (
+    *GAUSSIAN_ATTRIBUTES,
+    *POSTERIOR_ATTRIBUTES,
+    *PRIOR_ATTRIBUTES,
+    "n_active_components_",
+)
 
 
 @dataclass(frozen=True)
-class MixturePosterior:
-    """Posterior ``q(pi) prod_k q(mu_k, Lambda_k)``, with its priors."""
+class VariationalGaussian:
+    """The family that :class:`vbfast.BayesianGaussianMixture` stands on.
 
-    weights: MixingWeights
-    components: NormalWishart
-
-    @property
-    def prior(self) -> MixturePrior:
-        """The priors."""
-        weights = self.weights
-        return MixturePrior(type(weights), weights.prior_concentration, self.components.prior)
-
-    def log_joint(self) -> LogJoint:
-        """Lay the expected log-joint out as a pass takes it (Bishop 2006, eq. 10.46)."""
-        components = self.components
-        return LogJoint.quadratic(
-            components.prior.covariance_type,
-            self.weights.expected_log + components.expected_log_density,
-            components.means,
-            components.precision_cholesky,
-        )
-
-    @property
-    def active(self) -> npt.NDArray[np.bool_]:
-        """Which components hold at least :data:`ACTIVE_ROWS` rows, shape (n_components,)."""
-        return np.asarray(self.weights.counts >= ACTIVE_ROWS)
-
-    def restricted_to(self, kept: npt.NDArray[np.bool_]) -> MixturePosterior:
-        """Return the posterior of the components ``kept``, the others' rows being nobody's."""
-        weights = self.weights.from_counts(
-            self.weights.prior_concentration, self.weights.counts[kept]
-        )
-        return MixturePosterior(weights, self.components.restricted_to(kept))
-
-
-@dataclass(frozen=True)
-class VariationalBayes:
-    """What coordinate-ascent variational Bayes climbs: the bound on the marginal likelihood.
+    Its parameters are a posterior over weights, means and precisions. What its iterations climb is
+    the bound on the log marginal likelihood, whole and not per row.
 
     Attributes
     ----------
@@ -125,22 +84,53 @@ class VariationalBayes:
     prior: MixturePrior
     reg_covar: float
 
-    @property
-    def request(self) -> Request:
-        """A posterior pass with the statistics of the covariance type."""
-        return Request(moments=MOMENTS_OF[self.prior.components.covariance_type])
+    @classmethod
+    def of_attributes(
+        cls, attributes: Mapping[str, Any], covariance_type: CovarianceType, reg_covar: float
+    ) -> VariationalGaussian:
+        """Return the family with the prior that fitted attributes hold."""
+        sticks = np.ndim(attributes["weight_concentration_"]) == 2
+        components = NormalWishartPrior(
+            covariance_type,
+            attributes["mean_precision_prior_"],
+            attributes["mean_prior_"],
+            attributes["degrees_of_freedom_prior_"],
+            np.asarray(attributes["covariance_prior_"]),
+            reg_covar * LEAST_COUNT,
+        )
+        weights = StickBreaking if sticks else Dirichlet
+        concentration = attributes["weight_concentration_prior_"]
+        return cls(MixturePrior(weights, concentration, components), reg_covar)
 
-    def maximise(
-        self, statistics: Statistics, previous: MixturePosterior, linalg: LinearAlgebra
-    ) -> MixturePosterior:
-        """Take the global step: the posterior does not depend on the previous one."""
-        del previous
-        return self.prior.posterior(statistics, reg_covar=self.reg_covar, linalg=linalg)
+    @property
+    def covariance_type(self) -> CovarianceType:
+        """That of the components' prior."""
+        return self.prior.components.covariance_type
+
+    # What the iterations climb.
+
+    @property
+    def moments(self) -> Moments:
+        """Those of the covariance type."""
+        return MOMENTS_OF[self.covariance_type]
 
     def scatter_floor(self, counts: Float64Array) -> Float64Array:
         """Return what the global step adds to sums of squares."""
-        prior = self.prior.components
-        return scatter_floor(prior.covariance_type, counts, self.reg_covar, prior.covariance)
+        covariance = self.prior.components.covariance
+        return scatter_floor(self.covariance_type, counts, self.reg_covar, covariance)
+
+    def global_step(
+        self, sums: PassResult, previous: MixturePosterior, linalg: LinearAlgebra
+    ) -> MixturePosterior:
+        """Return the best posterior, which does not depend on the previous one."""
+        del previous
+        assert sums.statistics is not None
+        return self.prior.posterior(sums.statistics, reg_covar=self.reg_covar, linalg=linalg)
+
+    @property
+    def per_unit_of_weight(self) -> bool:
+        """The bound is that of all rows."""
+        return False
 
     def lower_bound(
         self, sums: PassResult, previous: MixturePosterior, updated: MixturePosterior
@@ -166,8 +156,8 @@ class VariationalBayes:
 
     @property
     def climbs_merit(self) -> bool:
-        """Whether the responsibilities maximise the merit as the global step does."""
-        return self.reg_covar == 0.0 or self.prior.components.covariance_type == "tied"
+        """Whether the responsibilities maximize the merit as the global step does."""
+        return self.reg_covar == 0.0 or self.covariance_type == "tied"
 
     def merit(
         self,
@@ -178,7 +168,7 @@ class VariationalBayes:
     ) -> float:
         """Return what the iterations climb: the bound if ``reg_covar`` is noise of every row.
 
-        See :meth:`vbfast.families.gaussian.MaximumLikelihood.merit`; the trace is expected here.
+        See :meth:`vbfast.families.gaussian.Gaussian.merit`; the trace is expected here.
         """
         del previous
         if self.reg_covar == 0.0:
@@ -192,5 +182,148 @@ class VariationalBayes:
         return np.asarray(self.reg_covar * counts)
 
     def threshold(self, tol: float, total_weight: float) -> float:
-        """Return the change of the bound below which the ascent has converged."""
+        """Return the change of the bound below which the iterations have converged."""
         return tol * max(1.0, total_weight / ROWS_OF_TOLERANCE)
+
+    # The start.
+
+    @property
+    def scale_free(self) -> bool:
+        """The prior counts as so many rows."""
+        return False
+
+    def statistics_form(self, n_components: int, rows: Rows) -> None:
+        """Moments are about the components' means."""
+
+    def given_start(self) -> MixturePosterior | None:
+        """There is none."""
+        return None
+
+    def start(self, statistics: Statistics, rows: Rows) -> MixturePosterior:
+        """Return the posterior that the statistics of the first responsibilities lead to."""
+        return self.prior.posterior(statistics, reg_covar=self.reg_covar, linalg=rows.linalg)
+
+    def split(
+        self, posterior: MixturePosterior, n_components: int, dtype: np.dtype[Any]
+    ) -> MixturePosterior:
+        """Return a start with the widest components cut in two until there are enough."""
+        del dtype
+        components = posterior.components
+        statistics = split_components(
+            self.covariance_type,
+            posterior.weights.counts,
+            components.means,
+            components.covariances,
+            n_components,
+        )
+        return self.prior.posterior(statistics, reg_covar=self.reg_covar)
+
+    # What an estimator shows.
+
+    @property
+    def attribute_names(self) -> tuple[str, ...]:
+        """Those of scikit-learn's mixtures, and ``n_active_components_``."""
+        return VARIATIONAL_ATTRIBUTES
+
+    def attributes(self, parameters: MixturePosterior, dtype: np.dtype[Any]) -> dict[str, Any]:
+        """Return the fitted attributes of a posterior in the dtype of the rows, and of its prior.
+
+        The prior's stay in float64.
+        """
+        weights, components = parameters.weights, parameters.components
+        prior = components.prior
+        kind, factor = prior.covariance_type, components.precision_cholesky
+        values = (
+            weights.mean,
+            components.means,
+            components.covariances,
+            precisions_of(kind, factor),
+            factor,
+            weights.parameters,
+            components.mean_precision,
+            components.degrees_of_freedom,
+        )
+        names = (*GAUSSIAN_ATTRIBUTES, *POSTERIOR_ATTRIBUTES)
+        fitted = rounded(dict(zip(names, values, strict=True)), dtype)
+        if isinstance(weights, StickBreaking):
+            fitted["weight_concentration_"] = tuple(fitted["weight_concentration_"])
+        priors = (
+            weights.prior_concentration,
+            prior.mean_precision,
+            prior.mean,
+            prior.degrees_of_freedom,
+            prior.covariance[()],
+        )
+        return {
+            **fitted,
+            **dict(zip(PRIOR_ATTRIBUTES, priors, strict=True)),
+            "n_active_components_": int(parameters.active.sum()),
+        }
+
+    def parameters(self, attributes: Mapping[str, Any]) -> MixturePosterior:
+        """Return the posterior that fitted attributes hold."""
+        shares, means, factor = gaussian_attributes(attributes, self.covariance_type)
+        K = len(shares)
+        components = NormalWishart(
+            self.prior.components,
+            fitted_array(attributes, "mean_precision_", (K,), positive=True),
+            means,
+            fitted_array(
+                attributes,
+                "degrees_of_freedom_",
+                () if self.covariance_type == "tied" else (K,),
+                positive=True,
+            ),
+            fitted_array(attributes, "covariances_", factor.shape),
+            factor,
+        )
+        shape = (2, K) if self.prior.weights is StickBreaking else (K,)
+        concentration = fitted_array(attributes, "weight_concentration_", shape, positive=True)
+        weights = self.prior.weights.from_parameters(self.prior.weight_concentration, concentration)
+        if isinstance(weights, Dirichlet):
+            weights = self._with_counts(weights, attributes)
+        return MixturePosterior(weights, components)
+
+    def _with_counts(self, weights: Dirichlet, attributes: Mapping[str, Any]) -> MixingWeights:
+        """Return the weights' posterior with the rows that a large prior has swallowed.
+
+        The mean precisions have them too, and they are taken from there where both are of the same
+        rows, as after a fit, and the prior of the means is the weaker.
+        """
+        prior, rows_of_mean = weights.prior_concentration, self.prior.components.mean_precision
+        given = np.asarray(attributes["weight_concentration_"])
+        counts = np.asarray(attributes["mean_precision_"], dtype=np.float64) - rows_of_mean
+        rounded_sum = (prior + counts).astype(given.dtype)
+        spacing = np.spacing(np.abs(given))
+        if prior > rows_of_mean and np.all(np.abs(rounded_sum - given) <= 2.0 * spacing):
+            return Dirichlet(prior, weights.concentration, np.maximum(counts, 0.0))
+        return weights
+
+    @property
+    def coordinates(self) -> PosteriorCoordinates:
+        """Those of the mixture of expected weights, means and precisions."""
+        return PosteriorCoordinates()
+
+    def n_free_parameters(self, n_components: int, n_features: int) -> None:
+        """Return ``None``: the bound takes the place of a penalty on parameters."""
+
+    @property
+    def draws(self) -> bool:
+        """Gaussians can be drawn from."""
+        return True
+
+    def draw(
+        self,
+        parameters: MixturePosterior,
+        component: int,
+        n_samples: int,
+        random_state: np.random.RandomState,
+    ) -> Float64Array:
+        """Draw rows of a component with its expected mean and inverse expected precision."""
+        components = parameters.components
+        return draw_gaussian(
+            components.means[component],
+            of_component(self.covariance_type, components.covariances, component),
+            n_samples,
+            random_state,
+        )

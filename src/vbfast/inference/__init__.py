@@ -1,1 +1,1 @@
-"""The loops of inference: starts, expectation-maximisation, convergence and what watches them."""
+"""The loops of inference: starts, expectation-maximization, convergence and what watches them."""

@@ -7,7 +7,7 @@ point beyond; :func:`vbfast.inference.em.run_em` runs the next pass there and fa
 image if the bound is lower, so nothing here can lower a bound that the iterations climb.
 
 Points are vectors of unconstrained coordinates, and steps are compared by a metric, see
-:mod:`vbfast.families.coordinates`.
+:mod:`vbfast.families.gaussian_coordinates`.
 """
 
 from __future__ import annotations
@@ -17,25 +17,13 @@ from typing import Generic, Literal, Protocol, TypeVar
 import numpy as np
 
 from vbfast.contract import Float64Array, NotPositiveDefiniteError
+from vbfast.families.family import Coordinates, Parameters
 
-__all__ = ["Acceleration", "Accelerator", "Coordinates", "Squarem", "make_accelerator"]
+__all__ = ["Acceleration", "Accelerator", "Squarem", "make_accelerator"]
 
 Acceleration = Literal["squarem"]
 
-P = TypeVar("P")
-
-
-class Coordinates(Protocol[P]):
-    """Unconstrained coordinates of a family's parameters."""
-
-    def vector(self, parameters: P) -> Float64Array:
-        """Return the coordinates, all finite."""
-
-    def metric(self, parameters: P) -> Float64Array:
-        """Return the positive weights of squared differences of coordinates, near parameters."""
-
-    def parameters(self, vector: Float64Array, image: P) -> P:
-        """Return the parameters at coordinates; ``image`` stands in where they say nothing."""
+P = TypeVar("P", bound=Parameters)
 
 
 class Accelerator(Protocol[P]):

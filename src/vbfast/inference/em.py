@@ -1,13 +1,13 @@
-"""Alternating maximisation of a lower bound: expectation-maximisation and its variational kin.
+"""Alternating maximization of a lower bound: expectation-maximization and its variational kin.
 
 One iteration is one pass over the rows (local step: responsibilities; summary step: sufficient
-statistics) and one global step (parameters). Where the global step maximises the likelihood, this
+statistics) and one global step (parameters). Where the global step maximizes the likelihood, this
 is the algorithm of Dempster, Laird and Rubin (1977); with a posterior over the parameters in their
 place the same loop is coordinate-ascent variational Bayes (Neal and Hinton 1998, section 3).
 
 An accelerator may propose other parameters for the next pass than the global step's. That pass
 tells the objective's merit there, and a lower one sends the loop back to the global step, which is
-known. The merit is the bound where global steps maximise the bound; where they add ``reg_covar``
+known. The merit is the bound where global steps maximize the bound; where they add ``reg_covar``
 to variances they may lower it, and climb something else. Where ``reg_covar`` is large they do not
 quite climb that either: close to the end plain iterations lead from its maximum, which proposals
 have jumped to, back to their own fixed point. Proposals are then compared by how far they are from
@@ -30,20 +30,14 @@ from vbfast.contract import (
     PassResult,
     Quadratic,
     Request,
-    Statistics,
 )
+from vbfast.families.family import Objective, Parameters
 from vbfast.inference.acceleration import Accelerator
+from vbfast.inference.convergence import has_settled
 from vbfast.inference.errors import DistantRowError, NoResponsibilityError
 from vbfast.inference.monitor import SILENT, IterationReport, Monitor
 
-__all__ = ["EMResult", "Objective", "Parameters", "Progress", "Runner", "Stopping", "run_em"]
-
-
-class Parameters(Protocol):
-    """Parameters, or a posterior over them, that the passes can be run with."""
-
-    def log_joint(self) -> LogJoint:
-        """Return the log-joint that they imply."""
+__all__ = ["EMResult", "Progress", "Runner", "Stopping", "run_em", "take_global_step"]
 
 
 class Runner(Protocol):
@@ -74,49 +68,15 @@ class Runner(Protocol):
     def impossible_row(self, log_joint: LogJoint) -> int:
         """Return the first row of positive weight whose log evidence is ``-inf``."""
 
+    def largest_row(self) -> int:
+        """Return the first row of positive weight that has the largest number in it."""
+
 
 P = TypeVar("P", bound=Parameters)
 
 # Proposals wait for an iteration that raises the merit, by less than this part of the rise so far:
 # before, the map is far from linear, and it is luck whether an extrapolation leads to a good place.
 EARLY = 0.1
-
-# A change of the tolerance or more is small if it is less than this part of all change so far. From
-# responsibilities that are alike for all components the bound rises by a nat or less, however many
-# rows there are, until the components have parted, and only then by what is in the rows. Changes on
-# the way, which may get smaller first, would end the fit for being few a row.
-SMALL = 0.01
-
-
-class Objective(Protocol[P]):
-    """The bound to climb, and how the global step climbs it."""
-
-    @property
-    def request(self) -> Request:
-        """What a pass is asked for, to serve the global step and the bound."""
-
-    @property
-    def scatter_floor(self) -> Callable[[Float64Array], Float64Array] | None:
-        """What the global step adds to sums of squares about the means, None without such sums."""
-
-    def maximise(self, statistics: Statistics, previous: P, linalg: LinearAlgebra) -> P:
-        """Take the global step: maximise the bound at fixed responsibilities."""
-
-    def lower_bound(self, sums: PassResult, previous: P, updated: P) -> float:
-        """Return the bound, from a pass's sums, what it was run with and what it led to."""
-
-    def merit(self, lower_bound: float, sums: PassResult, previous: P, updated: P) -> float:
-        """Return what the iterations climb, where that is not the bound itself.
-
-        The arguments but the first are those of :meth:`lower_bound`, the first its result.
-        """
-
-    @property
-    def climbs_merit(self) -> bool:
-        """Whether no iteration lowers the merit but by rounding."""
-
-    def threshold(self, tol: float, total_weight: float) -> float:
-        """Return the change of the bound below which the ascent has converged."""
 
 
 @dataclass(frozen=True)
@@ -126,10 +86,7 @@ class Stopping:
     Attributes
     ----------
     tol : float
-        Converged once the bound changes by less than the objective's ``threshold`` for it, and, if
-        by ``tol`` or more, by no more than the last time and by less than :data:`SMALL` of what it
-        has changed by since the start: changes that grow, or that are most of what there was, are
-        the way off a plateau, such as responsibilities that are alike for all components.
+        See :func:`vbfast.inference.convergence.has_settled`.
     max_iter : int
     """
 
@@ -226,16 +183,15 @@ def run_em(
         If a global step met a covariance that is not positive definite.
     ValueError
         If a row of positive weight has log-density ``-inf`` under all components (of a form other
-        than the quadratic, if every such row has); or if the bound is NaN.
+        than the quadratic, if every such row has); if squared distances of rows overflow; or if
+        the bound is NaN.
     KeyboardInterrupt
         If the user interrupts.
     """
     progress = Progress() if progress is None else progress
     bounds: list[float] = []
     bound = previous_bound
-    change = 0.0
     merit = first_merit = -np.inf
-    resumed = previous_bound > -np.inf
     accepted: PassResult | None = None
     converged = False
     passes_before = runner.n_passes
@@ -249,7 +205,7 @@ def run_em(
         everywhere = isinstance(log_joint.form, Quadratic)
         sums = runner.iterate(
             log_joint,
-            objective.request,
+            Request(moments=objective.moments),
             previous=accepted,
             scatter_floor=objective.scatter_floor,
         )
@@ -257,8 +213,12 @@ def run_em(
         try:
             updated, reached = _global_step(objective, sums, parameters, runner.linalg)
             reached_merit = objective.merit(reached, sums, parameters, updated)
-        except (NotPositiveDefiniteError, NoResponsibilityError):
+        except (NotPositiveDefiniteError, NoResponsibilityError) as error:
             if fallback is None and not impossible:
+                assert sums.statistics is not None
+                second = sums.statistics.second
+                if second is not None and not np.isfinite(second).all():
+                    raise DistantRowError.of_start(runner.largest_row(), runner.dtype) from error
                 raise
             reached = reached_merit = -np.inf
         if impossible and fallback is None and not np.isnan(reached):
@@ -287,17 +247,12 @@ def run_em(
         gain, merit = reached_merit - merit, reached_merit
         if len(bounds) == 1:
             first_merit = merit
-        change, change_before = bound - before, change if np.isfinite(change) else 0.0
-        monitor.iteration_done(IterationReport(len(bounds), bound, change))
-        rise = bound - bounds[0]
+        monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
         slight = EARLY * (merit - first_merit)
         drifts = fallback is None and not objective.climbs_merit and -slight <= gain <= 0.0
         steady = drifts or 0.0 < gain <= slight
-        small = resumed or abs(change) < SMALL * abs(rise)
-        settled = small and abs(change) <= abs(change_before)
-        still = abs(change) < stopping.tol or (
-            settled and abs(change) < objective.threshold(stopping.tol, sums.total_weight)
-        )
+        threshold = objective.threshold(stopping.tol, sums.total_weight)
+        still = has_settled(bounds, stopping.tol, threshold, previous_bound=previous_bound)
         converged = still and fallback is None
         n_passes = runner.n_passes - passes_before
         progress.reached = EMResult(updated, bounds.copy(), converged, n_passes)
@@ -309,6 +264,42 @@ def run_em(
     return progress.reached or EMResult(parameters, bounds, converged, 0)
 
 
+def take_global_step(
+    objective: Objective[P],
+    sums: PassResult,
+    reached: EMResult[P],
+    tol: float,
+    linalg: LinearAlgebra,
+) -> EMResult[P]:
+    """Take the global step of a pass that was made elsewhere, and say where that has led.
+
+    Parameters
+    ----------
+    objective : Objective
+    sums : PassResult
+        Of all rows, with the parameters that were reached.
+    reached : EMResult
+        Where the iterations so far have led.
+    tol : float
+        See :class:`Stopping`.
+    linalg : LinearAlgebra
+
+    Returns
+    -------
+    EMResult
+        After one iteration more.
+
+    Raises
+    ------
+    NotPositiveDefiniteError, ValueError
+        As :func:`run_em`.
+    """
+    updated, bound = _global_step(objective, sums, reached.parameters, linalg)
+    bounds = [*reached.lower_bounds, bound]
+    converged = has_settled(bounds, tol, objective.threshold(tol, sums.total_weight))
+    return EMResult(updated, bounds, converged, reached.n_passes + 1)
+
+
 def _global_step(
     objective: Objective[P], sums: PassResult, parameters: P, linalg: LinearAlgebra
 ) -> tuple[P, float]:
@@ -316,5 +307,5 @@ def _global_step(
     assert sums.statistics is not None
     if not sums.statistics.weight.any():
         raise NoResponsibilityError
-    updated = objective.maximise(sums.statistics, parameters, linalg)
+    updated = objective.global_step(sums, parameters, linalg)
     return updated, objective.lower_bound(sums, parameters, updated)

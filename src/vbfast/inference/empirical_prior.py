@@ -4,10 +4,80 @@ from __future__ import annotations
 
 import numpy as np
 
-from vbfast.contract import CovarianceType, Float64Array, Moments
+from vbfast.contract import CovarianceType, Float64Array, Moments, NotPositiveDefiniteError
+from vbfast.families.covariances import precision_factor
+from vbfast.families.mixing_weights import MixingWeights
+from vbfast.families.mixture_posterior import MixturePrior
+from vbfast.families.normal_wishart_prior import LEAST_COUNT, NormalWishartPrior
 from vbfast.passes.runner import LocalRunner
 
-__all__ = ["empirical_covariance"]
+__all__ = ["comparable_covariance_prior", "empirical_covariance", "empirical_prior"]
+
+# A variance that is this part of what it was computed from, for each feature, is rounding.
+SINGULAR = 1e3 * float(np.finfo(np.float64).eps)
+
+
+def empirical_prior(
+    runner: LocalRunner,
+    *,
+    covariance_type: CovarianceType,
+    n_components: int,
+    weights: type[MixingWeights],
+    weight_concentration: float | None = None,
+    mean_precision: float | None = None,
+    mean: Float64Array | None = None,
+    degrees_of_freedom: float | None = None,
+    covariance: Float64Array | None = None,
+    reg_covar: float,
+) -> MixturePrior:
+    """Return a prior with scikit-learn's defaults for what is ``None``.
+
+    Parameters
+    ----------
+    runner : LocalRunner
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    n_components : int
+    weights : type
+        :class:`~vbfast.families.mixing_weights.Dirichlet` or
+        :class:`~vbfast.families.mixing_weights.StickBreaking`.
+    weight_concentration : float, optional
+        ``1 / n_components`` by default.
+    mean_precision : float, optional
+        One by default.
+    mean : ndarray of shape (n_features,), optional
+        The rows' mean by default.
+    degrees_of_freedom : float, optional
+        The number of features by default.
+    covariance : ndarray, shaped by the covariance type, optional
+        The rows' covariance by default.
+    reg_covar : float
+        Of the global step, see :class:`~vbfast.families.normal_wishart_prior.NormalWishartPrior`.
+
+    Raises
+    ------
+    ValueError
+        If the rows weigh too little to have a covariance, or it overflows.
+    NonFiniteRowError
+        If a row that was read is not finite.
+    """
+    if mean is None or covariance is None:
+        row_mean, _ = runner.column_moments()
+        mean = row_mean if mean is None else mean
+    if covariance is None:
+        covariance = empirical_covariance(runner, covariance_type, row_mean)
+    if degrees_of_freedom is None:
+        degrees_of_freedom = runner.n_features
+    components = NormalWishartPrior(
+        covariance_type,
+        1.0 if mean_precision is None else float(mean_precision),
+        mean,
+        float(degrees_of_freedom),
+        np.asarray(covariance),
+        reg_covar * LEAST_COUNT,
+    )
+    if weight_concentration is None:
+        weight_concentration = 1.0 / n_components
+    return MixturePrior(weights, float(weight_concentration), components)
 
 
 def empirical_covariance(
@@ -60,3 +130,73 @@ def empirical_covariance(
     if covariance_type == "spherical":
         return np.asarray(covariance.mean())
     return np.asarray(covariance)
+
+
+def comparable_covariance_prior(
+    runner: LocalRunner,
+    *,
+    covariance_type: CovarianceType,
+    reg_covar: float,
+) -> Float64Array | None:
+    """Return a covariance prior with which bounds are comparable over numbers of components.
+
+    The rows' covariance will not do where it is nearly singular, as with a constant or redundant
+    feature: each component would add to the bound an amount that depends on how small the variance
+    is in that direction. The global step adds a variance of ``reg_covar`` to every row, in every
+    direction, and there the prior does the same.
+
+    Parameters
+    ----------
+    runner : LocalRunner
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    reg_covar : float
+
+    Returns
+    -------
+    ndarray or None
+        The covariance plus ``reg_covar``; None if it has more variance than that in all directions,
+        and is a prior as it is.
+
+    Raises
+    ------
+    ValueError
+        If the rows weigh too little to have a covariance, or it overflows; if it is singular and
+        ``reg_covar`` is zero, which leaves no prior.
+    NonFiniteRowError
+        If a row is not finite; the first such row.
+    """
+    mean, _ = runner.column_moments()
+    covariance = empirical_covariance(runner, covariance_type, mean)
+    if reg_covar == 0.0:
+        degrees_of_freedom = float(runner.n_features)
+        if not NormalWishartPrior(
+            covariance_type, 1.0, mean, degrees_of_freedom, covariance
+        ).proper:
+            raise ValueError(
+                "X has constant or redundant features, or no more rows than features, and "
+                "reg_covar=0 adds no variance there: no component has a covariance. Use "
+                "reg_covar > 0, give covariance_prior, or remove such features"
+            )
+        return None
+    diagonal = np.diagonal(covariance) if covariance.ndim == 2 else covariance
+    # Next to the variances of other features reg_covar may be nothing, to rounding.
+    least = reg_covar + SINGULAR * runner.n_features * diagonal
+    if _positive_definite(covariance, -least):
+        return None
+    return _with_variance(covariance, least)
+
+
+def _with_variance(covariance: Float64Array, variance: Float64Array) -> Float64Array:
+    return np.asarray(covariance + (np.diag(variance) if covariance.ndim == 2 else variance))
+
+
+def _positive_definite(covariance: Float64Array, added: Float64Array) -> bool:
+    """Return whether a covariance, or variances, are positive after an addition to them."""
+    result = _with_variance(covariance, added)
+    if result.ndim < 2:
+        return bool(np.all(result > 0.0))
+    try:
+        precision_factor("tied", result)
+    except NotPositiveDefiniteError:
+        return False
+    return True

@@ -14,14 +14,17 @@ import numpy.typing as npt
 from sklearn.utils import check_random_state
 
 from vbfast.contract import (
-    CovarianceType,
+    Float64Array,
+    Form,
+    LogJoint,
+    Moments,
     PassResult,
     Request,
     RowOutputs,
     Statistics,
     second_shape,
 )
-from vbfast.families.covariances import MOMENTS_OF, squares
+from vbfast.families.covariances import squares
 from vbfast.inference.errors import DistantRowError
 from vbfast.inference.kmeans import kmeans, seed_rows
 from vbfast.inference.monitor import SILENT, Monitor
@@ -32,19 +35,23 @@ from vbfast.passes.recentring import way_to_the_means
 from vbfast.passes.responsibilities import RespSource, as_resp_source
 from vbfast.passes.runner import LocalRunner
 
-__all__ = ["INIT_PARAMS", "initial_responsibilities", "initial_statistics"]
+__all__ = ["INIT_PARAMS", "RESPONSIBILITIES", "initial_statistics"]
 
 InitParams = str | npt.ArrayLike | Callable[[Any, int, np.random.RandomState], Any]
-_Named = Callable[[LocalRunner, int, CovarianceType, np.random.RandomState, Monitor], Statistics]
+_Named = Callable[[LocalRunner, int, Moments, np.random.RandomState, Monitor], Statistics]
+
+# Starts that say for every row which components it belongs to.
+RESPONSIBILITIES = ("kmeans", "random")
 
 
 def initial_statistics(
     runner: LocalRunner,
     *,
     n_components: int,
-    covariance_type: CovarianceType,
-    init_params: str | npt.ArrayLike | Callable[[Any, int, np.random.RandomState], Any],
+    moments: Moments,
+    init_params: InitParams,
     random_state: int | np.random.RandomState | None = None,
+    form: Form | None = None,
     monitor: Monitor = SILENT,
 ) -> Statistics:
     """Return the statistics of a fit's first responsibilities.
@@ -54,8 +61,8 @@ def initial_statistics(
     runner : LocalRunner
         Rows of zero weight are never drawn.
     n_components : int
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
-        Of the components: it decides the moments.
+    moments : {'first', 'diag', 'spherical', 'pooled', 'full'}
+        What the global step needs.
     init_params : str, array-like or callable
         - 'kmeans': each row in the cluster that k-means finds for it;
         - 'k-means++': one row a component, spread by :func:`vbfast.inference.kmeans.seed_rows`;
@@ -67,6 +74,10 @@ def initial_statistics(
           are read from.
     random_state : int, RandomState instance or None
         'random' and 'random_from_data' take from it what scikit-learn takes.
+    form : Form, optional
+        Whose statistics they are, where these are not moments of the rows about the components'
+        means. One row says little of such components: only starts of :data:`RESPONSIBILITIES` are
+        theirs.
     monitor : Monitor, optional
         Told of the centres and iterations of k-means.
 
@@ -99,7 +110,7 @@ def initial_statistics(
     >>> start = initial_statistics(
     ...     LocalRunner(as_row_source([[0.0], [1.0], [10.0]])),
     ...     n_components=2,
-    ...     covariance_type="diag",
+    ...     moments="diag",
     ...     init_params=[0, 0, 1],
     ... )
     >>> start.weight, start.centres + start.first / start.weight[:, np.newaxis]
@@ -107,39 +118,53 @@ def initial_statistics(
            [10. ]]))
     """
     generator = check_random_state(random_state)
+    if form is not None:
+        resp = _responsibilities(runner, n_components, init_params, generator, monitor)
+        return _of_form(runner, form, moments, resp, generator)
     if isinstance(init_params, str):
-        if init_params not in _NAMED:
-            raise ValueError(
-                f"init_params must be one of {', '.join(map(repr, INIT_PARAMS))}, an array of "
-                f"responsibilities or a callable; got {init_params!r}"
-            )
+        _check_name(init_params, INIT_PARAMS)
         start = _NAMED[init_params]
-        statistics = start(runner, n_components, covariance_type, generator, monitor)
+        statistics = start(runner, n_components, moments, generator, monitor)
     else:
         resp = _given(init_params, runner, n_components, generator)
-        statistics = _given_statistics(runner, resp, n_components, covariance_type)
+        statistics = _given_statistics(runner, resp, n_components, moments)
     if _overflows(statistics, runner.dtype):
         raise DistantRowError.of_start(runner.largest_row(), runner.dtype)
     return statistics
 
 
+def _of_form(
+    runner: LocalRunner,
+    form: Form,
+    moments: Moments,
+    resp: Any,
+    generator: np.random.RandomState,
+) -> Statistics:
+    """Return the statistics of a form without parameters, for given responsibilities."""
+    log_joint = LogJoint(np.zeros(form.n_components), form)
+    result = runner.run(log_joint, Request("given", moments), resp=resp)
+    if isinstance(resp, RandomResponsibilities):
+        resp.leave_behind(generator, runner.n_samples)
+    return _statistics_of(result)
+
+
 def _clustered(
     runner: LocalRunner,
     n_components: int,
-    covariance_type: CovarianceType,
+    moments: Moments,
     generator: np.random.RandomState,
     monitor: Monitor,
 ) -> Statistics:
     """Each row in the cluster that k-means finds for it."""
     centres = kmeans(runner, n_components, generator, monitor=monitor)
-    request = Request("hard", MOMENTS_OF[covariance_type])
+    request = Request("hard", moments)
     return _statistics_of(runner.run(squared_distances(centres), request))
 
 
 def _random(
     runner: LocalRunner,
     n_components: int,
-    covariance_type: CovarianceType,
+    moments: Moments,
     generator: np.random.RandomState,
     monitor: Monitor,  # noqa: ARG001
 ) -> Statistics:
@@ -148,7 +173,7 @@ def _random(
     resp = RandomResponsibilities(generator, n_components, runner.dtype)
     result = runner.run(
         squared_distances(np.tile(mean, (n_components, 1))),
-        Request("given", MOMENTS_OF[covariance_type]),
+        Request("given", moments),
         resp=resp,
     )
     resp.leave_behind(generator, runner.n_samples)
@@ -158,25 +183,25 @@ def _random(
 def _spread_rows(
     runner: LocalRunner,
     n_components: int,
-    covariance_type: CovarianceType,
+    moments: Moments,
     generator: np.random.RandomState,
     monitor: Monitor,
 ) -> Statistics:
     """One row a component, far from each other."""
     rows = seed_rows(runner, n_components, generator, monitor=monitor)
-    return _one_row_statistics(runner, rows, covariance_type)
+    return _one_row_statistics(runner, rows, moments)
 
 
 def _drawn_rows(
     runner: LocalRunner,
     n_components: int,
-    covariance_type: CovarianceType,
+    moments: Moments,
     generator: np.random.RandomState,
     monitor: Monitor,  # noqa: ARG001
 ) -> Statistics:
     """One row a component, drawn with equal probability."""
     rows = _random_rows(runner, n_components, generator)
-    return _one_row_statistics(runner, rows, covariance_type)
+    return _one_row_statistics(runner, rows, moments)
 
 
 _NAMED: dict[str, _Named] = {
@@ -188,52 +213,35 @@ _NAMED: dict[str, _Named] = {
 INIT_PARAMS = tuple(_NAMED)
 
 
-def initial_responsibilities(
+def _responsibilities(
     runner: LocalRunner,
-    *,
     n_components: int,
-    init_params: str | npt.ArrayLike | Callable[[Any, int, np.random.RandomState], Any],
-    random_state: np.random.RandomState,
-    monitor: Monitor = SILENT,
+    init_params: InitParams,
+    generator: np.random.RandomState,
+    monitor: Monitor,
 ) -> Any:
     """Return the responsibilities that a fit of components without means starts from.
 
-    Parameters
-    ----------
-    runner, n_components, random_state, monitor
-        As in :func:`initial_statistics`.
-    init_params : {'kmeans', 'random'}, array-like or callable
-        As in :func:`initial_statistics`.
-
-    Returns
-    -------
-    ndarray or RespSource
-        What :meth:`vbfast.passes.runner.LocalRunner.run` takes as ``resp``: labels for 'kmeans', a
-        :class:`RandomResponsibilities` for 'random'.
-
-    Raises
-    ------
-    NonFiniteRowError
-        If a row is not finite; the first such row.
-    ValueError
-        If ``init_params`` is another string.
+    Labels for 'kmeans', a :class:`RandomResponsibilities` for 'random'.
     """
     if not isinstance(init_params, str):
-        return _given(init_params, runner, n_components, random_state)
-    if init_params == "kmeans":
-        centres = kmeans(runner, n_components, random_state, monitor=monitor)
-        labels = np.empty(runner.n_samples, dtype=np.int64)
-        unweighted = runner.weighted(None)
-        unweighted.run(
-            squared_distances(centres), Request("hard"), outputs=RowOutputs(labels=labels)
-        )
-        return labels
+        return _given(init_params, runner, n_components, generator)
+    _check_name(init_params, RESPONSIBILITIES)
     if init_params == "random":
-        return RandomResponsibilities(random_state, n_components, runner.dtype)
-    raise ValueError(
-        "init_params must be 'kmeans', 'random', an array of responsibilities or a callable; "
-        f"got {init_params!r}"
-    )
+        return RandomResponsibilities(generator, n_components, runner.dtype)
+    centres = kmeans(runner, n_components, generator, monitor=monitor)
+    labels = np.empty(runner.n_samples, dtype=np.int64)
+    unweighted = runner.weighted(None)
+    unweighted.run(squared_distances(centres), Request("hard"), outputs=RowOutputs(labels=labels))
+    return labels
+
+
+def _check_name(name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise ValueError(
+            f"init_params must be one of {', '.join(map(repr, known))}, an array of "
+            f"responsibilities or a callable; got {name!r}"
+        )
 
 
 def _statistics_of(result: PassResult) -> Statistics:
@@ -244,10 +252,10 @@ def _statistics_of(result: PassResult) -> Statistics:
 @np.errstate(over="ignore", invalid="ignore")
 def _overflows(statistics: Statistics, dtype: np.dtype[Any]) -> bool:
     """Whether squared distances, of rows or of components from each other, overflow."""
-    assert statistics.second is not None
     extent = float(np.ptp(statistics.centres, axis=0).max())
     finite = extent**2 < float(np.finfo(dtype).max) if extent < 1e154 else False
-    return not (finite and bool(np.isfinite(statistics.second).all()))
+    second = statistics.second
+    return not (finite and (second is None or bool(np.isfinite(second).all())))
 
 
 def _given(
@@ -273,14 +281,14 @@ def _given(
 
 
 def _given_statistics(
-    runner: LocalRunner, resp: RespSource, n_components: int, covariance_type: CovarianceType
+    runner: LocalRunner, resp: RespSource, n_components: int, moments: Moments
 ) -> Statistics:
     """Return the statistics about the components' own means, which one pass finds first."""
     mean, _ = runner.column_moments()
     overall = squared_distances(np.tile(mean, (n_components, 1)))
     about_mean = _statistics_of(runner.run(overall, Request("given", "first"), resp=resp))
     centred = squared_distances(about_mean.centres + way_to_the_means(about_mean))
-    request = Request("given", MOMENTS_OF[covariance_type])
+    request = Request("given", moments)
     return _statistics_of(runner.run(centred, request, resp=resp))
 
 
@@ -300,7 +308,7 @@ def _random_rows(
 
 @np.errstate(over="ignore", invalid="ignore")
 def _one_row_statistics(
-    runner: LocalRunner, rows: npt.NDArray[np.intp], covariance_type: CovarianceType
+    runner: LocalRunner, rows: npt.NDArray[np.intp], moments: Moments
 ) -> Statistics:
     """Return the statistics where component ``k`` holds row ``rows[k]`` and nothing else."""
     centres = runner.gather(rows)
@@ -309,12 +317,12 @@ def _one_row_statistics(
     K, D = centres.shape
     # One copy of the row, whatever its weight: a weight acts as so many copies, and one is drawn.
     weight = np.ones(K)
-    moments = MOMENTS_OF[covariance_type]
-    if covariance_type == "tied":
+    if moments == "pooled":
         mean, _ = runner.column_moments()
         about_mean = runner.moments_about(mean, "full").second
         assert about_mean is not None
-        second = about_mean[0] - squares("tied", centres - mean)
+        second: Float64Array | None = about_mean[0] - squares("tied", centres - mean)
     else:
-        second = np.zeros(second_shape(moments, K, D) or ())
+        shape = second_shape(moments, K, D)
+        second = None if shape is None else np.zeros(shape)
     return Statistics(moments, centres, weight, np.zeros((K, D)), second)

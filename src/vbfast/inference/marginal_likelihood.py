@@ -9,8 +9,8 @@ import numpy as np
 
 from vbfast.arrays.functions import logsumexp
 from vbfast.contract import Float64Array, LogJoint, Quadratic, Request, quadratic_form
+from vbfast.families.mixture_posterior import MixturePosterior
 from vbfast.families.posterior_draws import draw_mixture
-from vbfast.families.variational import MixturePosterior
 from vbfast.inference.draw_monitor import DrawMonitor
 from vbfast.inference.pareto import SmoothedWeights, smooth
 from vbfast.passes.runner import LocalRunner

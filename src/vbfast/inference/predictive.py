@@ -8,8 +8,8 @@ import numpy as np
 
 from vbfast.arrays.functions import logsumexp
 from vbfast.contract import FloatArray
+from vbfast.families.mixture_posterior import MixturePosterior
 from vbfast.families.student_t import StudentT
-from vbfast.families.variational import MixturePosterior
 from vbfast.passes.runner import LocalRunner
 
 __all__ = ["log_predictive_density"]

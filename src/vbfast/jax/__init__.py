@@ -36,10 +36,11 @@ from vbfast.optional import needed
 with needed("jax", by="vbfast.jax"):
     import jax.numpy as jnp
 
+from vbfast.arrays.arguments import check_shape_of_log_joint
 from vbfast.jax.array_functions import bound, evidence
 from vbfast.jax.host import real
 from vbfast.jax.mixture import log_density
-from vbfast.mixtures.function import check_covariance_type, check_shapes
+from vbfast.mixtures.arguments import mixture_arguments
 
 __all__ = ["elbo", "logsumexp", "mixture_log_evidence"]
 
@@ -121,10 +122,7 @@ def elbo(log_joint: Any, q_logits: Any) -> Any:
     [1.3860000371932983, 1.3860000371932983]
     """
     dtype, (joint, logits) = real(log_joint=log_joint, q_logits=q_logits)
-    if joint.shape != logits.shape:
-        raise ValueError(
-            f"q_logits must have the shape of log_joint, {joint.shape}; got {logits.shape}"
-        )
+    check_shape_of_log_joint("q_logits", logits.shape, joint.shape)
     return bound(joint, logits).astype(dtype)
 
 
@@ -199,12 +197,8 @@ def mixture_log_evidence(
     >>> bool(loss(parameters) < before - 0.5)
     True
     """
-    kind = check_covariance_type(covariance_type)
-    dtype, (x, *parameters) = real(
+    dtype, arrays = real(
         x=x, weights_logits=weights_logits, means=means, precisions_cholesky=precisions_cholesky
     )
-    shapes = check_shapes(kind, x.shape, *(array.shape for array in parameters))
-    parameters = [
-        jnp.broadcast_to(array, shape) for array, shape in zip(parameters, shapes, strict=True)
-    ]
-    return log_density(kind, x, *parameters).astype(dtype)
+    kind, arguments = mixture_arguments(covariance_type, arrays, jnp.broadcast_to)
+    return log_density(kind, *arguments).astype(dtype)

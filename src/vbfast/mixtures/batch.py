@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.arrays import functions
-from vbfast.contract import CovarianceType, Float64Array
+from vbfast.contract import CovarianceType, Float64Array, RowOutputs
 
 __all__ = ["MixtureBatch"]
 
@@ -53,39 +53,32 @@ class MixtureBatch:
     means: Float64Array
     precisions_cholesky: Float64Array
 
-    def value(self, x: Array, *, wrt_x: bool) -> tuple[Float64Array, Float64Array | None]:
-        """Log evidence of each row under its mixture, and its gradient in the row on request.
+    def value(self, x: Array, outputs: RowOutputs) -> None:
+        """Fill in the log evidence of each row under its mixture, and its gradient on request.
 
         Parameters
         ----------
         x : ndarray of shape (n_mixtures, n_rows, n_features)
-
-        Returns
-        -------
-        log_evidence : ndarray of shape (n_mixtures, n_rows)
-        gradient : ndarray of the shape of x, or None
+        outputs : RowOutputs
+            ``log_evidence`` of shape (n_mixtures, n_rows); ``gradient`` of the shape of x, or None.
         """
-        log_evidence = np.empty(x.shape[:-1])
-        gradient = np.empty(x.shape) if wrt_x else None
         for block in self._blocks(x):
             log_joint, d, y = self._whitened(block, x[block])
-            log_evidence[block] = functions.logsumexp(log_joint, axis=0)
-            if gradient is not None:
-                resp = _posterior(log_joint, d, y)
-                for i, z in enumerate(self._unwhitened(block, y)):
-                    gradient[block, :, i] = -(resp * z).sum(axis=0)
-        return log_evidence, gradient
+            resp = None if outputs.gradient is None else _posterior(log_joint, d, y)
+            self._fill(outputs, block, log_joint, resp, y)
 
     def pull_back(
-        self, x: Array, cotangent: Array
+        self, x: Array, cotangent: Array, outputs: RowOutputs | None = None
     ) -> tuple[Float64Array, Float64Array, Float64Array]:
-        """Gradients of ``sum(cotangent * value(x))`` in logits, means and factors of each mixture.
+        """Gradients of ``sum(cotangent * log_evidence)`` in the parameters of each mixture.
 
         Parameters
         ----------
         x : ndarray of shape (n_mixtures, n_rows, n_features)
         cotangent : ndarray of shape (n_mixtures, n_rows)
             One that is not finite makes every gradient of its mixture NaN.
+        outputs : RowOutputs, optional
+            To be filled as by :meth:`value`.
 
         Returns
         -------
@@ -98,13 +91,33 @@ class MixtureBatch:
             log_joint, d, y = self._whitened(block, x[block])
             signed = cotangent[block].astype(np.float64)
             signed[~np.isfinite(signed).all(axis=1)] = np.nan
-            resp = _posterior(log_joint, d, y) * signed
+            resp = _posterior(log_joint, d, y)
+            if outputs is not None:
+                self._fill(outputs, block, log_joint, resp, y)
+            resp *= signed
             counts = resp.sum(axis=2)
-            in_logits[block] = counts.T - self.weights[block] * signed.sum(axis=1)[:, np.newaxis]
+            in_logits[block] = (counts - self.weights[block].T * counts.sum(axis=0)).T
             for i, z in enumerate(self._unwhitened(block, y)):
                 in_means[block, :, i] = np.einsum("kbn,kbn->bk", resp, z)
             self._add_factor_gradient(in_factors[block], block, resp, counts, d, y)
         return in_logits, in_means, in_factors
+
+    def _fill(
+        self,
+        outputs: RowOutputs,
+        block: slice,
+        log_joint: Float64Array,
+        resp: Float64Array | None,
+        y: Float64Array,
+    ) -> None:
+        """Write the outputs of a block; the responsibilities are for the gradient."""
+        assert outputs.log_evidence is not None
+        with np.errstate(over="ignore"):
+            outputs.log_evidence[block] = functions.logsumexp(log_joint, axis=0)
+            if outputs.gradient is not None:
+                assert resp is not None
+                for i, z in enumerate(self._unwhitened(block, y)):
+                    outputs.gradient[block, :, i] = -(resp * z).sum(axis=0)
 
     def _blocks(self, x: Array) -> Iterator[slice]:
         n_mixtures, n_rows, n_features = x.shape

@@ -1,15 +1,16 @@
-"""The mixture's log evidence as a function of arrays, for frameworks that differentiate it.
+"""The mixture's log evidence as a function of arrays, for those who differentiate it.
 
-Takes what a framework holds (rows and parameters in one dtype, factors that may have anything below
-their diagonal) and checks it; :mod:`vbfast.torch` and :mod:`vbfast.jax` are thin over it.
+Takes arrays that :func:`vbfast.mixtures.arguments.mixture_arguments` made fit each other, and
+checks their numbers. Factors may have anything below their diagonal.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,100 +21,23 @@ from vbfast.contract import (
     FloatArray,
     LogJoint,
     NonFiniteRowError,
+    Request,
+    RowOutputs,
 )
 from vbfast.families.covariances import log_det_factor
-from vbfast.families.gaussian import covariance_shape
 from vbfast.mixtures.batch import MixtureBatch
-from vbfast.mixtures.gradient import log_evidence_of_rows, pull_back
+from vbfast.mixtures.gradient import pull_back
 from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
 
-__all__ = ["MixtureFunction", "check_covariance_type", "check_shapes"]
+__all__ = ["MixtureFunction", "row_outputs"]
 
 Array = npt.NDArray[Any]
+Gradients = tuple[Float64Array, Float64Array, Float64Array]
 
 # Rows times components times features from which a pass for each mixture costs fewer instructions
 # than array mathematics over all (callgrind: value and gradients of 'full', 5 components in 2-D).
 COORDINATES_OF_A_PASS = 1 << 12
-
-
-def check_covariance_type(covariance_type: str) -> CovarianceType:
-    """Return the covariance type after checking it.
-
-    Raises
-    ------
-    ValueError
-        If it is not a covariance type.
-    """
-    known = get_args(CovarianceType)
-    if covariance_type not in known:
-        raise ValueError(f"covariance_type must be one of {known}; got {covariance_type!r}")
-    return covariance_type  # type: ignore[return-value]
-
-
-def check_shapes(
-    covariance_type: CovarianceType,
-    x: tuple[int, ...],
-    weights_logits: tuple[int, ...],
-    means: tuple[int, ...],
-    precisions_cholesky: tuple[int, ...],
-) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
-    """Check that shapes fit each other, and return what those of the parameters broadcast to.
-
-    Parameters
-    ----------
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
-    x, weights_logits, means, precisions_cholesky : tuple of int
-        Shapes.
-
-    Returns
-    -------
-    weights_logits, means, precisions_cholesky : tuple of int
-        With the axes of the batch of mixtures in front, none for one mixture.
-
-    Raises
-    ------
-    ValueError
-        If they do not; the message names the argument.
-    """
-    if len(means) < 2 or 0 in means[-2:]:
-        raise ValueError(
-            "means must have shape (..., n_components, n_features), with at least one of each; "
-            f"got {means}"
-        )
-    K, D = means[-2:]
-    factors = covariance_shape(covariance_type, K, D)
-    expected = {
-        "weights_logits": (weights_logits, (K,)),
-        "precisions_cholesky": (precisions_cholesky, factors),
-    }
-    batch = means[:-2]
-    for name, (shape, wanted) in expected.items():
-        leading = shape[: max(0, len(shape) - len(wanted))]
-        if shape[len(leading) :] != wanted:
-            raise ValueError(
-                f"{name} must have shape {_described(wanted)} for means of shape {means} and "
-                f"covariance_type {covariance_type!r}; got {shape}"
-            )
-        try:
-            batch = np.broadcast_shapes(batch, leading)
-        except ValueError:
-            raise ValueError(
-                f"{name} must have leading axes that broadcast against {batch}, those of the "
-                f"means' batch of mixtures; got shape {shape}"
-            ) from None
-    if not x or x[-1] != D:
-        raise ValueError(f"x must have shape (..., {D}) for means of shape {means}; got {x}")
-    if x[: len(batch)] != batch or len(x) <= len(batch):
-        raise ValueError(
-            f"x must have shape ({', '.join(map(str, batch))}, ..., {D}) for a batch of mixtures "
-            f"of shape {batch}; got {x}"
-        )
-    return (*batch, K), (*batch, K, D), (*batch, *factors)
-
-
-def _described(trailing: tuple[int, ...]) -> str:
-    return f"{trailing}, or a batch of them (..., {', '.join(map(str, trailing))}),"
 
 
 @dataclass(frozen=True)
@@ -199,27 +123,27 @@ class MixtureFunction:
             If a row is not finite.
         """
         batch = self._leading_axes()
-        n_leading, n_features = len(batch), x.shape[-1]
+        n_leading = len(batch)
         x = _with_leading_axes(x, np.broadcast_shapes(batch, x.shape[:n_leading]))
         # Along axes of the batch that no parameter has lie more rows of the same mixture.
         own = [axis for axis in range(n_leading) if batch[axis] != 1]
         order = (*own, *(axis for axis in range(x.ndim - 1) if axis not in own))
         moved = x.transpose((*order, -1))
         mixtures = self._flat(batch)
-        n_mixtures = len(mixtures.offset)
         n_rows = math.prod(moved.shape[len(own) : -1])
-        log_evidence, gradient = _value(
-            mixtures, moved.reshape(n_mixtures, n_rows, n_features), wrt_x=wrt_x
-        )
+        rows = moved.reshape(len(mixtures.offset), n_rows, x.shape[-1])
+        outputs = row_outputs(rows, wrt_x=wrt_x)
+        _value(mixtures, rows, outputs)
         back = tuple(np.argsort(order).tolist())
-        log_evidence = log_evidence.reshape(moved.shape[:-1]).transpose(back)
-        if gradient is not None:
-            gradient = gradient.reshape(moved.shape).transpose((*back, -1))
-        return log_evidence, gradient
+        assert outputs.log_evidence is not None
+        log_evidence = outputs.log_evidence.reshape(moved.shape[:-1]).transpose(back)
+        if outputs.gradient is None:
+            return log_evidence, None
+        return log_evidence, outputs.gradient.reshape(moved.shape).transpose((*back, -1))
 
     def pull_back(
-        self, x: FloatArray, cotangent: FloatArray
-    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        self, x: FloatArray, cotangent: FloatArray, *, outputs: RowOutputs | None = None
+    ) -> Gradients:
         """Gradients of ``sum(cotangent * value(x))`` in the three parameters of each mixture.
 
         Parameters
@@ -228,22 +152,33 @@ class MixtureFunction:
             As for :meth:`value`.
         cotangent : ndarray of shape (...)
             As x, without its last axis.
+        outputs : RowOutputs, optional
+            What :meth:`value` returns and where to write it, at the cost of no other pass; C order,
+            with all axes of the batch.
 
         Returns
         -------
         weights_logits, means, precisions_cholesky : ndarray
             Shaped as the parameters, with all axes of the batch of parameters, x and cotangent.
+
+        Raises
+        ------
+        ValueError
+            If a row is not finite.
         """
         batch = self._leading_axes()
         n_leading = len(batch)
         batch = np.broadcast_shapes(batch, x.shape[:n_leading], cotangent.shape[:n_leading])
         mixtures = self._flat(batch)
-        n_mixtures = len(mixtures.offset)
-        n_rows = math.prod(x.shape[n_leading:-1])
+        shape = (len(mixtures.offset), math.prod(x.shape[n_leading:-1]))
+        if outputs is not None:
+            n_axes = x.ndim - 1
+            outputs = _map(outputs, lambda array: array.reshape(shape + array.shape[n_axes:]))
         gradients = _pull_back(
             mixtures,
-            _with_leading_axes(x, batch).reshape(n_mixtures, n_rows, x.shape[-1]),
-            _with_leading_axes(cotangent, batch).reshape(n_mixtures, n_rows),
+            _with_leading_axes(x, batch).reshape(*shape, x.shape[-1]),
+            _with_leading_axes(cotangent, batch).reshape(shape),
+            outputs,
         )
         in_logits, in_means, in_factors = (
             gradient.reshape(batch + gradient.shape[1:]) for gradient in gradients
@@ -276,67 +211,91 @@ def _with_leading_axes(array: Array, leading: tuple[int, ...]) -> Array:
     return np.broadcast_to(array, leading + array.shape[len(leading) :])
 
 
-def _worth_passes(mixtures: MixtureBatch, n_rows: int) -> bool:
-    """Tell whether a pass for each mixture is better than array mathematics over all."""
-    coordinates = n_rows * math.prod(mixtures.means.shape[1:])
-    return len(mixtures.means) == 1 or coordinates >= COORDINATES_OF_A_PASS
+def _together(mixtures: MixtureBatch, x: FloatArray) -> bool:
+    """Tell whether array mathematics over all mixtures is better than a pass for each."""
+    coordinates = x.shape[1] * math.prod(mixtures.means.shape[1:])
+    return len(x) > 1 and 0 < coordinates < COORDINATES_OF_A_PASS
 
 
-def _passes(mixtures: MixtureBatch) -> Iterator[tuple[int, LogJoint]]:
-    """Yield what the pass of each mixture is run with."""
-    parts = zip(mixtures.offset, mixtures.means, mixtures.precisions_cholesky, strict=True)
-    for i, (offset, means, P) in enumerate(parts):
-        yield i, LogJoint.quadratic(mixtures.covariance_type, offset, means, P)
-
-
-def _runner(rows: FloatArray) -> LocalRunner:
-    return LocalRunner(as_row_source(rows))
-
-
-def _value(
-    mixtures: MixtureBatch, x: FloatArray, *, wrt_x: bool
-) -> tuple[FloatArray, FloatArray | None]:
-    """:meth:`MixtureFunction.value` of rows of shape (n_mixtures, n_rows, n_features)."""
-    log_evidence = np.empty(x.shape[:-1], x.dtype)
-    gradient = np.empty(x.shape, x.dtype) if wrt_x else None
+def _passes(mixtures: MixtureBatch, x: FloatArray) -> Iterator[tuple[int, LocalRunner, LogJoint]]:
+    """Yield the rows of each mixture, and what a pass over them is run with."""
     if x.size == 0:
-        return log_evidence, gradient
-    if not _worth_passes(mixtures, x.shape[1]):
-        finite = np.isfinite(x).all(axis=-1)
-        if not finite.all():
+        return
+    parts = zip(x, mixtures.offset, mixtures.means, mixtures.precisions_cholesky, strict=True)
+    for i, (rows, offset, means, P) in enumerate(parts):
+        log_joint = LogJoint.quadratic(mixtures.covariance_type, offset, means, P)
+        yield i, LocalRunner(as_row_source(rows)), log_joint
+
+
+def row_outputs(x: FloatArray, *, wrt_x: bool) -> RowOutputs:
+    """Return arrays for the log evidence of each row and, on request, its gradient there."""
+    return RowOutputs(
+        log_evidence=np.empty(x.shape[:-1], x.dtype),
+        gradient=np.empty(x.shape, x.dtype) if wrt_x else None,
+    )
+
+
+def _map(outputs: RowOutputs, function: Callable[[FloatArray], FloatArray]) -> RowOutputs:
+    """Return views of the arrays to be filled."""
+    log_evidence, gradient = (
+        None if array is None else function(array)
+        for array in (outputs.log_evidence, outputs.gradient)
+    )
+    return RowOutputs(log_evidence=log_evidence, gradient=gradient)
+
+
+def _of_mixture(outputs: RowOutputs, i: int) -> RowOutputs:
+    return _map(outputs, lambda array: array[i])
+
+
+@contextmanager
+def _rows_of_x(first: int = 0) -> Iterator[None]:
+    """Say of which argument a row is that is not finite, and count it from the first of all."""
+    try:
+        yield
+    except NonFiniteRowError as error:
+        row = NonFiniteRowError(first + error.row)
+        raise ValueError(f"x must be finite: {row}") from None
+
+
+def _check_finite(x: FloatArray) -> None:
+    finite = np.isfinite(x).all(axis=-1)
+    if not finite.all():
+        with _rows_of_x():
             raise NonFiniteRowError(int(finite.argmin()))
-        of_all, in_x = mixtures.value(x, wrt_x=wrt_x)
-        with np.errstate(over="ignore"):
-            log_evidence[...] = of_all
-            if gradient is not None:
-                gradient[...] = in_x
-        return log_evidence, gradient
-    for i, log_joint in _passes(mixtures):
-        try:
-            of_rows, in_rows = log_evidence_of_rows(_runner(x[i]), log_joint, wrt_x=wrt_x)
-        except NonFiniteRowError as error:
-            raise NonFiniteRowError(i * x.shape[1] + error.row) from None
-        log_evidence[i] = of_rows
-        if gradient is not None:
-            gradient[i] = in_rows
-    return log_evidence, gradient
+
+
+def _value(mixtures: MixtureBatch, x: FloatArray, outputs: RowOutputs) -> None:
+    """Evaluate rows of shape (n_mixtures, n_rows, n_features)."""
+    if _together(mixtures, x):
+        _check_finite(x)
+        mixtures.value(x, outputs)
+        return
+    for i, runner, log_joint in _passes(mixtures, x):
+        with _rows_of_x(i * x.shape[1]):
+            runner.run(log_joint, Request(), outputs=_of_mixture(outputs, i))
 
 
 def _pull_back(
-    mixtures: MixtureBatch, x: FloatArray, cotangent: FloatArray
-) -> tuple[Float64Array, Float64Array, Float64Array]:
-    """:meth:`MixtureFunction.pull_back` of rows of shape (n_mixtures, n_rows, n_features)."""
-    if x.size > 0 and not _worth_passes(mixtures, x.shape[1]):
-        return mixtures.pull_back(x, cotangent)
+    mixtures: MixtureBatch, x: FloatArray, cotangent: FloatArray, outputs: RowOutputs | None
+) -> Gradients:
+    """Differentiate at rows of shape (n_mixtures, n_rows, n_features)."""
+    if _together(mixtures, x):
+        _check_finite(x)
+        return mixtures.pull_back(x, cotangent, outputs)
     in_logits = np.zeros(mixtures.offset.shape)
     in_means = np.zeros(mixtures.means.shape)
     in_factors = np.zeros(mixtures.precisions_cholesky.shape)
-    if x.size > 0:
-        for i, log_joint in _passes(mixtures):
+    for i, runner, log_joint in _passes(mixtures, x):
+        with _rows_of_x(i * x.shape[1]):
             gradient = pull_back(
-                _runner(x[i]), log_joint, mixtures.weights[i], cotangent[i].astype(np.float64)
+                runner,
+                log_joint,
+                mixtures.weights[i],
+                cotangent[i].astype(np.float64),
+                outputs=None if outputs is None else _of_mixture(outputs, i),
             )
-            in_logits[i] = gradient.logits
-            in_means[i] = gradient.means
-            in_factors[i] = gradient.precisions_cholesky
+        in_logits[i] = gradient.logits
+        in_means[i] = gradient.means
+        in_factors[i] = gradient.precisions_cholesky
     return in_logits, in_means, in_factors

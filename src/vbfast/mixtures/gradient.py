@@ -31,14 +31,13 @@ from vbfast.contract import (
     quadratic_form,
 )
 from vbfast.families.covariances import MOMENTS_OF
-from vbfast.families.gaussian import gaussian_log_joint
+from vbfast.families.gaussian_parameters import gaussian_log_joint
 from vbfast.passes.runner import LocalRunner
 from vbfast.results import MixtureGradient
 
 __all__ = [
     "gradient_from_statistics",
     "log_evidence_and_grad",
-    "log_evidence_of_rows",
     "pull_back",
 ]
 
@@ -64,7 +63,7 @@ def log_evidence_and_grad(
     runner : LocalRunner
         Of rows with weights that are not negative.
     log_joint : LogJoint
-        From :func:`vbfast.families.gaussian.gaussian_log_joint`.
+        From :func:`vbfast.families.gaussian_parameters.gaussian_log_joint`.
     weights : ndarray of shape (n_components,), float64
         The mixing proportions that are in its offset.
     wrt_x : bool, default=False
@@ -84,7 +83,7 @@ def log_evidence_and_grad(
     Examples
     --------
     >>> import numpy as np
-    >>> from vbfast.families.gaussian import gaussian_log_joint
+    >>> from vbfast.families.gaussian_parameters import gaussian_log_joint
     >>> from vbfast.mixtures.gradient import log_evidence_and_grad
     >>> from vbfast.passes.rows import as_row_source
     >>> from vbfast.passes.runner import LocalRunner
@@ -98,7 +97,7 @@ def log_evidence_and_grad(
     rare = np.flatnonzero(weights < RARE_WEIGHT)
     outputs = RowOutputs(
         log_evidence=np.empty(runner.n_samples, runner.dtype) if rare.size else None,
-        gradient=_empty_gradient(runner) if wrt_x else None,
+        gradient=np.empty((runner.n_samples, runner.n_features), runner.dtype) if wrt_x else None,
     )
     request = Request(moments=MOMENTS_OF[quadratic_form(log_joint).factor_type])
     sums = runner.run(log_joint, request, outputs=outputs)
@@ -193,43 +192,18 @@ def _density_ratio(
     return float(ratio.sum() if sample_weight is None else ratio @ sample_weight[counts])
 
 
-def _empty_gradient(runner: LocalRunner) -> FloatArray:
-    return np.empty((runner.n_samples, runner.n_features), runner.dtype)
-
-
-def log_evidence_of_rows(
-    runner: LocalRunner, log_joint: LogJoint, *, wrt_x: bool = False
-) -> tuple[FloatArray, FloatArray | None]:
-    """Log evidence of each row and, on request, its gradient in the row.
-
-    Parameters
-    ----------
-    runner : LocalRunner
-    log_joint : LogJoint
-    wrt_x : bool, default=False
-
-    Returns
-    -------
-    log_evidence : ndarray of shape (n_samples,), dtype of the rows
-    gradient : ndarray of shape (n_samples, n_features), dtype of the rows, or None
-        ``sum_k q_nk Lambda_k (mu_k - x_n)``.
-    """
-    outputs = RowOutputs(
-        log_evidence=np.empty(runner.n_samples, runner.dtype),
-        gradient=_empty_gradient(runner) if wrt_x else None,
-    )
-    runner.run(log_joint, Request(), outputs=outputs)
-    assert outputs.log_evidence is not None
-    return outputs.log_evidence, outputs.gradient
-
-
 def pull_back(
-    runner: LocalRunner, log_joint: LogJoint, weights: Float64Array, cotangent: Float64Array
+    runner: LocalRunner,
+    log_joint: LogJoint,
+    weights: Float64Array,
+    cotangent: Float64Array,
+    *,
+    outputs: RowOutputs | None = None,
 ) -> MixtureGradient:
     """Gradient of ``sum_n c_n log p(x_n)`` in the parameters, for numbers ``c`` of any sign.
 
-    This is the vector-Jacobian product of :func:`log_evidence_of_rows`. The weights of a pass may
-    not be negative, so that rows with positive and with negative ``c`` take one pass each.
+    This is the vector-Jacobian product of the rows' log evidence. The weights of a pass may not be
+    negative, so that rows with positive and with negative ``c`` take one pass each.
 
     Parameters
     ----------
@@ -238,6 +212,8 @@ def pull_back(
     weights : ndarray of shape (n_components,), float64
     cotangent : ndarray of shape (n_samples,), float64
         One that is not finite makes every gradient NaN.
+    outputs : RowOutputs, optional
+        Arrays that the first pass fills, whatever the rows' cotangents are.
 
     Returns
     -------
@@ -245,15 +221,16 @@ def pull_back(
         Without the gradient in the rows, and without the extra passes for weights below 1e-16: the
         gradient in those is that of the statistics, NaN at zero.
     """
-    if not np.all(np.isfinite(cotangent)):
-        return _filled(log_joint, np.nan)
-    total = _filled(log_joint, 0.0)
-    for sign in (1.0, -1.0):
+    finite = np.all(np.isfinite(cotangent))
+    total = _filled(log_joint, 0.0 if finite else np.nan)
+    signs = [sign for sign in (1.0, -1.0) if finite and np.any(sign * cotangent > 0.0)]
+    if outputs is not None and not signs:
+        runner.run(log_joint, Request(), outputs=outputs)
+    request = Request(moments=MOMENTS_OF[quadratic_form(log_joint).factor_type])
+    for sign in signs:
         part = np.maximum(sign * cotangent, 0.0)
-        if not part.any():
-            continue
-        request = Request(moments=MOMENTS_OF[quadratic_form(log_joint).factor_type])
-        sums = runner.weighted(part).run(log_joint, request)
+        sums = runner.weighted(part).run(log_joint, request, outputs=outputs)
+        outputs = None
         assert sums.statistics is not None
         gradient = gradient_from_statistics(sums.statistics, log_joint, weights, runner.linalg)
         for field in fields(total):

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.backends import backend_for, get_backend
 from vbfast.config.settings import current_backend, current_num_threads
@@ -232,12 +233,39 @@ def _rounds(
                     RowBlock(
                         partition,
                         start,
-                        source.block(start, stop),
+                        _rows_block(source, start, stop),
                         None if sample_weight is None else sample_weight[start:stop],
-                        None if resp is None else resp.block(start, stop),
+                        None
+                        if resp is None
+                        else _resp_block(resp, start, stop, n_components, blocking),
                     )
                 )
         yield blocks
+
+
+def _rows_block(source: RowSource, start: int, stop: int) -> FloatArray:
+    """Return rows of a source, which may be anybody's: what it returns is what it said, or not."""
+    block = source.block(start, stop)
+    if (block.shape, block.dtype) != ((stop - start, source.n_features), source.dtype):
+        raise ValueError(
+            f"X[{start}:{stop}] should have shape {(stop - start, source.n_features)} and dtype "
+            f"{source.dtype}; got {block.shape} and {block.dtype}"
+        )
+    return block
+
+
+def _resp_block(
+    resp: RespSource, start: int, stop: int, n_components: int, blocking: Blocking
+) -> FloatArray | npt.NDArray[np.int64]:
+    """Return responsibilities of some rows, of a source that may be anybody's."""
+    block = resp.block(start, stop)
+    labels = block.shape == (stop - start,) and block.dtype == np.int64
+    if not labels and (block.shape, block.dtype) != ((stop - start, n_components), blocking.dtype):
+        raise ValueError(
+            f"resp[{start}:{stop}] should have shape {(stop - start, n_components)} and dtype "
+            f"{blocking.dtype}; got {block.shape} and {block.dtype}"
+        )
+    return block
 
 
 def _first_non_finite(source: RowSource, blocking: Blocking, row: int) -> int:

@@ -241,6 +241,12 @@ class LocalRunner:
                 largest, row = float(size.max()), start + int(np.argmax(size))
         return row
 
+    def first_weighted_row(self) -> FloatArray:
+        """Return a copy of the first row of positive weight, shape (n_features,)."""
+        weights = self.sample_weight
+        row = 0 if weights is None else int(np.argmax(weights > 0.0))
+        return np.asarray(self.source.take(np.array([row]))[0])
+
     def gather(self, indices: npt.NDArray[np.intp]) -> Float64Array:
         """Return copies of a few rows in float64, in the order of ``indices``."""
         return self.source.take(indices).astype(np.float64)

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from vbfast.results.elbo import ElboTerms, VariationalElboTerms
 from vbfast.results.evidence import EvidenceEstimate
-from vbfast.results.gradient import MixtureGradient
+from vbfast.results.gradient import MixtureEvidenceGradient, MixtureGradient
 
-__all__ = ["ElboTerms", "EvidenceEstimate", "MixtureGradient", "VariationalElboTerms"]
+__all__ = [
+    "ElboTerms",
+    "EvidenceEstimate",
+    "MixtureEvidenceGradient",
+    "MixtureGradient",
+    "VariationalElboTerms",
+]

@@ -46,8 +46,8 @@ class ElboTerms:
 
     Examples
     --------
-    >>> from vbfast.results import ElboTerms
-    >>> terms = ElboTerms(
+    >>> import vbfast
+    >>> terms = vbfast.ElboTerms(
     ...     elbo=-3.0, expected_log_joint=-3.5, entropy=0.5, log_evidence=-2.75, kl=0.25
     ... )
     >>> terms.loss
@@ -74,7 +74,7 @@ class ElboTerms:
 
     @property
     def loss(self) -> Term:
-        """The negative bound, ``-elbo == kl - log_evidence``: what a minimiser is given."""
+        """The negative bound, ``-elbo == kl - log_evidence``: what a minimizer is given."""
         return -self.elbo
 
 
@@ -116,8 +116,8 @@ class VariationalElboTerms(ElboTerms):
     Examples
     --------
     >>> import numpy as np
-    >>> from vbfast.results import VariationalElboTerms
-    >>> terms = VariationalElboTerms(
+    >>> import vbfast
+    >>> terms = vbfast.VariationalElboTerms(
     ...     elbo=-3.0,
     ...     expected_log_joint=-3.5,
     ...     entropy=0.5,
@@ -140,7 +140,7 @@ class VariationalElboTerms(ElboTerms):
 
     @property
     def loss(self) -> float:
-        """The negative of the whole bound, ``-total``: what a minimiser is given."""
+        """The negative of the whole bound, ``-total``: what a minimizer is given."""
         return -self.total
 
     def __repr__(self) -> str:

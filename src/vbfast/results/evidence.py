@@ -50,10 +50,10 @@ class EvidenceEstimate:
     Examples
     --------
     >>> import math
-    >>> from vbfast.results import EvidenceEstimate
-    >>> EvidenceEstimate(-1234.5, 0.02, 0.31, 0.6, 0.0, 1000).advice
+    >>> import vbfast
+    >>> vbfast.EvidenceEstimate(-1234.5, 0.02, 0.31, 0.6, 0.0, 1000).advice
     'k-hat 0.31 is below 0.5: the estimate is good.'
-    >>> exchangeable = EvidenceEstimate(-1234.5, 0.02, 0.31, 0.6, math.log(6.0), 1000)
+    >>> exchangeable = vbfast.EvidenceEstimate(-1234.5, 0.02, 0.31, 0.6, math.log(6.0), 1000)
     >>> "may lack up to 1.792 nats by symmetric modes" in exchangeable.advice
     True
     """

@@ -1,4 +1,4 @@
-"""The gradient of a mixture's evidence."""
+"""Gradients of a mixture's evidence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MixtureGradient"]
+__all__ = ["MixtureEvidenceGradient", "MixtureGradient"]
 
 
 @dataclass(frozen=True)
@@ -62,3 +62,42 @@ class MixtureGradient:
     covariances: npt.NDArray[np.float64]
     precisions_cholesky: npt.NDArray[np.float64]
     X: npt.NDArray[np.floating[Any]] | None = None
+
+
+@dataclass(frozen=True)
+class MixtureEvidenceGradient:
+    r"""The gradient of :math:`L = \sum_n c_n \log p(x_n)` in the arrays that make a mixture.
+
+    As :func:`vbfast.mixture_log_evidence_and_grad` returns it. With the posterior :math:`q_{nk}`,
+    :math:`r_{nk} = c_n q_{nk}`, :math:`N_k = \sum_n r_{nk}`, :math:`d_{nk} = x_n - \mu_k` and
+    :math:`\Lambda_k = P_k P_k^\top`. A row of log evidence :math:`-\infty` counts for nothing.
+    Each gradient has the shape of its argument: where a batch of mixtures shares one, it is summed
+    over them.
+
+    Attributes
+    ----------
+    weights_logits : ndarray, float64
+        :math:`N_k - \pi_k \sum_j N_j`; zero for a logit of -inf.
+    means : ndarray, float64
+        :math:`\Lambda_k \sum_n r_{nk} d_{nk}`.
+    precisions_cholesky : ndarray, float64
+        :math:`\sum_n r_{nk} (P_k^{-\top} - d_{nk} d_{nk}^\top P_k)` in the upper triangle, zero
+        below it; for 'diag' its diagonal, for 'spherical' its trace, for 'tied' its sum over
+        :math:`k`.
+    x : ndarray, of the dtype of the log evidence, or None
+        :math:`c_n \sum_k q_{nk} \Lambda_k (\mu_k - x_n)`; None where it was not asked for.
+
+    Examples
+    --------
+    >>> import vbfast
+    >>> _, gradient = vbfast.mixture_log_evidence_and_grad(
+    ...     [[1.0, 2.0]], [0.0], [[0.0, 0.0]], [1.0], "spherical", wrt_x=True
+    ... )
+    >>> print(gradient.means, gradient.precisions_cholesky, gradient.x)
+    [[1. 2.]] [-3.] [[-1. -2.]]
+    """
+
+    weights_logits: npt.NDArray[np.float64]
+    means: npt.NDArray[np.float64]
+    precisions_cholesky: npt.NDArray[np.float64]
+    x: npt.NDArray[np.floating[Any]] | None = None

@@ -12,6 +12,9 @@ All may be differentiated any number of times, in reverse and in forward mode, a
 :mod:`torch.func`. First derivatives of a mixture are passes over its rows; second ones take memory
 for rows times components times features.
 
+Compiled code (:func:`torch.compile`) calls them outside its graphs. A transform of
+:mod:`torch.func` has to stay outside with them: ``torch.compiler.disable(torch.func.grad(f))``.
+
 Examples
 --------
 >>> import torch
@@ -53,7 +56,8 @@ from vbfast.optional import needed
 with needed("torch", by="vbfast.torch"):
     import torch
 
-from vbfast.mixtures.function import check_covariance_type, check_shapes
+from vbfast.arrays.arguments import check_shape_of_log_joint
+from vbfast.mixtures.arguments import mixture_arguments
 from vbfast.torch.array_functions import bound, evidence
 from vbfast.torch.mixture import log_density
 from vbfast.torch.tensors import COMPUTED_IN, check, dimensions, eager, of_one_type
@@ -140,11 +144,7 @@ def elbo(log_joint: Any, q_logits: Any) -> Any:
     tensor([1.3863, 1.3863])
     """
     dtype, (joint, logits) = of_one_type(log_joint=log_joint, q_logits=q_logits)
-    if log_joint.shape != q_logits.shape:
-        raise ValueError(
-            f"q_logits must have the shape of log_joint, {tuple(log_joint.shape)}; "
-            f"got {tuple(q_logits.shape)}"
-        )
+    check_shape_of_log_joint("q_logits", tuple(logits.shape), tuple(joint.shape))
     return bound(joint, logits).to(dtype)
 
 
@@ -200,13 +200,8 @@ def mixture_log_evidence(
     >>> vbfast.torch.mixture_log_evidence(x, logits, means, torch.ones(4, 3), "spherical")
     tensor([-1.8379, -1.8379, -1.8379, -1.8379])
     """
-    kind = check_covariance_type(covariance_type)
-    dtype, (x, *parameters) = of_one_type(
-        x=x,
-        weights_logits=weights_logits,
-        means=means,
-        precisions_cholesky=precisions_cholesky,
+    dtype, arrays = of_one_type(
+        x=x, weights_logits=weights_logits, means=means, precisions_cholesky=precisions_cholesky
     )
-    shapes = check_shapes(kind, tuple(x.shape), *(tuple(tensor.shape) for tensor in parameters))
-    parameters = [tensor.expand(shape) for tensor, shape in zip(parameters, shapes, strict=True)]
-    return log_density(kind, x, *parameters).to(dtype)
+    kind, arguments = mixture_arguments(covariance_type, arrays, torch.broadcast_to)
+    return log_density(kind, *arguments).to(dtype)

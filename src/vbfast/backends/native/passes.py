@@ -98,18 +98,17 @@ class NativePass:
                 self._centres,
                 *self._estep.statistics(self._num_threads),
             )
-        nan = float("nan")
-        posterior = request.assignment == "posterior"
-        return PassResult(
-            total_weight=weight,
-            log_evidence=log_evidence if posterior or request.entropy else nan,
-            expected_log_joint=nan if posterior and not request.entropy else expected_log_joint,
-            entropy=entropy if request.entropy else nan,
-            kl=kl if request.entropy else nan,
-            statistics=statistics,
-            lowest_log_evidence=lowest if posterior else nan,
-            dtype=self._dtype,
+        result = PassResult(
+            weight,
+            log_evidence,
+            expected_log_joint,
+            entropy,
+            kl,
+            statistics,
+            lowest,
+            self._dtype,
         )
+        return result.answering(request)
 
 
 class NativeSeedingPass:

@@ -170,24 +170,11 @@ class ReferencePass:
 
     def finish(self) -> PassResult:
         """Add the partitions up in their order."""
-        request = self._request
         total = self._nothing()
         for partition in self._partitions:
             total += partition
-        nan = float("nan")
-        posterior = request.assignment == "posterior"
-        return PassResult(
-            total_weight=total.total_weight,
-            log_evidence=total.log_evidence if posterior or request.entropy else nan,
-            expected_log_joint=nan
-            if posterior and not request.entropy
-            else total.expected_log_joint,
-            entropy=total.entropy if request.entropy else nan,
-            kl=total.kl if request.entropy else nan,
-            statistics=_symmetric(total.statistics),
-            lowest_log_evidence=total.lowest_log_evidence if posterior else nan,
-            dtype=total.dtype,
-        )
+        total = replace(total, statistics=_symmetric(total.statistics))
+        return total.answering(self._request)
 
 
 class ReferenceSeedingPass:

@@ -1,0 +1,292 @@
+#include "estep/estep.h"
+
+#include <algorithm>
+
+#include "estep/packing.h"
+#include "estep/statistics.h"
+#include "estep/tile_memory.h"
+#include "kernels/estep/table.h"
+#include "runtime/lowest_index.h"
+#include "runtime/numbers.h"
+#include "runtime/thread_count.h"
+
+namespace vbfast::estep {
+
+namespace {
+
+constexpr std::int64_t wave_tiles = 16;  // tiles whose local step runs before a split summary step
+
+void add(TileSums& total, const TileSums& part) {
+    total.weight += part.weight;
+    total.log_evidence += part.log_evidence;
+    total.expected_log_joint += part.expected_log_joint;
+    total.entropy += part.entropy;
+    total.kl += part.kl;
+    total.lowest_log_evidence = std::min(total.lowest_log_evidence, part.lowest_log_evidence);
+}
+
+template <class T>
+class EStepOf final : public EStep {
+  public:
+    EStepOf(const MixtureParameters& parameters, const PassRequest& request, Workspace& workspace,
+            int num_threads, const runtime::Interrupt* interrupt)
+        : kernels_(kernels<T>()),
+          request_(request),
+          workspace_(workspace),
+          means_(parameters.means,
+                 parameters.means + parameters.n_components * parameters.n_features),
+          sums_(static_cast<std::size_t>(request.n_partitions), no_sums) {
+        pack(parameters, request, kernels_, packed_, num_threads, interrupt);
+        partial_size_ = packed_.dense_size + packed_.gathered_size + packed_.pooled_size;
+        const std::int64_t total = partial_size_ * request.n_partitions;
+        partials_ = workspace.partials(static_cast<std::size_t>(total));
+        constexpr std::int64_t chunk = 1 << 20;
+        runtime::parallel(runtime::ceil_div(total, chunk), runtime::threads_for(total, num_threads),
+                          interrupt, [&](std::int64_t task, int, runtime::Region&) {
+                              std::fill(partials_ + task * chunk,
+                                        partials_ + std::min(total, (task + 1) * chunk), 0.0);
+                          });
+    }
+
+    std::int64_t run(const std::vector<RowBlock>& blocks, int num_threads,
+                     const runtime::Interrupt* interrupt) override {
+        const int threads =
+            runtime::threads_for(count_rows(blocks) * operations_per_row(), num_threads);
+        return request_.split_components ? run_split(blocks, threads, interrupt)
+                                         : run_partitions(blocks, threads, interrupt);
+    }
+
+    TileSums sums() const override {
+        TileSums total = no_sums;
+        for (const TileSums& part : sums_) add(total, part);
+        return total;
+    }
+
+    void statistics(double* weight, double* first, double* second, int num_threads,
+                    const runtime::Interrupt* interrupt) override {
+        merge_partials(partials_, partial_size_, request_.n_partitions, num_threads, interrupt);
+        read_moments(packed_.model, kernels_, partial(0), partial_size_, means_.data(),
+                     {weight, first, second}, num_threads, interrupt);
+    }
+
+  private:
+    PartialSums partial(std::int64_t partition) const {
+        double* base = partials_ + partition * partial_size_;
+        return {base, base + packed_.dense_size, base + packed_.dense_size + packed_.gathered_size};
+    }
+
+    std::size_t tile_bytes() const {
+        Tile<T> tile;
+        return lay_out(tile, request_.tile_rows, kernels_.group_rows, packed_.model.joint_stride,
+                       D(), !packed_.model.all_near, request_.gradient != nullptr, nullptr);
+    }
+
+    // Whitened rows of the tile that a worker is at, where the pass keeps them; else none.
+    std::size_t whitened_bytes() const {
+        if (!packed_.model.keeps_whitened) return 0;
+        return runtime::aligned_size(static_cast<std::size_t>(request_.tile_rows * K() * D()) *
+                                     sizeof(T));
+    }
+
+    T* whitened_in(char* memory, int worker) const {
+        const std::size_t bytes = whitened_bytes();
+        return bytes ? reinterpret_cast<T*>(memory + bytes * static_cast<std::size_t>(worker))
+                     : nullptr;
+    }
+
+    Tile<T> tile_in(char* memory) const {
+        Tile<T> tile;
+        lay_out(tile, request_.tile_rows, kernels_.group_rows, packed_.model.joint_stride, D(),
+                !packed_.model.all_near, request_.gradient != nullptr, memory);
+        tile.assignment = request_.assignment;
+        tile.entropy = request_.entropy;
+        tile.stop = nullptr;
+        return tile;
+    }
+
+    // Points a tile at the rows of a block from row `first` on, and at their outputs.
+    void point_at_rows(Tile<T>& tile, const RowBlock& block, std::int64_t first) const {
+        point_at(tile, block, first, std::min(request_.tile_rows, block.n_rows - first), K());
+        const std::int64_t row = block.start + first;
+        const auto at = [row](void* output) {
+            return output ? static_cast<T*>(output) + row : nullptr;
+        };
+        tile.out_log_evidence = at(request_.log_evidence);
+        tile.out_entropy = at(request_.row_entropy);
+        tile.out_expected_log_joint = at(request_.expected_log_joint);
+        tile.out_labels = request_.labels ? request_.labels + row : nullptr;
+        tile.out_resp = request_.resp ? static_cast<T*>(request_.resp) + row * K() : nullptr;
+        tile.out_gradient =
+            request_.gradient ? static_cast<T*>(request_.gradient) + row * D() : nullptr;
+        tile.out_log_joint =
+            request_.log_joint ? static_cast<T*>(request_.log_joint) + row * K() : nullptr;
+    }
+
+    std::int64_t run_partitions(const std::vector<RowBlock>& blocks, int threads,
+                                const runtime::Interrupt* interrupt) {
+        const std::size_t bytes = tile_bytes();
+        const std::size_t workers = std::min(static_cast<std::size_t>(threads), blocks.size());
+        char* memory = workspace_.scratch((bytes + whitened_bytes()) * workers);
+        char* whitened = memory + bytes * workers;
+        runtime::LowestIndex bad;
+        const auto rows_of_block = [&](std::int64_t task, int worker, runtime::Region& region) {
+            const RowBlock& block = blocks[static_cast<std::size_t>(task)];
+            Tile<T> tile = tile_in(memory + bytes * static_cast<std::size_t>(worker));
+            tile.whitened = whitened_in(whitened, worker);
+            for (std::int64_t n = 0; n < block.n_rows; n += request_.tile_rows) {
+                if (runtime::stop_requested(region, worker)) return;
+                point_at_rows(tile, block, n);
+                if (!local_step(tile, region, worker)) return;
+                if (tile.bad_row >= 0) return bad.offer(block.start + n + tile.bad_row);
+                add(sums_[static_cast<std::size_t>(block.partition)], tile.sums);
+                if (!summary_step(tile, 0, K(), partial(block.partition), region, worker)) return;
+            }
+        };
+        runtime::parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt,
+                          rows_of_block);
+        return bad.index();
+    }
+
+    // For a model that is too large for one partial statistic a partition. Tiles come in waves, of
+    // which threads share first the tiles, then the components. The tiles of a component are added
+    // up in their order.
+    std::int64_t run_split(const std::vector<RowBlock>& blocks, int threads,
+                           const runtime::Interrupt* interrupt) {
+        const std::size_t bytes = tile_bytes();
+        const std::size_t n_tiles = static_cast<std::size_t>(wave_tiles);
+        const std::size_t workers = static_cast<std::size_t>(threads);
+        char* memory = workspace_.scratch(bytes * (n_tiles + workers) + whitened_bytes() * workers);
+        char* whitened = memory + bytes * (n_tiles + workers);
+        std::vector<Tile<T>> tiles;
+        for (std::size_t i = 0; i < n_tiles; ++i) tiles.push_back(tile_in(memory + bytes * i));
+        runtime::LowestIndex bad;
+        for (const RowBlock& block : blocks) {
+            const PartialSums target = partial(block.partition);
+            for (std::int64_t start = 0; start < block.n_rows;
+                 start += wave_tiles * request_.tile_rows) {
+                const std::int64_t left = block.n_rows - start;
+                const std::int64_t count =
+                    std::min(wave_tiles, runtime::ceil_div(left, request_.tile_rows));
+                const auto one_tile = [&](std::int64_t task, int worker, runtime::Region& region) {
+                    Tile<T>& tile = tiles[static_cast<std::size_t>(task)];
+                    tile.whitened = whitened_in(whitened, worker);
+                    const std::int64_t first = start + task * request_.tile_rows;
+                    point_at_rows(tile, block, first);
+                    if (!local_step(tile, region, worker)) return;
+                    if (tile.bad_row >= 0) bad.offer(block.start + first + tile.bad_row);
+                };
+                runtime::parallel(count, threads, interrupt, one_tile);
+                if (bad.index() >= 0) return bad.index();
+                for (std::int64_t i = 0; i < count; ++i)
+                    add(sums_[static_cast<std::size_t>(block.partition)],
+                        tiles[static_cast<std::size_t>(i)].sums);
+                if (request_.moments == Moments::none) continue;
+                summarise(tiles, count, target, threads, memory + bytes * n_tiles, bytes,
+                          interrupt);
+            }
+        }
+        return -1;
+    }
+
+    void summarise(const std::vector<Tile<T>>& tiles, std::int64_t count, PartialSums target,
+                   int threads, char* memory, std::size_t bytes,
+                   const runtime::Interrupt* interrupt) {
+        // All components add to the same pooled scatter: one task takes them all.
+        const std::int64_t step =
+            request_.moments == Moments::tied
+                ? K()
+                : std::max<std::int64_t>(1, K() / wave_tiles / kernels_.moment_components) *
+                      kernels_.moment_components;
+        const auto some_components = [&](std::int64_t task, int worker, runtime::Region& region) {
+            const Tile<T> own = tile_in(memory + bytes * static_cast<std::size_t>(worker));
+            for (std::int64_t i = 0; i < count; ++i) {
+                if (runtime::stop_requested(region, worker)) return;
+                Tile<T> tile = tiles[static_cast<std::size_t>(i)];
+                tile.row_major = own.row_major;
+                tile.gathered = own.gathered;
+                tile.gathered_weight = own.gathered_weight;
+                tile.group_scratch = own.group_scratch;
+                tile.panel = own.panel;
+                if (!summary_step(tile, task * step, std::min(K(), (task + 1) * step), target,
+                                  region, worker))
+                    return;
+            }
+        };
+        runtime::parallel(runtime::ceil_div(K(), step), threads, interrupt, some_components);
+    }
+
+    // The number of components for which a tile takes some milliseconds, a multiple of those that
+    // the kernels take together.
+    std::int64_t components_at_once() const {
+        constexpr std::int64_t operations = 1 << 24;
+        const std::int64_t each = request_.tile_rows * operations_per_row() / K();
+        return std::max<std::int64_t>(1, operations / each / kernels_.moment_components) *
+               kernels_.moment_components;
+    }
+
+    // The local step of a tile; false where it ended early, with the region. Where it may take
+    // long, the kernel itself asks whether the region ends.
+    bool local_step(Tile<T>& tile, runtime::Region& region, int worker) const {
+        struct Asker {
+            runtime::Region& region;
+            int worker;
+        } asker{region, worker};
+        if (K() > components_at_once()) {
+            tile.stop_context = &asker;
+            tile.stop = [](void* context) {
+                const Asker& from = *static_cast<Asker*>(context);
+                return runtime::stop_requested(from.region, from.worker);
+            };
+        }
+        kernels_.local_step(packed_.model, tile);
+        const bool ended = tile.stop != nullptr && runtime::stop_requested(region, worker);
+        tile.stop = nullptr;
+        return !ended;
+    }
+
+    // The summary step of components first to last - 1; false likewise.
+    bool summary_step(Tile<T>& tile, std::int64_t first, std::int64_t last, PartialSums target,
+                      runtime::Region& region, int worker) const {
+        if (request_.moments == Moments::none) return true;
+        const std::int64_t step = components_at_once();
+        for (std::int64_t k = first; k < last; k += step) {
+            if (k > first && runtime::stop_requested(region, worker)) return false;
+            kernels_.summary_step(packed_.model, tile, k, std::min(last, k + step), target.dense,
+                                  target.gathered, target.pooled);
+        }
+        return true;
+    }
+
+    std::int64_t K() const { return packed_.model.n_components; }
+    std::int64_t D() const { return packed_.model.n_features; }
+    // Roughly: an exponential a component, and a product with each number of its precision.
+    std::int64_t operations_per_row() const {
+        const std::int64_t features =
+            packed_.model.covariance == Covariance::full ? D() * D() : D();
+        return packed_.model.n_components * (8 + features);
+    }
+
+    const Kernels<T>& kernels_;
+    const PassRequest request_;
+    Workspace& workspace_;
+    const std::vector<double> means_;
+    PackedModel<T> packed_;
+    std::vector<TileSums> sums_;
+    std::int64_t partial_size_ = 0;
+    double* partials_ = nullptr;
+};
+
+}  // namespace
+
+template <class T>
+std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const PassRequest& request,
+                                  Workspace& workspace, int num_threads,
+                                  const runtime::Interrupt* interrupt) {
+    return std::make_unique<EStepOf<T>>(parameters, request, workspace, num_threads, interrupt);
+}
+
+template std::unique_ptr<EStep> make_estep<float>(const MixtureParameters&, const PassRequest&,
+                                                  Workspace&, int, const runtime::Interrupt*);
+template std::unique_ptr<EStep> make_estep<double>(const MixtureParameters&, const PassRequest&,
+                                                   Workspace&, int, const runtime::Interrupt*);
+}  // namespace vbfast::estep

@@ -1,0 +1,50 @@
+// What one instruction-set level offers to the E-step: plain data and function pointers, the only
+// things that cross the border between csrc/targets and the code that runs on every processor.
+// Nothing in the headers of a table may have an inline function: a linker keeps one copy of those,
+// perhaps the AVX-512 one, for everybody.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/estep/model.h"
+#include "kernels/estep/tile.h"
+
+namespace vbfast::estep {
+
+template <class T>
+struct Kernels {
+    int group_rows;         // rows that are processed together in lanes
+    int factor_columns;     // columns of a block of the factor
+    int moment_components;  // block of the dense moments
+    int moment_features;
+    int lanes;            // numbers of a vector
+    int product_columns;  // block of the gathered matrices
+    // Local step: loads the rows, evaluates log-joint and responsibilities, fills outputs and sums.
+    void (*local_step)(const Model<T>&, Tile<T>&);
+    // Summary step for components `first` to `last` - 1, where `first` is a multiple of
+    // moment_components. Adds to the partition's sums: `dense` (dense_moments-inl.h), `gathered`
+    // (gathered_moments-inl.h) and `pooled`, a triangle (triangle-inl.h).
+    void (*summary_step)(const Model<T>&, Tile<T>&, std::int64_t first, std::int64_t last,
+                         double* dense, double* gathered, double* pooled);
+    // k-means++: adds w min(closest, |x - c|^2) to the potential of each candidate c. `candidates`
+    // is (n_candidates, n_features), rows of the data, which are exact in T. `lowered` is null, or
+    // takes the minima, a row of stride `lowered_stride` a candidate.
+    void (*seeding_step)(Tile<T>&, std::int64_t n_features, const T* candidates,
+                         std::int64_t n_candidates, const T* closest, T* lowered,
+                         std::int64_t lowered_stride, double* potentials);
+};
+
+struct Table {
+    Kernels<float> f32;
+    Kernels<double> f64;
+};
+
+// The kernels of the level in use (runtime/dispatch.h), in one precision.
+template <class T>
+const Kernels<T>& kernels();
+template <>
+const Kernels<float>& kernels<float>();
+template <>
+const Kernels<double>& kernels<double>();
+
+}  // namespace vbfast::estep

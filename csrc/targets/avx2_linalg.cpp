@@ -1,0 +1,22 @@
+#include <math.h>
+
+#include <cstdint>
+
+#include <immintrin.h>
+#include "kernels/linalg/table.h"
+
+namespace vbfast::linalg {
+namespace avx2 {
+namespace {
+
+#include "simd/avx2.h"
+// The lanes first: every kernel is written over them.
+#include "kernels/linalg/all-inl.h"
+
+}  // namespace
+
+extern const Kernels table;
+const Kernels table = level_kernels;
+
+}  // namespace avx2
+}  // namespace vbfast::linalg

@@ -1,0 +1,22 @@
+#include <math.h>
+
+#include <cstdint>
+
+#include <immintrin.h>
+#include "kernels/estep/table.h"
+
+namespace vbfast::estep {
+namespace avx512 {
+namespace {
+
+#include "simd/avx512.h"
+// The lanes first: every kernel is written over them.
+#include "kernels/estep/all-inl.h"
+
+}  // namespace
+
+extern const Table table;
+const Table table = {level_kernels<float>, level_kernels<double>};
+
+}  // namespace avx512
+}  // namespace vbfast::estep

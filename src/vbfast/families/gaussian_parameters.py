@@ -1,0 +1,175 @@
+"""Parameters of a mixture of Gaussians, and the log-joint that they make."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from vbfast.contract import CovarianceType, Float64Array, LinearAlgebra, LogJoint
+from vbfast.families.covariances import log_det_factor, precision_factor, precisions_of
+from vbfast.families.linalg import gram, upper_cholesky
+from vbfast.families.mixing_weights import log_proportions
+
+__all__ = ["GaussianParameters", "draw_gaussian", "gaussian_log_joint"]
+
+
+@dataclass(frozen=True)
+class GaussianParameters:
+    """Parameters of a Gaussian mixture, all float64.
+
+    Attributes
+    ----------
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
+    weights : ndarray of shape (n_components,)
+        Mixing proportions. They sum to one except in a start, where scikit-learn divides the
+        responsibilities' sums by the number of rows and leaves it at that.
+    means : ndarray of shape (n_components, n_features)
+    covariances : ndarray
+        Shape (K, D, D) for 'full', (D, D) for 'tied', (K, D) for 'diag' and (K,) for 'spherical'.
+    precision_cholesky : ndarray
+        Upper triangular ``P`` with ``P @ P.T`` the precision; inverse standard deviations for
+        'diag' and 'spherical'. Shaped as ``covariances``.
+    """
+
+    covariance_type: CovarianceType
+    weights: Float64Array
+    means: Float64Array
+    covariances: Float64Array
+    precision_cholesky: Float64Array
+
+    @classmethod
+    def from_covariances(
+        cls,
+        covariance_type: CovarianceType,
+        weights: Float64Array,
+        means: Float64Array,
+        covariances: Float64Array,
+        linalg: LinearAlgebra | None = None,
+    ) -> GaussianParameters:
+        """Parameters with the precision factor of given covariances.
+
+        It is computed with ``linalg``, by default that of the backend in use.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If a covariance is not positive definite.
+        """
+        factor = precision_factor(covariance_type, covariances, linalg)
+        return cls(covariance_type, weights, means, covariances, factor)
+
+    @classmethod
+    def from_precisions(
+        cls,
+        covariance_type: CovarianceType,
+        weights: Float64Array,
+        means: Float64Array,
+        precisions: Float64Array,
+    ) -> GaussianParameters:
+        """Parameters with given precisions, shaped as covariances are.
+
+        Raises
+        ------
+        NotPositiveDefiniteError
+            If a precision is not positive definite.
+        """
+        if covariance_type in ("full", "tied"):
+            # The inverse of a precision is Q Q^T with Q the precision factor *of the precision*.
+            stack = precisions.reshape(-1, *precisions.shape[-2:])
+            covariances = gram(precision_factor("full", stack)).reshape(precisions.shape)
+            factor = upper_cholesky(stack).reshape(precisions.shape)
+        else:
+            covariances = 1.0 / precisions
+            factor = np.sqrt(precisions)
+        return cls(covariance_type, weights, means, covariances, factor)
+
+    @property
+    def n_components(self) -> int:
+        """K."""
+        return int(self.means.shape[0])
+
+    @property
+    def n_features(self) -> int:
+        """D."""
+        return int(self.means.shape[1])
+
+    @property
+    def precisions(self) -> Float64Array:
+        """Inverse covariances, shaped as ``covariances``."""
+        return precisions_of(self.covariance_type, self.precision_cholesky)
+
+    def log_joint(self) -> LogJoint:
+        """Lay the log-joint ``log pi_k + log N(x | mu_k, Sigma_k)`` out as a pass takes it.
+
+        Returns
+        -------
+        LogJoint
+            A component of zero weight has ``offset`` ``-inf``.
+        """
+        return gaussian_log_joint(
+            self.covariance_type, self.weights, self.means, self.precision_cholesky
+        )
+
+    def log_density(self) -> LogJoint:
+        """Return the log-joint without the weights: ``log N(x | mu_k, Sigma_k)``."""
+        even = np.ones(self.n_components)
+        return gaussian_log_joint(self.covariance_type, even, self.means, self.precision_cholesky)
+
+    @property
+    def log_weights(self) -> Float64Array:
+        """``log pi_k``, nats."""
+        return log_proportions(self.weights)
+
+
+def gaussian_log_joint(
+    covariance_type: CovarianceType,
+    weights: Float64Array,
+    means: Float64Array,
+    precision_cholesky: Float64Array,
+) -> LogJoint:
+    """Lay the log-joint of a Gaussian mixture out as a pass takes it.
+
+    Parameters
+    ----------
+    covariance_type, weights, means, precision_cholesky
+        As in :class:`GaussianParameters`.
+
+    Returns
+    -------
+    LogJoint
+        With ``offset_k = log pi_k - D/2 log(2 pi) + log det P_k``.
+    """
+    n_features = means.shape[1]
+    log_det = log_det_factor(covariance_type, precision_cholesky, n_features)
+    offset = log_proportions(weights) - 0.5 * n_features * math.log(2.0 * math.pi) + log_det
+    return LogJoint.quadratic(covariance_type, offset, means, precision_cholesky)
+
+
+def draw_gaussian(
+    mean: Float64Array,
+    covariance: Float64Array,
+    n_samples: int,
+    random_state: np.random.RandomState,
+) -> Float64Array:
+    """Draw rows of a Gaussian.
+
+    Parameters
+    ----------
+    mean : ndarray of shape (n_features,)
+    covariance : ndarray
+        A matrix of shape (n_features, n_features), variances of shape (n_features,), or one
+        variance of shape ().
+    n_samples : int
+    random_state : RandomState
+        What is taken from it is what scikit-learn takes.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_features)
+    """
+    if covariance.ndim == 2:
+        return random_state.multivariate_normal(mean, covariance, n_samples)
+    noise = random_state.standard_normal(size=(n_samples, len(mean)))
+    return np.asarray(mean + noise * np.sqrt(covariance))
