@@ -1,12 +1,20 @@
-"""The E-step contract and the array functions as numba kernels, for custom components, too.
+"""Passes and array functions as numba kernels, also of a user's functions.
 
-- ``compiling``, ``machine_code``, ``exponential``: how kernels are compiled and where they are
-  kept, and the exponential that vectorises;
-- ``tiles``, ``log_joint``, ``local_step``, ``gradient``, ``moments``: the kernels of a pass, in
-  this order;
-- ``batch``, ``gaussian``, ``custom``: what is done with the rows of a batch, for the contract's
-  models and for a user's own;
-- ``passes``, ``seeding``: passes, on ``threads``;
+One pass serves every form. It takes functions of a group of rows and a component, which the loops
+over groups and components are made with when they are compiled. From the ground up:
+
+- ``constants``: numbers that were chosen, and why; ``blocking``: which rows are added up together;
+- ``compiling``, ``machine_code``: how kernels are compiled and where they are kept; ``memory``,
+  ``exponential``: aligned memory, and an exponential that vectorises;
+- ``rows``: rows of any strides, loaded into lanes;
+- ``forms``: the functions of each form, its values and its slopes in the rows; ``quadratic``: the
+  contract's quadratic forms, laid out for them; ``loops``: the loops of log-joint and gradient;
+- ``moments``: the functions of each kind of moments, and their loop;
+- ``local_step``: responsibilities, outputs and sums from the log-joint;
+- ``batch``: memory for some tiles; ``models``, ``user``: log-joints as the steps of a pass, of the
+  forms above and of a user's functions; ``bounds``: what these are guarded by;
+- ``summary_step``: the moments of a batch, and the contract's statistics; ``threads``, ``passes``,
+  ``seeding``: passes on threads;
 - ``array_layout``, ``array_kernels``, ``array_results``, ``arrays``: the array functions, from the
   strides of an array to what a call returns.
 
@@ -24,6 +32,7 @@ from vbfast.contract import (
     Blocking,
     Float64Array,
     Identity,
+    Linear,
     LogJoint,
     Pass,
     Quadratic,
@@ -54,6 +63,10 @@ def require_numba(by: str) -> None:
         import numba  # noqa: F401
 
 
+_FORMS = (Quadratic, Linear, UserFunction)
+_LINKS = (Identity,)
+
+
 class NumbaBackend:
     """Kernels that numba compiles when they are first used."""
 
@@ -61,9 +74,8 @@ class NumbaBackend:
     blocking = staticmethod(blocking.blocking)
 
     def evaluates(self, log_joint: LogJoint) -> bool:
-        """Quadratic forms, and a user's functions."""
-        known = isinstance(log_joint.form, Quadratic | UserFunction)
-        return known and isinstance(log_joint.link, Identity)
+        """Quadratic and linear forms and a user's functions, under the identity."""
+        return isinstance(log_joint.form, _FORMS) and isinstance(log_joint.link, _LINKS)
 
     def adopt(self, source: RowSource) -> RowSource:
         """Kernels read rows where they lie, whatever their strides."""
@@ -86,26 +98,18 @@ class NumbaBackend:
         NotImplementedError
             If the gradient is wanted of custom components.
         """
-        from vbfast.backends.numba.batch import Model
-        from vbfast.backends.numba.custom import CustomModel
-        from vbfast.backends.numba.gaussian import GaussianModel
+        from vbfast.backends.numba.models import linear_model, quadratic_model
         from vbfast.backends.numba.passes import NumbaPass
+        from vbfast.backends.numba.user import UserModel
 
         del workspace, num_threads
-        model: Model
-        gradient = None
-        if isinstance(log_joint.form, UserFunction):
-            if outputs.gradient is not None:
-                raise NotImplementedError(
-                    "the gradient in the rows takes a model of Gaussian components; the "
-                    "derivative of a custom log_density is not known"
-                )
-            model = CustomModel(log_joint, blocking.dtype)
-        else:
-            model = gaussian = GaussianModel(log_joint, request, blocking.dtype)
-            if outputs.gradient is not None:
-                gradient = gaussian.gradient()
-        return NumbaPass(model, gradient, request, blocking, outputs)
+        lay_out: dict[type, Any] = {
+            Quadratic: quadratic_model,
+            Linear: linear_model,
+            UserFunction: UserModel,
+        }
+        model = lay_out[type(log_joint.form)](log_joint, blocking.dtype)
+        return NumbaPass(model, request, blocking, outputs)
 
     def begin_seeding(self, candidates: Float64Array, blocking: Blocking) -> SeedingPass:
         """Start a k-means++ pass."""

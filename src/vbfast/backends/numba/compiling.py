@@ -4,6 +4,9 @@ Fused multiply-adds are all that ``fastmath`` allows: reassociation, or assuming
 infinite or NaN, would break the numerical contract. Kernels hold no lock of the interpreter, are
 compiled when they are first called, and are kept on disk, in ``__pycache__``, until one of the
 files that they come from changes.
+
+No two arrays that a kernel is given overlap where it writes. The compiler is told so: it would have
+to check before every loop, which takes longer than a loop over a few features.
 """
 
 from __future__ import annotations
@@ -17,14 +20,15 @@ from numba import njit
 from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic, overload
 
-from vbfast.backends.numba.blocking import LIMITS
+from vbfast.backends.numba.constants import LIMITS
 from vbfast.backends.numba.machine_code import PackageCache
 
 __all__ = [
-    "STEP_COST",
+    "choose_by_type",
     "compiled",
     "group_rows",
     "group_size",
+    "inlined",
     "kernel",
     "larger",
     "load_at",
@@ -33,9 +37,6 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-# Multiplications between two looks for signals: some ten milliseconds.
-STEP_COST = 5e7
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 
@@ -65,18 +66,44 @@ def _choose_group_rows(array: Any) -> Any:
 overload(group_rows)(_choose_group_rows)
 
 
-def kernel(function: F) -> F:
-    """Compile a function of a module, and keep the machine code on disk."""
-    dispatcher = njit(**_OPTIONS)(function)
-    if isinstance(dispatcher, Dispatcher):  # not where numba's compiler is switched off
-        private: Any = dispatcher
-        private._cache = PackageCache(function)
-    return cast(F, dispatcher)
+def _without_overlap(flags: Any) -> Any:
+    flags.noalias = True
+    return flags
 
 
 def compiled(function: F) -> F:
-    """Compile a function that closes over one of the user's, which no file can stand for."""
-    return cast(F, njit(**_OPTIONS)(function))
+    """Compile a function that takes one of the user's, which no file can stand for."""
+    dispatcher = njit(**_OPTIONS)(function)
+    if isinstance(dispatcher, Dispatcher):  # not where numba's compiler is switched off
+        private: Any = dispatcher
+        private._compiler._customize_flags = _without_overlap  # numba has no option for it
+    return cast(F, dispatcher)
+
+
+def kernel(function: F) -> F:
+    """Compile a function of a module, and keep the machine code on disk."""
+    dispatcher = compiled(function)
+    if isinstance(dispatcher, Dispatcher):
+        private: Any = dispatcher
+        private._cache = PackageCache(function)
+    return dispatcher
+
+
+def inlined(function: F) -> F:
+    """Compile a function into each kernel that calls it."""
+    return cast(F, njit(inline="always", **_OPTIONS)(function))
+
+
+def choose_by_type(function: Callable[..., Any], choices: dict[type, Callable[..., Any]]) -> None:
+    """Compile one of the choices into each kernel that calls ``function``.
+
+    The type of the first argument, a named tuple, is the key.
+    """
+
+    def choose(first: Any, *others: Any) -> Any:  # noqa: ARG001
+        return choices.get(getattr(first, "instance_class", None))  # type: ignore[arg-type]
+
+    overload(function, inline="always", strict=False)(choose)
 
 
 # Rows come in any strides, aligned or not, writeable or not: for numba each is a type of array of

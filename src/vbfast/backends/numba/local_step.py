@@ -1,11 +1,10 @@
 """Responsibilities, outputs and sums of a batch, from its log-joint.
 
-A batch is some tiles of ``tile_rows`` rows. ``joint`` is as vbfast.backends.numba.log_joint leaves
-it, but for rows whose maximum is ``-inf`` and that have logarithms of responsibilities in their
-place. Afterwards it holds the responsibilities: unnormalised ones, which ``scale`` (the row's
-weight, divided by their sum) makes the ``r_nk`` of the statistics. Outputs that are not wanted, and
-weights of one each, are arrays of length zero. Sums are (weight, log evidence, expected log-joint,
-entropy, kl), added up tile by tile.
+``joint`` is what :mod:`vbfast.backends.numba.loops` leaves, but for rows whose maximum is ``-inf``
+and that have logarithms of responsibilities in its place. Afterwards it holds the responsibilities:
+unnormalised ones, which ``scale`` (the row's weight, divided by their sum) makes the ``r_nk`` of
+the statistics. Outputs that are not wanted, and weights of one each, are arrays of length zero.
+Sums are (weight, log evidence, expected log-joint, entropy, kl), added up tile by tile.
 """
 
 from __future__ import annotations
@@ -18,10 +17,7 @@ import numpy as np
 from vbfast.backends.numba.compiling import group_rows, kernel
 from vbfast.backends.numba.exponential import exp_nonpositive
 
-__all__ = ["NEGLIGIBLE_EXPONENT", "find_labels", "general_rows", "posterior_rows"]
-
-# Responsibilities below exp of it change no sum: they are zero, unless they are asked for.
-NEGLIGIBLE_EXPONENT = -69.0
+__all__ = ["find_labels", "general_rows", "posterior_rows"]
 
 
 @kernel
@@ -189,20 +185,20 @@ def general_rows(
     """Treat rows whose responsibilities need not be the posterior, one row at a time.
 
     They are those of ``given``, or where that is of length zero all mass is on ``label``; -1 is
-    none. Afterwards ``joint`` has the given ones, and is undefined for labels.
+    none.
     """
     group = group_rows(joint)
     n_groups, n_components, _ = joint.shape
     by_label = len(given) == 0
+    zero = joint.dtype.type(0)
     tile = np.zeros(5)
     for g in range(n_groups):
         for i in range(group):
             n = g * group + i
             if n >= n_rows:
                 scale[g, i] = 0
-                if not by_label:
-                    for k in range(n_components):
-                        joint[g, k, i] = 0
+                for k in range(n_components):
+                    joint[g, k, i] = 0
                 continue
             largest = np.float64(row_max[g, i])
             impossible = largest == -np.inf
@@ -211,7 +207,7 @@ def general_rows(
                 evidence = _log_evidence(joint, g, i, largest)
             entropy, expected, kl = 0.0, 0.0, 0.0
             k = max(label[n], 0) if by_label else 0
-            last = label[n] + 1 if by_label else n_components
+            last = min(label[n] + 1, n_components) if by_label else n_components
             while k < last:
                 p = 1.0 if by_label else np.float64(given[n, k])
                 if p > 0:
@@ -224,20 +220,17 @@ def general_rows(
             if impossible:
                 expected, entropy, kl = -np.inf, 0.0, 0.0
             entropy, kl = max(entropy, 0.0), max(kl, 0.0)
-            if not by_label:
-                for k in range(n_components):
-                    joint[g, k, i] = given[n, k]
+            for k in range(n_components):
+                q = given[n, k] if not by_label else zero + (k == label[n])
+                joint[g, k, i] = q
+                if len(out_resp) > 0:
+                    out_resp[n, k] = q
             if len(out_log_evidence) > 0:
                 out_log_evidence[n] = evidence
             if len(out_entropy) > 0:
                 out_entropy[n] = entropy
             if len(out_expected) > 0:
                 out_expected[n] = expected
-            if len(out_resp) > 0:
-                for k in range(n_components):
-                    out_resp[n, k] = 0 if by_label else given[n, k]
-                if by_label and label[n] >= 0:
-                    out_resp[n, label[n]] = 1
             w = _weight(weights, n)
             scale[g, i] = w
             tile[0] += w

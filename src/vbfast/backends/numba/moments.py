@@ -1,216 +1,207 @@
-"""Sufficient statistics of a batch, added to the sums of a partition.
+"""Moments: functions of eight rows and a component, and the loop that sums them up.
 
-Moments of a component lie one after another: its weight, the first moments, then those second
-moments that the kind keeps, of full ones the lower triangle row by row. There are two ways to them.
-
-*Dense*: as one matrix product, ``sums[k, m] += sum_n r_nk Phi_nm``, where ``Phi``, the same for all
-components, holds products of the row's features about the shift. A panel of its columns, already
-times the row's scale, meets the components in blocks whose sums stay in L1, eight rows at a time.
-Within a tile the sums are in the precision of the panel, from there on float64.
-
-*Listed*: row by row about the component's own mean, for components that are too far from the shift
-for their moments about it, and for rows that belong to one component only.
+Moments are about the component's own centre, in every form. The sums of a tile are in the precision
+of its rows, from there on float64. A vector of sums is loaded and stored once for eight rows;
+components meet a tile's rows in blocks whose sums stay in the first-level cache. Eight rows that a
+component is not responsible for are passed over.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-from vbfast.backends.numba.compiling import group_rows, kernel
+import numpy as np
+import numpy.typing as npt
 
-__all__ = [
-    "BLOCK_COMPONENTS",
-    "COLUMN_BYTES",
-    "add_dense",
-    "add_labelled",
-    "add_listed",
-    "fill_panel",
-    "total_mass",
-]
+from vbfast.backends.numba.compiling import choose_by_type, group_rows, inlined, kernel
+from vbfast.backends.numba.constants import COLUMN_BYTES
+from vbfast.contract import FloatArray
 
-BLOCK_COMPONENTS = 16
+__all__ = ["First", "Products", "Squares", "Sums", "add_moments", "total_mass"]
 
-# The columns of a panel are padded with zeros to a multiple of so many bytes, whole vectors.
-COLUMN_BYTES = 32
+
+class First(NamedTuple):
+    """Weights and first moments."""
+
+    centres: FloatArray  # (n_components, width), as wide as the rows
+    work: FloatArray  # (8, width), which products take
+
+
+class Squares(NamedTuple):
+    """The same, and the sums of squares of each feature."""
+
+    centres: FloatArray
+    work: FloatArray
+
+
+class Products(NamedTuple):
+    """The same, and the lower triangles of sums of products."""
+
+    centres: FloatArray
+    work: FloatArray
+
+
+class Sums(NamedTuple):
+    """Sums of some components."""
+
+    weight: npt.NDArray[Any]  # (n_components,)
+    first: npt.NDArray[Any]  # (n_components, width)
+    second: npt.NDArray[Any]  # (n_components or 1, 0, 1 or n_features, width)
+
+
+def _add_first(kind: Any, rows: Any, n: Any, r: Any, k: Any, sums: Any, b: Any) -> None:
+    centres, first = kind.centres, sums.first
+    r0, r1, r2, r3, r4, r5, r6, r7 = r
+    for d in range(centres.shape[1]):
+        c = centres[k, d]
+        t0, t1, t2, t3 = rows[n, d] - c, rows[n + 1, d] - c, rows[n + 2, d] - c, rows[n + 3, d] - c
+        t4, t5 = rows[n + 4, d] - c, rows[n + 5, d] - c
+        t6, t7 = rows[n + 6, d] - c, rows[n + 7, d] - c
+        first[b, d] += (r0 * t0 + r1 * t1 + r2 * t2 + r3 * t3) + (
+            r4 * t4 + r5 * t5 + r6 * t6 + r7 * t7
+        )
+
+
+def _add_squares(kind: Any, rows: Any, n: Any, r: Any, k: Any, sums: Any, b: Any) -> None:
+    centres, first, second = kind.centres, sums.first, sums.second
+    r0, r1, r2, r3, r4, r5, r6, r7 = r
+    for d in range(centres.shape[1]):
+        c = centres[k, d]
+        t0, t1, t2, t3 = rows[n, d] - c, rows[n + 1, d] - c, rows[n + 2, d] - c, rows[n + 3, d] - c
+        t4, t5 = rows[n + 4, d] - c, rows[n + 5, d] - c
+        t6, t7 = rows[n + 6, d] - c, rows[n + 7, d] - c
+        u0, u1, u2, u3 = r0 * t0, r1 * t1, r2 * t2, r3 * t3
+        u4, u5, u6, u7 = r4 * t4, r5 * t5, r6 * t6, r7 * t7
+        first[b, d] += ((u0 + u1) + (u2 + u3)) + ((u4 + u5) + (u6 + u7))
+        second[b, 0, d] += (u0 * t0 + u1 * t1 + u2 * t2 + u3 * t3) + (
+            u4 * t4 + u5 * t5 + u6 * t6 + u7 * t7
+        )
+
+
+def _add_products(kind: Any, rows: Any, n: Any, r: Any, k: Any, sums: Any, b: Any) -> None:
+    t, first, second = kind.work, sums.first, sums.second
+    r0, r1, r2, r3, r4, r5, r6, r7 = r
+    for j in range(8):
+        for d in range(t.shape[1]):
+            t[j, d] = rows[n + j, d] - kind.centres[k, d]
+    for d in range(t.shape[1]):
+        first[b, d] += (r0 * t[0, d] + r1 * t[1, d] + r2 * t[2, d] + r3 * t[3, d]) + (
+            r4 * t[4, d] + r5 * t[5, d] + r6 * t[6, d] + r7 * t[7, d]
+        )
+    columns = COLUMN_BYTES // t.itemsize
+    for d in range(second.shape[1]):
+        u0, u1, u2, u3 = r0 * t[0, d], r1 * t[1, d], r2 * t[2, d], r3 * t[3, d]
+        u4, u5, u6, u7 = r4 * t[4, d], r5 * t[5, d], r6 * t[6, d], r7 * t[7, d]
+        for f in range((d // columns + 1) * columns):  # whole vectors
+            second[b, d, f] += (u0 * t[0, f] + u1 * t[1, f] + u2 * t[2, f] + u3 * t[3, f]) + (
+                u4 * t[4, f] + u5 * t[5, f] + u6 * t[6, f] + u7 * t[7, f]
+            )
+
+
+def _add_eight(kind: Any, rows: Any, n: Any, r: Any, k: Any, sums: Any, b: Any) -> None:
+    """Add the rows from ``n``, of the responsibilities ``r`` of component ``k``, to sums ``b``."""
+    raise NotImplementedError("compiled code only")
+
+
+choose_by_type(_add_eight, {First: _add_first, Squares: _add_squares, Products: _add_products})
+
+
+@inlined
+def _clear(block: Any, b: Any) -> None:
+    block.weight[b] = 0
+    block.first[b] = 0
+    block.second[b] = 0
 
 
 @kernel
-def fill_panel(
-    features: Any, scale: Any, left: Any, right: Any, start: Any, width: Any, panel: Any
-) -> None:
-    """Set column ``f`` to feature ``left`` times feature ``right`` of moment ``start + f``."""
-    group = group_rows(features)
-    columns = COLUMN_BYTES // panel.itemsize
-    padded = (width + columns - 1) // columns * columns
-    for g in range(len(features)):
-        for f in range(width):
-            a, b = left[start + f], right[start + f]
-            for i in range(group):
-                value = features[g, a, i] * scale[g, i] * features[g, b, i]
-                panel[g * group + i, f] = value
-        for f in range(width, padded):
-            for i in range(group):
-                panel[g * group + i, f] = 0
+def _is_finite(block: Any, b: Any) -> Any:
+    zero = block.first.dtype.type(0)
+    check = zero
+    for d in range(block.first.shape[1]):
+        check += block.first[b, d] * zero
+    for p in range(block.second.shape[1]):
+        for d in range(block.second.shape[2]):
+            check += block.second[b, p, d] * zero
+    return check == 0
 
 
 @kernel
-def add_dense(
+def _add_block(block: Any, b: Any, k: Any, sums: Any) -> None:
+    own = min(k, len(sums.second) - 1)
+    sums.weight[k] += block.weight[b]
+    for d in range(block.first.shape[1]):
+        sums.first[k, d] += block.first[b, d]
+    for p in range(block.second.shape[1]):
+        for d in range(block.second.shape[2]):
+            sums.second[own, p, d] += block.second[b, p, d]
+
+
+@kernel
+def add_moments(
+    kind: Any,
+    rows: Any,
     joint: Any,
-    panel: Any,
-    width: Any,
-    listed: Any,
+    scale: Any,
     tile_groups: Any,
     first: Any,
     last: Any,
-    start: Any,
     block: Any,
     sums: Any,
 ) -> None:
-    """Add columns ``start`` to ``start + width`` of the components that are not listed.
+    """Add the moments of components ``first`` to ``last`` to float64 ``sums``.
 
-    ``block`` of shape (BLOCK_COMPONENTS, width or more) is memory to work in.
+    ``rows`` of shape (n_groups * group, width) count ``joint * scale`` times. ``block``, sums as
+    well, is memory for as many components as meet the rows together. Where a tile's sums overflow
+    its precision, or a difference of a row that a component is not responsible for does, they are
+    taken again row by row.
     """
     group = group_rows(joint)
-    n_groups = len(joint)
-    columns = COLUMN_BYTES // panel.itemsize
-    padded = (width + columns - 1) // columns * columns
-    for tile in range(0, n_groups, tile_groups):
-        for k0 in range(first, last, BLOCK_COMPONENTS):
-            k1 = min(k0 + BLOCK_COMPONENTS, last)
-            for b in range(k1 - k0):
-                for f in range(padded):
-                    block[b, f] = 0
-            for g in range(tile, min(tile + tile_groups, n_groups)):
+    single = np.empty((8, rows.shape[1]), rows.dtype)
+    for tile in range(0, len(joint), tile_groups):
+        end = min(tile + tile_groups, len(joint))
+        for k0 in range(first, last, len(block.weight)):
+            n_together = min(len(block.weight), last - k0)
+            for b in range(n_together):
+                _clear(block, b)
+            for g in range(tile, end):
                 for i in range(0, group, 8):
-                    n = g * group + i
-                    for k in range(k0, k1):
-                        r0, r1, r2, r3 = (
-                            joint[g, k, i],
-                            joint[g, k, i + 1],
-                            joint[g, k, i + 2],
-                            joint[g, k, i + 3],
-                        )
-                        r4, r5, r6, r7 = (
-                            joint[g, k, i + 4],
-                            joint[g, k, i + 5],
-                            joint[g, k, i + 6],
-                            joint[g, k, i + 7],
-                        )
-                        if listed[k] or (r0 + r1) + (r2 + r3) + (r4 + r5) + (r6 + r7) == 0:
-                            continue
-                        b = k - k0
-                        for f in range(padded):
-                            block[b, f] += (
-                                (r0 * panel[n, f] + r1 * panel[n + 1, f])
-                                + (r2 * panel[n + 2, f] + r3 * panel[n + 3, f])
-                            ) + (
-                                (r4 * panel[n + 4, f] + r5 * panel[n + 5, f])
-                                + (r6 * panel[n + 6, f] + r7 * panel[n + 7, f])
-                            )
-            for k in range(k0, k1):
-                for f in range(width):
-                    sums[k, start + f] += block[k - k0, f]
+                    for b in range(n_together):
+                        k = k0 + b
+                        r0, r1 = joint[g, k, i] * scale[g, i], joint[g, k, i + 1] * scale[g, i + 1]
+                        r2 = joint[g, k, i + 2] * scale[g, i + 2]
+                        r3 = joint[g, k, i + 3] * scale[g, i + 3]
+                        r4 = joint[g, k, i + 4] * scale[g, i + 4]
+                        r5 = joint[g, k, i + 5] * scale[g, i + 5]
+                        r6 = joint[g, k, i + 6] * scale[g, i + 6]
+                        r7 = joint[g, k, i + 7] * scale[g, i + 7]
+                        mass = ((r0 + r1) + (r2 + r3)) + ((r4 + r5) + (r6 + r7))
+                        if mass > 0:
+                            block.weight[b] += mass
+                            r = (r0, r1, r2, r3, r4, r5, r6, r7)
+                            _add_eight(kind, rows, g * group + i, r, k, block, b)
+            for b in range(n_together):
+                k = k0 + b
+                if _is_finite(block, b):
+                    _add_block(block, b, k, sums)
+                    continue
+                for n in range(tile * group, end * group):
+                    r0 = joint[n // group, k, n % group] * scale[n // group, n % group]
+                    if r0 > 0:
+                        _clear(block, b)
+                        block.weight[b] = r0
+                        single[:] = rows[n]
+                        zero = r0 - r0
+                        r = (r0, zero, zero, zero, zero, zero, zero, zero)
+                        _add_eight(kind, single, 0, r, k, block, b)
+                        _add_block(block, b, k, sums)
 
 
 @kernel
 def total_mass(joint: Any, mass: Any) -> None:
     """Set ``mass`` of shape (n_groups, 1, group) to the sums over components."""
-    group = group_rows(joint)
     for g in range(len(joint)):
-        for i in range(group):
+        for i in range(group_rows(joint)):
             mass[g, 0, i] = 0
         for k in range(joint.shape[1]):
-            for i in range(group):
+            for i in range(group_rows(joint)):
                 mass[g, 0, i] += joint[g, k, i]
-
-
-@kernel
-def _add_row(x: Any, mean: Any, r: Any, sums: Any, second: Any, n_second: Any, outer: Any) -> None:
-    """Add one row to a component's sums: the contract's formulae, about its mean."""
-    n_features = len(x)
-    sums[0] += r
-    for d in range(n_features):
-        sums[1 + d] += r * (x[d] - mean[d])
-    if outer:
-        m = 0
-        for i in range(n_features):
-            rt = r * (x[i] - mean[i])
-            for j in range(i + 1):
-                second[m + j] += rt * (x[j] - mean[j])
-            m += i + 1
-    elif n_second == 1:
-        total = 0.0
-        for d in range(n_features):
-            total += r * (x[d] - mean[d]) * (x[d] - mean[d])
-        second[0] += total
-    else:
-        for d in range(n_second):
-            second[d] += r * (x[d] - mean[d]) * (x[d] - mean[d])
-
-
-@kernel
-def _row_for(rows: Any, raw: Any, far: Any, n: Any, k: Any) -> Any:
-    return raw[n] if far[k] else rows[n]
-
-
-@kernel
-def add_listed(
-    rows: Any,
-    raw: Any,
-    far: Any,
-    joint: Any,
-    scale: Any,
-    means: Any,
-    listed: Any,
-    n_second: Any,
-    outer: Any,
-    n_rows: Any,
-    first: Any,
-    last: Any,
-    sums: Any,
-    pooled: Any,
-) -> None:
-    """Add the rows of every listed component, ``raw`` ones to those that are far from the shift.
-
-    Second moments, ``n_second`` of them, are those of ``outer`` products or squares; they go to
-    ``pooled``, unless that is of length zero.
-    """
-    group = group_rows(joint)
-    after_first = 1 + means.shape[1]
-    for k in range(first, last):
-        if not listed[k]:
-            continue
-        second = pooled if len(pooled) > 0 else sums[k, after_first:]
-        for n in range(n_rows):
-            r = joint[n // group, k, n % group] * scale[n // group, n % group]
-            if r != 0:
-                x = _row_for(rows, raw, far, n, k)
-                _add_row(x, means[k], r, sums[k], second, n_second, outer)
-
-
-@kernel
-def add_labelled(
-    rows: Any,
-    raw: Any,
-    far: Any,
-    label: Any,
-    scale: Any,
-    means: Any,
-    n_second: Any,
-    outer: Any,
-    n_rows: Any,
-    first: Any,
-    last: Any,
-    sums: Any,
-    pooled: Any,
-) -> None:
-    """Add each row to the component of its label; otherwise as :func:`add_listed`."""
-    group = group_rows(scale)
-    after_first = 1 + means.shape[1]
-    for n in range(n_rows):
-        k = label[n]
-        r = scale[n // group, n % group]
-        if first <= k < last and r != 0:
-            second = pooled if len(pooled) > 0 else sums[k, after_first:]
-            x = _row_for(rows, raw, far, n, k)
-            _add_row(x, means[k], r, sums[k], second, n_second, outer)

@@ -1,0 +1,61 @@
+"""Numbers that were chosen: each with its reason, and where it was measured.
+
+What was timed was timed on two threads of an AMD EPYC 9004 (Zen 4) in 2025, with
+``bench/numba_backend.py``.
+"""
+
+from __future__ import annotations
+
+from vbfast.backends.blocking import Limits
+
+__all__ = [
+    "BLOCK_BYTES",
+    "BLOCK_COMPONENTS",
+    "CACHE_LINE",
+    "COLUMN_BYTES",
+    "FUNCTION_COST",
+    "LIMITS",
+    "MAX_BATCH_TILES",
+    "NEGLIGIBLE_EXPONENT",
+    "STEP_COST",
+    "WAVE_TILES",
+]
+
+# A tile and its log-joints stay in the second-level cache. A group is eight vectors of AVX-512:
+# loops over fewer than 64 numbers are unrolled to single ones, which took 2.4 times as long for
+# full covariances of 16 features in float64.
+LIMITS = Limits(
+    partitions=16,
+    statistics_bytes=64 << 20,
+    group_bytes=512,
+    tile_rows=512,
+    tile_bytes=4 << 20,
+    partition_rows=256,
+)
+
+# Small tiles are worked on several at a time, for fewer calls from Python.
+MAX_BATCH_TILES = 64
+
+# Tiles whose local step precedes a summary step that threads share by components.
+WAVE_TILES = 16
+
+# Multiplications between two looks for signals: some ten milliseconds.
+STEP_COST = 5e7
+
+# Of a user's density or of one statistic, in multiplications: about a transcendental function.
+FUNCTION_COST = 50.0
+
+# Responsibilities below exp of it change no sum: they are zero, unless they are asked for.
+NEGLIGIBLE_EXPONENT = -69.0
+
+# Points are padded with zeros to whole vectors of AVX2.
+COLUMN_BYTES = 32
+
+# Components that meet eight rows in turn: as many as have their sums in half of a first-level
+# cache, up to a number from which the rows have been loaded for enough of them.
+BLOCK_BYTES = 16 << 10
+BLOCK_COMPONENTS = 16
+
+# Memory begins at the start of a cache line. NumPy's begins 16 bytes into one as often as not;
+# every other vector then lies across two lines, and kernels take up to a quarter longer.
+CACHE_LINE = 64

@@ -1,0 +1,116 @@
+"""A user's two functions in the loops of a pass.
+
+They are compiled once a function and dtype, in every process again: a cache on disk could not tell
+one from another.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vbfast.backends.numba import loops
+from vbfast.backends.numba.batch import Batch
+from vbfast.backends.numba.bounds import beyond_the_ends, read_only
+from vbfast.backends.numba.compiling import compiled, group_rows
+from vbfast.backends.numba.constants import FUNCTION_COST
+from vbfast.backends.numba.forms import User
+from vbfast.backends.numba.models import Model
+from vbfast.backends.numba.quadratic import Layout
+from vbfast.backends.numba.rows import Rows, padded, rows_for
+from vbfast.contract import FloatArray, LogJoint, UserFunction
+
+__all__ = ["UserModel"]
+
+
+@functools.lru_cache(maxsize=64)
+def _fill_for(log_density: Callable[..., Any]) -> Callable[..., None]:  # noqa: ARG001
+    loop: Any = loops.fill_log_joint
+    own: Callable[..., None] = compiled(loop.py_func)
+    return own
+
+
+@functools.lru_cache(maxsize=64)
+def _fill_points_for(sufficient_statistics: Callable[..., Any]) -> Callable[..., None]:
+    @compiled
+    def fill(rows: Any, scale: Any, n_statistics: Any, points: Any) -> None:
+        group = group_rows(scale)
+        for n in range(len(rows)):
+            # A row that counts nowhere may have statistics that are not finite.
+            if scale[n // group, n % group] != 0:
+                sufficient_statistics(rows[n], points[n, :n_statistics])
+
+    return fill
+
+
+class UserModel(Model):
+    """A log-joint whose form is a user's function; moments are those of the user's statistics."""
+
+    def __init__(self, log_joint: LogJoint, dtype: np.dtype[Any]) -> None:
+        form = log_joint.form
+        assert isinstance(form, UserFunction)
+        theta = read_only(np.empty((0, 0)) if form.theta is None else form.theta)
+        layout = Layout(
+            User(form.log_density, theta),
+            np.zeros(form.n_features, dtype),
+            np.zeros(form.n_statistics),
+        )
+        super().__init__(log_joint, layout, FUNCTION_COST * form.row_length)
+        self.points_dtype = np.dtype(np.float64)
+        self.points_width = padded(form.n_statistics, self.points_dtype)
+        self._user = form
+        self._theta = theta
+
+    def memory(self, n_groups: int) -> Rows:
+        """Return memory for rows of the length that the functions are given."""
+        D = self.n_features
+        return rows_for(n_groups, D, D, self.dtype, whitened=False)
+
+    def fill(self, batch: Batch, first: int, last: int) -> None:
+        """Evaluate the components ``first`` to ``last``.
+
+        Raises
+        ------
+        ValueError
+            If the density of a row is NaN or infinite, or goes beyond the ends of an array.
+        """
+        log_density = self._user.log_density
+        rows = batch.rows._replace(plain=read_only(batch.rows.plain))
+        rows.fault.fill(-1)
+        out = (batch.joint, batch.row_max)
+        try:
+            _fill_for(log_density)(self._form, rows, self._offset, *out, first, last)
+        except IndexError as error:
+            lengths = {"x": self.n_features, "theta": self._theta.shape[1]}
+            raise beyond_the_ends("log_density", log_density, **lengths) from error
+        if rows.fault[0] >= 0:
+            row, component = min(int(rows.fault[0]), batch.n_rows - 1), int(rows.fault[1])
+            x = rows.plain[row]
+            name = getattr(log_density, "__name__", "log_density")
+            raise ValueError(
+                f"the family's log_density ({name}) returned "
+                f"{log_density(x, self._theta[component])} for row {batch.start + row}, x = {x}, "
+                f"under component {component}; it must return a finite number, or -inf where x is "
+                "impossible"
+            )
+
+    def points(self, batch: Batch) -> FloatArray:
+        """Return the statistics of the rows that count.
+
+        Raises
+        ------
+        ValueError
+            If they go beyond the ends of an array.
+        """
+        statistics, n_statistics = self._user.sufficient_statistics, self._user.n_statistics
+        rows = read_only(batch.rows.plain)
+        points = np.zeros((len(rows), self.points_width))
+        try:
+            _fill_points_for(statistics)(rows, batch.scale, n_statistics, points)
+        except IndexError as error:
+            lengths = {"x": self.n_features, "out": n_statistics}
+            raise beyond_the_ends("sufficient_statistics", statistics, **lengths) from error
+        return points
