@@ -29,10 +29,10 @@ class Maps {
     // Reduces and maps whole slices; writes scratch.state.
     void fused(SliceBlock block, Scratch<T>& scratch) const;
 
-    // Where the plan keeps exponentials. `keep` adds elements first to last - 1 to scratch.state,
-    // and leaves their exponentials in the output and what those refer to in `references`, which
+    // Where the plan keeps exponentials. `keep` adds elements first to last - 1 to a state, and
+    // leaves their exponentials in the output and what those refer to in `references`, which
     // begin at element 0. `scale`, in place of `map`, then scales them.
-    void keep(SliceBlock block, std::int64_t first, std::int64_t last, T* references,
+    void keep(SliceBlock block, std::int64_t first, std::int64_t last, T* references, double* state,
               Scratch<T>& scratch) const;
     void scale(SliceBlock block, std::int64_t first, std::int64_t last, const T* references,
                const T* parameters, Scratch<T>& scratch) const;

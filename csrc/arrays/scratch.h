@@ -5,12 +5,15 @@
 #include <cstdint>
 #include <memory>
 
+#include "arrays/halves.h"
 #include "arrays/plan.h"
 #include "runtime/memory.h"
 #include "runtime/numbers.h"
 #include "runtime/threads.h"
 
 namespace vbfast::arrays {
+
+constexpr std::int64_t row_plane = 16;  // of the states of one slice
 
 // All of it lies in one allocation: a call on few elements is over sooner than several take. It
 // begins as zeros, since kernels finish whole vectors of states, the last lanes without a slice.
@@ -23,7 +26,8 @@ class Scratch {
     }
 
     double *state, *results;  // (state or Result, plane)
-    double *total, *part;     // of a row of several chunks: (state, 16)
+    double* halves;           // other states, see arrays/halves.h: (halving, state, plane), and of
+                              // rows, whose own plane is 16, one more that the others go to
     T* parameters;            // (parameter, plane)
     T* references;            // (chunk, plane), kept with the exponentials of a whole block
     T* values[n_sliced];      // copies: a row, or (row, plane)
@@ -51,12 +55,14 @@ class Scratch {
     std::size_t lay_out(const Plan& plan, int n_states, unsigned char* memory) {
         const std::int64_t rows =
             std::min(plan.columns ? column_chunk : row_chunk, plan.n_elements);
-        const std::int64_t chunked = !plan.columns && plan.n_elements > row_chunk ? n_states : 0;
+        const int levels = halvings(plan.range, plan.columns ? column_part<T> : row_chunk);
+        const std::int64_t others = plan.columns ? levels * plan.plane
+                                    : levels > 0 ? (levels + 1) * row_plane
+                                                 : 0;
         runtime::Arena arena(memory);
         arena.take(state, n_states * plan.plane);
         arena.take(results, result_count * plan.plane);
-        arena.take(total, chunked * 16);
-        arena.take(part, chunked * 16);
+        arena.take(halves, others * n_states);
         arena.take(parameters, plan.present(place_out0) ? max_parameters * plan.plane : 0);
         arena.take(references, plan.n_ranges == 1 ? plan.kept_chunks() * plan.plane : 0);
         for (int i = 0; i < n_sliced; ++i) {

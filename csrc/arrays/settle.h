@@ -14,7 +14,8 @@ namespace vbfast::arrays {
 template <class T>
 bool scaled_sums_hold(const double* state, std::int64_t plane);
 
-// Writes the results of a sum of b exp(a) from the logarithms of its terms. Infinities are limits
+// Writes the results of a sum of b exp(a) from terms whose exponents are kept apart: none overflows
+// or is lost, and equal a count for no more than their factors do. Infinities are limits
 // where there is one: an infinite a or b makes the sum infinite; infinities of both signs, or
 // inf exp(-inf), make it NaN. Elements of b = 0 count for nothing, whatever a is.
 template <class T>

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vbfast.config.settings import config_context
-from vbfast.contract import CustomParams, LogJoint, NonFiniteRowError, Request
+from vbfast.contract import LogJoint, NonFiniteRowError, Request, UserFunction
 from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import SlicedRows, as_row_source
 
@@ -25,13 +25,16 @@ def as_custom(diagonal_gaussian):
         theta = np.column_stack(
             [params.form.centres, params.form.precision_cholesky, np.zeros(params.n_components)]
         )
-        return CustomParams(
-            diagonal_gaussian.log_density,
-            diagonal_gaussian.sufficient_statistics,
-            params.n_features,
-            2 * params.n_features,
+        return LogJoint(
             params.offset,
-            theta,
+            UserFunction(
+                diagonal_gaussian.log_density,
+                diagonal_gaussian.sufficient_statistics,
+                params.n_components,
+                params.n_features,
+                2 * params.n_features,
+                theta,
+            ),
         )
 
     return convert

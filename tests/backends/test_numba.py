@@ -17,7 +17,7 @@ from sklearn.base import clone
 import vbfast
 from vbfast.backends import get_backend
 from vbfast.config.settings import config_context
-from vbfast.contract import CustomParams, Request, RowOutputs
+from vbfast.contract import LogJoint, Request, RowOutputs, UserFunction
 from vbfast.families.covariances import MOMENTS_OF
 from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
@@ -157,14 +157,8 @@ def test_a_mixture_fitted_by_either_backend(rng):
 
 
 def test_components_of_one_s_own_have_no_gradient(diagonal_gaussian):
-    params = CustomParams(
-        diagonal_gaussian.log_density,
-        diagonal_gaussian.sufficient_statistics,
-        2,
-        4,
-        np.zeros(1),
-        None,
-    )
+    functions = diagonal_gaussian.log_density, diagonal_gaussian.sufficient_statistics
+    params = LogJoint(np.zeros(1), UserFunction(*functions, 1, 2, 4, None))
     outputs = RowOutputs(gradient=np.empty((5, 2)))
     with pytest.raises(NotImplementedError, match="derivative of a custom log_density"):
         run_pass(as_row_source(np.ones((5, 2))), params, Request(), outputs=outputs)
