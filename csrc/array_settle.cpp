@@ -3,12 +3,32 @@
 #include <cmath>
 #include <limits>
 
+#include "compensated_sum.h"
+
 namespace vbfast {
 
 namespace {
 
 constexpr double infinite = std::numeric_limits<double>::infinity();
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+
+constexpr double ln2 = 0.69314718055994530942;
+
+// The least and the largest factor are 1e632 apart: an exponential that is smaller yet counts for
+// nothing.
+constexpr double negligible = -1500;
+
+// b exp(d) = factor 2^exponent for finite b and negligible < d <= 0, of numbers that have no end.
+struct ScaledTerm {
+    ScaledTerm(double b, double d) {
+        constexpr double ln2_high = 0x1.62e42fee00000p-1, ln2_low = 0x1.a39ef35793c76p-33;
+        const double n = std::nearbyint(d / ln2);
+        factor = std::frexp(b, &exponent) * std::exp((d - n * ln2_high) - n * ln2_low);
+        exponent += static_cast<int>(n);
+    }
+    double factor;
+    int exponent;
+};
 
 // Calls f(x, y) for each element of a slice, until it returns false; returns whether it never did.
 template <class T, class F>
@@ -49,7 +69,7 @@ void settle_scaled(const Plan& plan, const Position& slice, double* results, Scr
         if (b == 0) return true;
         nan = nan || std::isnan(a) || std::isnan(b) || (std::isinf(b) && a == -infinite);
         if (a == infinite || std::isinf(b)) (b > 0 ? positive : negative) = true;
-        largest = std::max(largest, a + std::log(std::abs(b)));
+        if (std::isfinite(a)) largest = std::max(largest, a);
         return true;
     });
     double log_sum = -infinite, sign = 0;
@@ -59,18 +79,19 @@ void settle_scaled(const Plan& plan, const Position& slice, double* results, Scr
         log_sum = infinite;
         sign = positive ? 1 : -1;
     } else if (largest > -infinite) {
-        double at = 0, rest = 0;
-        each_element<T>(plan, slice, scratch, [&](double a, double b) {
-            if (b == 0 || a == -infinite) return true;
-            const double below = a + std::log(std::abs(b)) - largest;
-            (below < 0 ? rest : at) += std::copysign(std::exp(below), b);
-            return true;
-        });
-        const double ratio = rest / at;
-        const bool small = at != 0 && std::abs(ratio) < 0.5;
-        const double sum = at + rest;
-        log_sum = largest +
-                  (small ? std::log(std::abs(at)) + std::log1p(ratio) : std::log(std::abs(sum)));
+        const auto each_term = [&](auto f) {
+            each_element<T>(plan, slice, scratch, [&](double a, double b) {
+                if (b != 0 && a - largest > negligible) f(ScaledTerm(b, a - largest));
+                return true;
+            });
+        };
+        int exponent = std::numeric_limits<int>::min();
+        each_term([&](ScaledTerm term) { exponent = std::max(exponent, term.exponent); });
+        CompensatedSum terms;
+        each_term(
+            [&](ScaledTerm term) { terms.add(std::ldexp(term.factor, term.exponent - exponent)); });
+        const double sum = terms.value();
+        log_sum = largest + (exponent * ln2 + std::log(std::abs(sum)));
         sign = sum > 0 ? 1 : sum < 0 ? -1 : 0;
     }
     results[result_log_evidence * plan.plane] = results[result_log_sum * plan.plane] = log_sum;
@@ -87,28 +108,29 @@ bool settle_overflow(const Plan& plan, const Position& slice, bool q_logits, dou
         if (!q_logits) return q;
         return q - q_reference < none_below ? 0 : std::exp(q - q_reference);
     };
-    // The kernels' sum, of lanes: one after another, many equal masses would all round alike.
-    const double total = state[2 * plane];
+    CompensatedSum masses;  // in float64: what is lost beside one is lost of the largest numbers
     const bool finite = each_element<T>(plan, slice, scratch, [&](double q, double p) {
         const double e = mass(q);
+        masses.add(e);
         return !std::isnan(p) && !std::isnan(e) && !(e > 0 && p == -infinite);
     });
     if (!finite) return false;
+    const double total = masses.value();
     // Halves, since the distance of two numbers may be larger than any.
     const double half_evidence = results[result_log_evidence * plane] / 2;
-    double half = 0, half_kl = 0;
+    CompensatedSum half, half_kl;
     each_element<T>(plan, slice, scratch, [&](double q, double p) {
         const double e = mass(q), share = e / total;
         if (share == 0) return true;
         const double log_share = (q_logits ? q - q_reference : std::log(e)) - std::log(total);
-        half += share * (p / 2);
-        half_kl += share * (log_share / 2 + (half_evidence - p / 2));
+        half.add(share * (p / 2));
+        half_kl.add(share * (log_share / 2 + (half_evidence - p / 2)));
         return true;
     });
-    const double expected = 2 * half;
+    const double expected = 2 * half.value();
     results[result_expected * plane] = expected;
     results[result_elbo * plane] = expected + results[result_entropy * plane];
-    results[result_kl * plane] = std::max(0.0, 2 * half_kl);
+    results[result_kl * plane] = std::max(0.0, 2 * half_kl.value());
     state[plane] = static_cast<double>(static_cast<T>(expected));
     state[4 * plane] = state[2 * plane] * (expected - state[plane]);
     return true;

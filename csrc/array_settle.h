@@ -12,7 +12,8 @@ namespace vbfast {
 template <class T>
 bool scaled_sums_hold(const double* state, std::int64_t plane);
 
-// Writes the results of a sum of b exp(a) from the logarithms of its terms. Infinities are limits,
+// Writes the results of a sum of b exp(a) from terms whose exponents are kept apart: none overflows
+// or is lost, and equal a count for no more than their factors do. Infinities are limits,
 // where there is one: b = inf or a = inf make the sum infinite, of both signs it is NaN, and so is
 // inf exp(-inf). Elements of b = 0 count for nothing, whatever a is.
 template <class T>

@@ -356,15 +356,16 @@ void finish_states(const double* state, std::int64_t plane, std::int64_t width, 
     }
 }
 
-// With factors of both signs, sums may be anything: one slice at a time, after SciPy's formula,
-// log|at| + log1p(rest / at).
+// With factors of both signs, sums may be anything: one slice at a time. A rest that is small is
+// kept apart from what is at the largest exponent, as SciPy does: log|at| + log1p(rest / at). Of a
+// larger one these may be large numbers that cancel: factors may be small there and large here.
 inline void finish_scaled(const double* state, std::int64_t plane, std::int64_t width,
                           double* results) {
     for (std::int64_t i = 0; i < width; ++i) {
         const double reference = state[i], rest = state[plane + i], at = state[2 * plane + i];
         double log_sum, sign;
         const double ratio = rest / at;
-        if (at == 0 || !(ratio > -0.5 && ratio < 1e300)) {
+        if (at == 0 || !(fabs(ratio) < 0.5)) {
             const double sum = at + rest;
             log_sum = log(fabs(sum));
             sign = sum > 0 ? 1 : sum < 0 ? -1 : sum * 0;
