@@ -6,6 +6,7 @@
 
 #include "array_maps.h"
 #include "array_reductions.h"
+#include "compensated_sum.h"
 #include "dispatch.h"
 
 #if defined(__SSE2__)
@@ -92,12 +93,19 @@ class Run {
 template <class T>
 void Run<T>::reduce(SliceBlock block, std::int64_t first, std::int64_t last, T* references,
                     Scratch<T>& scratch) {
-    if (!plan_.kept) {
-        reductions_.reduce(block, first, last, scratch);
-        return;
-    }
-    reductions_.clear(scratch.state);
-    maps_.keep(block, first, last, references, scratch);
+    if (!plan_.columns) return reductions_.reduce_rows(block, first, last, scratch);
+    const auto part = [&](std::int64_t begin, std::int64_t end, double* state) {
+        reductions_.clear(state);
+        if (plan_.kept)
+            maps_.keep(block, begin, end, references, state, scratch);
+        else
+            reductions_.reduce_columns(block, begin, end, state, scratch);
+    };
+    const auto merge = [&](double* state, const double* other) {
+        reductions_.merge(state, other, block);
+    };
+    reduce_by_halves(first, last, column_part<T>, scratch.state, scratch.halves,
+                     reductions_.n_states() * plan_.plane, part, merge);
 }
 
 template <class T>
@@ -136,9 +144,13 @@ template <class T>
 void Run<T>::merge_ranges(std::int64_t task, Scratch<T>& scratch) {
     const SliceBlock block = plan_.block(task);
     const std::int64_t length = reductions_.n_states() * plan_.plane;
-    double* state = states_.data() + task * length;
-    for (std::int64_t range = 1; range < plan_.n_ranges; ++range)
-        reductions_.merge(state, states_.data() + (range * plan_.n_blocks + task) * length, block);
+    double* state = states_.data() + task * length;  // of the first range
+    const auto state_of = [&](std::int64_t range) {
+        return states_.data() + (range * plan_.n_blocks + task) * length;
+    };
+    for (std::int64_t step = 1; step < plan_.n_ranges; step *= 2)  // as array_halves.h
+        for (std::int64_t range = 0; range + step < plan_.n_ranges; range += 2 * step)
+            reductions_.merge(state_of(range), state_of(range + step), block);
     reductions_.finish(block, state, scratch);
     if (call_.maps)
         maps_.find_parameters(block, state, scratch.results,
@@ -160,11 +172,13 @@ void Run<T>::each(std::int64_t n_tasks, Task task) {
         threads_for(plan_.n_slices * plan_.n_elements * operations_per_element, call_.num_threads);
     if (n_tasks > 1 && threads > 1) return each_on_threads(n_tasks, threads, task);
     Scratch<T> scratch(plan_, reductions_.n_states());
+    CompensatedSum sums[result_count];
     parallel(n_tasks, 1, call_.interrupt, [&](std::int64_t index, int worker, Region& region) {
         scratch.begin(region, worker);
         (this->*task)(index, scratch);
-        for (int k = 0; k < result_count; ++k) outcome_.sums[k] += scratch.sums[k];
+        for (int k = 0; k < result_count; ++k) sums[k].add(scratch.sums[k]);
     });
+    for (int k = 0; k < result_count; ++k) outcome_.sums[k] += sums[k].value();
     if (plan_.stream) order_streamed_stores();
 }
 
@@ -187,7 +201,11 @@ void Run<T>::each_on_threads(std::int64_t n_tasks, int threads, Task task) {
         if (plan_.stream) order_streamed_stores();
     };
     parallel((n_tasks + together - 1) / together, threads, call_.interrupt, turn);
-    for (std::size_t i = 0; i < sums.size(); ++i) outcome_.sums[i % result_count] += sums[i];
+    for (int k = 0; k < result_count; ++k) {
+        CompensatedSum sum;
+        for (std::size_t i = k; i < sums.size(); i += result_count) sum.add(sums[i]);
+        outcome_.sums[k] += sum.value();
+    }
 }
 
 template <class T>

@@ -105,14 +105,14 @@ void Maps<T>::fused(SliceBlock block, Scratch<T>& scratch) const {
 
 template <class T>
 void Maps<T>::keep(SliceBlock block, std::int64_t first, std::int64_t last, T* references,
-                   Scratch<T>& scratch) const {
+                   double* state, Scratch<T>& scratch) const {
     T* const* const* at = scratch.pointers;
     for (std::int64_t begin = first; begin < last; begin += column_chunk) {
         const std::int64_t n = std::min(column_chunk, last - begin);
         fetch_columns(plan_, place_x, block, begin, n, scratch);
         point_to_rows(plan_, place_out0, block, begin, n, scratch);
-        mapper_.keep(at[place_x], n, block.width, plan_.ahead, scratch.state, plan_.plane,
-                     at[place_out0], references + begin / column_chunk * plan_.plane);
+        mapper_.keep(at[place_x], n, block.width, plan_.ahead, state, plan_.plane, at[place_out0],
+                     references + begin / column_chunk * plan_.plane);
         if (!stays_in_scratch()) scatter_columns(plan_, place_out0, block, begin, n, scratch);
         scratch.done(n * block.width);
     }

@@ -27,10 +27,10 @@ class Maps {
     // Reduces and maps whole slices; writes scratch.state.
     void fused(SliceBlock block, Scratch<T>& scratch) const;
 
-    // Where the plan keeps: adds elements first to last - 1 to scratch.state, leaves their
-    // exponentials in the output and what those refer to in `references`, which begin at element
-    // 0; then, in place of map, scales them.
-    void keep(SliceBlock block, std::int64_t first, std::int64_t last, T* references,
+    // Where the plan keeps: adds elements first to last - 1 to a state, leaves their exponentials
+    // in the output and what those refer to in `references`, which begin at element 0; then, in
+    // place of map, scales them.
+    void keep(SliceBlock block, std::int64_t first, std::int64_t last, T* references, double* state,
               Scratch<T>& scratch) const;
     void scale(SliceBlock block, std::int64_t first, std::int64_t last, const T* references,
                const T* parameters, Scratch<T>& scratch) const;

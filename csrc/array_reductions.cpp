@@ -34,13 +34,17 @@ void Reductions<T>::reduce_rows(SliceBlock block, std::int64_t first, std::int64
             row(first, last - first, state, plan_.plane);
             continue;
         }
-        row(first, row_chunk, scratch.total, 16);
-        for (std::int64_t begin = first + row_chunk; begin < last; begin += row_chunk) {
-            row(begin, std::min(row_chunk, last - begin), scratch.part, 16);
-            reducer_.merge(scratch.total, scratch.part, 16, 1);
-            scratch.done(row_chunk);
-        }
-        for (int k = 0; k < n_states(); ++k) state[k * plan_.plane] = scratch.total[k * 16];
+        const auto part = [&](std::int64_t begin, std::int64_t end, double* own) {
+            row(begin, end - begin, own, row_plane);
+            scratch.done(end - begin);
+        };
+        const auto merge = [&](double* own, const double* other) {
+            reducer_.merge(own, other, row_plane, 1);
+        };
+        const std::int64_t length = n_states() * row_plane;
+        double* total = scratch.halves;
+        reduce_by_halves(first, last, row_chunk, total, total + length, length, part, merge);
+        for (int k = 0; k < n_states(); ++k) state[k * plan_.plane] = total[k * row_plane];
     }
 }
 
@@ -54,13 +58,12 @@ void Reductions<T>::clear(double* state) const {
 
 template <class T>
 void Reductions<T>::reduce_columns(SliceBlock block, std::int64_t first, std::int64_t last,
-                                   Scratch<T>& scratch) const {
-    clear(scratch.state);
+                                   double* state, Scratch<T>& scratch) const {
     for (std::int64_t begin = first; begin < last; begin += column_chunk) {
         const std::int64_t n = std::min(column_chunk, last - begin);
         for (int k = 0; k < reducer_.inputs; ++k) fetch_columns(plan_, k, block, begin, n, scratch);
         reducer_.columns(scratch.pointers[place_x], scratch.pointers[place_y], n, block.width,
-                         plan_.ahead, scratch.state, plan_.plane);
+                         plan_.ahead, state, plan_.plane);
         scratch.done(n * block.width);
     }
 }

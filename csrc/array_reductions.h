@@ -20,14 +20,13 @@ class Reductions {
     // The states of no elements.
     void clear(double* state) const;
 
-    // Writes scratch.state, over elements first to last - 1.
-    void reduce(SliceBlock block, std::int64_t first, std::int64_t last,
-                Scratch<T>& scratch) const {
-        if (plan_.columns)
-            reduce_columns(block, first, last, scratch);
-        else
-            reduce_rows(block, first, last, scratch);
-    }
+    // Writes scratch.state, over elements first to last - 1 of rows.
+    void reduce_rows(SliceBlock block, std::int64_t first, std::int64_t last,
+                     Scratch<T>& scratch) const;
+
+    // Adds elements of columns to a state, one chunk after the other.
+    void reduce_columns(SliceBlock block, std::int64_t first, std::int64_t last, double* state,
+                        Scratch<T>& scratch) const;
 
     void merge(double* state, const double* other, SliceBlock block) const {
         reducer_.merge(state, other, plan_.plane, block.width);
@@ -38,10 +37,6 @@ class Reductions {
     bool finish(SliceBlock block, double* state, Scratch<T>& scratch);
 
   private:
-    void reduce_rows(SliceBlock block, std::int64_t first, std::int64_t last,
-                     Scratch<T>& scratch) const;
-    void reduce_columns(SliceBlock block, std::int64_t first, std::int64_t last,
-                        Scratch<T>& scratch) const;
     void settle_infinite(const Position& position, const double* state, double* results,
                          Scratch<T>& scratch) const;
     void check(const Position& position, const double* state);

@@ -6,9 +6,12 @@
 #include <memory>
 #include <type_traits>
 
+#include "array_halves.h"
 #include "array_plan.h"
 
 namespace vbfast {
+
+constexpr std::int64_t row_plane = 16;  // of the states of one slice
 
 // Every piece lies in one allocation: a call on few elements is over sooner than several take.
 template <class T>
@@ -22,7 +25,8 @@ class Scratch {
     }
 
     double *state, *results;  // (state or Result, plane)
-    double *total, *part;     // of a row of several chunks: (state, 16)
+    double* halves;           // other states, see array_halves.h: (halving, state, plane), and of
+                              // rows, whose own plane is 16, one more that the others go to
     T* parameters;            // (parameter, plane)
     T* references;            // (chunk, plane), kept with the exponentials of a whole block
     T* values[n_sliced];      // copies: a row, or (row, plane)
@@ -54,11 +58,13 @@ class Scratch {
         };
         const std::int64_t rows =
             std::min(plan.columns ? column_chunk : row_chunk, plan.n_elements);
-        const std::int64_t chunked = !plan.columns && plan.n_elements > row_chunk ? n_states : 0;
+        const int levels = halvings(plan.range, plan.columns ? column_part<T> : row_chunk);
+        const std::int64_t others = plan.columns ? levels * plan.plane
+                                    : levels > 0 ? (levels + 1) * row_plane
+                                                 : 0;
         piece(state, n_states * plan.plane);
         piece(results, result_count * plan.plane);
-        piece(total, chunked * 16);
-        piece(part, chunked * 16);
+        piece(halves, others * n_states);
         piece(parameters, plan.present(place_out0) ? max_parameters * plan.plane : 0);
         piece(references, plan.n_ranges == 1 ? plan.kept_chunks() * plan.plane : 0);
         for (int i = 0; i < n_sliced; ++i) {

@@ -52,6 +52,10 @@ constexpr int max_parameters = 4;
 constexpr std::int64_t row_chunk = 2048;    // the longest row of one call, in elements
 constexpr std::int64_t column_width = 256;  // the most slices of one call, a multiple of 16
 constexpr std::int64_t column_chunk = 64;   // the most elements of each, summed in their own type
+// The most elements of each of which chunks are added to a state one after another: of float64,
+// whose sums are no wider than the elements, not so many.
+template <class T>
+constexpr std::int64_t column_part = sizeof(T) == 8 ? 16 * column_chunk : 1024 * column_chunk;
 
 // `ahead`: so many elements after those of a call, in each input, lies what is probably read next,
 // and is asked for while they are summed, when memory would rest otherwise. 0 asks for nothing new.
