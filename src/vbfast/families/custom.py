@@ -20,7 +20,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from vbfast.backends.numba.bounds import beyond_the_ends, read_only
+from vbfast.backends.numba.bounds import beyond_the_ends, not_compiled, read_only
 from vbfast.engine.contract import (
     CustomParams,
     Float64Array,
@@ -231,9 +231,7 @@ class Custom:
         try:
             value = getattr(self, name)(read_only(row), other)
         except NumbaError as error:
-            if "readonly array" in str(error):
-                raise ValueError(f"{name} must not write to its arguments: {error}") from error
-            raise TypeError(f"{name} cannot be compiled for rows of {x.dtype}: {error}") from error
+            raise not_compiled(name, x.dtype, error) from error
         except IndexError as error:
             lengths = dict(zip(_ARGUMENTS[name], (len(x), len(other)), strict=True))
             raise beyond_the_ends(name, getattr(self, name), **lengths) from error

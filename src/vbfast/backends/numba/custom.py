@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numba.core.errors import NumbaError
 
 from vbfast.backends.numba import moments, tiles
 from vbfast.backends.numba.batch import Batch
-from vbfast.backends.numba.bounds import beyond_the_ends, read_only
+from vbfast.backends.numba.bounds import beyond_the_ends, not_compiled, read_only
 from vbfast.backends.numba.compiling import compiled, group_rows, group_size, kernel
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.engine.contract import CustomParams, Float64Array, FloatArray, Statistics
@@ -137,8 +138,11 @@ class CustomModel:
 
         Raises
         ------
+        TypeError
+            If the density cannot be compiled.
         ValueError
-            If the density of a row is NaN or infinite, or goes beyond the ends of an array.
+            If the density of a row is NaN or infinite, writes to an argument, or goes beyond the
+            ends of an array.
         """
         try:
             row, component = self._fill_joint(
@@ -151,6 +155,8 @@ class CustomModel:
                 first,
                 last,
             )
+        except NumbaError as error:
+            raise not_compiled("log_density", self._dtype, error) from error
         except IndexError as error:
             raise beyond_the_ends(
                 "log_density",
