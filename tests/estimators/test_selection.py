@@ -135,6 +135,13 @@ def test_the_plot_shows_the_bound_with_and_without_symmetry(selection):
     plt.close(ax.figure)
 
 
+@pytest.mark.parametrize("value", [np.ma.masked, np.array(1.5), np.array("a")], ids=str)
+@pytest.mark.parametrize("name", ["n_components", "weight_concentration_prior_type"])
+def test_an_array_of_no_dimensions_is_one_value(rows, name, value):
+    with pytest.raises((TypeError, ValueError), match=name):
+        select(rows, **{**GRID, name: value})
+
+
 def test_an_empty_grid(rows):
     with pytest.raises(ValueError, match="covariance_type"):
         select(rows, [1], covariance_type=[])

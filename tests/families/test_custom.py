@@ -226,6 +226,21 @@ def test_a_density_is_tried(family):
     assert row[0] == 1
 
 
+@pytest.mark.parametrize(
+    ("function", "error", "message"),
+    [
+        (no_number, TypeError, "log_density cannot be compiled for rows of float64"),
+        (of_two_types, TypeError, "log_density cannot be compiled for rows of float64"),
+        (writing_to_theta, ValueError, "log_density must not write to its arguments"),
+    ],
+)
+def test_a_fit_says_what_is_wrong_with_a_density(function, error, message):
+    """The first pass compiles it before there are parameters to try it with."""
+    mixture = vbfast.Mixture(Custom(function, sufficient_statistics, maximize, 1), 2)
+    with pytest.raises(error, match=message):
+        mixture.fit(np.arange(1.0, 9.0)[:, np.newaxis])
+
+
 def writing_statistics(x, out):
     x[0] = 0.0
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import vbfast
-from calls import D, K, Scene, add, responsibilities, rows, weights
+from calls import D, K, N, Scene, add, responsibilities, rows, weights
 
 # ------------------------------------------------------------------------------------ estimators
 
@@ -118,10 +118,10 @@ def on_weighted_rows(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
 
 # ----------------------------------------------------------------------------- after the fit
 
-OF_ROWS = ("predict", "predict_proba", "score_samples")
+OF_ROWS = ("predict", "predict_proba", "predict_log_proba", "score_samples")
 OF_WEIGHTED_ROWS = ("score",)
 for maker, of_rows, of_weighted_rows in (
-    (gaussian, (), ("log_evidence_and_grad", "aic", "bic")),
+    (gaussian, (), ("log_evidence_and_grad", "aic", "bic", "icl")),
     (bayesian, ("log_predictive_density",), ("elbo_and_grad",)),
     (own, (), ()),
 ):
@@ -140,6 +140,13 @@ for maker, of_rows, of_weighted_rows in (
         method("elbo"),
         {**WEIGHTED, "resp": "resp"},
         lambda rng, dtype: {**on_weighted_rows(rng, dtype), "resp": responsibilities(rng, dtype)},
+        estimator=fitted(maker),
+    )
+    add(
+        f"{maker.__name__} log_joint",
+        method("log_joint"),
+        {**ROWS, "out": "output"},
+        lambda rng, dtype: {**on_rows(rng, dtype), "out": np.empty((N, K), dtype)},
         estimator=fitted(maker),
     )
     add(
@@ -349,6 +356,7 @@ add(
     on_rows,
     estimator=fitted(own),
     derived=fitted_attributes("weights_", "parameters_"),
+    also={"parameters_": (r"\bweights_",)},  # of which there are to be as many
 )
 
 # ------------------------------------------------------------------------ natural parameters
@@ -383,7 +391,7 @@ add(
     derived=natural,
 )
 add(
-    "at",
+    "bayesian at",
     method("at"),
     {"natural_parameters": "no natural parameters"},
     lambda rng, dtype: {},
@@ -405,11 +413,10 @@ add(
 def of_ones_own(stage: Scene, arguments: dict[str, Any]) -> Any:
     """Fit a mixture of a family some of whose functions are odd."""
     X = np.arange(1.0, 41.0).reshape(20, D)
-    stage.estimator = vbfast.Mixture(
-        vbfast.families.Custom(**arguments), 2, tol=0.0, max_iter=3, random_state=0
-    )
-    stage.estimator.fit(X)
-    return stage.estimator, stage.estimator.sample(4)
+    family = vbfast.families.Custom(**arguments)
+    stage.estimator = vbfast.Mixture(family, 2, tol=0.0, max_iter=3, random_state=0)
+    fitted_to, stage.estimator = stage.estimator.fit(X), None
+    return fitted_to, fitted_to.sample(4)
 
 
 add(

@@ -43,7 +43,6 @@ for name in ("softmax", "log_softmax"):
             "axis": 1,
             "out": np.empty((N, K), dtype),
         },
-        also={"a": ("out must have",)},
         backends=ARRAYS,
     )
 add(
@@ -89,6 +88,26 @@ add(
         "q_logits": logits(rng, dtype),
         "sample_weight": weights(rng),
     },
+    backends=ARRAYS,
+)
+
+
+def gradients_into(stage: Scene, arguments: dict[str, Any]) -> Any:
+    out = (arguments.pop("out"), arguments.pop("out_too"))
+    return vbfast.elbo_and_grad(**arguments, out=out)
+
+
+add(
+    "elbo_and_grad into arrays",
+    gradients_into,
+    {"log_joint": "array", "q": "distributions or none", "out": "output", "out_too": "output"},
+    lambda rng, dtype: {
+        "log_joint": logits(rng, dtype),
+        "q": responsibilities(rng, dtype),
+        "out": np.empty((N, K), dtype),
+        "out_too": np.empty((N, K), dtype),
+    },
+    also={"out_too": (r"\bout\b",)},
     backends=ARRAYS,
 )
 

@@ -22,13 +22,15 @@ __all__ = ["KINDS", "Odd", "Sliced"]
 class Odd:
     """An odd value of an argument.
 
-    ``refused``: an exception that names the argument has to come. ``plain``: the result has to be
-    that of this value instead, to the bit. Neither: a result or an exception that names it.
+    ``refused``: an exception that names the argument has to come. ``in_rows``: it is what every row
+    holds that is refused, which rows of weight zero may. ``plain``: the result has to be that of
+    this value instead, to the bit. None of these: a result or an exception that names it.
     """
 
     what: str
     value: Any
     refused: bool = False
+    in_rows: bool = False
     plain: Any = None
 
 
@@ -76,6 +78,10 @@ def refused(what: str, make: Callable[[np.random.Generator, Any], Any]) -> Maker
     return lambda rng, valid: Odd(what, make(rng, valid), refused=True)
 
 
+def refused_in_rows(what: str, make: Callable[[np.random.Generator, Any], Any]) -> Maker:
+    return lambda rng, valid: Odd(what, make(rng, valid), refused=True, in_rows=True)
+
+
 def same(what: str, make: Callable[[np.random.Generator, Any], Any]) -> Maker:
     return lambda rng, valid: Odd(what, make(rng, valid), plain=valid)
 
@@ -91,6 +97,14 @@ def with_one(bad: Any) -> Callable[[np.random.Generator, Any], Any]:
         return array
 
     return make
+
+
+def with_negative(rng: np.random.Generator, valid: Any) -> Any:
+    """In every row, a negative entry and the same sum, exactly."""
+    array = np.array(valid)
+    array[..., -1] += array[..., 0] + 0.25
+    array[..., 0] = -0.25
+    return array
 
 
 def strided(rng: np.random.Generator, valid: Any) -> Any:
@@ -240,7 +254,7 @@ KINDS["rows"] = [
     *NOT_FINITE,
     *LIARS,
     *HONEST,
-    either("huge numbers", lambda rng, valid: np.asarray(valid) * np.finfo(valid.dtype).max / 9),
+    either("huge numbers", lambda rng, valid: np.asarray(valid) * (np.finfo(valid.dtype).max / 16)),
     either("tiny numbers", lambda rng, valid: np.asarray(valid) * np.finfo(valid.dtype).tiny),
     either("one value", lambda rng, valid: np.full_like(valid, 3)),
     refused("a matrix", lambda rng, valid: np.asmatrix(valid)),
@@ -279,16 +293,9 @@ KINDS["resp"] = [
     *LIARS,
     *HONEST,
     refused("a block attribute", lambda rng, valid: Blocks()),
-    refused(
-        "negative",
-        lambda rng, valid: (
-            np.asarray(valid) * [-1] + 2 / np.shape(valid)[1]
-            if np.shape(valid)[1] == 1
-            else with_one(-0.5)(rng, valid)
-        ),
-    ),
-    refused("sums of two", lambda rng, valid: np.asarray(valid) * 2),
-    refused("zeros", lambda rng, valid: np.zeros_like(valid)),
+    refused_in_rows("negative", with_negative),
+    refused_in_rows("sums of two", lambda rng, valid: np.asarray(valid) * 2),
+    refused_in_rows("zeros", lambda rng, valid: np.zeros_like(valid)),
     refused("labels too large", lambda rng, valid: np.full(len(valid), np.shape(valid)[1])),
     refused("labels too small", lambda rng, valid: np.full(len(valid), -2)),
     refused("labels too few", lambda rng, valid: np.zeros(len(valid) - 1, int)),
@@ -441,8 +448,8 @@ KINDS["weights of rows"] = [
 
 KINDS["distributions"] = [
     *KINDS["array"],
-    refused("negative", lambda rng, valid: np.asarray(valid) - [0.25, 0, -0.25]),
-    refused("sums of two", lambda rng, valid: np.asarray(valid) * 2),
+    refused_in_rows("negative", with_negative),
+    refused_in_rows("sums of two", lambda rng, valid: np.asarray(valid) * 2),
     either("zeros", lambda rng, valid: np.zeros_like(valid)),
 ]
 
@@ -467,7 +474,7 @@ KINDS["distribution"] = [
     *NOT_FINITE,
     refused("one more", lambda rng, valid: np.r_[valid, 0.0]),
     refused("sum of two", lambda rng, valid: 2 * valid),
-    refused("negative", lambda rng, valid: valid - [1, 0, -1]),
+    refused("negative", with_negative),
 ]
 
 KINDS["array of a shape"] = [

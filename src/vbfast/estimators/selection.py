@@ -328,7 +328,10 @@ def _numbers(n_components: Any) -> list[int]:
 def _grid(name: str, values: Any) -> list[Any]:
     """Return the values to try of a parameter that is one value or several."""
     several = isinstance(values, Iterable) and not isinstance(values, str | bytes)
-    result = list(values) if several else [values]
+    try:
+        result = list(values) if several else [values]
+    except TypeError:  # an array of no dimensions
+        result = [values]
     if not result:
         raise ValueError(f"{name} must have at least one value; got none")
     return result

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.bounds import beyond_the_ends, read_only
+from vbfast.backends.numba.bounds import beyond_the_ends, not_compiled, read_only
 from vbfast.contract import Float64Array, FloatArray
 
 __all__ = ["ARGUMENTS", "check_function", "compiled", "try_density", "try_statistics"]
@@ -142,9 +142,7 @@ def _try(name: str, function: Callable[[Any, Any], Any], x: FloatArray, other: F
     try:
         value = function(read_only(row), other)
     except NumbaError as error:
-        if "readonly array" in str(error):
-            raise ValueError(f"{name} must not write to its arguments: {error}") from error
-        raise TypeError(f"{name} cannot be compiled for rows of {x.dtype}: {error}") from error
+        raise not_compiled(name, x.dtype, error) from error
     except IndexError as error:
         lengths = dict(zip(ARGUMENTS[name], (len(x), len(other)), strict=True))
         raise beyond_the_ends(name, function, **lengths) from error

@@ -9,8 +9,8 @@ probability. The sums of a slice are, by the form of the reduction,
 - ``SINGLE``: e, e log e, and of logits e below the reference;
 - ``PAIR``, of q and p: e, e log e, e log p, p, and of logits of q e below the reference.
 
-Sums over a few rows are of the type of the input, from there on float64. The formulae are those of
-csrc/kernels/array_ops-inl.h.
+Sums over a few rows are of the type of the input, from there on float64, see ``array_sums.py``. The
+formulae are those of csrc/kernels/array_ops-inl.h.
 """
 
 from __future__ import annotations
@@ -28,10 +28,11 @@ from vbfast.backends.numba.array_layout import (
     load_rows_of_tile,
     store_rows_of_tile,
 )
+from vbfast.backends.numba.array_sums import add_chunk, finish_lanes
 from vbfast.backends.numba.compiling import group_rows, group_size, kernel, larger, smaller
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT, exp_nonpositive
 from vbfast.backends.numba.memory import empty_lines
-from vbfast.contract import FloatArray
+from vbfast.contract import Float64Array, FloatArray
 
 __all__ = [
     "CHUNK_ROWS",
@@ -53,10 +54,11 @@ __all__ = [
 ]
 
 SUM_EXP, SCALED, SINGLE, PAIR = range(4)
+N_SUMS_OF = (2, 3, 3, 5)  # by form
 SOFTMAX, LOG_SOFTMAX, POSTERIOR_GRADIENT, GRADIENT, PROBS_GRADIENT = range(5)
 
 CHUNK_ROWS = 64
-N_SUMS = 5
+N_SUMS = max(N_SUMS_OF)
 
 
 class Operation(NamedTuple):
@@ -75,7 +77,9 @@ class Work(NamedTuple):
     reference: FloatArray  # (2, group)
     mass: FloatArray  # (2, CHUNK_ROWS, group), e and p
     log_mass: FloatArray  # (2, CHUNK_ROWS, group)
-    partial: FloatArray  # (N_SUMS, group)
+    partial: FloatArray  # (N_SUMS, group), the sums of a chunk
+    total: Float64Array  # (N_SUMS, group), of all chunks
+    lost: Float64Array  # (N_SUMS, group), what they round away
     parameters: FloatArray  # (4, group)
     cutoff: FloatArray  # (1,)
 
@@ -90,6 +94,8 @@ def work_for(dtype: np.dtype[Any]) -> Work:
         mass=empty_lines((2, CHUNK_ROWS, group), dtype),
         log_mass=empty_lines((2, CHUNK_ROWS, group), dtype),
         partial=empty_lines((N_SUMS, group), dtype),
+        total=empty_lines((N_SUMS, group), np.dtype(np.float64)),
+        lost=empty_lines((N_SUMS, group), np.dtype(np.float64)),
         parameters=empty_lines((4, group), dtype),
         cutoff=np.array([SMALLEST_EXPONENT[dtype]], dtype),
     )
@@ -298,17 +304,18 @@ def reduce_slices(
             for i in range(group):
                 kept = references[k, s + min(i, n_lanes - 1)]
                 reference[k, i] = kept if np.isfinite(kept) else zero
-        for m in range(N_SUMS):
-            for i in range(n_lanes):
-                sums[m, s + i] = 0
+        n_sums = N_SUMS_OF[operation.form]
+        if first_row == last_row:
+            work.total[:] = 0
+            work.lost[:] = 0
         for r in range(first_row, last_row, CHUNK_ROWS):
             if not (observes and last_row - first_row <= CHUNK_ROWS):  # else it is there
                 n_rows = _load_chunk(layout, operation, r, min(CHUNK_ROWS, last_row - r), work)
             _add_chunk(operation, n_rows, work)
-            for m in range(N_SUMS):
-                for i in range(group):
-                    if layout.by_element or i < n_lanes:
-                        sums[m, s + (0 if layout.by_element else i)] += work.partial[m, i]
+            add_chunk(work.partial, n_sums, r == first_row, work.total, work.lost)
+        finish_lanes(
+            work.partial, n_sums, n_lanes, work.total, work.lost, layout.by_element, sums[:, s:]
+        )
 
 
 @kernel

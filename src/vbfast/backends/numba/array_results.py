@@ -23,6 +23,7 @@ from vbfast.backends.numba.array_kernels import (
     SUM_EXP,
 )
 from vbfast.backends.numba.array_layout import find_lanes, load_element
+from vbfast.backends.numba.array_sums import add_term
 from vbfast.backends.numba.compiling import kernel
 
 __all__ = ["DISTRIBUTION", "NOTHING", "N_RESULTS", "PROPER", "finish_slices"]
@@ -36,11 +37,20 @@ N_RESULTS = 5
 NOTHING, DISTRIBUTION, PROPER = range(3)
 
 
+LN2, LN2_HIGH, LN2_LOW = math.log(2), 0.6931471803691238, 1.9082149292705877e-10
+# The least and the largest factor are 1e632 apart: of an exponential that is smaller yet, the
+# product with a factor counts for nothing.
+NEGLIGIBLE = -1500.0
+
+
 @kernel
 def _finish_exponentials(reference: Any, below: Any, at: Any, result: Any) -> None:
-    """Set the logarithm of the sum as SciPy does: log|at| + log1p(below / at)."""
+    """Set the logarithm of the sum as SciPy does: log|at| + log1p(below / at).
+
+    But only where the rest is small: of a larger one these may be large numbers that cancel.
+    """
     ratio = below / at
-    if at == 0 or not (ratio > -0.5 and ratio < 1e300):
+    if at == 0 or not abs(ratio) < 0.5:
         total = at + below
         log_sum = math.log(abs(total))
         sign = 1.0 if total > 0 else -1.0 if total < 0 else total * 0
@@ -125,8 +135,16 @@ def _scaled_sums_hold(reference: Any, sums: Any, is_double: Any) -> Any:
 
 
 @kernel
+def _scaled_term(b: Any, d: Any) -> Any:
+    """Return b exp(d), for ``NEGLIGIBLE < d <= 0``, as a factor and an exponent of two."""
+    n = np.int64(math.floor(d / LN2 + 0.5))
+    factor, exponent = math.frexp(b)
+    return factor * math.exp((d - n * LN2_HIGH) - n * LN2_LOW), exponent + n
+
+
+@kernel
 def _settle_scaled(layout: Any, number: Any, work: Any, result: Any) -> None:
-    """Set a sum of b exp(a) from the logarithms of its terms.
+    """Set a sum of b exp(a) from terms whose exponents are kept apart.
 
     Infinities are limits, where there is one: b = inf or a = inf make the sum infinite, of both
     signs it is NaN, and so is inf exp(-inf). Elements of b = 0 count for nothing.
@@ -145,30 +163,29 @@ def _settle_scaled(layout: Any, number: Any, work: Any, result: Any) -> None:
         nan = nan or np.isnan(a) or np.isnan(b) or (np.isinf(b) and a == -np.inf)
         if a == np.inf or np.isinf(b):
             positive, negative = positive or b > 0, negative or b < 0
-        largest = max(largest, a + math.log(abs(b)))
+        if np.isfinite(a):
+            largest = max(largest, a)
     log_sum, sign = -np.inf, 0.0
     if nan or (positive and negative):
         log_sum = sign = np.nan
     elif positive or negative:
         log_sum, sign = np.inf, 1.0 if positive else -1.0
     elif largest > -np.inf:
-        at, rest = 0.0, 0.0
+        highest = np.int64(-(1 << 30))
         for n in range(layout.n_elements):
-            a = np.float64(load_element(layout, 0, work.lanes, n, like))
+            d = np.float64(load_element(layout, 0, work.lanes, n, like)) - largest
             b = np.float64(load_element(layout, 1, work.lanes, n, like))
-            if b == 0 or a == -np.inf:
-                continue
-            below = a + math.log(abs(b)) - largest
-            term = math.copysign(math.exp(below), b)
-            if below < 0:
-                rest += term
-            else:
-                at += term
-        total = at + rest
-        if at != 0 and abs(rest / at) < 0.5:
-            log_sum = largest + (math.log(abs(at)) + math.log1p(rest / at))
-        else:
-            log_sum = largest + math.log(abs(total))
+            if b != 0 and d > NEGLIGIBLE:
+                highest = max(highest, _scaled_term(b, d)[1])
+        total, lost = 0.0, 0.0
+        for n in range(layout.n_elements):
+            d = np.float64(load_element(layout, 0, work.lanes, n, like)) - largest
+            b = np.float64(load_element(layout, 1, work.lanes, n, like))
+            if b != 0 and d > NEGLIGIBLE:
+                factor, exponent = _scaled_term(b, d)
+                total, lost = add_term(total, lost, math.ldexp(factor, exponent - highest))
+        total += lost
+        log_sum = largest + (highest * LN2 + math.log(abs(total)))
         sign = 1.0 if total > 0 else -1.0 if total < 0 else 0.0
     result[LOG_EVIDENCE] = result[LOG_SUM] = log_sum
     result[SIGN] = sign
@@ -188,7 +205,7 @@ def _settle_overflow(
     like = work.values[0, 0, 0]
     cutoff = work.cutoff[0]
     find_lanes(layout, number, 1, work.lanes)
-    total = sums[0]
+    total, lost = 0.0, 0.0  # in float64: what is lost beside one is lost of the largest numbers
     for n in range(layout.n_elements):
         e: Any = np.float64(load_element(layout, 0, work.lanes, n, like))
         p = load_element(layout, 1, work.lanes, n, like)
@@ -197,8 +214,11 @@ def _settle_overflow(
             e = 0.0 if d < cutoff else math.exp(d)
         if np.isnan(p) or np.isnan(e) or (e > 0 and p == -np.inf):
             return
+        total, lost = add_term(total, lost, e)
+    total += lost
     # Halves, since the distance of two numbers may be larger than any.
-    half_evidence, half, half_kl = result[LOG_EVIDENCE] / 2, 0.0, 0.0
+    half_evidence = result[LOG_EVIDENCE] / 2
+    half, half_lost, half_kl, half_kl_lost = 0.0, 0.0, 0.0, 0.0
     for n in range(layout.n_elements):
         q: Any = np.float64(load_element(layout, 0, work.lanes, n, like))
         half_p = np.float64(load_element(layout, 1, work.lanes, n, like)) / 2
@@ -208,12 +228,13 @@ def _settle_overflow(
         share = q / total
         if share == 0:
             continue
-        half += share * half_p
-        half_kl += share * ((d - math.log(total)) / 2 + (half_evidence - half_p))
-    expected = 2 * half
+        half, half_lost = add_term(half, half_lost, share * half_p)
+        of_kl = share * ((d - math.log(total)) / 2 + (half_evidence - half_p))
+        half_kl, half_kl_lost = add_term(half_kl, half_kl_lost, of_kl)
+    expected = 2 * (half + half_lost)
     result[EXPECTED] = expected
     result[ELBO] = expected + result[ENTROPY]
-    result[KL] = max(0.0, 2 * half_kl)
+    result[KL] = max(0.0, 2 * (half_kl + half_kl_lost))
     references[1] = work.values.dtype.type(expected)
     sums[2] = sums[0] * (expected - references[1])
 

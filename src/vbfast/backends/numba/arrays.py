@@ -272,11 +272,12 @@ class _Call:
 
 
 def _added(parts: list[Float64Array]) -> Float64Array:
-    total = parts[0]
+    """Add up ranges by halves, so that roundings do not grow with their number."""
+    if len(parts) == 1:
+        return parts[0]
+    half = len(parts) // 2
     with np.errstate(invalid="ignore"):
-        for part in parts[1:]:
-            total += part
-    return total
+        return _added(parts[:half]) + _added(parts[half:])
 
 
 def reduce_array(
@@ -376,7 +377,8 @@ def _run_bound(
         terms = [result.reshape(log_joint.shape[:-1]) for result in call.results]
     else:
         with np.errstate(invalid="ignore"):
-            terms = call.sums.sum(axis=0).tolist()
+            # Side by side, NumPy adds them by halves.
+            terms = np.ascontiguousarray(call.sums.T).sum(axis=1).tolist()
     log_evidence, entropy, expected, kl, bound = terms
     return bound, expected, entropy, log_evidence, kl
 

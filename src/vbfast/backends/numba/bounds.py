@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-__all__ = ["beyond_the_ends", "read_only"]
+__all__ = ["beyond_the_ends", "not_compiled", "read_only"]
 
 
 def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -27,3 +27,10 @@ def beyond_the_ends(name: str, function: Callable[..., Any], **lengths: int) -> 
     return ValueError(
         f"the family's {name} ({given}) has an index beyond the ends of an array, where {found}"
     )
+
+
+def not_compiled(name: str, dtype: npt.DTypeLike, error: Exception) -> Exception:
+    """Return the error for one of a family's functions that numba does not compile."""
+    if "readonly array" in str(error):
+        return ValueError(f"{name} must not write to its arguments: {error}")
+    return TypeError(f"{name} cannot be compiled for rows of {dtype}: {error}")

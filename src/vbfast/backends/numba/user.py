@@ -11,10 +11,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba.core.errors import NumbaError
 
 from vbfast.backends.numba import loops
 from vbfast.backends.numba.batch import Batch
-from vbfast.backends.numba.bounds import beyond_the_ends, read_only
+from vbfast.backends.numba.bounds import beyond_the_ends, not_compiled, read_only
 from vbfast.backends.numba.compiling import compiled, group_rows
 from vbfast.backends.numba.constants import FUNCTION_COST
 from vbfast.backends.numba.forms import User
@@ -74,8 +75,11 @@ class UserModel(Model):
 
         Raises
         ------
+        TypeError
+            If the density cannot be compiled.
         ValueError
-            If the density of a row is NaN or infinite, or goes beyond the ends of an array.
+            If the density of a row is NaN or infinite, writes to an argument, or goes beyond the
+            ends of an array.
         """
         log_density = self._user.log_density
         rows = batch.rows._replace(plain=read_only(batch.rows.plain))
@@ -83,6 +87,8 @@ class UserModel(Model):
         out = (batch.joint, batch.row_max)
         try:
             _fill_for(log_density)(self._form, rows, self._offset, *out, first, last)
+        except NumbaError as error:
+            raise not_compiled("log_density", self.dtype, error) from error
         except IndexError as error:
             lengths = {"x": self.n_features, "theta": self._theta.shape[1]}
             raise beyond_the_ends("log_density", log_density, **lengths) from error
