@@ -74,6 +74,11 @@ def own(kind: str) -> Any:
     return vbfast.Mixture(POISSON, K, random_state=0, max_iter=3, tol=0.5)
 
 
+def of_family(kind: str) -> Any:
+    family = vbfast.families.Gaussian(kind)
+    return vbfast.Mixture(family, K, random_state=0, max_iter=3, tol=0.5)
+
+
 def method(name: str) -> Callable[[Scene, dict[str, Any]], Any]:
     return lambda stage, arguments: getattr(stage.estimator, name)(**arguments)
 
@@ -88,6 +93,23 @@ def fit(stage: Scene, arguments: dict[str, Any]) -> Any:
 def fit_predict(stage: Scene, arguments: dict[str, Any]) -> Any:
     stage.estimator = copy.copy(stage.estimator)
     return stage.estimator.fit_predict(**arguments)
+
+
+def initialize(stage: Scene, arguments: dict[str, Any]) -> Any:
+    """Start a copy; the mixture itself is used by other cases."""
+    stage.estimator = copy.copy(stage.estimator)
+    return stage.estimator.initialize(**arguments)
+
+
+def maximize(stage: Scene, arguments: dict[str, Any]) -> Any:
+    """Take a step with a copy."""
+    stage.estimator = copy.copy(stage.estimator)
+    return stage.estimator.maximize(**arguments)
+
+
+def summary(stage: Scene) -> dict[str, Any]:
+    X = rows(np.random.default_rng(0), stage.estimator.weights_.dtype)
+    return {"summary": stage.estimator.summarize(X)}
 
 
 def fitted_attributes(*names: str) -> Callable[[Scene], dict[str, Any]]:
@@ -119,7 +141,7 @@ def on_weighted_rows(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
 # ----------------------------------------------------------------------------- after the fit
 
 OF_ROWS = ("predict", "predict_proba", "predict_log_proba", "score_samples")
-OF_WEIGHTED_ROWS = ("score",)
+OF_WEIGHTED_ROWS = ("score", "summarize")
 for maker, of_rows, of_weighted_rows in (
     (gaussian, (), ("log_evidence_and_grad", "aic", "bic", "icl")),
     (bayesian, ("log_predictive_density",), ("elbo_and_grad",)),
@@ -135,6 +157,21 @@ for maker, of_rows, of_weighted_rows in (
             on_weighted_rows,
             estimator=fitted(maker),
         )
+    add(
+        f"{maker.__name__} initialize",
+        initialize,
+        {"X": "rows", "sample_weight": "weights"},
+        on_weighted_rows,
+        estimator=fitted(maker),
+    )
+    add(
+        f"{maker.__name__} maximize",
+        maximize,
+        {"summary": "summary"},
+        lambda rng, dtype: {},
+        estimator=fitted(maker),
+        derived=summary,
+    )
     add(
         f"{maker.__name__} elbo",
         method("elbo"),
@@ -165,6 +202,16 @@ for maker, of_rows, of_weighted_rows in (
         estimator=fitted(maker),
     )
 
+for name in ("aic", "bic", "icl"):
+    add(f"own {name}", method(name), WEIGHTED, on_weighted_rows, estimator=fitted(of_family))
+add(
+    "merge",
+    lambda stage, arguments: vbfast.merge(**arguments),
+    {"summaries": "summaries"},
+    lambda rng, dtype: {},
+    estimator=fitted(gaussian),
+    derived=lambda stage: {"summaries": [summary(stage)["summary"]] * 3},
+)
 add(
     "bayesian log_marginal_likelihood",
     method("log_marginal_likelihood"),
@@ -391,8 +438,8 @@ add(
     derived=natural,
 )
 add(
-    "bayesian at",
-    method("at"),
+    "bayesian with_natural_parameters",
+    method("with_natural_parameters"),
     {"natural_parameters": "no natural parameters"},
     lambda rng, dtype: {},
     estimator=fitted(bayesian),

@@ -113,23 +113,28 @@ add(
 
 # ------------------------------------------------------------------------------ mixtures
 
-add(
-    "mixture_log_evidence_and_grad",
-    of_arrays("mixture_log_evidence_and_grad"),
-    {
-        **dict.fromkeys(("x", "weights_logits", "means", "precisions_cholesky"), "array"),
-        "covariance_type": "choice",
-        "cotangent": "array",
-    },
-    lambda rng, dtype: {
+MIXTURE = {
+    **dict.fromkeys(("x", "weights_logits", "means", "precisions_cholesky"), "array"),
+    "covariance_type": "choice",
+}
+
+
+def mixture(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
+    return {
         "x": rows(rng, dtype),
         "weights_logits": logits(rng, dtype)[0],
         "means": rows(rng, dtype)[:K],
         "precisions_cholesky": rows(rng, dtype)[:K],
         "covariance_type": "diag",
-        "cotangent": weights(rng),
-        "wrt_x": True,
-    },
+    }
+
+
+add("mixture_log_evidence", of_arrays("mixture_log_evidence"), MIXTURE, mixture)
+add(
+    "mixture_log_evidence_and_grad",
+    of_arrays("mixture_log_evidence_and_grad"),
+    {**MIXTURE, "cotangent": "array"},
+    lambda rng, dtype: {**mixture(rng, dtype), "cotangent": weights(rng), "wrt_x": True},
 )
 
 # ------------------------------------------------------------------------------ configuration

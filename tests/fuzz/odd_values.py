@@ -9,7 +9,7 @@ import datetime as dt
 import decimal
 import fractions
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -554,6 +554,25 @@ KINDS["no natural parameters"] = [
     *NO_ARRAYS,
     refused("an array", lambda rng, valid: valid.mean_precision),
     refused("None", lambda rng, valid: None),
+]
+KINDS["summary"] = [
+    *NO_ARRAYS,
+    refused("an array", lambda rng, valid: valid.statistics.first),
+    refused("its statistics", lambda rng, valid: valid.statistics),
+    refused("None", lambda rng, valid: None),
+    refused("without statistics", lambda rng, valid: replace(valid, statistics=None)),
+    refused(
+        "of fewer components",
+        lambda rng, valid: replace(valid, statistics=valid.statistics.select(np.arange(2))),
+    ),
+    same("twice its half", lambda rng, valid: 0.5 * valid + 0.5 * valid),
+]
+KINDS["summaries"] = [
+    refused("none", lambda rng, valid: []),
+    refused("no iterable", lambda rng, valid: 3),
+    refused("None", lambda rng, valid: None),
+    same("a generator", lambda rng, valid: iter(valid)),
+    same("a tuple", lambda rng, valid: tuple(valid)),
 ]
 KINDS["factor"] = [
     *(maker for maker in NO_ARRAYS),
