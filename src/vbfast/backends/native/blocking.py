@@ -21,7 +21,7 @@ LIMITS = Limits(
     tile_bytes=1 << 20,
     partition_rows=256,
 )
-# Rows of a block of a triangle, see csrc/estep/triangle.h.
+# Rows of a block of a triangle, see csrc/kernels/estep/triangle-inl.h.
 BLOCK_ROWS = 8
 
 

@@ -10,7 +10,7 @@ probability. The sums of a slice are, by the form of the reduction,
 - ``PAIR``, of q and p: e, e log e, e log p, p, and of logits of q e below the reference.
 
 Sums over a few rows are of the type of the input, from there on float64, see ``array_sums.py``. The
-formulae are those of csrc/kernels/array_ops-inl.h.
+formulae are those of csrc/kernels/arrays/operations-inl.h.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Results are the terms of the bound, numbered as the extension module's ``RESULTS``; a sum of
 exponentials has its sign and the logarithm of the sum about the maximum in two of their places. The
-formulae are those of csrc/array_functions.cpp and the kernels that it calls.
+formulae are those of csrc/arrays/run.cpp and the kernels that it calls.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Numbers that were chosen: each with its reason, and where it was measured.
 
-What was timed was timed on two threads of an AMD EPYC 9004 (Zen 4) in 2025, with
+What was timed was timed on two threads of an AMD EPYC (family 25, model 17) in November 2026, with
 ``bench/numba_backend.py``.
 """
 
