@@ -67,7 +67,6 @@ class Batch:
         self.rows = self._rows._replace(
             lanes=self._rows.lanes[:n_groups],
             plain=self._rows.plain[: n_groups * self._group],
-            whitened=self._rows.whitened[:n_groups],
         )
         self.joint: FloatArray = self._joint[:n_groups]
         self.row_max: FloatArray = self._row_max[:n_groups]

@@ -8,7 +8,7 @@ import numpy as np
 
 from vbfast.backends.numba import loops
 from vbfast.backends.numba.batch import Batch
-from vbfast.backends.numba.forms import Dot, Whitened, whiten
+from vbfast.backends.numba.forms import Dot
 from vbfast.backends.numba.quadratic import Layout, lay_out_quadratic
 from vbfast.backends.numba.rows import Rows, load_rows, padded, row_layout, rows_for
 from vbfast.backends.reference.posterior import limiting_posterior
@@ -42,21 +42,19 @@ class Model:
         self.pool = layout.pool
         self.cost = cost
         self._form, self._origin = layout.form, layout.origin
+        nothing = np.empty((0, 0, 0), self.dtype)
+        self._factor = nothing if layout.factor is None else layout.factor
         self._offset = log_joint.offset.astype(self.dtype)
-        self._whitened = isinstance(layout.form, Whitened)
 
     def memory(self, n_groups: int) -> Rows:
         """Return memory for the rows of so many groups."""
-        shape = (n_groups, self.n_features, self.points_width)
-        return rows_for(*shape, self.dtype, whitened=self._whitened)
+        return rows_for(n_groups, self.n_features, self.points_width, self.dtype)
 
     def load(self, batch: Batch, rows: FloatArray) -> int:
         """Load the rows of a batch; returns the first that is not finite, or -1."""
-        memory = batch.rows
-        to = (self._origin, memory.lanes, memory.plain)
-        bad = load_rows(*row_layout(rows), len(rows), *to)
-        if bad < 0 and self._whitened:
-            whiten(self._form, memory)
+        bad = load_rows(*row_layout(rows), len(rows), self._origin, batch.rows)
+        if bad < 0 and len(self._factor) > 0:
+            loops.whiten(batch.rows, self._factor)
         return int(bad)
 
     def fill(self, batch: Batch, first: int, last: int) -> None:
@@ -74,7 +72,7 @@ class Model:
 
     def write_gradient(self, batch: Batch, out: FloatArray) -> None:
         """Write the gradient of every row."""
-        loops.write_gradient(self._form, batch.rows, batch.joint, batch.gradient, out)
+        loops.write_gradient(self._factor, batch.rows, batch.joint, batch.gradient, out)
 
     def overflowed_posterior(self, rows: FloatArray) -> Float64Array | None:
         """Return ``q`` of rows whose log-joints are all ``-inf``; None where it is nobody's.
