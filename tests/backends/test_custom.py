@@ -145,7 +145,7 @@ def test_a_bad_row_is_named(as_custom, random_params, rng):
 def test_a_density_that_is_no_number(as_custom, random_params, rng, dtype, bad, name):
     """The constant of one component's density is what is bad."""
     params = as_custom(random_params(rng, "diag", 3, 2))
-    params.theta[1, -1] = bad
+    params.form.theta[1, -1] = bad
     rows = np.ones((4000, 2))
     pattern = (
         rf"log_density \(log_density\) returned {name} for row 0, x = \[1. 1.\], under "
@@ -159,7 +159,7 @@ def test_a_component_of_no_weight_is_not_evaluated(run, as_custom, random_params
     params = random_params(rng, "diag", 3, 2)
     params.offset[1] = -np.inf
     custom = as_custom(params)
-    custom.theta[1] = np.nan
+    custom.form.theta[1] = np.nan
     result, outputs = run(rng.normal(size=(100, 2)), custom, Request(moments="first"))
     np.testing.assert_array_equal(outputs.resp[:, 1], 0)
     assert result.statistics.weight[1] == 0

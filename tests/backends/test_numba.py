@@ -26,9 +26,8 @@ numba = pytest.importorskip("numba")
 
 from vbfast.backends.numba import (  # noqa: E402
     array_kernels,
-    gradient,
     local_step,
-    log_joint,
+    loops,
     moments,
 )
 from vbfast.backends.numba.compiling import compiled, larger, smaller  # noqa: E402
@@ -118,14 +117,14 @@ def test_loops_over_rows_are_vector_code(random_params, sample, rng):
             run_pass(rows, params, Request(moments=MOMENTS_OF[covariance_type]), outputs=outputs)
         vbfast.softmax(np.ones((100, 3)), axis=1)
     for kernel in (
-        log_joint.diagonal_log_joint,  # with scales and without
+        loops.fill_log_joint,  # with scales and without
+        loops.add_gradient,
         local_step.posterior_rows,
-        moments.add_dense,
-        gradient._scaled_sums,
+        moments.add_moments,
         array_kernels.reduce_slices,
         array_kernels.map_slices,
     ):
-        both = kernel is log_joint.diagonal_log_joint
+        both = kernel is loops.fill_log_joint
         anew = compiled(kernel.py_func)  # code from the cache cannot be read
         for signature in kernel.signatures if both else kernel.signatures[:1]:
             anew.compile(signature)

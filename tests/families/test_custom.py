@@ -229,13 +229,13 @@ def test_a_density_is_tried(family):
 @pytest.mark.parametrize(
     ("function", "error", "message"),
     [
-        (no_number, TypeError, "log_density cannot be compiled for rows of float64"),
+        (no_number, TypeError, "log_density must return a real number; got None"),
         (of_two_types, TypeError, "log_density cannot be compiled for rows of float64"),
         (writing_to_theta, ValueError, "log_density must not write to its arguments"),
     ],
 )
 def test_a_fit_says_what_is_wrong_with_a_density(function, error, message):
-    """The first pass compiles it before there are parameters to try it with."""
+    """The first pass compiles it, before there are parameters; then it is tried on a row."""
     mixture = vbfast.Mixture(Custom(function, sufficient_statistics, maximize, 1), 2)
     with pytest.raises(error, match=message):
         mixture.fit(np.arange(1.0, 9.0)[:, np.newaxis])

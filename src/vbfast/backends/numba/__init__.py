@@ -108,6 +108,11 @@ class NumbaBackend:
             Linear: linear_model,
             UserFunction: UserModel,
         }
+        if outputs.gradient is not None and isinstance(log_joint.form, UserFunction):
+            raise NotImplementedError(
+                "the gradient in the rows takes a model of Gaussian components; the derivative of "
+                "a custom log_density is not known"
+            )
         model = lay_out[type(log_joint.form)](log_joint, blocking.dtype)
         return NumbaPass(model, request, blocking, outputs)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -33,6 +35,8 @@ class Batch:
     whole : slice
         The rows in arrays of all rows.
     rows : Rows
+    form : tuple of arrays
+        What the rows are evaluated with, see :class:`vbfast.backends.numba.quadratic.Layout`.
     joint : ndarray of shape (n_groups, n_components, group)
         Log-joint, then responsibilities.
     row_max, scale : ndarray of shape (n_groups, group)
@@ -52,6 +56,7 @@ class Batch:
         self.tile_rows, self.tile_groups = tile_rows, tile_rows // self._group
         self.lowest = np.array([np.inf])
         self._rows = rows
+        self.form: Any = None
         self._joint = empty_lines((n_groups, n_components, self._group), dtype)
         self._row_max = empty_lines((n_groups, self._group), dtype)
         self._scale = empty_lines((n_groups, self._group), dtype)
@@ -67,6 +72,7 @@ class Batch:
         self.rows = self._rows._replace(
             lanes=self._rows.lanes[:n_groups],
             plain=self._rows.plain[: n_groups * self._group],
+            whitened=self._rows.whitened[:n_groups],
         )
         self.joint: FloatArray = self._joint[:n_groups]
         self.row_max: FloatArray = self._row_max[:n_groups]

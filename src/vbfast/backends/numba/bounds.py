@@ -31,6 +31,6 @@ def beyond_the_ends(name: str, function: Callable[..., Any], **lengths: int) -> 
 
 def not_compiled(name: str, dtype: npt.DTypeLike, error: Exception) -> Exception:
     """Return the error for one of a family's functions that numba does not compile."""
-    if "readonly array" in str(error):
+    if "setitem(readonly array" in str(error):
         return ValueError(f"{name} must not write to its arguments: {error}")
     return TypeError(f"{name} cannot be compiled for rows of {dtype}: {error}")

@@ -8,7 +8,7 @@ import numpy as np
 
 from vbfast.backends.numba import loops
 from vbfast.backends.numba.batch import Batch
-from vbfast.backends.numba.forms import Dot
+from vbfast.backends.numba.forms import Dot, Whitened, whiten
 from vbfast.backends.numba.quadratic import Layout, lay_out_quadratic
 from vbfast.backends.numba.rows import Rows, load_rows, padded, row_layout, rows_for
 from vbfast.backends.reference.posterior import limiting_posterior
@@ -42,25 +42,39 @@ class Model:
         self.pool = layout.pool
         self.cost = cost
         self._form, self._origin = layout.form, layout.origin
-        nothing = np.empty((0, 0, 0), self.dtype)
-        self._factor = nothing if layout.factor is None else layout.factor
+        self._scaled = layout.scaled
+        if self._scaled is not None:
+            # The largest value of a row, or of a centre, whose differences have finite squares.
+            most = 0.25 * float(np.finfo(self.dtype).max) / self.n_features
+            self._ordinary = 0.5 * float(np.sqrt(most))
+            self._far_centres = not np.abs(layout.form.centres).max() < self._ordinary
         self._offset = log_joint.offset.astype(self.dtype)
+        self._whitened = isinstance(layout.form, Whitened)
 
     def memory(self, n_groups: int) -> Rows:
         """Return memory for the rows of so many groups."""
-        return rows_for(n_groups, self.n_features, self.points_width, self.dtype)
+        shape = (n_groups, self.n_features, self.points_width)
+        return rows_for(*shape, self.dtype, whitened=self._whitened)
 
     def load(self, batch: Batch, rows: FloatArray) -> int:
         """Load the rows of a batch; returns the first that is not finite, or -1."""
-        bad = load_rows(*row_layout(rows), len(rows), self._origin, batch.rows)
-        if bad < 0 and len(self._factor) > 0:
-            loops.whiten(batch.rows, self._factor)
+        memory = batch.rows
+        to = (self._origin, memory.lanes, memory.plain)
+        bad = load_rows(*row_layout(rows), len(rows), *to)
+        if bad < 0 and self._whitened:
+            whiten(self._form, memory)
+        batch.form = self._form
+        if self._scaled is not None:
+            lanes = memory.lanes
+            largest = max(float(lanes.max(initial=0)), -float(lanes.min(initial=0)))
+            if self._far_centres or not largest < self._ordinary:
+                batch.form = self._scaled
         return int(bad)
 
     def fill(self, batch: Batch, first: int, last: int) -> None:
         """Evaluate the components ``first`` to ``last``."""
         out = (batch.joint, batch.row_max)
-        loops.fill_log_joint(self._form, batch.rows, self._offset, *out, first, last)
+        loops.fill_log_joint(batch.form, batch.rows, self._offset, *out, first, last)
 
     def points(self, batch: Batch) -> FloatArray:
         """Return what moments are taken of, one after another: here the rows."""
@@ -72,7 +86,7 @@ class Model:
 
     def write_gradient(self, batch: Batch, out: FloatArray) -> None:
         """Write the gradient of every row."""
-        loops.write_gradient(self._factor, batch.rows, batch.joint, batch.gradient, out)
+        loops.write_gradient(self._form, batch.rows, batch.joint, batch.gradient, out)
 
     def overflowed_posterior(self, rows: FloatArray) -> Float64Array | None:
         """Return ``q`` of rows whose log-joints are all ``-inf``; None where it is nobody's.

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.backends.numba.compiling import group_rows, group_size, kernel, larger, load_at
+from vbfast.backends.numba.compiling import group_rows, group_size, kernel, load_at
 from vbfast.backends.numba.constants import COLUMN_BYTES
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.contract import FloatArray
@@ -24,7 +24,7 @@ class Rows(NamedTuple):
 
     lanes: FloatArray  # (n_groups, n_features, group), minus the form's origin, rows innermost
     plain: FloatArray  # (n_groups * group, width), as they are, then zeros
-    largest: FloatArray  # (n_groups,), largest magnitude of the lanes
+    whitened: FloatArray  # (n_groups, n_features, group), lanes times a shared factor, or empty
     centred: FloatArray  # (n_features, group), of one component
     image: FloatArray  # (n_features, group), that times a factor
     fault: npt.NDArray[np.int64]  # (2,), the first row without a log-joint and a component, or -1
@@ -35,7 +35,9 @@ def padded(n: int, dtype: np.dtype[Any]) -> int:
     return n + -n % (COLUMN_BYTES // dtype.itemsize)
 
 
-def rows_for(n_groups: int, n_features: int, width: int, dtype: np.dtype[Any]) -> Rows:
+def rows_for(
+    n_groups: int, n_features: int, width: int, dtype: np.dtype[Any], *, whitened: bool
+) -> Rows:
     """Return memory for so many groups."""
     group = group_size(dtype)
     plain = empty_lines((n_groups * group, width), dtype)
@@ -43,7 +45,7 @@ def rows_for(n_groups: int, n_features: int, width: int, dtype: np.dtype[Any]) -
     return Rows(
         empty_lines((n_groups, n_features, group), dtype),
         plain,
-        np.empty(n_groups, dtype),
+        empty_lines((n_groups if whitened else 0, n_features, group), dtype),
         empty_lines((n_features, group), dtype),
         empty_lines((n_features, group), dtype),
         np.full(2, -1, np.int64),
@@ -63,27 +65,31 @@ def row_layout(rows: FloatArray) -> tuple[int, int, int]:
 
 @kernel
 def load_rows(
-    address: Any, row_stride: Any, feature_stride: Any, n_rows: Any, origin: Any, rows: Any
+    address: Any,
+    row_stride: Any,
+    feature_stride: Any,
+    n_rows: Any,
+    origin: Any,
+    lanes: Any,
+    plain: Any,
 ) -> Any:
-    """Fill ``rows``; returns the first row that is not finite, or -1.
+    """Fill ``lanes`` and ``plain``; returns the first row that is not finite, or -1.
 
     Numbers may lie at any address.
     """
-    group = group_rows(rows.lanes)
-    zero = rows.lanes.dtype.type(0)
+    group = group_rows(lanes)
+    zero = lanes.dtype.type(0)
     bad = -1
     for g in range((n_rows + group - 1) // group):
-        largest = zero
         for i in range(group):
             n = min(g * group + i, n_rows - 1)
+            row = address + n * row_stride
             check = zero
             for d in range(len(origin)):
-                value = load_at(address + n * row_stride + d * feature_stride, zero)
+                value = load_at(row + d * feature_stride, zero)
                 check += value * zero  # NaN once a value is not finite
-                rows.lanes[g, d, i] = value - origin[d]
-                rows.plain[g * group + i, d] = value
-                largest = larger(abs(value - origin[d]), largest)
+                lanes[g, d, i] = value - origin[d]
+                plain[g * group + i, d] = value
             if bad < 0 and check != 0:
                 bad = n
-        rows.largest[g] = largest
     return bad

@@ -68,7 +68,7 @@ class UserModel(Model):
     def memory(self, n_groups: int) -> Rows:
         """Return memory for rows of the length that the functions are given."""
         D = self.n_features
-        return rows_for(n_groups, D, D, self.dtype)
+        return rows_for(n_groups, D, D, self.dtype, whitened=False)
 
     def fill(self, batch: Batch, first: int, last: int) -> None:
         """Evaluate the components ``first`` to ``last``.
