@@ -36,6 +36,8 @@ def merge(summaries: Iterable[S]) -> S:
 
     Raises
     ------
+    TypeError
+        If they are no iterable.
     ValueError
         If there are none, or they do not belong together: of other parameters, or of rows of
         another dtype.
@@ -50,6 +52,8 @@ def merge(summaries: Iterable[S]) -> S:
     >>> whole.total_weight
     1000.0
     """
+    if not isinstance(summaries, Iterable):
+        raise TypeError(f"summaries must be an iterable of them; got {type(summaries).__name__}")
     waiting: list[tuple[int, S]] = []  # sums with how many they are of, each a power of two
     for summary in summaries:
         count, total = 1, summary
