@@ -103,3 +103,9 @@ def test_the_trees_order_matters_to_the_last_bit():
 def test_nothing_cannot_be_merged():
     with pytest.raises(ValueError, match="at least one"):
         vbfast.merge([])
+
+
+@pytest.mark.parametrize("given", [None, 3, len])
+def test_what_is_no_iterable_of_results(given):
+    with pytest.raises(TypeError, match="summaries must be an iterable of them; got"):
+        vbfast.merge(given)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -36,6 +39,28 @@ def test_numbers_of_draws_that_are_none(fitted, n_samples):
 def test_numbers_of_draws_out_of_range(fitted, n_samples):
     with pytest.raises(ValueError, match="n_samples"):
         fitted.sample(n_samples)
+
+
+@pytest.mark.parametrize("value", [Fraction(1, 2), Decimal(1), "1", 1 + 0j, np.nan, -1])
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (vbfast.GaussianMixture, "tol"),
+        (vbfast.GaussianMixture, "reg_covar"),
+        (vbfast.BayesianGaussianMixture, "mean_precision_prior"),
+        (vbfast.BayesianGaussianMixture, "degrees_of_freedom_prior"),
+        (vbfast.BayesianGaussianMixture, "weight_concentration_prior"),
+    ],
+)
+def test_parameters_that_are_no_numbers_of_numpy(X, cls, name, value):
+    """scikit-learn's own check of an interval fails for fractions, in NumPy's words."""
+    with pytest.raises(ValueError, match=f"The '{name}' parameter of {cls.__name__} must be"):
+        cls(2, **{name: value}).fit(X)
+
+
+@pytest.mark.parametrize("number", [np.float32(0.5), np.float64(0.5), np.int8(1), 1, True])
+def test_parameters_that_are_numbers(X, number):
+    vbfast.GaussianMixture(2, tol=number, reg_covar=number, random_state=0).fit(X)
 
 
 @pytest.mark.parametrize(

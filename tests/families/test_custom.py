@@ -221,8 +221,9 @@ def test_a_density_is_tried(family):
         (writing_to_theta, ValueError, "log_density must not write to its arguments"),
     ):
         changed = Custom(function, sufficient_statistics, maximize, n_statistics=1)
-        with pytest.raises(error, match=message):
+        with pytest.raises(error, match=message) as raised:
             changed.check_density(row, theta)
+        assert len(str(raised.value)) < 120  # numba's own words are another exception's
     assert row[0] == 1
 
 
@@ -256,6 +257,21 @@ def test_statistics_are_tried(family):
         Custom(log_density, two, maximize, n_statistics=1).check_statistics(np.ones(1))
     with pytest.raises(ValueError, match="sufficient_statistics must not write to its arguments"):
         Custom(log_density, writing_statistics, maximize, 1).check_statistics(np.ones(1))
+
+
+def test_what_statistics_raise_is_theirs_and_says_where():
+    def too_long(x, out):
+        out[:] = np.ones(7)
+
+    with pytest.raises(ValueError, match="cannot assign slice") as raised:
+        Custom(log_density, too_long, maximize, n_statistics=2).check_statistics(np.ones(1))
+    assert raised.value.__notes__ == ["Raised by the family's sufficient_statistics for x = [1.]."]
+
+
+def test_numbers_of_statistics_from_functions_that_fail():
+    with pytest.raises(TypeError, match="n_statistics must take the number of features, 3") as e:
+        Custom(log_density, sufficient_statistics, maximize, len).statistics_length(3)
+    assert isinstance(e.value.__cause__, TypeError)
 
 
 def test_families_are_found_from_the_package():

@@ -404,6 +404,7 @@ add(
     estimator=fitted(own),
     derived=fitted_attributes("weights_", "parameters_"),
     also={"parameters_": (r"\bweights_",)},  # of which there are to be as many
+    pairs=False,  # of both one less is a mixture
 )
 
 # ------------------------------------------------------------------------ natural parameters

@@ -21,7 +21,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,11 +83,12 @@ def warm(call: Call, stage: Scene) -> None:
     """Make the valid call once, so that children need not compile; it has to be valid."""
     key = f"{call.name} {stage.settings}" if stage.backend == "numba" else call.name
     if key not in _warmed:
-        run(call, stage, {})
+        run(call, replace(stage), {})
         _warmed.add(key)
 
 
 def run(call: Call, stage: Scene, changed: dict[str, Any]) -> Any:
+    """Make a call, which may put a changed copy in the place of the scene's estimator."""
     with warnings.catch_warnings(), vbfast.config_context(backend=stage.backend):
         warnings.simplefilter("ignore")
         return call.function(stage, {**stage.arguments, **changed})
@@ -100,12 +101,13 @@ def outcome(call: Call, stage: Scene, odd: dict[str, Odd]) -> str | None:
         value.refused and not (value.in_rows and weightless(stage, odd)) for value in odd.values()
     )
     state = {} if stage.estimator is None else dict(vars(stage.estimator))
+    changing = replace(stage)
     try:
-        result = run(call, stage, {name: value.value for name, value in odd.items()})
+        result = run(call, changing, {name: value.value for name, value in odd.items()})
     except MemoryError:
         return None
     except OURS as error:
-        if changed_by_failure(stage, state):
+        if changed_by_failure(changing, state):
             return "the estimator changed"
         return judged(error, call, odd, bool(retyped))
     except Exception:
@@ -114,7 +116,7 @@ def outcome(call: Call, stage: Scene, odd: dict[str, Odd]) -> str | None:
         return f"taken, and the result was {result!r:.300}"
     if all(value.plain is not None for value in odd.values()):
         found = [np.copy(n) if isinstance(n, np.ndarray) else n for n in numbers(result)]
-        expected = run(call, stage, {name: value.plain for name, value in odd.items()})
+        expected = run(call, replace(stage), {name: value.plain for name, value in odd.items()})
         return compared(found, numbers(expected))
     return None
 
@@ -154,7 +156,7 @@ def changed_by_failure(stage: Scene, before: dict[str, Any]) -> bool:
 
 def judged(error: Exception, call: Call, odd: dict[str, Odd], retyped: bool) -> str | None:
     """Tell what is wrong with an exception, if anything."""
-    text = f"{type(error).__name__}: {error}"
+    text = "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
     trace = "".join(traceback.format_exception(error)[-4:])
     if re.search(INTERNAL, text):
         return f"an implementation's words\n{trace}"

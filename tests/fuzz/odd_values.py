@@ -184,7 +184,7 @@ STORED = [
     same("misaligned", misaligned),
     same("read-only", read_only),
     same("other byte order", swapped),
-    same("Fortran order", lambda rng, valid: np.asfortranarray(valid)),
+    same("Fortran order", lambda rng, valid: np.array(valid, order="F")),
     same("subclass", lambda rng, valid: np.asarray(valid).view(Subclass)),
     lambda rng, valid: Odd("list", np.asarray(valid).tolist(), plain=np.asarray(valid, float)),
     lambda rng, valid: Odd(

@@ -13,6 +13,13 @@ from vbfast.inputs.weights import (
 )
 
 
+def misaligned(values):
+    memory = np.zeros(8 * len(values) + 1, np.uint8)[1:].view(np.float64)
+    memory[:] = values
+    assert not memory.flags.aligned
+    return memory
+
+
 def test_none_stays_none():
     assert as_sample_weight(None, 3) is None
     assert n_weighted_rows(None, 3) == 3
@@ -36,6 +43,7 @@ def test_a_number_is_every_row_s_weight(scalar):
         np.array([1, 0, 2], dtype=object),
         np.array([2.0, 0.0, 1.0])[::-1],
         np.repeat([1.0, 0.0, 2.0], 2)[::2],
+        misaligned([1.0, 0.0, 2.0]),
     ],
 )
 def test_any_real_array(given):

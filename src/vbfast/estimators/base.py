@@ -7,7 +7,7 @@ import contextvars
 import copy
 import warnings
 from dataclasses import replace
-from numbers import Integral, Real
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,6 +20,7 @@ from vbfast.contract import Request
 from vbfast.estimators.stepwise import StepwiseMixture
 from vbfast.estimators.validation import (
     KnownBackend,
+    RealInterval,
     as_random_state,
     check_enough_rows,
     keep_partial,
@@ -45,7 +46,7 @@ class BaseMixture(StepwiseMixture):
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "n_components": [Interval(Integral, 1, None, closed="left")],
-        "tol": [Interval(Real, 0.0, None, closed="left")],
+        "tol": [RealInterval(0.0, None, closed="left")],
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "init_params": [StrOptions(set(INIT_PARAMS)), "array-like", callable],

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
 from vbfast.config.settings import config_context
@@ -15,6 +14,7 @@ from vbfast.contract import COVARIANCE_TYPES, CovarianceType
 from vbfast.estimators.posterior import PosteriorMixture
 from vbfast.estimators.priors import SINGULAR_PRIOR, check_given_prior
 from vbfast.estimators.stored import Stored, check_posterior
+from vbfast.estimators.validation import RealInterval
 from vbfast.families.mixing_weights import WEIGHT_PRIORS
 from vbfast.families.natural import NaturalParameters
 from vbfast.families.variational import VARIATIONAL_ATTRIBUTES, VariationalGaussian
@@ -191,11 +191,11 @@ default='dirichlet_process'
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **PosteriorMixture._parameter_constraints,
         "weight_concentration_prior_type": [StrOptions(set(WEIGHT_PRIORS))],
-        "weight_concentration_prior": [None, Interval(Real, 0.0, None, closed="neither")],
-        "mean_precision_prior": [None, Interval(Real, 0.0, None, closed="neither")],
+        "weight_concentration_prior": [None, RealInterval(0.0, None, closed="neither")],
+        "mean_precision_prior": [None, RealInterval(0.0, None, closed="neither")],
         "mean_prior": [None, "array-like"],
-        "degrees_of_freedom_prior": [None, Interval(Real, 0.0, None, closed="neither")],
-        "covariance_prior": [None, "array-like", Interval(Real, 0.0, None, closed="neither")],
+        "degrees_of_freedom_prior": [None, RealInterval(0.0, None, closed="neither")],
+        "covariance_prior": [None, "array-like", RealInterval(0.0, None, closed="neither")],
     }
 
     def __init__(

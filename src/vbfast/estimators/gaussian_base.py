@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-from numbers import Real
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import StrOptions
 
 from vbfast.config.settings import config_context
 from vbfast.contract import COVARIANCE_TYPES, CovarianceType, FloatArray
 from vbfast.estimators.base import BaseMixture
+from vbfast.estimators.validation import RealInterval
 from vbfast.families.gaussian import Gaussian
 from vbfast.families.variational import VariationalGaussian
 
@@ -24,7 +24,7 @@ class BaseGaussianMixture(BaseMixture):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMixture._parameter_constraints,
         "covariance_type": [StrOptions(set(COVARIANCE_TYPES))],
-        "reg_covar": [Interval(Real, 0.0, None, closed="left")],
+        "reg_covar": [RealInterval(0.0, None, closed="left")],
     }
 
     covariance_type: CovarianceType

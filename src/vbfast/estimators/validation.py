@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_random_state
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
 from vbfast.backends import backend_names
@@ -28,6 +29,7 @@ from vbfast.passes.rows import as_row_source
 
 __all__ = [
     "KnownBackend",
+    "RealInterval",
     "as_random_state",
     "check_enough_rows",
     "keep_partial",
@@ -49,6 +51,21 @@ class KnownBackend(StrOptions):  # type: ignore[misc]
 
     def __str__(self) -> str:
         return str(StrOptions(set(backend_names())))
+
+
+class RealInterval(Interval):  # type: ignore[misc]
+    """A parameter's constraint: a number of Python's or NumPy's in an interval.
+
+    scikit-learn's own fails without the parameter's name for other real numbers, as fractions.
+    """
+
+    def __init__(self, left: float, right: float | None, *, closed: str) -> None:
+        super().__init__(Real, left, right, closed=closed)
+
+    def is_satisfied_by(self, val: Any) -> bool:
+        """Whether it is such a number."""
+        numbers = (int, float, np.integer, np.floating)
+        return isinstance(val, numbers) and bool(super().is_satisfied_by(val))
 
 
 def validate_rows(

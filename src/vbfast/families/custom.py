@@ -155,10 +155,16 @@ class Custom(ComponentFamily):
         Raises
         ------
         TypeError, ValueError
-            If it is not an integer, or not positive.
+            If it is not an integer, or not positive, or a function that fails.
         """
         wanted = self.n_statistics
-        found = wanted(n_features) if callable(wanted) else wanted
+        try:
+            found = wanted(n_features) if callable(wanted) else wanted
+        except Exception as error:
+            raise TypeError(
+                f"n_statistics must take the number of features, {n_features}; it raised "
+                f"{type(error).__name__}"
+            ) from error
         try:
             length = operator.index(found)
         except TypeError:

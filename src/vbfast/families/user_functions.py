@@ -146,6 +146,9 @@ def _try(name: str, function: Callable[[Any, Any], Any], x: FloatArray, other: F
     except IndexError as error:
         lengths = dict(zip(ARGUMENTS[name], (len(x), len(other)), strict=True))
         raise beyond_the_ends(name, function, **lengths) from error
+    except Exception as error:
+        error.add_note(f"Raised by the family's {name} for x = {x}.")
+        raise
     if not np.array_equal(row, x):
         raise ValueError(f"{name} must not write to x")
     return value

@@ -26,7 +26,7 @@ def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
 
     Returns
     -------
-    ndarray of shape (n_samples,), float64, C order, or None
+    ndarray of shape (n_samples,), float64, C order, aligned, or None
 
     Raises
     ------
@@ -52,7 +52,7 @@ def as_sample_weight(sample_weight: Any, n_samples: int) -> Float64Array | None:
             f"sample_weight.shape == {given.shape}, expected {(n_samples,)}: one weight a row of X"
         )
     with np.errstate(over="ignore", invalid="ignore"):
-        weights = np.ascontiguousarray(given, dtype=np.float64)
+        weights = np.require(given, np.float64, ["C", "ALIGNED"])
         lowest, total = float(weights.min()), float(weights.sum())
     if lowest < 0:
         row = int(np.argmax(weights < 0))
@@ -81,7 +81,7 @@ def of_ordinary_scale(sample_weight: Float64Array | None) -> Float64Array | None
 
     Returns
     -------
-    ndarray of shape (n_samples,), float64, C order, or None
+    ndarray of shape (n_samples,), float64, C order, aligned, or None
 
     Examples
     --------

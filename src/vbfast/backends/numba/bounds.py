@@ -30,7 +30,13 @@ def beyond_the_ends(name: str, function: Callable[..., Any], **lengths: int) -> 
 
 
 def not_compiled(name: str, dtype: npt.DTypeLike, error: Exception) -> Exception:
-    """Return the error for one of a family's functions that numba does not compile."""
+    """Return the error for one of a family's functions that numba does not compile.
+
+    Numba's own is its cause: that one is long, and of our kernels for the greater part.
+    """
     if "setitem(readonly array" in str(error):
-        return ValueError(f"{name} must not write to its arguments: {error}")
-    return TypeError(f"{name} cannot be compiled for rows of {dtype}: {error}")
+        return ValueError(f"{name} must not write to its arguments")
+    return TypeError(
+        f"{name} cannot be compiled for rows of {dtype}; numba's error, the cause of this one, "
+        "says why"
+    )
