@@ -30,6 +30,11 @@ from sklearn.base import BaseEstimator
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import kinds_of_arrays  # noqa: F401
+import kinds_of_numbers  # noqa: F401
+import kinds_of_objects  # noqa: F401
+import parameter_calls  # noqa: F401
+
 import estimator_calls  # noqa: F401
 import function_calls  # noqa: F401
 import vbfast

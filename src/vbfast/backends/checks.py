@@ -58,8 +58,8 @@ def check_blocks(
     Raises
     ------
     ValueError
-        If an array has another shape, dtype or order, a block is beyond its partition, two are of
-        one partition, or a 'given' pass has no responsibilities.
+        If an array has another shape, dtype or order, a label is out of range, a block is beyond
+        its partition, two are of one partition, or a 'given' pass has no responsibilities.
     """
     if len({block.partition for block in blocks}) < len(blocks):
         raise ValueError("blocks that are run together must be of distinct partitions")
@@ -88,6 +88,8 @@ def check_blocks(
             np.dtype(np.int64) if labels else blocking.dtype,
             f"resp{where}",
         )
+        if labels and not np.all((block.resp >= -1) & (block.resp < n_components)):
+            raise ValueError(f"labels{where} must be in -1..{n_components - 1}")
 
 
 def check_seeding_blocks(
@@ -113,6 +115,8 @@ def check_seeding_blocks(
             _check(after, (n_candidates, n_rows), blocking.dtype, "lowered", ordered=False)
             if n_rows > 1 and after.strides[1] != after.itemsize:
                 raise ValueError("lowered must have its rows one after another")
+            if not after.flags.writeable:
+                raise ValueError("lowered must be writable")
 
 
 def _check(

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from vbfast.backends.checks import check_blocks, check_outputs, check_seeding_blocks
 from vbfast.backends.reference.forms import evaluate, expected_scale, gradient_in_rows
 from vbfast.backends.reference.posterior import (
     limiting_posterior,
@@ -39,6 +40,7 @@ class ReferencePass:
     def __init__(
         self, log_joint: LogJoint, request: Request, blocking: Blocking, outputs: RowOutputs
     ) -> None:
+        check_outputs(outputs, blocking, log_joint.n_components, log_joint.n_features)
         self._log_joint = log_joint
         self._request = request
         self._blocking = blocking
@@ -67,6 +69,8 @@ class ReferencePass:
 
     def run(self, blocks: Sequence[RowBlock], num_threads: int) -> None:  # noqa: ARG002
         """Process blocks one after another."""
+        K, D = self._log_joint.n_components, self._log_joint.n_features
+        check_blocks(blocks, self._blocking, K, D, self._request)
         _check_finite(blocks)
         for block in blocks:
             for first in range(0, len(block.rows), self._blocking.tile_rows):
@@ -183,7 +187,7 @@ class ReferenceSeedingPass:
     def __init__(self, candidates: Float64Array, blocking: Blocking) -> None:
         self._candidates = candidates
         self._partitions = np.zeros((blocking.n_partitions, len(candidates)))
-        self._tile_rows = blocking.tile_rows
+        self._blocking = blocking
 
     def run(
         self,
@@ -193,10 +197,12 @@ class ReferenceSeedingPass:
         num_threads: int,  # noqa: ARG002
     ) -> None:
         """Process blocks one after another."""
+        check_seeding_blocks(blocks, closest, lowered, self._blocking, self._candidates)
         _check_finite(blocks)
+        tile_rows = self._blocking.tile_rows
         for block, before, after in zip(blocks, closest, lowered, strict=True):
-            for first in range(0, len(block.rows), self._tile_rows):
-                self._run_tile(block, slice(first, first + self._tile_rows), before, after)
+            for first in range(0, len(block.rows), tile_rows):
+                self._run_tile(block, slice(first, first + tile_rows), before, after)
 
     def _run_tile(
         self, block: RowBlock, tile: slice, closest: FloatArray, lowered: FloatArray | None
@@ -229,8 +235,7 @@ def _symmetric(statistics: Statistics | None) -> Statistics | None:
 
 
 def _given(block: RowBlock, tile: slice, n_components: int) -> Float64Array:
-    if block.resp is None:
-        raise ValueError("a 'given' pass needs RowBlock.resp")
+    assert block.resp is not None
     resp = block.resp[tile]
     if resp.ndim == 1:
         return one_hot(resp.astype(np.int64), n_components)
