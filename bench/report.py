@@ -40,6 +40,7 @@ SECTIONS = {
     "acceleration": "Accelerated fits",
     "gibbs": "Variational Bayes and Gibbs sampling",
     "numba_backend": "The numba backend",
+    "blocking": "Blocking",
     "kernel_parts": "Parts of a kernel",
 }
 # Options of a script that has more to hand over than tables; paths are from the root.

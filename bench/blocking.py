@@ -1,0 +1,69 @@
+"""Seconds of a pass of the native backend with other blockings, as a multiple of its own.
+
+Each of its limits is changed by itself, see ``vbfast.backends.blocking.Limits``. The blockings take
+turns, from the same parameters.
+"""
+
+from __future__ import annotations
+
+import measure
+
+if __name__ == "__main__":
+    measure.restart_without()
+
+from dataclasses import replace
+from functools import partial
+
+from vbfast.backends.native import blocking
+from vbfast.benchmark.cases import CASES
+from vbfast.benchmark.timing import alternate
+from vbfast.contract import Request
+from vbfast.families.covariances import MOMENTS_OF
+from vbfast.families.gaussian_parameters import GaussianParameters
+from vbfast.passes.rows import as_row_source
+from vbfast.passes.runner import LocalRunner
+
+OWN = blocking.LIMITS
+OTHERS = {
+    "tile_rows": (128, 256, 1024),
+    "tile_bytes": (OWN.tile_bytes // 4, OWN.tile_bytes // 2, OWN.tile_bytes * 2),
+    "partitions": (2, 8, 64),
+}
+
+
+def one_pass(source, log_joint, request, limits):
+    """Run a pass by a blocking of other limits."""
+    blocking.LIMITS = limits
+    try:
+        LocalRunner(source, backend="native").run(log_joint, request)
+    finally:
+        blocking.LIMITS = OWN
+
+
+def tables(cases=("diag_32", "full_2d", "full_16", "sph_bigK"), dtypes=("float64", "float32"), *,
+           repeats=7, quick=False):  # fmt: skip
+    changed = [(name, value) for name, values in OTHERS.items() for value in values]
+    lines = []
+    for dtype in dtypes:
+        for name in cases:
+            case = CASES[name].smaller(100) if quick else CASES[name]
+            source, start = as_row_source(case.rows(dtype)), case.start()
+            log_joint = GaussianParameters.from_precisions(
+                case.covariance_type,
+                start["weights_init"],
+                start["means_init"],
+                start["precisions_init"],
+            ).log_joint()
+            request = Request(moments=MOMENTS_OF[case.covariance_type])
+            limits = [OWN, *(replace(OWN, **{field: value}) for field, value in changed)]
+            calls = [partial(one_pass, source, log_joint, request, each) for each in limits]
+            for call in calls:
+                call()
+            own, *others = alternate(calls, repeats)
+            lines.append([name, dtype, f"{own:.4f}", *(f"{other / own:.2f}" for other in others)])
+    header = ["case", "dtype", "own s", *(f"{field} {value:,}" for field, value in changed)]
+    return [measure.Table(header, lines)]
+
+
+if __name__ == "__main__":
+    measure.run_script(tables)
