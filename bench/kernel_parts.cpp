@@ -41,7 +41,7 @@ namespace {
 #include "kernels/estep/all-inl.h"
 
 struct Shape {
-    Covariance covariance;
+    Form form;
     Moments moments;
     std::int64_t n_components;
     std::int64_t n_features;
@@ -57,13 +57,13 @@ struct Mixture {
         const std::int64_t K = shape.n_components, D = shape.n_features;
         std::normal_distribution<double> normal(0, 0.7);
         for (double& mean : means) mean = normal(generator);
-        const bool full = shape.covariance == Covariance::full;
-        if (full || shape.covariance == Covariance::tied) {
+        const bool full = shape.form == Form::full;
+        if (full || shape.form == Form::tied) {
             factor.resize((full ? K : 1) * D * D);
             for (std::size_t i = 0; i < factor.size(); ++i)
                 factor[i] = i % (D * D) % (D + 1) == 0 ? 1 : 0;
         } else {
-            factor.assign(shape.covariance == Covariance::diag ? K * D : K, 1.0);
+            factor.assign(shape.form == Form::diag ? K * D : K, 1.0);
         }
     }
 };
@@ -98,7 +98,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
     request.n_partitions = 1;
     request.tile_rows = shape.tile_rows;
     PackedModel<T> packed;
-    pack({shape.covariance, shape.n_components, D, mixture.offset.data(), mixture.means.data(),
+    pack({shape.form, shape.n_components, D, mixture.offset.data(), mixture.means.data(),
           mixture.factor.data()},
          request, level_kernels<T>, packed, 1, nullptr);
     const Model<T>& model = packed.model;
@@ -155,17 +155,17 @@ int main(int argc, char** argv) {
                      argv[0]);
         return 2;
     }
-    const std::string covariance = argv[2];
-    Shape shape{Covariance::full, Moments::full, std::atoll(argv[3]), std::atoll(argv[4]),
+    const std::string form = argv[2];
+    Shape shape{Form::full, Moments::full, std::atoll(argv[3]), std::atoll(argv[4]),
                 std::atoll(argv[5])};
-    if (covariance == "tied") {
-        shape.covariance = Covariance::tied;
+    if (form == "tied") {
+        shape.form = Form::tied;
         shape.moments = Moments::tied;
-    } else if (covariance == "diag") {
-        shape.covariance = Covariance::diag;
+    } else if (form == "diag") {
+        shape.form = Form::diag;
         shape.moments = Moments::diag;
-    } else if (covariance == "spherical") {
-        shape.covariance = Covariance::spherical;
+    } else if (form == "spherical") {
+        shape.form = Form::spherical;
         shape.moments = Moments::spherical;
     }
     const int repeats = std::atoi(argv[6]);

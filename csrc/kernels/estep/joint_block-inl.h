@@ -9,11 +9,17 @@ inline std::int64_t parameter_block(std::int64_t component_bytes, std::int64_t b
     return block > 24 ? block / 24 * 24 : (block > 1 ? block : 1);
 }
 
-// Stores offset_k - weight_k acc for `n` components, with weight 1/2 where `weights` is null, and
-// raises the maxima of the rows, in memory, once for all of them.
-template <class T, int n>
-inline void finish_joint(const Lanes<T> (*acc)[Blocking::row_vectors], const T* weights,
-                         const T* offsets, T* joint, T* row_max) {
+// The groups of rows that meet the same components, and those components, before either changes.
+struct Visits {
+    std::int64_t groups;
+    std::int64_t components;
+};
+
+// Stores value(i, acc[i]) for `n` components and raises the maxima of the rows, in memory, once for
+// all of them.
+template <class T, int n, class Value>
+inline void store_joint(const Lanes<T> (*acc)[Blocking::row_vectors], T* joint, T* row_max,
+                        const Value& value) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
 #pragma GCC unroll 8
@@ -21,11 +27,20 @@ inline void finish_joint(const Lanes<T> (*acc)[Blocking::row_vectors], const T* 
         V largest = V::load(row_max + v * W);
 #pragma GCC unroll 8
         for (int i = 0; i < n; ++i) {
-            const V weight = V::set(weights ? weights[i] : T(0.5));
-            const V l = fnma(weight, acc[i][v], V::set(offsets[i]));
+            const V l = value(i, acc[i][v]);
             l.store(joint + i * G + v * W);
             largest = max(l, largest);
         }
         largest.store(row_max + v * W);
     }
+}
+
+// Stores offset_k - weight_k acc, with weight 1/2 where `weights` is null.
+template <class T, int n>
+inline void finish_joint(const Lanes<T> (*acc)[Blocking::row_vectors], const T* weights,
+                         const T* offsets, T* joint, T* row_max) {
+    using V = Lanes<T>;
+    store_joint<T, n>(acc, joint, row_max, [&](int i, V sum) VBFAST_INLINED {
+        return fnma(V::set(weights ? weights[i] : T(0.5)), sum, V::set(offsets[i]));
+    });
 }
