@@ -1,7 +1,7 @@
 // The parts of one tile's E-step, each timed by itself on one thread: what to look at before and
 // after a kernel is changed. kernel_parts.py runs it and makes a table.
 //
-//     kernel_parts_LEVEL float64|float32 full|tied|diag|spherical K D TILE_ROWS REPEATS
+//     kernel_parts_LEVEL float64|float32 full|tied|diag|spherical|linear K D TILE_ROWS REPEATS
 //
 // It prints the seconds of loading the rows, of the log-joint, of the responsibilities and of the
 // summary step: the shortest of all repeats, so that other work on the machine leaves little trace.
@@ -15,8 +15,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <map>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #if defined(__SSE2__)
@@ -63,7 +65,7 @@ struct Mixture {
             for (std::size_t i = 0; i < factor.size(); ++i)
                 factor[i] = i % (D * D) % (D + 1) == 0 ? 1 : 0;
         } else {
-            factor.assign(shape.form == Form::diag ? K * D : K, 1.0);
+            factor.assign(shape.form == Form::spherical ? K : K * D, 1.0);
         }
     }
 };
@@ -151,23 +153,17 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
 int main(int argc, char** argv) {
     using namespace vbfast::estep;
     if (argc != 7) {
-        std::fprintf(stderr, "%s float64|float32 full|tied|diag|spherical K D TILE_ROWS REPEATS\n",
-                     argv[0]);
+        std::fprintf(stderr, "%s float64|float32 FORM K D TILE_ROWS REPEATS\n", argv[0]);
         return 2;
     }
-    const std::string form = argv[2];
-    Shape shape{Form::full, Moments::full, std::atoll(argv[3]), std::atoll(argv[4]),
-                std::atoll(argv[5])};
-    if (form == "tied") {
-        shape.form = Form::tied;
-        shape.moments = Moments::tied;
-    } else if (form == "diag") {
-        shape.form = Form::diag;
-        shape.moments = Moments::diag;
-    } else if (form == "spherical") {
-        shape.form = Form::spherical;
-        shape.moments = Moments::spherical;
-    }
+    const std::map<std::string, std::pair<Form, Moments>> forms = {
+        {"full", {Form::full, Moments::full}},
+        {"tied", {Form::tied, Moments::pooled}},
+        {"diag", {Form::diag, Moments::diag}},
+        {"spherical", {Form::spherical, Moments::spherical}},
+        {"linear", {Form::linear, Moments::first}}};
+    const auto [form, moments] = forms.at(argv[2]);
+    const Shape shape{form, moments, std::atoll(argv[3]), std::atoll(argv[4]), std::atoll(argv[5])};
     const int repeats = std::atoi(argv[6]);
     const bool single = std::string(argv[1]) == "float32";
     for (double part : single ? shortest<float>(shape, repeats) : shortest<double>(shape, repeats))

@@ -193,7 +193,7 @@ class EStepOf final : public EStep {
                    const runtime::Interrupt* interrupt) {
         // All components add to the same pooled scatter: one task takes them all.
         const std::int64_t step =
-            request_.moments == Moments::tied
+            request_.moments == Moments::pooled
                 ? K()
                 : std::max<std::int64_t>(1, K() / wave_tiles / kernels_.moment_components) *
                       kernels_.moment_components;

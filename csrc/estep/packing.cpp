@@ -172,7 +172,7 @@ void pack_moments(const PassRequest& request, const Kernels<T>& kernels, PackedM
     const Moments moments = request.moments;
     const bool all_gather = request.assignment != Assignment::posterior ||
                             (moments == Moments::full && D > largest_dense_full) ||
-                            (moments == Moments::tied && !model.all_near);
+                            (moments == Moments::pooled && !model.all_near);
     packed.gathered.resize(K);
     bool any_gathered = false, any_dense = false;
     for (std::int64_t k = 0; k < K; ++k) {
@@ -197,7 +197,7 @@ void pack_moments(const PassRequest& request, const Kernels<T>& kernels, PackedM
     const bool wanted = moments != Moments::none;
     packed.dense_size = wanted && any_dense ? runtime::round_up(blocks * model.dense_stride, 8) : 0;
     packed.gathered_size = wanted && any_gathered ? K * model.gathered_stride : 0;
-    packed.pooled_size = moments == Moments::tied ? triangle_size(D) : 0;
+    packed.pooled_size = moments == Moments::pooled ? triangle_size(D) : 0;
 }
 
 template <class T>

@@ -58,12 +58,9 @@ const std::map<std::string, Shaped<Form>> forms = {{"full", {Form::full, of_matr
                                                    {"linear", {Form::linear, of_rows}}};
 // With the shapes of the second moments.
 const std::map<std::string, Shaped<Moments>> kinds_of_moments = {
-    {"none", {Moments::none, of_none}},
-    {"means", {Moments::means, of_none}},
-    {"spherical", {Moments::spherical, of_numbers}},
-    {"diag", {Moments::diag, of_rows}},
-    {"tied", {Moments::tied, of_matrix}},
-    {"full", {Moments::full, of_matrices}}};
+    {"none", {Moments::none, of_none}},       {"first", {Moments::first, of_none}},
+    {"diag", {Moments::diag, of_rows}},       {"spherical", {Moments::spherical, of_numbers}},
+    {"pooled", {Moments::pooled, of_matrix}}, {"full", {Moments::full, of_matrices}}};
 const std::map<std::string, Assignment> assignments = {
     {"posterior", Assignment::posterior}, {"hard", Assignment::hard}, {"given", Assignment::given}};
 

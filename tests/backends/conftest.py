@@ -14,7 +14,7 @@ import pytest
 
 from vbfast.backends import backend_names
 from vbfast.config.settings import config_context
-from vbfast.contract import LogJoint, RowOutputs
+from vbfast.contract import Linear, LogJoint, RowOutputs
 from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
 
@@ -125,21 +125,29 @@ class Expected:
         return self.log_joint.argmax(axis=1)
 
 
+def dense_log_joint(X, d, params):
+    """Log-joints from rows and their differences from the centres."""
+    form = params.form
+    if isinstance(form, Linear):
+        return params.offset + X @ form.theta.T
+    P = form.precision_cholesky
+    whitened = {
+        "full": lambda: np.einsum("nki,kij->nkj", d, P, optimize=True),
+        "tied": lambda: d @ P,
+        "diag": lambda: d * P,
+        "spherical": lambda: d * P[:, np.newaxis],
+    }[form.factor_type]()
+    return params.offset - 0.5 * np.square(whitened).sum(axis=2)
+
+
 @pytest.fixture(scope="session")
 def dense_oracle():
     """A function that evaluates the contract on finite rows, all at once."""
 
     def evaluate(X, params, request, *, sample_weight=None, resp=None):
-        X = np.asarray(X, dtype=np.float64)
+        X, K = np.asarray(X, dtype=np.float64), params.n_components
         d = X[:, np.newaxis] - params.form.centres
-        P, K = params.form.precision_cholesky, params.n_components
-        whitened = {
-            "full": lambda: np.einsum("nki,kij->nkj", d, P, optimize=True),
-            "tied": lambda: d @ P,
-            "diag": lambda: d * P,
-            "spherical": lambda: d * P[:, np.newaxis],
-        }[params.form.factor_type]()
-        log_joint = params.offset - 0.5 * np.square(whitened).sum(axis=2)
+        log_joint = dense_log_joint(X, d, params)
         log_evidence = np.logaddexp.reduce(log_joint, axis=1)
         log_posterior = log_joint - log_evidence[:, np.newaxis]
         if request.assignment == "posterior":
@@ -179,6 +187,28 @@ def dense_oracle():
 
 
 @pytest.fixture(scope="session")
+def assert_statistics_close():
+    def compare(statistics, params, moments, expected, tolerance, floor=0.0):
+        assert statistics.moments == moments
+        np.testing.assert_array_equal(statistics.centres, params.form.centres)
+        for name in ("weight", "first", "second"):
+            actual, value = getattr(statistics, name), getattr(expected, name)
+            if value is None:
+                assert actual is None
+                continue
+            assert actual.dtype == np.float64
+            assert actual.shape == value.shape
+            # Errors are relative to the sums of magnitudes, which second moments bound.
+            scale = max(np.abs(value).max(initial=0.0), expected.weight.sum())
+            atol = tolerance * scale + floor
+            np.testing.assert_allclose(actual, value, rtol=0, atol=atol, err_msg=name)
+        if moments in ("full", "pooled"):
+            np.testing.assert_array_equal(statistics.second, statistics.second.swapaxes(-1, -2))
+
+    return compare
+
+
+@pytest.fixture(scope="session")
 def exact_log_joint():
     """A function that evaluates log-joints in 60 digits, from the rows as they are stored."""
 
@@ -188,6 +218,11 @@ def exact_log_joint():
             for x in np.asarray(X, dtype=np.float64):
                 row = []
                 for k in range(params.n_components):
+                    if isinstance(params.form, Linear):
+                        terms = zip(x, params.form.theta[k], strict=True)
+                        product = mpmath.fsum(mpmath.mpf(a) * mpmath.mpf(b) for a, b in terms)
+                        row.append(mpmath.mpf(float(params.offset[k])) + product)
+                        continue
                     P = params.form.precision_cholesky
                     P = P if params.form.factor_type == "tied" else P[k]
                     if params.form.factor_type in ("diag", "spherical"):

@@ -30,6 +30,8 @@ void check(Form form, Moments moments, Assignment assignment, std::int64_t N, st
     for (T& x : rows) x = static_cast<T>(normal(generator));
     for (std::int64_t n = 0; n < N; ++n) weights[n] = n % 5 == 1 ? 0.0 : 1.5;
     for (double& p : factor) p = 1.0;  // every factor's upper triangle, and all scales, are one
+    const bool linear = form == Form::linear;
+    if (linear) factor = means;
 
     const PassRequest request = {assignment, moments,         true,          split ? 1 : 2, 64,
                                  split,      evidence.data(), labels.data(), resp.data(),   nullptr,
@@ -59,14 +61,16 @@ void check(Form form, Moments moments, Assignment assignment, std::int64_t N, st
     for (double w : weight) sum += w;
     EXPECT(std::abs(estep->sums().weight - total) < 1e-9);
     if (moments != Moments::none) EXPECT(std::abs(sum - total) < 1e-4 * total);
-    if (form != Form::spherical) return;
+    if (form != Form::spherical && !linear) return;
     for (std::int64_t n = 0; n < N; ++n) {
         double likelihood = 0;
         for (std::int64_t k = 0; k < K; ++k) {
-            double distance = 0;
-            for (std::int64_t d = 0; d < D; ++d)
-                distance += std::pow(static_cast<double>(rows[n * D + d]) - means[k * D + d], 2);
-            likelihood += std::exp(-0.5 * distance);
+            double log_joint = 0;
+            for (std::int64_t d = 0; d < D; ++d) {
+                const double x = static_cast<double>(rows[n * D + d]), mean = means[k * D + d];
+                log_joint += linear ? x * mean : -0.5 * std::pow(x - mean, 2);
+            }
+            likelihood += std::exp(log_joint);
         }
         EXPECT(std::abs(static_cast<double>(evidence[n]) - std::log(likelihood)) < 1e-3);
         if (assignment != Assignment::posterior) continue;
@@ -74,7 +78,7 @@ void check(Form form, Moments moments, Assignment assignment, std::int64_t N, st
             double slope = 0;
             for (std::int64_t k = 0; k < K; ++k)
                 slope += static_cast<double>(resp[n * K + k]) *
-                         (means[k * D + d] - static_cast<double>(rows[n * D + d]));
+                         (means[k * D + d] - (linear ? 0 : static_cast<double>(rows[n * D + d])));
             EXPECT(std::abs(static_cast<double>(gradient[n * D + d]) - slope) < 1e-3);
         }
     }
@@ -83,12 +87,13 @@ void check(Form form, Moments moments, Assignment assignment, std::int64_t N, st
 template <class T>
 void check_all() {
     const std::pair<Form, Moments> kinds[] = {
-        {Form::full, Moments::full},       {Form::tied, Moments::tied},
+        {Form::full, Moments::full},       {Form::tied, Moments::pooled},
         {Form::diag, Moments::diag},       {Form::spherical, Moments::spherical},
-        {Form::spherical, Moments::means}, {Form::full, Moments::none}};
+        {Form::spherical, Moments::first}, {Form::full, Moments::none},
+        {Form::linear, Moments::first},    {Form::linear, Moments::full}};
     for (const auto& [form, moments] : kinds)
         for (Assignment assignment : {Assignment::posterior, Assignment::hard, Assignment::given})
-            for (std::int64_t D : {1, 2, 7, 16, 25, 33})
+            for (std::int64_t D : {1, 2, 7, 16, 25, 33, 130})
                 for (std::int64_t K : {1, 3, 9})
                     for (bool split : {false, true})
                         check<T>(form, moments, assignment, 129, K, D, split);
@@ -98,7 +103,7 @@ void check_all() {
 void an_interrupt_ends_a_tile(Form form, Moments moments, bool gradient) {
     const bool full = form == Form::full;
     const std::int64_t K = full ? 256 : 40000, D = full ? 256 : 64, rows = 512;
-    std::vector<double> offset(K), means(K * D), factor(full ? K * D * D : K, 1.0);
+    std::vector<double> offset(K), means(K * D), factor(full ? K * D * D : K * D, 1.0);
     std::vector<double> x(rows * D, 0.25), gradients(gradient ? rows * D : 0);
     if (full) std::fill(factor.begin(), factor.end(), 0.0);
     for (std::int64_t i = 0; full && i < K * D; ++i) factor[i * D + i % D] = 1;
@@ -152,5 +157,6 @@ int main() {
     an_interrupt_ends_a_tile(Form::full, Moments::full, false);
     an_interrupt_ends_a_tile(Form::full, Moments::none, true);
     an_interrupt_ends_a_tile(Form::spherical, Moments::none, false);
+    an_interrupt_ends_a_tile(Form::linear, Moments::none, true);
     return 0;
 }

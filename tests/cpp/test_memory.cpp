@@ -164,8 +164,9 @@ void pass(Form form, Moments moments, bool split) {
                                                       : K * D;
     std::vector<double> offset(K), means(K * D), factor(factors);
     for (std::size_t i = 0; i < means.size(); ++i) means[i] = static_cast<double>(i % 7) - 3;
-    if (form == Form::diag) factor.assign(factors, 1.0);
-    for (std::int64_t i = 0; form != Form::diag && i < factors; i += D * D)
+    const bool matrices = full || form == Form::tied;
+    if (!matrices) factor.assign(factors, 1.0);
+    for (std::int64_t i = 0; matrices && i < factors; i += D * D)
         for (std::int64_t d = 0; d < D; ++d) factor[i + d * D + d] = 1;
     std::vector<T> rows(N * D, T(0.5)), gradient(N * D);
     std::vector<double> weight(K), first(K * D), second(K * D * D);
@@ -255,8 +256,9 @@ int main() {
     a_long_slice();
     for (bool split : {false, true}) {
         pass<double>(Form::full, Moments::full, split);
-        pass<float>(Form::tied, Moments::tied, split);
+        pass<float>(Form::tied, Moments::pooled, split);
         pass<float>(Form::diag, Moments::diag, split);
+        pass<double>(Form::linear, Moments::first, split);
     }
     seeding();
     linear_algebra();

@@ -6,7 +6,7 @@
 namespace vbfast::estep {
 
 enum class Form : int { full, tied, diag, spherical, linear };
-enum class Moments : int { none, means, spherical, diag, tied, full };
+enum class Moments : int { none, first, diag, spherical, pooled, full };
 
 // The limit of an ordinary square. Squares below it stay clear of the end of the range, and so do
 // their products with weights that need no scaling, and the sums of both over a tile.

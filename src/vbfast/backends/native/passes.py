@@ -30,15 +30,6 @@ FORMS: dict[type, Callable[[Any], tuple[str, Float64Array]]] = {
     Quadratic: lambda form: (form.factor_type, form.precision_cholesky),
     Linear: lambda form: ("linear", form.theta),
 }
-# The kernels' names of moments.
-_MOMENTS = {
-    None: "none",
-    "first": "means",
-    "diag": "diag",
-    "spherical": "spherical",
-    "pooled": "tied",
-    "full": "full",
-}
 
 
 class NativePass:
@@ -64,7 +55,7 @@ class NativePass:
             np.ascontiguousarray(self._centres),
             np.ascontiguousarray(coefficients),
             request.assignment,
-            _MOMENTS[request.moments],
+            request.moments or "none",
             request.entropy,
             blocking.dtype == np.float32,
             blocking.n_partitions,
