@@ -15,11 +15,11 @@ struct Visits {
     std::int64_t components;
 };
 
-// Stores value(i, acc[i]) for `n` components and raises the maxima of the rows, in memory, once for
-// all of them.
-template <class T, int n, class Value>
-inline void store_joint(const Lanes<T> (*acc)[Blocking::row_vectors], T* joint, T* row_max,
-                        const Value& value) {
+// Stores offset_k - weight_k acc for `n` components, with weight 1/2 where `weights` is null, and
+// raises the maxima of the rows, in memory, once for all of them.
+template <class T, int n>
+inline void finish_joint(const Lanes<T> (*acc)[Blocking::row_vectors], const T* weights,
+                         const T* offsets, T* joint, T* row_max) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
 #pragma GCC unroll 8
@@ -27,20 +27,11 @@ inline void store_joint(const Lanes<T> (*acc)[Blocking::row_vectors], T* joint, 
         V largest = V::load(row_max + v * W);
 #pragma GCC unroll 8
         for (int i = 0; i < n; ++i) {
-            const V l = value(i, acc[i][v]);
+            const V weight = V::set(weights ? weights[i] : T(0.5));
+            const V l = fnma(weight, acc[i][v], V::set(offsets[i]));
             l.store(joint + i * G + v * W);
             largest = max(l, largest);
         }
         largest.store(row_max + v * W);
     }
-}
-
-// Stores offset_k - weight_k acc, with weight 1/2 where `weights` is null.
-template <class T, int n>
-inline void finish_joint(const Lanes<T> (*acc)[Blocking::row_vectors], const T* weights,
-                         const T* offsets, T* joint, T* row_max) {
-    using V = Lanes<T>;
-    store_joint<T, n>(acc, joint, row_max, [&](int i, V sum) VBFAST_INLINED {
-        return fnma(V::set(weights ? weights[i] : T(0.5)), sum, V::set(offsets[i]));
-    });
 }

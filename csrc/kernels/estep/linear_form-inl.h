@@ -35,8 +35,8 @@ Visits plan_linear_visits(const Model<T>& model, std::int64_t n_groups) {
     return {n_groups, fitting > block ? fitting / block * block : block};
 }
 
-// Adds features `first` to `last` - 1 of `n` components from k on to their sums, and finishes these
-// after the last feature.
+// Adds features `first` to `last` - 1 of `n` components from k on to their sums; after the last
+// one, the offsets, and the maxima of the rows rise.
 template <class T, int n>
 inline void linear_block(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::int64_t k,
                          std::int64_t first, std::int64_t last) {
@@ -62,21 +62,29 @@ inline void linear_block(const Model<T>& model, Tile<T>& tile, std::int64_t g, s
             for (int v = 0; v < RV; ++v) acc[i][v] = fma(xd[v], t, acc[i][v]);
         }
     }
-    if (first > 0)
+    if (first > 0) {
 #pragma GCC unroll 8
         for (int i = 0; i < n; ++i)
 #pragma GCC unroll 8
             for (int v = 0; v < RV; ++v) acc[i][v] = V::load(joint + i * G + v * W) + acc[i][v];
-    if (last == D) {
-        store_joint<T, n>(acc, joint, tile.row_max + g * G, [&](int i, V sum) VBFAST_INLINED {
-            return V::set(model.offset[k + i]) + sum;
-        });
-        return;
     }
+    T* row_max = tile.row_max + g * G;
+    V largest[RV];
 #pragma GCC unroll 8
-    for (int i = 0; i < n; ++i)
+    for (int v = 0; v < RV; ++v) largest[v] = V::load(row_max + v * W);
 #pragma GCC unroll 8
-        for (int v = 0; v < RV; ++v) acc[i][v].store(joint + i * G + v * W);
+    for (int i = 0; i < n; ++i) {
+        const V offset = V::set(last == D ? model.offset[k + i] : T(0));
+#pragma GCC unroll 8
+        for (int v = 0; v < RV; ++v) {
+            const V sum = acc[i][v] + offset;
+            sum.store(joint + i * G + v * W);
+            largest[v] = max(sum, largest[v]);
+        }
+    }
+    if (last < D) return;
+#pragma GCC unroll 8
+    for (int v = 0; v < RV; ++v) largest[v].store(row_max + v * W);
 }
 
 // Components `first` to `last` - 1; `first` is a multiple of distance_components.
