@@ -6,13 +6,13 @@ exact one does so for the evidence in 60-digit arithmetic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mpmath
 import numpy as np
 import pytest
 
-from vbfast.backends import backend_names
+from vbfast.backends import backend_names, get_backend
 from vbfast.config.settings import config_context
 from vbfast.contract import Linear, LogJoint, RowOutputs
 from vbfast.passes.one_pass import run_pass
@@ -104,6 +104,59 @@ def run():
         return run_pass(source, params, request, outputs=outputs, **arguments), outputs
 
     return run_with_outputs
+
+
+@pytest.fixture
+def linear_backend(backend):
+    """Each backend that evaluates the form."""
+    log_joint = LogJoint(np.zeros(1), Linear(np.ones((1, 1))))
+    if not get_backend(backend).evaluates(log_joint):
+        pytest.skip(f"{backend} evaluates no linear form")
+    return backend
+
+
+@pytest.fixture
+def linear_problem(rng):
+    """A function that draws rows, a log-joint, and weights of which some are zero."""
+
+    def draw(dtype, n_samples=3001, n_components=7, n_features=5, scale=1.0):
+        X = scale * rng.normal(size=(n_samples, n_features))
+        theta = rng.normal(size=(n_components, n_features)) / scale / np.sqrt(n_features)
+        params = LogJoint(rng.normal(size=n_components), Linear(theta))
+        weights = rng.integers(0, 3, n_samples) * rng.uniform(0.5, 1.5, n_samples)
+        return X.astype(dtype), params, weights
+
+    return draw
+
+
+@pytest.fixture
+def run_all(run):
+    """A function that runs a pass, with the gradient and the log-joint where there are any."""
+
+    def run_with_all(X, params, request, **arguments):
+        result, outputs = run(X, params, request, **arguments)
+        if request.assignment != "posterior":
+            return result, outputs
+        more = RowOutputs(
+            gradient=np.full(X.shape, np.nan, X.dtype),
+            log_joint=np.full((len(X), params.n_components), np.nan, X.dtype),
+        )
+        run_pass(as_row_source(X), params, request, outputs=more, **arguments)
+        return result, replace(outputs, gradient=more.gradient, log_joint=more.log_joint)
+
+    return run_with_all
+
+
+@pytest.fixture(scope="session")
+def rounding():
+    """A function that bounds the errors of linear log-joints, shape (n_samples, n_components)."""
+
+    def bound(X, params):
+        finite = np.where(np.isfinite(params.offset), params.offset, 0.0)
+        terms = np.abs(X.astype(np.float64)) @ np.abs(params.form.theta).T + np.abs(finite)
+        return (X.shape[1] + 4) * np.finfo(X.dtype).eps * terms
+
+    return bound
 
 
 @dataclass(frozen=True)

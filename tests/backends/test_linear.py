@@ -7,7 +7,6 @@ its terms, of which rounding takes an epsilon each.
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,29 +56,6 @@ all_moments = pytest.mark.parametrize("moments", MOMENTS)
 
 
 @pytest.fixture
-def linear_backend(backend):
-    """Each backend that evaluates the form."""
-    log_joint = LogJoint(np.zeros(1), Linear(np.ones((1, 1))))
-    if not get_backend(backend).evaluates(log_joint):
-        pytest.skip(f"{backend} evaluates no linear form")
-    return backend
-
-
-@pytest.fixture
-def problem(rng):
-    """A function that draws rows, a log-joint, and weights of which some are zero."""
-
-    def draw(dtype, n_samples=3001, n_components=7, n_features=5, scale=1.0):
-        X = scale * rng.normal(size=(n_samples, n_features))
-        theta = rng.normal(size=(n_components, n_features)) / scale / np.sqrt(n_features)
-        params = LogJoint(rng.normal(size=n_components), Linear(theta))
-        weights = rng.integers(0, 3, n_samples) * rng.uniform(0.5, 1.5, n_samples)
-        return X.astype(dtype), params, weights
-
-    return draw
-
-
-@pytest.fixture
 def responsibilities(rng):
     """A function that draws what a request of an assignment is given, if anything."""
 
@@ -95,39 +71,14 @@ def request_of(assignment, moments=None, *, entropy=True):
     return Request("given" if assignment == "labels" else assignment, moments, entropy)
 
 
-@pytest.fixture
-def run_all(run):
-    """A function that runs a pass, with the gradient and the log-joint where there are any."""
-
-    def run_with_all(X, params, request, **arguments):
-        result, outputs = run(X, params, request, **arguments)
-        if request.assignment != "posterior":
-            return result, outputs
-        more = RowOutputs(
-            gradient=np.full(X.shape, np.nan, X.dtype),
-            log_joint=np.full((len(X), params.n_components), np.nan, X.dtype),
-        )
-        run_pass(as_row_source(X), params, request, outputs=more, **arguments)
-        return result, replace(outputs, gradient=more.gradient, log_joint=more.log_joint)
-
-    return run_with_all
-
-
-def rounding(X, params, dtype):
-    """Bounds on the errors of log-joints, shape (n_samples, n_components)."""
-    finite = np.where(np.isfinite(params.offset), params.offset, 0.0)
-    terms = np.abs(X.astype(np.float64)) @ np.abs(params.form.theta).T + np.abs(finite)
-    return (X.shape[1] + 4) * np.finfo(dtype).eps * terms
-
-
 @all_dtypes
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_rows_and_sums(run_all, dense_oracle, problem, dtype, shape):
-    X, params, weights = problem(dtype, *shape)
+def test_rows_and_sums(run_all, dense_oracle, linear_problem, rounding, dtype, shape):
+    X, params, weights = linear_problem(dtype, *shape)
     expected = dense_oracle(X, params, Request())
     result, outputs = run_all(X, params, Request(entropy=True), sample_weight=weights)
     eps = np.finfo(dtype).eps
-    bound = rounding(X, params, dtype)
+    bound = rounding(X, params)
     assert np.all(np.abs(outputs.log_joint - expected.log_joint) <= bound)
     of_row = bound.max(axis=1) + 4 * eps * np.maximum(1.0, np.abs(expected.log_evidence))
     assert np.all(np.abs(outputs.log_evidence - expected.log_evidence) <= of_row)
@@ -156,10 +107,12 @@ def test_rows_and_sums(run_all, dense_oracle, problem, dtype, shape):
 
 
 @all_dtypes
-def test_log_joints_in_sixty_digits(run_all, exact_log_joint, exact_log_sum_exp, problem, dtype):
-    X, params, _ = problem(dtype, 12, 5, 33)
+def test_log_joints_in_sixty_digits(
+    run_all, exact_log_joint, exact_log_sum_exp, linear_problem, rounding, dtype
+):
+    X, params, _ = linear_problem(dtype, 12, 5, 33)
     _, outputs = run_all(X, params, Request())
-    bounds = rounding(X, params, dtype)
+    bounds = rounding(X, params)
     for n, row in enumerate(exact_log_joint(X, params)):
         for actual, exact, bound in zip(outputs.log_joint[n], row, bounds[n], strict=True):
             assert abs(float(actual) - float(exact)) <= bound
@@ -222,9 +175,9 @@ def test_statistics_of_any_shape(
 @all_assignments
 @all_moments
 def test_zero_weights_and_identities(
-    run, problem, responsibilities, assert_statistics_close, dtype, assignment, moments
+    run, linear_problem, responsibilities, assert_statistics_close, dtype, assignment, moments
 ):
-    X, params, weights = problem(dtype)
+    X, params, weights = linear_problem(dtype)
     resp = responsibilities(assignment, len(X), 7)
     request = request_of(assignment, moments)
     result, outputs = run(X, params, request, sample_weight=weights, resp=resp)
@@ -248,8 +201,8 @@ def test_zero_weights_and_identities(
 
 
 @all_moments
-def test_integer_weights_are_repeated_rows(problem, rng, assert_statistics_close, moments):
-    X, params, _ = problem(np.float64, 400)
+def test_integer_weights_are_repeated_rows(linear_problem, rng, assert_statistics_close, moments):
+    X, params, _ = linear_problem(np.float64, 400)
     repeats = rng.integers(0, 4, size=400)
     request = Request(moments=moments)
     weighted = run_pass(as_row_source(X), params, request, sample_weight=repeats.astype(float))
@@ -260,8 +213,8 @@ def test_integer_weights_are_repeated_rows(problem, rng, assert_statistics_close
 
 
 @all_dtypes
-def test_the_gradient_is_the_slope_of_the_evidence(run_all, problem, dtype):
-    X, params, _ = problem(dtype, 40, 6, 4)
+def test_the_gradient_is_the_slope_of_the_evidence(run_all, linear_problem, dtype):
+    X, params, _ = linear_problem(dtype, 40, 6, 4)
     _, outputs = run_all(X, params, Request())
     step = 1e-5
     rows = X.astype(np.float64)
@@ -280,136 +233,6 @@ def test_ties_go_to_the_first_component(run, rng, dtype):
     np.testing.assert_array_equal(result.statistics.weight, [0, 300, 0])
 
 
-# Infinite offsets.
-
-
-@all_dtypes
-def test_a_component_at_minus_infinity_does_not_exist(run_all, problem, dtype):
-    X, params, _ = problem(dtype, 200, 4, 3)
-    params.offset[1] = -np.inf
-    request = Request(moments="diag", entropy=True)
-    result, outputs = run_all(X, params, request)
-    without, rows = run_all(X, params.select(np.array([0, 2, 3])), request)
-    rtol = 1e-13 if dtype == np.float64 else 1e-5
-    for name in ("log_evidence", "entropy", "expected_log_joint", "gradient"):
-        np.testing.assert_allclose(
-            getattr(outputs, name), getattr(rows, name), rtol=rtol, atol=rtol, err_msg=name
-        )
-    np.testing.assert_allclose(result.log_evidence, without.log_evidence, rtol=rtol)
-    np.testing.assert_array_equal(outputs.resp[:, 1], 0)
-    np.testing.assert_array_equal(outputs.log_joint[:, 1], -np.inf)
-    for name in ("weight", "first", "second"):
-        np.testing.assert_array_equal(getattr(result.statistics, name)[1], 0)
-
-
-@all_dtypes
-def test_no_component_at_all(run_all, problem, dtype):
-    X, params, _ = problem(dtype, 100, 3, 2)
-    params.offset[:] = -np.inf
-    result, outputs = run_all(X, params, Request(moments="full", entropy=True))
-    assert result.log_evidence == result.expected_log_joint == -np.inf
-    assert result.entropy == result.kl == 0
-    np.testing.assert_array_equal(outputs.log_evidence, -np.inf)
-    for values in (outputs.resp, outputs.labels, outputs.entropy, outputs.gradient):
-        np.testing.assert_array_equal(values, 0)
-    for name in ("weight", "first", "second"):
-        np.testing.assert_array_equal(getattr(result.statistics, name), 0)
-
-
-@all_dtypes
-def test_components_at_infinity_share_the_rows(run, problem, dtype):
-    X, params, _ = problem(dtype, 100, 4, 2)
-    params.offset[:] = [0.0, np.inf, -np.inf, np.inf]
-    result, outputs = run(X, params, Request(moments="first", entropy=True))
-    assert result.log_evidence == np.inf
-    np.testing.assert_array_equal(outputs.resp, [[0, 0.5, 0, 0.5]] * len(X))
-    np.testing.assert_array_equal(outputs.labels, 1)
-    np.testing.assert_array_equal(result.statistics.weight, [0, 50, 0, 50])
-
-
-# Rows far out.
-
-
-@all_dtypes
-@all_moments
-@pytest.mark.parametrize("scale", [1e-6, 1e6, 1e12])
-def test_rows_of_any_size(
-    run_all, dense_oracle, problem, assert_statistics_close, dtype, moments, scale
-):
-    """Theta falls as the rows grow: log-joints and responsibilities stay what they are."""
-    X, params, weights = problem(dtype, 500, 5, 6, scale)
-    request = Request(moments=moments, entropy=True)
-    result, outputs = run_all(X, params, request, sample_weight=weights)
-    expected = dense_oracle(X, params, request, sample_weight=weights)
-    tolerance = 1e-13 if dtype == np.float64 else 1e-5
-    for name in ("log_joint", "resp", "log_evidence", "entropy"):
-        np.testing.assert_allclose(
-            getattr(outputs, name), getattr(expected, name), rtol=0, atol=20 * tolerance
-        )
-    np.testing.assert_allclose(
-        outputs.gradient, expected.resp @ params.form.theta, rtol=0, atol=20 * tolerance / scale
-    )
-    for name, power in (("weight", 0), ("first", 1), ("second", 2)):
-        wanted, actual = getattr(expected, name), getattr(result.statistics, name)
-        if wanted is not None:
-            np.testing.assert_allclose(
-                actual, wanted, rtol=0, atol=20 * tolerance * len(X) * scale**power
-            )
-    assert_statistics_close(result.statistics, params, moments, expected, 20 * tolerance)
-
-
-@all_dtypes
-def test_log_joints_far_from_zero(run_all, exact_log_joint, problem, dtype):
-    X, params, _ = problem(dtype, 20, 4, 9)
-    far = replace(params, form=Linear(1e6 * params.form.theta))
-    _, outputs = run_all(X, far, Request())
-    bounds = rounding(X, far, dtype)
-    for n, row in enumerate(exact_log_joint(X, far)):
-        assert np.all(np.abs(outputs.log_joint[n] - np.array(row, float)) <= bounds[n])
-
-
-@all_dtypes
-def test_terms_that_overflow_may_have_a_sum(run_all, dtype):
-    big = float(np.sqrt(np.finfo(dtype).max)) * 2.0
-    X = np.array([[0, 0, 1], [big, big, 1], [big, -big, 1]], dtype)
-    theta = np.array([[big, -big, 2.0], [-big, big, 3.0], [-big, -big, 0.0], [0.0, 0.0, 1.0]])
-    params = LogJoint(np.array([0.0, -1.0, -np.inf, 0.5]), Linear(theta))
-    result, outputs = run_all(X, params, Request(moments="first", entropy=True))
-    np.testing.assert_array_equal(outputs.log_joint[:2, [0, 1, 3]], [[2.0, 2.0, 1.5]] * 2)
-    np.testing.assert_array_equal(outputs.log_joint[:, 2], -np.inf)
-    np.testing.assert_array_equal(outputs.log_joint[2], [np.inf, -np.inf, -np.inf, 1.5])
-    np.testing.assert_allclose(outputs.resp[0], outputs.resp[1], rtol=1e-6)
-    np.testing.assert_array_equal(outputs.resp[2], [1, 0, 0, 0])
-    np.testing.assert_array_equal(outputs.labels, 0)
-    np.testing.assert_array_equal(np.isposinf(outputs.log_evidence), [False, False, True])
-    if dtype == np.float64:  # a backend may compute float32 rows in float64
-        assert result.log_evidence == np.inf
-
-
-@all_dtypes
-def test_rows_that_overflow_have_the_limit(run_all, dtype):
-    """Where every log-joint is beyond the dtype, the largest one takes the row, ties by offset."""
-    big = float(np.finfo(dtype).max) / 4
-    theta = -np.array([[8.0, 4.0], [8.0, 2.0], [16.0, 2.0], [8.0, 2.0], [1.0, 1.0]]) * 1e3
-    offset = np.log([0.3, 0.1, 0.3, 0.3, 0.0], where=[1, 1, 1, 1, 0], out=np.full(5, -np.inf))
-    params = LogJoint(offset, Linear(theta))
-    X = np.array([[1, 1], [big, big], [0, big], [0, 0]], dtype)
-    result, outputs = run_all(X, params, Request(moments="first", entropy=True))
-    np.testing.assert_array_equal(outputs.log_evidence[[1, 2]], -np.inf)
-    np.testing.assert_array_equal(outputs.log_joint[[1, 2]], -np.inf)
-    np.testing.assert_allclose(outputs.resp[1], [0, 0.25, 0, 0.75, 0], atol=1e-6)
-    ties = [0, 1 / 7, 3 / 7, 3 / 7, 0]
-    np.testing.assert_allclose(outputs.resp[2], ties, atol=1e-6)
-    np.testing.assert_array_equal(outputs.labels, [3, 3, 2, 0])
-    assert np.all(np.isfinite(outputs.log_evidence[[0, 3]]))
-    _, hard = run_all(X, params, Request("hard"))
-    np.testing.assert_array_equal(hard.labels, outputs.labels)
-    if dtype == np.float64:  # a backend may compute float32 rows in float64
-        assert result.log_evidence == -np.inf
-        np.testing.assert_array_equal(outputs.gradient[[1, 2]], 0)
-        assert result.statistics.weight.sum() == 2.0
-
-
 # Layouts, threads and partitions.
 
 LAYOUTS = {
@@ -422,8 +245,8 @@ LAYOUTS = {
 
 @all_dtypes
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
-def test_strides_change_no_bit(run, problem, assert_same_bits, dtype, layout):
-    X, params, weights = problem(dtype, 1001, 9, 19)
+def test_strides_change_no_bit(run, linear_problem, assert_same_bits, dtype, layout):
+    X, params, weights = linear_problem(dtype, 1001, 9, 19)
     request = Request(moments="full", entropy=True)
     expected = run(X, params, request, sample_weight=weights)
     strided = layout(X)
@@ -435,9 +258,9 @@ def test_strides_change_no_bit(run, problem, assert_same_bits, dtype, layout):
 @all_assignments
 @pytest.mark.parametrize("shape", [(3001, 7, 5), (600, 600, 40)], ids=["partitions", "components"])
 def test_threads_change_no_bit(
-    run, problem, responsibilities, assert_same_bits, dtype, assignment, shape
+    run, linear_problem, responsibilities, assert_same_bits, dtype, assignment, shape
 ):
-    X, params, weights = problem(dtype, *shape)
+    X, params, weights = linear_problem(dtype, *shape)
     resp = responsibilities(assignment, *shape[:2])
     split = native_blocking(*np.array(shape)[[0, 2, 1]].tolist(), np.dtype(dtype), "full")
     assert split.split_components == (shape[1] == 600)
@@ -452,8 +275,8 @@ def test_threads_change_no_bit(
 
 @all_dtypes
 @all_moments
-def test_parts_of_the_rows_add_up(problem, assert_statistics_close, dtype, moments):
-    X, params, weights = problem(dtype)
+def test_parts_of_the_rows_add_up(linear_problem, assert_statistics_close, dtype, moments):
+    X, params, weights = linear_problem(dtype)
     request = Request(moments=moments, entropy=True)
 
     def pass_over(rows):
@@ -472,8 +295,8 @@ def test_parts_of_the_rows_add_up(problem, assert_statistics_close, dtype, momen
 @all_dtypes
 @all_moments
 @all_assignments
-def test_a_pass_over_no_rows(linear_backend, problem, dtype, moments, assignment):
-    _, params, _ = problem(dtype, 5)
+def test_a_pass_over_no_rows(linear_backend, linear_problem, dtype, moments, assignment):
+    _, params, _ = linear_problem(dtype, 5)
     backend, dtype = get_backend(linear_backend), np.dtype(dtype)
     blocking = backend.blocking(5, 5, 7, dtype, moments)
     running = backend.begin(
@@ -497,8 +320,8 @@ def test_a_pass_over_no_rows(linear_backend, problem, dtype, moments, assignment
 
 
 @all_dtypes
-def test_rows_that_are_not_finite_are_named(problem, dtype):
-    X, params, weights = problem(dtype, 300)
+def test_rows_that_are_not_finite_are_named(linear_problem, dtype):
+    X, params, weights = linear_problem(dtype, 300)
     for row, value in ((0, np.nan), (131, np.inf), (299, -np.inf)):
         broken = X.copy()
         broken[row, row % 5] = value
