@@ -1,7 +1,6 @@
 #include "estep/packing_forms.h"
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
 #include "runtime/numbers.h"
@@ -50,8 +49,8 @@ template <class T>
 void begin_full(const MixtureParameters& parameters, const Kernels<T>&, PackedModel<T>& packed) {
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     packed.model.factor_stride = D * (D + 1) / 2;
-    packed.factor.resize(static_cast<std::size_t>(K * packed.model.factor_stride));
     packed.intercept.resize(static_cast<std::size_t>(K * D));
+    packed.factor.resize(static_cast<std::size_t>(K * packed.model.factor_stride));
 }
 
 template <class T>
@@ -59,11 +58,13 @@ double pack_full(const MixtureParameters& parameters, const Kernels<T>& kernels,
                  PackedModel<T>& packed, std::int64_t k, const double* mean) {
     const std::int64_t D = parameters.n_features;
     const double* P = parameters.coefficients + k * D * D;
-    pack_factor(P, D, kernels.factor_columns,
-                packed.factor.data() + k * packed.model.factor_stride);
+    // First what reads it row by row: packing, by columns, then finds it in cache.
+    const double distance = square_norm(mean, D) * largest_column(P, D);
     const std::vector<double> whitened = times_factor(mean, P, D);
     for (std::int64_t d = 0; d < D; ++d) packed.intercept[k * D + d] = static_cast<T>(-whitened[d]);
-    return square_norm(mean, D) * largest_column(P, D);
+    pack_factor(P, D, kernels.factor_columns,
+                packed.factor.data() + k * packed.model.factor_stride);
+    return distance;
 }
 
 template <class T>
@@ -159,15 +160,7 @@ const FormPacking<T>& packing_of(Form form) {
     return packings<T>[static_cast<int>(form)];
 }
 
-template <class T>
-T as_finite(double value) {
-    constexpr double largest = std::numeric_limits<T>::max();
-    return static_cast<T>(std::clamp(value, -largest, largest));
-}
-
 template const FormPacking<float>& packing_of(Form);
 template const FormPacking<double>& packing_of(Form);
-template float as_finite(double);
-template double as_finite(double);
 
 }  // namespace vbfast::estep

@@ -1,6 +1,10 @@
 // The parameters of each form in the layout of its kernels (kernels/estep/*_form*-inl.h).
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+
 #include "estep/packed_model.h"
 #include "estep/request.h"
 #include "kernels/estep/table.h"
@@ -23,6 +27,9 @@ const FormPacking<T>& packing_of(Form form);
 
 // The nearest finite number: infinity times a difference of zero would be NaN.
 template <class T>
-T as_finite(double value);
+T as_finite(double value) {
+    constexpr double largest = std::numeric_limits<T>::max();
+    return static_cast<T>(std::clamp(value, -largest, largest));
+}
 
 }  // namespace vbfast::estep

@@ -1,4 +1,4 @@
-"""The linear form at its edges: infinite offsets, rows far out, terms and log-joints that overflow."""
+"""The linear form at its edges: infinite offsets, rows far out, and what overflows."""
 
 from __future__ import annotations
 

@@ -9,10 +9,11 @@
 // is not finite may owe that to a term or a part of the sum: linear_overflow-inl.h settles it.
 //
 // Blocking: distance_components times row_vectors sums stay in registers, and a feature of the rows
-// is read once for all of them. The linear_features features of a group take half of L1, where they
-// stay while all components of a visit meet them; theta comes from L2, an eighth of what the sums
-// could take from there. Between two blocks of features the sums wait in tile.joint.
+// is read once for all of them. So many features of a group stay in L1 while all components of a
+// visit meet them; theta comes from L2, which could give ten times as much. Between two blocks of
+// features the sums wait in tile.joint.
 
+// Those of a group take half of L1 with AVX-512.
 constexpr std::int64_t linear_features = 64;
 
 // The parameters of component k; those of a feature and of the next one are distance_components
@@ -23,9 +24,9 @@ inline const T* theta_of(const Model<T>& model, std::int64_t k) {
     return model.factor + k / block * block * model.n_features + k % block;
 }
 
-// Parameters that fit half of L2 meet one group after the other, whose log-joint stays in L1. Else
-// all groups of the tile meet a part of them that does, before the next one is fetched. A visit
-// begins where a block of components does.
+// Parameters that fit half of L2 meet one group after the other. Else all groups of the tile meet a
+// part of them that does, before the next part is fetched. A visit begins where a block of
+// components does.
 template <class T>
 Visits plan_linear_visits(const Model<T>& model, std::int64_t n_groups) {
     constexpr std::int64_t block = Blocking::distance_components;
