@@ -1,7 +1,7 @@
 // The parts of one tile's E-step, each timed by itself on one thread: what to look at before and
 // after a kernel is changed. kernel_parts.py runs it and makes a table.
 //
-//     kernel_parts_LEVEL float64|float32 full|tied|diag|spherical K D TILE_ROWS REPEATS
+//     kernel_parts_LEVEL float64|float32 full|tied|diag|spherical|linear K D TILE_ROWS REPEATS
 //
 // It prints the seconds of loading the rows, of the log-joint, of the responsibilities and of the
 // summary step: the shortest of all repeats, so that other work on the machine leaves little trace.
@@ -15,8 +15,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <limits>
+#include <map>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #if defined(__SSE2__)
@@ -41,7 +43,7 @@ namespace {
 #include "kernels/estep/all-inl.h"
 
 struct Shape {
-    Covariance covariance;
+    Form form;
     Moments moments;
     std::int64_t n_components;
     std::int64_t n_features;
@@ -57,13 +59,13 @@ struct Mixture {
         const std::int64_t K = shape.n_components, D = shape.n_features;
         std::normal_distribution<double> normal(0, 0.7);
         for (double& mean : means) mean = normal(generator);
-        const bool full = shape.covariance == Covariance::full;
-        if (full || shape.covariance == Covariance::tied) {
+        const bool full = shape.form == Form::full;
+        if (full || shape.form == Form::tied) {
             factor.resize((full ? K : 1) * D * D);
             for (std::size_t i = 0; i < factor.size(); ++i)
                 factor[i] = i % (D * D) % (D + 1) == 0 ? 1 : 0;
         } else {
-            factor.assign(shape.covariance == Covariance::diag ? K * D : K, 1.0);
+            factor.assign(shape.form == Form::spherical ? K : K * D, 1.0);
         }
     }
 };
@@ -98,7 +100,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
     request.n_partitions = 1;
     request.tile_rows = shape.tile_rows;
     PackedModel<T> packed;
-    pack({shape.covariance, shape.n_components, D, mixture.offset.data(), mixture.means.data(),
+    pack({shape.form, shape.n_components, D, mixture.offset.data(), mixture.means.data(),
           mixture.factor.data()},
          request, level_kernels<T>, packed, 1, nullptr);
     const Model<T>& model = packed.model;
@@ -151,23 +153,17 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
 int main(int argc, char** argv) {
     using namespace vbfast::estep;
     if (argc != 7) {
-        std::fprintf(stderr, "%s float64|float32 full|tied|diag|spherical K D TILE_ROWS REPEATS\n",
-                     argv[0]);
+        std::fprintf(stderr, "%s float64|float32 FORM K D TILE_ROWS REPEATS\n", argv[0]);
         return 2;
     }
-    const std::string covariance = argv[2];
-    Shape shape{Covariance::full, Moments::full, std::atoll(argv[3]), std::atoll(argv[4]),
-                std::atoll(argv[5])};
-    if (covariance == "tied") {
-        shape.covariance = Covariance::tied;
-        shape.moments = Moments::tied;
-    } else if (covariance == "diag") {
-        shape.covariance = Covariance::diag;
-        shape.moments = Moments::diag;
-    } else if (covariance == "spherical") {
-        shape.covariance = Covariance::spherical;
-        shape.moments = Moments::spherical;
-    }
+    const std::map<std::string, std::pair<Form, Moments>> forms = {
+        {"full", {Form::full, Moments::full}},
+        {"tied", {Form::tied, Moments::pooled}},
+        {"diag", {Form::diag, Moments::diag}},
+        {"spherical", {Form::spherical, Moments::spherical}},
+        {"linear", {Form::linear, Moments::first}}};
+    const auto [form, moments] = forms.at(argv[2]);
+    const Shape shape{form, moments, std::atoll(argv[3]), std::atoll(argv[4]), std::atoll(argv[5])};
     const int repeats = std::atoi(argv[6]);
     const bool single = std::string(argv[1]) == "float32";
     for (double part : single ? shortest<float>(shape, repeats) : shortest<double>(shape, repeats))

@@ -193,7 +193,7 @@ class EStepOf final : public EStep {
                    const runtime::Interrupt* interrupt) {
         // All components add to the same pooled scatter: one task takes them all.
         const std::int64_t step =
-            request_.moments == Moments::tied
+            request_.moments == Moments::pooled
                 ? K()
                 : std::max<std::int64_t>(1, K() / wave_tiles / kernels_.moment_components) *
                       kernels_.moment_components;
@@ -261,8 +261,7 @@ class EStepOf final : public EStep {
     std::int64_t D() const { return packed_.model.n_features; }
     // Roughly: an exponential a component, and a product with each number of its precision.
     std::int64_t operations_per_row() const {
-        const std::int64_t features =
-            packed_.model.covariance == Covariance::full ? D() * D() : D();
+        const std::int64_t features = packed_.model.form == Form::full ? D() * D() : D();
         return packed_.model.n_components * (8 + features);
     }
 

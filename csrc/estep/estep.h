@@ -23,7 +23,7 @@ class EStep {
     // Sums over all partitions, merged in their order.
     virtual TileSums sums() const = 0;
     // Merges the partitions, and writes moments about the components' means: weight (K,), first
-    // (K, D) and second. Of second moments, full has (K, D, D), tied (D, D), diag (K, D), and
+    // (K, D) and second. Of second moments, full has (K, D, D), pooled (D, D), diag (K, D), and
     // spherical (K,), the mean over the features.
     virtual void statistics(double* weight, double* first, double* second, int num_threads,
                             const runtime::Interrupt* interrupt) = 0;

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <vector>
 
+#include "estep/packing_forms.h"
 #include "estep/packing_gradient.h"
 #include "estep/tile_memory.h"
 #include "runtime/numbers.h"
@@ -34,55 +36,19 @@ std::int64_t joint_components(std::int64_t n_components, int group_rows) {
     return n_components + ((page / 4 - n_components) % page + page) % page;
 }
 
-// The nearest finite number: infinity times a difference of zero would be NaN.
-template <class T>
-T as_finite(double value) {
-    constexpr double largest = std::numeric_limits<T>::max();
-    return static_cast<T>(std::clamp(value, -largest, largest));
-}
-
-// An upper-triangular factor in blocks of columns, see kernels/estep/factor_forms-inl.h.
-template <class T>
-void pack_factor(const double* P, std::int64_t D, int columns, T* out) {
-    std::int64_t j0 = 0;
-    std::int64_t width = D % columns == 0 ? columns : D % columns;
-    for (; j0 < D; j0 += width, width = columns) {
-        for (std::int64_t i = 0; i < j0; ++i)
-            for (std::int64_t j = 0; j < width; ++j) *out++ = as_finite<T>(P[i * D + j0 + j]);
-        for (std::int64_t i = 0; i < width; ++i)
-            for (std::int64_t j = i; j < width; ++j)
-                *out++ = as_finite<T>(P[(j0 + i) * D + j0 + j]);
-    }
-}
-
-// out = x P for an upper-triangular P.
-void times_factor(const double* x, const double* P, std::int64_t D, double* out) {
-    std::fill(out, out + D, 0.0);
-    for (std::int64_t i = 0; i < D; ++i)
-        for (std::int64_t j = i; j < D; ++j) out[j] += x[i] * P[i * D + j];
-}
-
-// The largest squared norm of a column of an upper-triangular P.
-double largest_column(const double* P, std::int64_t D) {
-    std::vector<double> squares(static_cast<std::size_t>(D), 0.0);
-    for (std::int64_t i = 0; i < D; ++i)
-        for (std::int64_t j = i; j < D; ++j) squares[j] += P[i * D + j] * P[i * D + j];
-    return *std::max_element(squares.begin(), squares.end());
-}
-
 // Whether a pass asks for nothing but the nearest mean, and all means are so close to the origin,
 // in standard deviations, that what the scores lose of |x - mean|^2 is far less than one.
 template <class T>
 bool is_nearest_mean(const MixtureParameters& parameters, const PassRequest& request,
                      const std::vector<T>& half_norm) {
-    if (parameters.covariance != Covariance::spherical || request.entropy ||
+    if (parameters.form != Form::spherical || request.entropy ||
         request.assignment != Assignment::hard || request.log_evidence || request.resp ||
         request.row_entropy || request.expected_log_joint)
         return false;
-    const double precision = parameters.precision_cholesky[0] * parameters.precision_cholesky[0];
+    const double precision = parameters.coefficients[0] * parameters.coefficients[0];
     for (std::int64_t k = 0; k < parameters.n_components; ++k)
         if (parameters.offset[k] != parameters.offset[0] ||
-            parameters.precision_cholesky[k] != parameters.precision_cholesky[0] ||
+            parameters.coefficients[k] != parameters.coefficients[0] ||
             !(2 * precision * static_cast<double>(half_norm[k]) <= near_limit<T>))
             return false;
     return true;
@@ -95,7 +61,7 @@ bool precisions_leave_range(const MixtureParameters& spherical) {
     const double largest = std::numeric_limits<T>::max();
     const double least = 1 / std::cbrt(largest);
     for (std::int64_t k = 0; k < spherical.n_components; ++k) {
-        const double P = spherical.precision_cholesky[k];
+        const double P = spherical.coefficients[k];
         if (!(P >= least && 0.5 * P * P <= largest)) return true;
     }
     return false;
@@ -105,9 +71,9 @@ bool precisions_leave_range(const MixtureParameters& spherical) {
 MixtureParameters as_diagonal(MixtureParameters parameters, std::vector<double>& scales) {
     const std::int64_t D = parameters.n_features;
     for (std::int64_t k = 0; k < parameters.n_components; ++k)
-        scales.insert(scales.end(), static_cast<std::size_t>(D), parameters.precision_cholesky[k]);
-    parameters.covariance = Covariance::diag;
-    parameters.precision_cholesky = scales.data();
+        scales.insert(scales.end(), static_cast<std::size_t>(D), parameters.coefficients[k]);
+    parameters.form = Form::diag;
+    parameters.coefficients = scales.data();
     return parameters;
 }
 
@@ -120,12 +86,13 @@ bool has_extreme(const std::vector<T>& numbers) {
 }
 
 // A point amid the means of possible components: the median of each coordinate, which a stray mean
-// does not move.
+// does not move. The linear form takes rows about zero.
 template <class T>
 void pack_origin(const MixtureParameters& parameters, PackedModel<T>& packed, int threads,
                  const runtime::Interrupt* interrupt) {
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     packed.origin.resize(static_cast<std::size_t>(D));
+    if (parameters.form == Form::linear) return;
     runtime::parallel(D, threads, interrupt, [&](std::int64_t d, int, runtime::Region&) {
         std::vector<double> column;
         column.reserve(static_cast<std::size_t>(K));
@@ -138,71 +105,25 @@ void pack_origin(const MixtureParameters& parameters, PackedModel<T>& packed, in
     });
 }
 
-// Offsets, means about the origin, factors, and which components are near.
+// Offsets, means about the origin, parameters of the form, and which components are near.
 template <class T>
 void pack_components(const MixtureParameters& parameters, const Kernels<T>& kernels,
                      PackedModel<T>& packed, int threads, const runtime::Interrupt* interrupt) {
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
-    const std::int64_t padded = packed.model.padded_features, triangle = D * (D + 1) / 2;
-    const Covariance covariance = parameters.covariance;
-    const double* P = parameters.precision_cholesky;
-    const std::size_t KD = static_cast<std::size_t>(K * D);
+    const std::int64_t padded = packed.model.padded_features;
     packed.offset.resize(K);
     packed.near.resize(K);
     packed.means.assign(static_cast<std::size_t>(K * padded), T(0));
-    if (covariance == Covariance::full) packed.intercept.resize(KD);
-    if (covariance == Covariance::tied) packed.whitened_means.resize(KD);
-    if (covariance == Covariance::spherical) {
-        packed.half_precision.resize(K);
-        packed.half_norm.resize(K);
-    }
-    std::int64_t factor_stride = 0;
-    if (covariance == Covariance::full) factor_stride = triangle;
-    if (covariance == Covariance::diag) factor_stride = 2 * D;
-    packed.model.factor_stride = factor_stride;
-    packed.factor.resize(
-        static_cast<std::size_t>(covariance == Covariance::tied ? triangle : factor_stride * K));
-    if (covariance == Covariance::tied)
-        pack_factor(P, D, kernels.factor_columns, packed.factor.data());
-
-    const double tied_scale = covariance == Covariance::tied ? largest_column(P, D) : 0;
+    const FormPacking<T>& form = packing_of<T>(parameters.form);
+    form.begin(parameters, kernels, packed);
     runtime::parallel(K, threads, interrupt, [&](std::int64_t k, int, runtime::Region&) {
-        std::vector<double> mean(static_cast<std::size_t>(D)),
-            whitened(static_cast<std::size_t>(D));
+        std::vector<double> mean(static_cast<std::size_t>(D));
         packed.offset[k] = static_cast<T>(parameters.offset[k]);
-        double norm = 0;
         for (std::int64_t d = 0; d < D; ++d) {
             mean[d] = parameters.means[k * D + d] - static_cast<double>(packed.origin[d]);
             packed.means[k * padded + d] = static_cast<T>(mean[d]);
-            norm += mean[d] * mean[d];
         }
-        double distance = 0;
-        if (covariance == Covariance::full || covariance == Covariance::tied) {
-            const bool full = covariance == Covariance::full;
-            const double* factor = full ? P + k * D * D : P;
-            distance = norm * (full ? largest_column(factor, D) : tied_scale);
-            times_factor(mean.data(), factor, D, whitened.data());
-            if (full)
-                pack_factor(factor, D, kernels.factor_columns,
-                            packed.factor.data() + k * factor_stride);
-            for (std::int64_t d = 0; d < D; ++d)
-                if (full)
-                    packed.intercept[k * D + d] = static_cast<T>(-whitened[d]);
-                else
-                    packed.whitened_means[k * D + d] = static_cast<T>(whitened[d]);
-        } else {
-            for (std::int64_t d = 0; d < D; ++d) {
-                const double scale = covariance == Covariance::diag ? P[k * D + d] : P[k];
-                distance = std::max(distance, mean[d] * mean[d] * scale * scale);
-                if (covariance == Covariance::diag) {
-                    packed.factor[2 * (k * D + d)] = as_finite<T>(scale);
-                    packed.factor[2 * (k * D + d) + 1] = static_cast<T>(-mean[d] * scale);
-                }
-            }
-            if (covariance == Covariance::spherical)
-                packed.half_precision[k] = static_cast<T>(0.5 * P[k] * P[k]);
-        }
-        if (covariance == Covariance::spherical) packed.half_norm[k] = static_cast<T>(0.5 * norm);
+        const double distance = form.component(parameters, kernels, packed, k, mean.data());
         packed.near[k] = distance <= near_limit<T>;  // false for NaN
     });
 }
@@ -251,7 +172,7 @@ void pack_moments(const PassRequest& request, const Kernels<T>& kernels, PackedM
     const Moments moments = request.moments;
     const bool all_gather = request.assignment != Assignment::posterior ||
                             (moments == Moments::full && D > largest_dense_full) ||
-                            (moments == Moments::tied && !model.all_near);
+                            (moments == Moments::pooled && !model.all_near);
     packed.gathered.resize(K);
     bool any_gathered = false, any_dense = false;
     for (std::int64_t k = 0; k < K; ++k) {
@@ -276,7 +197,7 @@ void pack_moments(const PassRequest& request, const Kernels<T>& kernels, PackedM
     const bool wanted = moments != Moments::none;
     packed.dense_size = wanted && any_dense ? runtime::round_up(blocks * model.dense_stride, 8) : 0;
     packed.gathered_size = wanted && any_gathered ? K * model.gathered_stride : 0;
-    packed.pooled_size = moments == Moments::tied ? triangle_size(D) : 0;
+    packed.pooled_size = moments == Moments::pooled ? triangle_size(D) : 0;
 }
 
 template <class T>
@@ -291,8 +212,7 @@ void point_at_parameters(PackedModel<T>& packed) {
     model.factor = packed.factor.data();
     model.intercept = packed.intercept.data();
     model.whitened_means = packed.whitened_means.data();
-    model.half_precision =
-        model.covariance == Covariance::spherical ? packed.half_precision.data() : nullptr;
+    model.half_precision = model.form == Form::spherical ? packed.half_precision.data() : nullptr;
     model.half_norm = packed.half_norm.data();
 }
 
@@ -302,15 +222,14 @@ template <class T>
 void pack(const MixtureParameters& given, const PassRequest& request, const Kernels<T>& kernels,
           PackedModel<T>& packed, int num_threads, const runtime::Interrupt* interrupt) {
     std::vector<double> scales;
-    const bool as_given =
-        given.covariance != Covariance::spherical || !precisions_leave_range<T>(given);
+    const bool as_given = given.form != Form::spherical || !precisions_leave_range<T>(given);
     const MixtureParameters parameters = as_given ? given : as_diagonal(given, scales);
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
-    const std::int64_t row = parameters.covariance == Covariance::full ? D * D : D;
+    const std::int64_t row = parameters.form == Form::full ? D * D : D;
     const int threads = runtime::threads_for(K * row, num_threads);
 
     Model<T>& model = packed.model;
-    model.covariance = parameters.covariance;
+    model.form = parameters.form;
     model.n_components = K;
     model.n_features = D;
     model.joint_stride =

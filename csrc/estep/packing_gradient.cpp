@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "estep/packing_forms.h"
 #include "runtime/numbers.h"
 #include "runtime/thread_count.h"
 
@@ -92,17 +93,29 @@ void pack_shared_precision(const double* P, std::int64_t D, int columns, PackedM
     packed.model.shared_precision = packed.shared_precision.data();
 }
 
+// theta, for mixing.
+template <class T>
+void pack_slopes(const MixtureParameters& linear, int columns, PackedModel<T>& packed) {
+    const std::int64_t K = linear.n_components, D = linear.n_features;
+    packed.precision_means.resize(static_cast<std::size_t>(K * D));
+    for (std::int64_t k = 0; k < K; ++k)
+        for (std::int64_t d = 0; d < D; ++d)
+            packed.precision_means[run_index(K, D, columns, k, d)] =
+                as_finite<T>(linear.coefficients[k * D + d]);
+    packed.model.precision_means = packed.precision_means.data();
+}
+
 // Precisions and their products with the means, for mixing; full precisions for gathered rows too.
 template <class T>
 void pack_precisions(const MixtureParameters& parameters, const Kernels<T>& kernels,
                      PackedModel<T>& packed, int threads, const runtime::Interrupt* interrupt) {
     const int columns = kernels.factor_columns;
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
-    const Covariance covariance = parameters.covariance;
-    const double* P = parameters.precision_cholesky;
+    const Form form = parameters.form;
+    const double* P = parameters.coefficients;
     std::int64_t numbers = 1;  // of a precision, but for tied
-    if (covariance == Covariance::full) numbers = D * (D + 1) / 2;
-    if (covariance == Covariance::diag) numbers = D;
+    if (form == Form::full) numbers = D * (D + 1) / 2;
+    if (form == Form::diag) numbers = D;
     packed.precision_means.resize(static_cast<std::size_t>(K * D));
     packed.precisions.assign(static_cast<std::size_t>(K * numbers), T(1));
     runtime::parallel(
@@ -110,7 +123,7 @@ void pack_precisions(const MixtureParameters& parameters, const Kernels<T>& kern
             std::vector<double> mean(static_cast<std::size_t>(D));
             for (std::int64_t d = 0; d < D; ++d)
                 mean[d] = parameters.means[k * D + d] - static_cast<double>(packed.origin[d]);
-            if (covariance == Covariance::full) {
+            if (form == Form::full) {
                 const std::vector<double> precision =
                     precision_of(P + k * D * D, D, region, worker);
                 pack_triangle(precision.data(), D, K, columns, k, packed.precisions.data());
@@ -124,13 +137,13 @@ void pack_precisions(const MixtureParameters& parameters, const Kernels<T>& kern
                     for (std::int64_t j = 0; j < D; ++j)
                         mean[i] += precision[i * D + j] * centred[j];
                 }
-            } else if (covariance == Covariance::diag) {
+            } else if (form == Form::diag) {
                 for (std::int64_t d = 0; d < D; ++d) {
                     const double precision = P[k * D + d] * P[k * D + d];
                     packed.precisions[run_index(K, D, columns, k, d)] = static_cast<T>(precision);
                     mean[d] *= precision;
                 }
-            } else if (covariance == Covariance::spherical) {
+            } else if (form == Form::spherical) {
                 packed.precisions[k] = static_cast<T>(P[k] * P[k]);
                 for (double& m : mean) m *= P[k] * P[k];
             }
@@ -147,9 +160,11 @@ template <class T>
 void pack_gradient(const MixtureParameters& parameters, std::int64_t tile_rows,
                    const Kernels<T>& kernels, PackedModel<T>& packed, int num_threads,
                    const runtime::Interrupt* interrupt) {
+    if (parameters.form == Form::linear)
+        return pack_slopes(parameters, kernels.factor_columns, packed);
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
-    const bool full = parameters.covariance == Covariance::full;
-    const double* P = parameters.precision_cholesky;
+    const bool full = parameters.form == Form::full;
+    const double* P = parameters.coefficients;
     const bool kept =
         full && D >= smallest_kept &&
         tile_rows * K * D * static_cast<std::int64_t>(sizeof(T)) <= largest_kept_bytes;
@@ -171,7 +186,7 @@ void pack_gradient(const MixtureParameters& parameters, std::int64_t tile_rows,
             return;
         }
     }
-    if (parameters.covariance == Covariance::tied)
+    if (parameters.form == Form::tied)
         pack_shared_precision(P, D, kernels.factor_columns, packed, interrupt);
     pack_precisions(parameters, kernels, packed, threads, interrupt);
 }

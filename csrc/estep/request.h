@@ -8,14 +8,15 @@
 
 namespace vbfast::estep {
 
-// A mixture as the families describe it: l_nk = offset_k - 1/2 ||(x_n - mean_k) P_k||^2.
+// A mixture as the families describe it: l_nk = offset_k - 1/2 ||(x_n - mean_k) P_k||^2, or, where
+// the form is linear, l_nk = offset_k + x_n theta_k.
 struct MixtureParameters {
-    Covariance covariance;
+    Form form;
     std::int64_t n_components;
     std::int64_t n_features;
-    const double* offset;              // (K,)
-    const double* means;               // (K, D)
-    const double* precision_cholesky;  // (K, D, D), (D, D), (K, D) or (K,), by covariance
+    const double* offset;        // (K,)
+    const double* means;         // (K, D), which moments are about
+    const double* coefficients;  // P: (K, D, D), (D, D), (K, D) or (K,), by form; theta: (K, D)
 };
 
 // What a pass is asked for. Outputs are null or arrays over all N rows, in the precision of the

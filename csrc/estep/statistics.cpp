@@ -98,7 +98,7 @@ void read_moments(const Model<T>& model, const Kernels<T>& kernels, PartialSums 
         }
     };
     runtime::parallel(K, runtime::threads_for(size, num_threads), interrupt, component);
-    if (kind == Moments::tied)
+    if (kind == Moments::pooled)
         read_pooled(sums.pooled, delta.data(), K, D, moments, num_threads, interrupt);
 }
 

@@ -17,29 +17,59 @@ namespace vbfast::python {
 namespace {
 
 using estep::Assignment;
-using estep::Covariance;
+using estep::Form;
 using estep::Moments;
 using estep::RowBlock;
 using estep::Workspace;
 
 using Float64 = py::array_t<double, py::array::c_style>;
 
+using Shape = std::vector<py::ssize_t>;
+
+// What a name of the contract stands for, and the shape of its array for K components of D
+// features.
 template <class E>
-E parse(const std::map<std::string, E>& values, const std::string& name, const char* what) {
+struct Shaped {
+    E value;
+    Shape (*shape)(py::ssize_t K, py::ssize_t D);
+};
+
+Shape of_none(py::ssize_t, py::ssize_t) {
+    return {};
+}
+Shape of_numbers(py::ssize_t K, py::ssize_t) {
+    return {K};
+}
+Shape of_rows(py::ssize_t K, py::ssize_t D) {
+    return {K, D};
+}
+Shape of_matrix(py::ssize_t, py::ssize_t D) {
+    return {D, D};
+}
+Shape of_matrices(py::ssize_t K, py::ssize_t D) {
+    return {K, D, D};
+}
+
+// With the shapes of the coefficients.
+const std::map<std::string, Shaped<Form>> forms = {{"full", {Form::full, of_matrices}},
+                                                   {"tied", {Form::tied, of_matrix}},
+                                                   {"diag", {Form::diag, of_rows}},
+                                                   {"spherical", {Form::spherical, of_numbers}},
+                                                   {"linear", {Form::linear, of_rows}}};
+// With the shapes of the second moments.
+const std::map<std::string, Shaped<Moments>> kinds_of_moments = {
+    {"none", {Moments::none, of_none}},       {"first", {Moments::first, of_none}},
+    {"diag", {Moments::diag, of_rows}},       {"spherical", {Moments::spherical, of_numbers}},
+    {"pooled", {Moments::pooled, of_matrix}}, {"full", {Moments::full, of_matrices}}};
+const std::map<std::string, Assignment> assignments = {
+    {"posterior", Assignment::posterior}, {"hard", Assignment::hard}, {"given", Assignment::given}};
+
+template <class E>
+const E& parse(const std::map<std::string, E>& values, const std::string& name, const char* what) {
     const auto found = values.find(name);
     if (found == values.end()) throw py::value_error(std::string(what) + ": " + name);
     return found->second;
 }
-
-const std::map<std::string, Covariance> of_covariance = {{"full", Covariance::full},
-                                                         {"tied", Covariance::tied},
-                                                         {"diag", Covariance::diag},
-                                                         {"spherical", Covariance::spherical}};
-const std::map<std::string, Moments> of_moments = {
-    {"none", Moments::none}, {"means", Moments::means}, {"spherical", Moments::spherical},
-    {"diag", Moments::diag}, {"tied", Moments::tied},   {"full", Moments::full}};
-const std::map<std::string, Assignment> of_assignment = {
-    {"posterior", Assignment::posterior}, {"hard", Assignment::hard}, {"given", Assignment::given}};
 
 py::dtype precision(bool single) {
     return single ? py::dtype::of<float>() : py::dtype::of<double>();
@@ -149,13 +179,14 @@ std::int64_t run_blocks(Pass& pass, BlockReader reader, const py::list& items, i
 // A pass with the arrays that it writes to and the memory that it works in.
 class BoundEStep {
   public:
-    BoundEStep(const std::string& covariance, const Float64& offset, const Float64& means,
-               const Float64& factors, const std::string& assignment, const std::string& kind,
-               bool entropy, bool single, std::int64_t n_partitions, std::int64_t tile_rows,
-               bool split_components, py::tuple outputs, py::object workspace, int num_threads)
+    BoundEStep(const std::string& form, const Float64& offset, const Float64& means,
+               const Float64& coefficients, const std::string& assignment,
+               const std::string& moments, bool entropy, bool single, std::int64_t n_partitions,
+               std::int64_t tile_rows, bool split_components, py::tuple outputs,
+               py::object workspace, int num_threads)
         : outputs_(std::move(outputs)),
           workspace_(std::move(workspace)),
-          kind_(parse(of_moments, kind, "moments")),
+          moments_(parse(kinds_of_moments, moments, "moments")),
           n_components_(rows_of(means, "means")),
           n_features_(means.shape(1)),
           reader_(n_components_, n_features_, n_partitions, single) {
@@ -164,15 +195,15 @@ class BoundEStep {
         check_positive(D, "n_features");
         check_positive(n_partitions, "n_partitions");
         check_positive(tile_rows, "tile_rows");
-        const Covariance type = parse(of_covariance, covariance, "covariance");
+        const Shaped<Form>& named = parse(forms, form, "form");
         check_shape(offset, "offset", {K});
-        check_shape(factors, "precision_cholesky", shape_of(type, K, D));
+        check_shape(coefficients, "coefficients", named.shape(K, D));
         const estep::MixtureParameters parameters = {
-            type, K, D, offset.data(), means.data(), factors.data()};
+            named.value, K, D, offset.data(), means.data(), coefficients.data()};
         const py::dtype real = precision(single), whole = py::dtype::of<std::int64_t>();
         const estep::PassRequest request = {
-            parse(of_assignment, assignment, "assignment"),
-            kind_,
+            parse(assignments, assignment, "assignment"),
+            moments_.value,
             entropy,
             n_partitions,
             tile_rows,
@@ -203,37 +234,20 @@ class BoundEStep {
     }
 
     py::tuple statistics(int num_threads) {
-        if (kind_ == Moments::none) throw py::value_error("the pass adds up no statistics");
+        if (moments_.value == Moments::none)
+            throw py::value_error("the pass adds up no statistics");
         const py::ssize_t K = n_components_, D = n_features_;
-        std::vector<py::ssize_t> shape;
-        if (kind_ == Moments::full) shape = {K, D, D};
-        if (kind_ == Moments::tied) shape = {D, D};
-        if (kind_ == Moments::diag) shape = {K, D};
-        if (kind_ == Moments::spherical) shape = {K};
-        py::array_t<double> weight(K), first({K, D}), second(shape);
+        py::array_t<double> weight(K), first({K, D}), second(moments_.shape(K, D));
         double* pointers[3] = {weight.mutable_data(), first.mutable_data(), second.mutable_data()};
         without_gil([&](const runtime::Interrupt* interrupt) {
             estep_->statistics(pointers[0], pointers[1], pointers[2], num_threads, interrupt);
         });
         py::object second_or_none = py::none();
-        if (kind_ != Moments::means) second_or_none = second;
+        if (second.ndim() > 0) second_or_none = second;
         return py::make_tuple(weight, first, second_or_none);
     }
 
   private:
-    static std::vector<py::ssize_t> shape_of(Covariance type, py::ssize_t K, py::ssize_t D) {
-        switch (type) {
-            case Covariance::full:
-                return {K, D, D};
-            case Covariance::tied:
-                return {D, D};
-            case Covariance::diag:
-                return {K, D};
-            default:
-                return {K};
-        }
-    }
-
     // The memory of an output, which has as many rows as the others, or null for None.
     void* output(std::size_t place, const char* name, std::vector<py::ssize_t> row,
                  const py::dtype& dtype) {
@@ -247,7 +261,7 @@ class BoundEStep {
 
     py::tuple outputs_;
     py::object workspace_;
-    Moments kind_;
+    Shaped<Moments> moments_;
     py::ssize_t n_components_;
     py::ssize_t n_features_;
     py::ssize_t n_rows_ = any_length;  // of the outputs
@@ -295,10 +309,10 @@ void register_estep(py::module_& module) {
         .def(py::init<const std::string&, const Float64&, const Float64&, const Float64&,
                       const std::string&, const std::string&, bool, bool, std::int64_t,
                       std::int64_t, bool, py::tuple, py::object, int>(),
-             arg("covariance_type"), arg("offset"), arg("means"), arg("precision_cholesky"),
-             arg("assignment"), arg("statistics"), arg("entropy"), arg("single_precision"),
-             arg("n_partitions"), arg("tile_rows"), arg("split_components"), arg("outputs"),
-             arg("workspace"), arg("num_threads"))
+             arg("form"), arg("offset"), arg("means"), arg("coefficients"), arg("assignment"),
+             arg("moments"), arg("entropy"), arg("single_precision"), arg("n_partitions"),
+             arg("tile_rows"), arg("split_components"), arg("outputs"), arg("workspace"),
+             arg("num_threads"))
         .def("run", &BoundEStep::run, arg("blocks"), arg("num_threads"),
              "Process blocks of distinct partitions; the first row that is not finite, or -1.")
         .def("sums", &BoundEStep::sums,

@@ -92,12 +92,12 @@ class Workspace:
 class EStep:
     def __init__(
         self,
-        covariance_type: str,
+        form: str,
         offset: _Float64,
         means: _Float64,
-        precision_cholesky: _Float64,
+        coefficients: _Float64,
         assignment: str,
-        statistics: str,
+        moments: str,
         entropy: bool,
         single_precision: bool,
         n_partitions: int,

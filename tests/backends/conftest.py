@@ -6,15 +6,15 @@ exact one does so for the evidence in 60-digit arithmetic.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import mpmath
 import numpy as np
 import pytest
 
-from vbfast.backends import backend_names
+from vbfast.backends import backend_names, get_backend
 from vbfast.config.settings import config_context
-from vbfast.contract import LogJoint, RowOutputs
+from vbfast.contract import Linear, LogJoint, RowOutputs
 from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
 
@@ -106,6 +106,59 @@ def run():
     return run_with_outputs
 
 
+@pytest.fixture
+def linear_backend(backend):
+    """Each backend that evaluates the form."""
+    log_joint = LogJoint(np.zeros(1), Linear(np.ones((1, 1))))
+    if not get_backend(backend).evaluates(log_joint):
+        pytest.skip(f"{backend} evaluates no linear form")
+    return backend
+
+
+@pytest.fixture
+def linear_problem(rng):
+    """A function that draws rows, a log-joint, and weights of which some are zero."""
+
+    def draw(dtype, n_samples=3001, n_components=7, n_features=5, scale=1.0):
+        X = scale * rng.normal(size=(n_samples, n_features))
+        theta = rng.normal(size=(n_components, n_features)) / scale / np.sqrt(n_features)
+        params = LogJoint(rng.normal(size=n_components), Linear(theta))
+        weights = rng.integers(0, 3, n_samples) * rng.uniform(0.5, 1.5, n_samples)
+        return X.astype(dtype), params, weights
+
+    return draw
+
+
+@pytest.fixture
+def run_all(run):
+    """A function that runs a pass, with the gradient and the log-joint where there are any."""
+
+    def run_with_all(X, params, request, **arguments):
+        result, outputs = run(X, params, request, **arguments)
+        if request.assignment != "posterior":
+            return result, outputs
+        more = RowOutputs(
+            gradient=np.full(X.shape, np.nan, X.dtype),
+            log_joint=np.full((len(X), params.n_components), np.nan, X.dtype),
+        )
+        run_pass(as_row_source(X), params, request, outputs=more, **arguments)
+        return result, replace(outputs, gradient=more.gradient, log_joint=more.log_joint)
+
+    return run_with_all
+
+
+@pytest.fixture(scope="session")
+def rounding():
+    """A function that bounds the errors of linear log-joints, shape (n_samples, n_components)."""
+
+    def bound(X, params):
+        finite = np.where(np.isfinite(params.offset), params.offset, 0.0)
+        terms = np.abs(X.astype(np.float64)) @ np.abs(params.form.theta).T + np.abs(finite)
+        return (X.shape[1] + 4) * np.finfo(X.dtype).eps * terms
+
+    return bound
+
+
 @dataclass(frozen=True)
 class Expected:
     """What a pass should return and write, by the formulae of the contract."""
@@ -125,21 +178,29 @@ class Expected:
         return self.log_joint.argmax(axis=1)
 
 
+def dense_log_joint(X, d, params):
+    """Log-joints from rows and their differences from the centres."""
+    form = params.form
+    if isinstance(form, Linear):
+        return params.offset + X @ form.theta.T
+    P = form.precision_cholesky
+    whitened = {
+        "full": lambda: np.einsum("nki,kij->nkj", d, P, optimize=True),
+        "tied": lambda: d @ P,
+        "diag": lambda: d * P,
+        "spherical": lambda: d * P[:, np.newaxis],
+    }[form.factor_type]()
+    return params.offset - 0.5 * np.square(whitened).sum(axis=2)
+
+
 @pytest.fixture(scope="session")
 def dense_oracle():
     """A function that evaluates the contract on finite rows, all at once."""
 
     def evaluate(X, params, request, *, sample_weight=None, resp=None):
-        X = np.asarray(X, dtype=np.float64)
+        X, K = np.asarray(X, dtype=np.float64), params.n_components
         d = X[:, np.newaxis] - params.form.centres
-        P, K = params.form.precision_cholesky, params.n_components
-        whitened = {
-            "full": lambda: np.einsum("nki,kij->nkj", d, P, optimize=True),
-            "tied": lambda: d @ P,
-            "diag": lambda: d * P,
-            "spherical": lambda: d * P[:, np.newaxis],
-        }[params.form.factor_type]()
-        log_joint = params.offset - 0.5 * np.square(whitened).sum(axis=2)
+        log_joint = dense_log_joint(X, d, params)
         log_evidence = np.logaddexp.reduce(log_joint, axis=1)
         log_posterior = log_joint - log_evidence[:, np.newaxis]
         if request.assignment == "posterior":
@@ -179,6 +240,28 @@ def dense_oracle():
 
 
 @pytest.fixture(scope="session")
+def assert_statistics_close():
+    def compare(statistics, params, moments, expected, tolerance, floor=0.0):
+        assert statistics.moments == moments
+        np.testing.assert_array_equal(statistics.centres, params.form.centres)
+        for name in ("weight", "first", "second"):
+            actual, value = getattr(statistics, name), getattr(expected, name)
+            if value is None:
+                assert actual is None
+                continue
+            assert actual.dtype == np.float64
+            assert actual.shape == value.shape
+            # Errors are relative to the sums of magnitudes, which second moments bound.
+            scale = max(np.abs(value).max(initial=0.0), expected.weight.sum())
+            atol = tolerance * scale + floor
+            np.testing.assert_allclose(actual, value, rtol=0, atol=atol, err_msg=name)
+        if moments in ("full", "pooled"):
+            np.testing.assert_array_equal(statistics.second, statistics.second.swapaxes(-1, -2))
+
+    return compare
+
+
+@pytest.fixture(scope="session")
 def exact_log_joint():
     """A function that evaluates log-joints in 60 digits, from the rows as they are stored."""
 
@@ -188,6 +271,11 @@ def exact_log_joint():
             for x in np.asarray(X, dtype=np.float64):
                 row = []
                 for k in range(params.n_components):
+                    if isinstance(params.form, Linear):
+                        terms = zip(x, params.form.theta[k], strict=True)
+                        product = mpmath.fsum(mpmath.mpf(a) * mpmath.mpf(b) for a, b in terms)
+                        row.append(mpmath.mpf(float(params.offset[k])) + product)
+                        continue
                     P = params.form.precision_cholesky
                     P = P if params.form.factor_type == "tied" else P[k]
                     if params.form.factor_type in ("diag", "spherical"):

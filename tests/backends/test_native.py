@@ -102,12 +102,12 @@ def estep(single=False, K=2, D=3, **changes):
     """A pass over five rows with every output, with some of its arguments changed."""
     real = np.float32 if single else np.float64
     arguments = {
-        "covariance_type": "diag",
+        "form": "diag",
         "offset": np.zeros(K),
         "means": np.zeros((K, D)),
-        "precision_cholesky": np.ones((K, D)),
+        "coefficients": np.ones((K, D)),
         "assignment": "posterior",
-        "statistics": "diag",
+        "moments": "diag",
         "entropy": True,
         "single_precision": single,
         "n_partitions": 1,
@@ -159,10 +159,13 @@ def test_a_pass_over_no_rows(single):
         ({"tile_rows": 0}, "tile_rows must be at least 1; got 0"),
         ({"offset": np.zeros(3)}, r"offset must have shape \(2,\); got \(3,\)"),
         ({"means": np.zeros(3)}, "means must have shape"),
-        ({"precision_cholesky": np.ones((2, 2))}, r"precision_cholesky must have shape \(2, 3\)"),
-        ({"covariance_type": "full"}, r"precision_cholesky must have shape \(2, 3, 3\)"),
-        ({"covariance_type": "tied"}, r"precision_cholesky must have shape \(3, 3\)"),
-        ({"covariance_type": "spherical"}, r"precision_cholesky must have shape \(2,\)"),
+        ({"coefficients": np.ones((2, 2))}, r"coefficients must have shape \(2, 3\)"),
+        ({"form": "full"}, r"coefficients must have shape \(2, 3, 3\)"),
+        ({"form": "tied"}, r"coefficients must have shape \(3, 3\)"),
+        ({"form": "spherical"}, r"coefficients must have shape \(2,\)"),
+        ({"form": "linear", "coefficients": np.ones(2)}, r"coefficients must have shape \(2, 3\)"),
+        ({"form": "cubic"}, "form: cubic"),
+        ({"moments": "third"}, "moments: third"),
     ],
 )
 def test_parameters_that_do_not_fit_are_named(changes, message):
@@ -246,7 +249,7 @@ def test_weights_are_read_where_their_copy_lies():
 
 def test_a_pass_without_statistics_has_none():
     with pytest.raises(ValueError, match="no statistics"):
-        estep(statistics="none").statistics(1)
+        estep(moments="none").statistics(1)
 
 
 @pytest.mark.parametrize(

@@ -20,28 +20,6 @@ MOMENTS = ("full", "pooled", "diag", "spherical", "first")
 TOLERANCE = {np.float64: 1e-12, np.float32: 3e-5}
 
 
-@pytest.fixture(scope="session")
-def assert_statistics_close():
-    def compare(statistics, params, moments, expected, tolerance, floor=0.0):
-        assert statistics.moments == moments
-        np.testing.assert_array_equal(statistics.centres, params.form.centres)
-        for name in ("weight", "first", "second"):
-            actual, value = getattr(statistics, name), getattr(expected, name)
-            if value is None:
-                assert actual is None
-                continue
-            assert actual.dtype == np.float64
-            assert actual.shape == value.shape
-            # Errors are relative to the sums of magnitudes, which second moments bound.
-            scale = max(np.abs(value).max(initial=0.0), expected.weight.sum())
-            atol = tolerance * scale + floor
-            np.testing.assert_allclose(actual, value, rtol=0, atol=atol, err_msg=name)
-        if moments in ("full", "pooled"):
-            np.testing.assert_array_equal(statistics.second, statistics.second.swapaxes(-1, -2))
-
-    return compare
-
-
 weight_lists = st.lists(
     st.sampled_from([0.0, 1.0, 2.5, 1e-3, 5e-324, 1e-310]), min_size=1, max_size=7
 )

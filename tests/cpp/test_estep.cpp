@@ -15,14 +15,14 @@ namespace {
 using namespace vbfast::estep;
 
 template <class T>
-void check(Covariance covariance, Moments moments, Assignment assignment, std::int64_t N,
-           std::int64_t K, std::int64_t D, bool split) {
+void check(Form form, Moments moments, Assignment assignment, std::int64_t N, std::int64_t K,
+           std::int64_t D, bool split) {
     std::mt19937_64 generator(42);
     std::normal_distribution<double> normal;
-    const std::int64_t factors = covariance == Covariance::full        ? K * D * D
-                                 : covariance == Covariance::tied      ? D * D
-                                 : covariance == Covariance::spherical ? K
-                                                                       : K * D;
+    const std::int64_t factors = form == Form::full        ? K * D * D
+                                 : form == Form::tied      ? D * D
+                                 : form == Form::spherical ? K
+                                                           : K * D;
     std::vector<double> offset(K), means(K * D), factor(factors), weights(N);
     std::vector<T> rows(N * D), resp(N * K), evidence(N), gradient(N * D);
     std::vector<std::int64_t> labels(N);
@@ -30,12 +30,13 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
     for (T& x : rows) x = static_cast<T>(normal(generator));
     for (std::int64_t n = 0; n < N; ++n) weights[n] = n % 5 == 1 ? 0.0 : 1.5;
     for (double& p : factor) p = 1.0;  // every factor's upper triangle, and all scales, are one
+    const bool linear = form == Form::linear;
+    if (linear) factor = means;
 
     const PassRequest request = {assignment, moments,         true,          split ? 1 : 2, 64,
                                  split,      evidence.data(), labels.data(), resp.data(),   nullptr,
                                  nullptr,    gradient.data(), nullptr};
-    const MixtureParameters parameters = {covariance,   K, D, offset.data(), means.data(),
-                                          factor.data()};
+    const MixtureParameters parameters = {form, K, D, offset.data(), means.data(), factor.data()};
     Workspace workspace;
     const auto estep = make_estep<T>(parameters, request, workspace, 2, nullptr);
     const std::vector<T> given(N * K, static_cast<T>(1.0 / static_cast<double>(K)));
@@ -60,14 +61,16 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
     for (double w : weight) sum += w;
     EXPECT(std::abs(estep->sums().weight - total) < 1e-9);
     if (moments != Moments::none) EXPECT(std::abs(sum - total) < 1e-4 * total);
-    if (covariance != Covariance::spherical) return;
+    if (form != Form::spherical && !linear) return;
     for (std::int64_t n = 0; n < N; ++n) {
         double likelihood = 0;
         for (std::int64_t k = 0; k < K; ++k) {
-            double distance = 0;
-            for (std::int64_t d = 0; d < D; ++d)
-                distance += std::pow(static_cast<double>(rows[n * D + d]) - means[k * D + d], 2);
-            likelihood += std::exp(-0.5 * distance);
+            double log_joint = 0;
+            for (std::int64_t d = 0; d < D; ++d) {
+                const double x = static_cast<double>(rows[n * D + d]), mean = means[k * D + d];
+                log_joint += linear ? x * mean : -0.5 * std::pow(x - mean, 2);
+            }
+            likelihood += std::exp(log_joint);
         }
         EXPECT(std::abs(static_cast<double>(evidence[n]) - std::log(likelihood)) < 1e-3);
         if (assignment != Assignment::posterior) continue;
@@ -75,7 +78,7 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
             double slope = 0;
             for (std::int64_t k = 0; k < K; ++k)
                 slope += static_cast<double>(resp[n * K + k]) *
-                         (means[k * D + d] - static_cast<double>(rows[n * D + d]));
+                         (means[k * D + d] - (linear ? 0 : static_cast<double>(rows[n * D + d])));
             EXPECT(std::abs(static_cast<double>(gradient[n * D + d]) - slope) < 1e-3);
         }
     }
@@ -83,23 +86,24 @@ void check(Covariance covariance, Moments moments, Assignment assignment, std::i
 
 template <class T>
 void check_all() {
-    const std::pair<Covariance, Moments> kinds[] = {
-        {Covariance::full, Moments::full},       {Covariance::tied, Moments::tied},
-        {Covariance::diag, Moments::diag},       {Covariance::spherical, Moments::spherical},
-        {Covariance::spherical, Moments::means}, {Covariance::full, Moments::none}};
-    for (const auto& [covariance, moments] : kinds)
+    const std::pair<Form, Moments> kinds[] = {
+        {Form::full, Moments::full},       {Form::tied, Moments::pooled},
+        {Form::diag, Moments::diag},       {Form::spherical, Moments::spherical},
+        {Form::spherical, Moments::first}, {Form::full, Moments::none},
+        {Form::linear, Moments::first},    {Form::linear, Moments::full}};
+    for (const auto& [form, moments] : kinds)
         for (Assignment assignment : {Assignment::posterior, Assignment::hard, Assignment::given})
-            for (std::int64_t D : {1, 2, 7, 16, 25, 33})
+            for (std::int64_t D : {1, 2, 7, 16, 25, 33, 130})
                 for (std::int64_t K : {1, 3, 9})
                     for (bool split : {false, true})
-                        check<T>(covariance, moments, assignment, 129, K, D, split);
+                        check<T>(form, moments, assignment, 129, K, D, split);
 }
 
 // One tile of a large model: an interrupt ends the local step, and the summary step, within it.
-void an_interrupt_ends_a_tile(Covariance covariance, Moments moments, bool gradient) {
-    const bool full = covariance == Covariance::full;
+void an_interrupt_ends_a_tile(Form form, Moments moments, bool gradient) {
+    const bool full = form == Form::full;
     const std::int64_t K = full ? 256 : 40000, D = full ? 256 : 64, rows = 512;
-    std::vector<double> offset(K), means(K * D), factor(full ? K * D * D : K, 1.0);
+    std::vector<double> offset(K), means(K * D), factor(full ? K * D * D : K * D, 1.0);
     std::vector<double> x(rows * D, 0.25), gradients(gradient ? rows * D : 0);
     if (full) std::fill(factor.begin(), factor.end(), 0.0);
     for (std::int64_t i = 0; full && i < K * D; ++i) factor[i * D + i % D] = 1;
@@ -117,9 +121,8 @@ void an_interrupt_ends_a_tile(Covariance covariance, Moments moments, bool gradi
                                  gradient ? gradients.data() : nullptr,
                                  nullptr};
     Workspace workspace;
-    const auto estep =
-        make_estep<double>({covariance, K, D, offset.data(), means.data(), factor.data()}, request,
-                           workspace, 1, nullptr);
+    const auto estep = make_estep<double>({form, K, D, offset.data(), means.data(), factor.data()},
+                                          request, workspace, 1, nullptr);
     const vbfast::runtime::Interrupt interrupt = {[](void*) { return true; }, nullptr};
     const RowBlock block = {0,       0,       x.data(), D * 8,   8,       rows,
                             nullptr, nullptr, nullptr,  nullptr, nullptr, 0};
@@ -150,9 +153,10 @@ int main() {
     check_all<double>();
     check_all<float>();
     seeding();
-    an_interrupt_ends_a_tile(Covariance::full, Moments::none, false);
-    an_interrupt_ends_a_tile(Covariance::full, Moments::full, false);
-    an_interrupt_ends_a_tile(Covariance::full, Moments::none, true);
-    an_interrupt_ends_a_tile(Covariance::spherical, Moments::none, false);
+    an_interrupt_ends_a_tile(Form::full, Moments::none, false);
+    an_interrupt_ends_a_tile(Form::full, Moments::full, false);
+    an_interrupt_ends_a_tile(Form::full, Moments::none, true);
+    an_interrupt_ends_a_tile(Form::spherical, Moments::none, false);
+    an_interrupt_ends_a_tile(Form::linear, Moments::none, true);
     return 0;
 }

@@ -155,17 +155,18 @@ void a_long_slice() {
 }
 
 template <class T>
-void pass(Covariance covariance, Moments moments, bool split) {
+void pass(Form form, Moments moments, bool split) {
     // Full: large enough for gathered moments and gradients, and for packing on several threads.
-    const bool full = covariance == Covariance::full;
+    const bool full = form == Form::full;
     const std::int64_t N = full ? 128 : 2048, K = full ? 16 : 8, D = full ? 64 : 9;
-    const std::int64_t factors = covariance == Covariance::full   ? K * D * D
-                                 : covariance == Covariance::tied ? D * D
-                                                                  : K * D;
+    const std::int64_t factors = form == Form::full   ? K * D * D
+                                 : form == Form::tied ? D * D
+                                                      : K * D;
     std::vector<double> offset(K), means(K * D), factor(factors);
     for (std::size_t i = 0; i < means.size(); ++i) means[i] = static_cast<double>(i % 7) - 3;
-    if (covariance == Covariance::diag) factor.assign(factors, 1.0);
-    for (std::int64_t i = 0; covariance != Covariance::diag && i < factors; i += D * D)
+    const bool matrices = full || form == Form::tied;
+    if (!matrices) factor.assign(factors, 1.0);
+    for (std::int64_t i = 0; matrices && i < factors; i += D * D)
         for (std::int64_t d = 0; d < D; ++d) factor[i + d * D + d] = 1;
     std::vector<T> rows(N * D, T(0.5)), gradient(N * D);
     std::vector<double> weight(K), first(K * D), second(K * D * D);
@@ -187,8 +188,8 @@ void pass(Covariance covariance, Moments moments, bool split) {
                                          nullptr};
             Workspace workspace;
             const auto estep =
-                make_estep<T>({covariance, K, D, offset.data(), means.data(), factor.data()},
-                              request, workspace, num_threads, nullptr);
+                make_estep<T>({form, K, D, offset.data(), means.data(), factor.data()}, request,
+                              workspace, num_threads, nullptr);
             std::vector<RowBlock> blocks;
             const std::int64_t step = split ? N : N / 4;
             for (std::int64_t start = 0; start < N; start += step)
@@ -254,9 +255,10 @@ int main() {
     array_functions(2, 150000);
     a_long_slice();
     for (bool split : {false, true}) {
-        pass<double>(Covariance::full, Moments::full, split);
-        pass<float>(Covariance::tied, Moments::tied, split);
-        pass<float>(Covariance::diag, Moments::diag, split);
+        pass<double>(Form::full, Moments::full, split);
+        pass<float>(Form::tied, Moments::pooled, split);
+        pass<float>(Form::diag, Moments::diag, split);
+        pass<double>(Form::linear, Moments::first, split);
     }
     seeding();
     linear_algebra();

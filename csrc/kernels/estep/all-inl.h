@@ -13,11 +13,13 @@
 #include "kernels/estep/early_exit-inl.h"
 #include "kernels/estep/factor_forms-inl.h"
 #include "kernels/estep/distance_forms-inl.h"
+#include "kernels/estep/linear_form-inl.h"
 #include "kernels/estep/log_joint-inl.h"
 #include "kernels/estep/nearest-inl.h"
 #include "kernels/estep/gathered_gradient-inl.h"
 #include "kernels/estep/mixed_gradient-inl.h"
 #include "kernels/estep/gradient_step-inl.h"
+#include "kernels/estep/linear_overflow-inl.h"
 #include "kernels/estep/overflow-inl.h"
 #include "kernels/estep/labels-inl.h"
 #include "kernels/estep/posterior-inl.h"
@@ -33,6 +35,7 @@
 template <class T>
 constexpr Kernels<T> level_kernels = {group_rows<T>,
                                       Blocking::factor_columns,
+                                      Blocking::distance_components,
                                       Blocking::moment_components,
                                       Blocking::moment_features,
                                       Lanes<T>::width,

@@ -133,7 +133,7 @@ template <class T, bool some_far>
 void distance_log_joint(const Model<T>& model, Tile<T>& tile, const T* x, std::int64_t g,
                         std::int64_t first, std::int64_t last) {
     constexpr int n = Blocking::distance_components;
-    const bool tied = model.covariance == Covariance::tied;
+    const bool tied = model.form == Form::tied;
     const T* means = tied ? model.whitened_means : model.means;
     const std::int64_t stride = tied ? model.n_features : model.padded_features;
     std::int64_t k = first;

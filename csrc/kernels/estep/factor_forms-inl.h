@@ -99,7 +99,7 @@ inline void factor_log_joint_block(const Model<T>& model, Tile<T>& tile, std::in
     constexpr int G = group_rows<T>;
     const std::int64_t D = model.n_features;
     const T* x = tile.features + g * (D + 2) * G;
-    const bool tied = model.covariance == Covariance::tied;
+    const bool tied = model.form == Form::tied;
     T* row_max = tile.row_max + g * G;
     V acc[n][Blocking::row_vectors];
     for (int i = 0; i < n; ++i) {
@@ -170,7 +170,7 @@ template <class T, int first_columns>
 void factor_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::int64_t first,
                       std::int64_t last, EarlyExit& early_exit) {
     std::int64_t k = first;
-    if (model.n_features <= Blocking::factor_columns && model.covariance == Covariance::full)
+    if (model.n_features <= Blocking::factor_columns && model.form == Form::full)
         k = few_columns_log_joint<T, first_columns>(model, tile, g, first, last, early_exit);
     for (; k < last; ++k)
         factor_log_joint_block<T, first_columns, 1>(model, tile, g, k, early_exit);

@@ -7,8 +7,8 @@
 //
 // In: tile.row_major, and tile.gathered with tile.gathered_weight (gather-inl.h).
 // Out: a component's sums at gathered_stride: weight, first moments (D), then the second: D numbers
-// (diag), one (spherical) or a triangle (full, see triangle-inl.h). When tied, all components share
-// one triangle, `pooled`.
+// (diag), one (spherical) or a triangle (full, see triangle-inl.h). When pooled, all components
+// share one triangle, `pooled`.
 //
 // Error: sums are in T over the rows of one panel, and float64 from there on.
 //
@@ -91,7 +91,7 @@ void gathered_moments(const Model<T>& model, Tile<T>& tile, std::int64_t n_gathe
     using V = Lanes<T>;
     constexpr int W = V::width;
     const std::int64_t D = model.n_features, P = model.padded_features;
-    const bool outer = model.moments == Moments::full || model.moments == Moments::tied;
+    const bool outer = model.moments == Moments::full || model.moments == Moments::pooled;
     const std::int64_t stride = tile.panel_stride, chunk = tile.panel_size / stride;
     if (sums)
         for (std::int64_t n = 0; n < n_gathered; ++n)
@@ -131,7 +131,7 @@ void gathered_moments(const Model<T>& model, Tile<T>& tile, std::int64_t n_gathe
 }
 
 // The scatter of the rows about the origin, weighted by the mass of their responsibilities: what a
-// tied model needs besides the first moments.
+// pooled moments need besides the first ones.
 template <class T>
 void total_scatter(const Model<T>& model, Tile<T>& tile, double* pooled) {
     constexpr int G = group_rows<T>;

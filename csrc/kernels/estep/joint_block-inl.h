@@ -9,6 +9,12 @@ inline std::int64_t parameter_block(std::int64_t component_bytes, std::int64_t b
     return block > 24 ? block / 24 * 24 : (block > 1 ? block : 1);
 }
 
+// The groups of rows that meet the same components, and those components, before either changes.
+struct Visits {
+    std::int64_t groups;
+    std::int64_t components;
+};
+
 // Stores offset_k - weight_k acc for `n` components, with weight 1/2 where `weights` is null, and
 // raises the maxima of the rows, in memory, once for all of them.
 template <class T, int n>

@@ -1,5 +1,5 @@
 // Gradient of the log evidence in the rows, sum_k q_nk Lambda_k (mu_k - x_n), from mixed
-// precisions, lanes across rows.
+// precisions, lanes across rows; or sum_k q_nk theta_k of the linear form.
 //
 // The gradient is linear in Lambda_k mu_k and in Lambda_k. A group first multiplies its
 // responsibilities into these numbers, A_ne = sum_k q_nk C_ke, and the mixed precision meets the
@@ -9,10 +9,10 @@
 // In: tile.joint with tile.inverse_sum, tile.features and tile.raw, and the coefficients: runs of
 // numbers e, each run in blocks of factor_columns (the last one holds the remainder), a block as
 // (n_components, columns of the block).
-//   model.precision_means: one run, (Lambda_k mu_k)_d; tied: mu_kd.
+//   model.precision_means: one run, (Lambda_k mu_k)_d; tied: mu_kd; linear: theta_kd.
 //   model.precisions: full: one run, the lower triangle row by row, the diagonal halved because
 //   both of its sides are added; diag: one run of Lambda_kd; spherical: a run of one number; tied:
-//   the same, all one.
+//   the same, all one; linear: null.
 //   model.shared_precision: tied: one run, Lambda_kd, of n_features instead of n_components.
 // Out: tile.gradient, groups of (n_features, group rows), and from there tile.out_gradient.
 //
@@ -181,7 +181,8 @@ void for_active(const Model<T>& model, Tile<T>& tile, Subtract subtract) {
     }
 }
 
-// gradient = sum_k q_k Lambda_k mu_k over the near components; without Lambda when tied.
+// gradient = sum_k q_k Lambda_k mu_k, or theta_k, over the near components; without Lambda when
+// tied.
 template <class T>
 void mix_means(const Model<T>& model, Tile<T>& tile, std::int64_t first, std::int64_t last) {
     using V = Lanes<T>;
@@ -200,7 +201,7 @@ void mix_means(const Model<T>& model, Tile<T>& tile, std::int64_t first, std::in
     }
 }
 
-// gradient -= sum_k q_k Lambda_k x; without Lambda when tied.
+// gradient -= sum_k q_k Lambda_k x; without Lambda when tied. Not of the linear form.
 template <class T>
 void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t step) {
     using V = Lanes<T>;
@@ -212,7 +213,7 @@ void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t step
             fnma(a[v], V::load(x + d * G + v * W), V::load(gd)).store(gd);
         }
     };
-    if (model.covariance == Covariance::full) {
+    if (model.form == Form::full) {
         const std::int64_t numbers = D * (D + 1) / 2;
         for (std::int64_t first = 0; first < numbers; first += step) {
             if (stops(tile)) return;
@@ -224,7 +225,7 @@ void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t step
                                                   last, x, gradient, tile.panel);
                        });
         }
-    } else if (model.covariance == Covariance::diag) {
+    } else if (model.form == Form::diag) {
         for (std::int64_t first = 0; first < D; first += step) {
             const std::int64_t last = first + step < D ? first + step : D;
             for_active(model, tile,
@@ -255,7 +256,7 @@ void finish_gradient(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
     const std::int64_t D = model.n_features;
-    const bool tied = model.covariance == Covariance::tied;
+    const bool tied = model.form == Form::tied;
     T* gradient = tile.gradient + g * D * G;
     T* scaled = tied ? tile.group_scratch : gradient;
     for (int v = 0; v < RV; ++v) {
@@ -283,8 +284,8 @@ void mixed_gradient(const Model<T>& model, Tile<T>& tile) {
     const std::int64_t step = fitting > F ? fitting / F * F : F;
     for (std::int64_t first = 0; first < D; first += step)
         mix_means(model, tile, first, first + step < D ? first + step : D);
-    subtract_precisions(model, tile, step);
-    if (model.covariance == Covariance::tied)  // every row of the precision counts
+    if (model.precisions) subtract_precisions(model, tile, step);
+    if (model.form == Form::tied)  // every row of the precision counts
         for (std::int64_t d = 0; d < D; ++d) tile.active[d] = static_cast<std::int32_t>(d);
     for (std::int64_t g = 0; g < group_count(tile); ++g) {
         finish_gradient(model, tile, g);

@@ -5,8 +5,8 @@
 
 namespace vbfast::estep {
 
-enum class Covariance : int { full, tied, diag, spherical };
-enum class Moments : int { none, means, spherical, diag, tied, full };
+enum class Form : int { full, tied, diag, spherical, linear };
+enum class Moments : int { none, first, diag, spherical, pooled, full };
 
 // The limit of an ordinary square. Squares below it stay clear of the end of the range, and so do
 // their products with weights that need no scaling, and the sums of both over a tile.
@@ -21,9 +21,12 @@ constexpr T ordinary_square = sizeof(T) == 8 ? T(0x1p960) : T(0x1p96);
 // tolerance of the numerical contract, and no row needs to be centred for that component alone. For
 // a far component, rows as they came are centred before anything is squared: a row then has the
 // digits that its own distance to the mean allows, wherever the origin is.
+//
+// Under the linear form the origin is zero, and all components are near: their means are no more
+// than the points that moments are taken about.
 template <class T>
 struct Model {
-    Covariance covariance;
+    Form form;
     Moments moments;
     std::int64_t n_components;
     std::int64_t n_features;
@@ -42,7 +45,7 @@ struct Model {
     const T* offset;  // (n_components,)
     const std::uint8_t* near;  // (n_components,)
     // full and tied: the factor in column blocks, see factor_forms-inl.h; diag: pairs
-    // (scale, -mean * scale) by feature; spherical: the means.
+    // (scale, -mean * scale) by feature; linear: theta, see linear_form-inl.h.
     const T* factor;
     std::int64_t factor_stride;  // from one component to the next; 0 when tied
     const T* intercept;          // full: -mean * factor, (n_components, n_features)

@@ -1,5 +1,5 @@
 // Responsibilities of rows whose every log-joint overflows to -inf. They are the limit that a row
-// has as it moves out along its direction: all mass on the component whose distance grows slowest.
+// has as it moves out along its direction: all mass on the component whose log-joint falls slowest.
 //
 // In: tile.rows, the rows as they came, and the model. Scratch: tile.panel.
 // Out: tile.joint of such a row, its limit; tile.row_max stays -inf.
@@ -8,7 +8,7 @@
 // products with a factor are kept as a sum of two numbers, since the means of components with the
 // same factor are lost in the larger one of a row far away: |a + b|^2 is compared by |a|^2 first,
 // and by a b where that is equal. Components that are equal in both share the row as their offsets
-// say.
+// say. Those of the linear form are compared by x theta, see linear_overflow-inl.h.
 //
 // One row and one component after the other: such rows are few.
 
@@ -98,12 +98,12 @@ class OverflowedRow {
             large_product_[j] += large_[i] * p;
             small_product_[j] += small_[i] * p;
         };
-        if (model_.covariance == Covariance::full || model_.covariance == Covariance::tied)
+        if (model_.form == Form::full || model_.form == Form::tied)
             visit_factor(model_.factor + k * model_.factor_stride, D_, add);
         else
             for (std::int64_t d = 0; d < D_; ++d)
                 add(d, d,
-                    model_.covariance == Covariance::diag
+                    model_.form == Form::diag
                         ? static_cast<double>(model_.factor[2 * (k * D_ + d)])
                         : ::sqrt(2 * static_cast<double>(model_.half_precision[k])));
     }
@@ -133,20 +133,20 @@ class OverflowedRow {
 };
 
 // Replaces the log-joint of row n, all of it -inf, by its limit: the offsets of the closest
-// components minus the largest of these, and -inf for the others. Nothing changes where no
-// component has positive weight.
-template <class T>
-void settle_overflowed_row(const Model<T>& model, Tile<T>& tile, std::int64_t n) {
+// components, by distance(k), minus the largest of these, and -inf for the others. Nothing changes
+// where no component has positive weight.
+template <class T, class Distance>
+void settle_overflowed_row(const Model<T>& model, Tile<T>& tile, std::int64_t n,
+                           Distance distance_of) {
     constexpr int G = group_rows<T>;
     const T inf = static_cast<T>(__builtin_inf());
     T* joint = tile.joint + n / G * model.joint_stride + n % G;
-    OverflowedRow<T> row(model, tile, n);
     ScaledDistance closest = {0, 0, 0};
     T largest = -inf;  // offset among the closest
     for (std::int64_t k = 0; k < model.n_components; ++k) {
         const T offset = model.offset[k];
         if (!(offset > -inf)) continue;
-        const ScaledDistance distance = row.distance(k);
+        const ScaledDistance distance = distance_of(k);
         const bool ties = largest > -inf && equally_close(distance, closest);
         if (largest > -inf && !ties && !closer(distance, closest)) continue;
         if (!ties) {
@@ -171,7 +171,17 @@ template <class T>
         unsigned overflowed = V::bits(equal(V::load(tile.row_max + g * G + v * W), lowest));
         for (; overflowed; overflowed &= overflowed - 1) {
             const std::int64_t n = g * G + v * W + __builtin_ctz(overflowed);
-            if (n < tile.n_rows) settle_overflowed_row(model, tile, n);
+            if (n >= tile.n_rows) continue;
+            if (model.form == Form::linear) {
+                settle_overflowed_row(model, tile, n, [&](std::int64_t k) {
+                    const ScaledNumber product = scaled_product(model, tile, n, k);
+                    return ScaledDistance{-product.mantissa, 0, product.exponent};
+                });
+            } else {
+                OverflowedRow<T> row(model, tile, n);
+                settle_overflowed_row(model, tile, n,
+                                      [&](std::int64_t k) { return row.distance(k); });
+            }
         }
     }
 }
@@ -199,6 +209,10 @@ Lanes<T> scaled_log_joint(const Model<T>& model, const T* x, std::int64_t k) {
 // overflow before they are scaled, are computed again in the other order.
 template <class T>
 [[gnu::noinline]] void settle_undefined(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
+    if (model.form == Form::linear) {
+        settle_undefined_products(model, tile, g);
+        return;
+    }
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
     constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;

@@ -4,15 +4,15 @@
 template <class T>
 void summary_step(const Model<T>& model, Tile<T>& tile, std::int64_t first, std::int64_t last,
                   double* dense, double* gathered, double* pooled) {
-    const bool tied = model.moments == Moments::tied;
+    const bool is_pooled = model.moments == Moments::pooled;
     bool any_gathered = false, any_dense = false;
     for (std::int64_t k = first; k < last; ++k)
         (model.gathered[k] ? any_gathered : any_dense) = true;
     if (any_dense) dense_moments(model, tile, first, last, dense);
-    if (any_gathered || (tied && first == 0)) load_row_major(tile, model);
-    if (tied && any_dense && first == 0) total_scatter(model, tile, pooled);
+    if (any_gathered || (is_pooled && first == 0)) load_row_major(tile, model);
+    if (is_pooled && any_dense && first == 0) total_scatter(model, tile, pooled);
     if (!any_gathered) return;
-    if (by_label(tile) && model.moments == Moments::means) {
+    if (by_label(tile) && model.moments == Moments::first) {
         label_means(model, tile, first, last, gathered);
         return;
     }
@@ -21,6 +21,6 @@ void summary_step(const Model<T>& model, Tile<T>& tile, std::int64_t first, std:
         const std::int64_t n = gather_rows(model, tile, k);
         double* sums = gathered + k * model.gathered_stride;
         gathered_moments(model, tile, n, model.centres + k * model.padded_features, sums,
-                         tied ? pooled : sums + 1 + model.n_features);
+                         is_pooled ? pooled : sums + 1 + model.n_features);
     }
 }

@@ -15,6 +15,7 @@ template <class T>
 struct Kernels {
     int group_rows;         // rows that are processed together in lanes
     int factor_columns;     // columns of a block of the factor
+    int linear_components;  // components of a block of theta
     int moment_components;  // block of the dense moments
     int moment_features;
     int lanes;            // numbers of a vector

@@ -59,8 +59,9 @@ class RowOutputs:
     expected_log_joint : ndarray of shape (n_samples,), dtype of the computation, optional
         ``sum_k q_nk l_nk``.
     gradient : ndarray of shape (n_samples, n_features), dtype of the computation, C order, optional
-        ``d log p(x_n) / d x_n = sum_k q_nk P_k P_k^T (mu_k - x_n)``, whatever the row's weight;
-        zero where the evidence is ``-inf``. 'posterior' passes only.
+        ``d log p(x_n) / d x_n = sum_k q_nk P_k P_k^T (mu_k - x_n)``, of the linear form
+        ``sum_k q_nk theta_k``, whatever the row's weight; zero where the evidence is ``-inf``.
+        'posterior' passes only.
     log_joint : ndarray of shape (n_samples, n_components), dtype of the computation, C order, \
 optional
         ``l_nk``. 'posterior' passes only.

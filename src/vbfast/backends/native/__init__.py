@@ -7,14 +7,13 @@ from typing import Any
 from vbfast import _vbfast
 from vbfast.backends.native import blocking
 from vbfast.backends.native.linalg import NativeLinearAlgebra
-from vbfast.backends.native.passes import NativePass, NativeSeedingPass
+from vbfast.backends.native.passes import FORMS, NativePass, NativeSeedingPass
 from vbfast.contract import (
     Backend,
     Blocking,
     Float64Array,
     Identity,
     LogJoint,
-    Quadratic,
     Request,
     RowOutputs,
     RowSource,
@@ -30,8 +29,8 @@ class NativeBackend:
     blocking = staticmethod(blocking.blocking)
 
     def evaluates(self, log_joint: LogJoint) -> bool:
-        """Quadratic forms."""
-        return isinstance(log_joint.form, Quadratic) and isinstance(log_joint.link, Identity)
+        """Quadratic and linear forms, under the identity."""
+        return type(log_joint.form) in FORMS and isinstance(log_joint.link, Identity)
 
     def adopt(self, source: RowSource) -> RowSource:
         """Kernels read rows where they lie, whatever their strides."""

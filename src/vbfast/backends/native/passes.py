@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from vbfast.contract import (
     Blocking,
     Float64Array,
     FloatArray,
+    Linear,
     LogJoint,
     NonFiniteRowError,
     PassResult,
@@ -21,16 +23,12 @@ from vbfast.contract import (
     Statistics,
 )
 
-__all__ = ["NativePass", "NativeSeedingPass"]
+__all__ = ["FORMS", "NativePass", "NativeSeedingPass"]
 
-# The kernels' names of moments.
-_MOMENTS = {
-    None: "none",
-    "first": "means",
-    "diag": "diag",
-    "spherical": "spherical",
-    "pooled": "tied",
-    "full": "full",
+# What the kernels evaluate: their names of the forms, and the coefficients.
+FORMS: dict[type, Callable[[Any], tuple[str, Float64Array]]] = {
+    Quadratic: lambda form: (form.factor_type, form.precision_cholesky),
+    Linear: lambda form: ("linear", form.theta),
 }
 
 
@@ -46,19 +44,18 @@ class NativePass:
         workspace: _vbfast.Workspace,
         num_threads: int,
     ) -> None:
-        form = log_joint.form
-        assert isinstance(form, Quadratic)
-        self._centres = form.centres
+        form, coefficients = FORMS[type(log_joint.form)](log_joint.form)
+        self._centres = log_joint.form.centres
         self._dtype = blocking.dtype
         self._request = request
         self._num_threads = num_threads
         self._estep = _vbfast.EStep(
-            form.factor_type,
+            form,
             np.ascontiguousarray(log_joint.offset),
-            np.ascontiguousarray(form.centres),
-            np.ascontiguousarray(form.precision_cholesky),
+            np.ascontiguousarray(self._centres),
+            np.ascontiguousarray(coefficients),
             request.assignment,
-            _MOMENTS[request.moments],
+            request.moments or "none",
             request.entropy,
             blocking.dtype == np.float32,
             blocking.n_partitions,

@@ -98,14 +98,14 @@ class NumbaBackend:
         NotImplementedError
             If the gradient is wanted of custom components.
         """
-        from vbfast.backends.numba.models import linear_model, quadratic_model
+        from vbfast.backends.numba.models import LinearModel, quadratic_model
         from vbfast.backends.numba.passes import NumbaPass
         from vbfast.backends.numba.user import UserModel
 
         del workspace, num_threads
         lay_out: dict[type, Any] = {
             Quadratic: quadratic_model,
-            Linear: linear_model,
+            Linear: LinearModel,
             UserFunction: UserModel,
         }
         if outputs.gradient is not None and isinstance(log_joint.form, UserFunction):

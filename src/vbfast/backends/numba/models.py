@@ -11,10 +11,11 @@ from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.forms import Dot, Whitened, whiten
 from vbfast.backends.numba.quadratic import Layout, lay_out_quadratic
 from vbfast.backends.numba.rows import Rows, load_rows, padded, row_layout, rows_for
+from vbfast.backends.reference.forms import evaluate
 from vbfast.backends.reference.posterior import limiting_posterior
 from vbfast.contract import Float64Array, FloatArray, Linear, LogJoint, Quadratic
 
-__all__ = ["Model", "linear_model", "quadratic_model"]
+__all__ = ["LinearModel", "Model", "quadratic_model"]
 
 
 class Model:
@@ -94,9 +95,40 @@ class Model:
         None of them should be in the data: one at a time, in the reference backend's words.
         """
         possible = np.any(self.log_joint.offset > -np.inf)
-        if not possible or not isinstance(self.log_joint.form, Quadratic):
+        if not possible or not isinstance(self.log_joint.form, Quadratic | Linear):
             return None
         return limiting_posterior(rows.astype(np.float64), self.log_joint)
+
+
+class LinearModel(Model):
+    """A linear form laid out for kernels."""
+
+    def __init__(self, log_joint: LogJoint, dtype: np.dtype[Any]) -> None:
+        form = log_joint.form
+        assert isinstance(form, Linear)
+        origin = np.zeros(form.n_features, dtype)
+        theta = np.ascontiguousarray(form.theta, dtype=dtype)
+        super().__init__(log_joint, Layout(Dot(theta), origin, origin), 4.0 * form.n_features)
+        # The largest value of a row whose terms can be added up.
+        steepest = max(1.0, float(np.abs(form.theta).max()))
+        self._ordinary = float(np.finfo(dtype).max) / form.n_features / steepest
+
+    def fill(self, batch: Batch, first: int, last: int) -> None:
+        """Evaluate components, those once more whose terms overflow, or sums of some."""
+        super().fill(batch, first, last)
+        rows = batch.rows.plain[: batch.n_rows]
+        if max(float(rows.max(initial=0)), -float(rows.min(initial=0))) < self._ordinary:
+            return
+        some = self.log_joint.select(np.arange(first, last))
+        group = batch.joint.shape[2]
+        for n in range(batch.n_rows):
+            joint = batch.joint[n // group, :, n % group]
+            if not np.isfinite(joint[first:last]).all():
+                with np.errstate(over="ignore"):
+                    joint[first:last] = evaluate(rows[[n], : self.n_features].astype(float), some)[
+                        0
+                    ]
+                batch.row_max[n // group, n % group] = joint[:last].max()
 
 
 def quadratic_model(log_joint: LogJoint, dtype: np.dtype[Any]) -> Model:
@@ -107,12 +139,3 @@ def quadratic_model(log_joint: LogJoint, dtype: np.dtype[Any]) -> Model:
     layout = lay_out_quadratic(form, log_joint.offset > -np.inf, dtype)
     cost = 4.0 * D if form.factor_type in ("diag", "spherical") else D * D + 4.0 * D
     return Model(log_joint, layout, cost)
-
-
-def linear_model(log_joint: LogJoint, dtype: np.dtype[Any]) -> Model:
-    """Lay a linear form out."""
-    form = log_joint.form
-    assert isinstance(form, Linear)
-    origin = np.zeros(form.n_features, dtype)
-    theta = np.ascontiguousarray(form.theta, dtype=dtype)
-    return Model(log_joint, Layout(Dot(theta), origin, origin), 4.0 * form.n_features)

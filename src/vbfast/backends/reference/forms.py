@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.contract import Float64Array, Linear, LogJoint, Quadratic, StudentT
 
-__all__ = ["evaluate", "expected_scale", "gradient_in_rows", "multiply", "square_distances"]
+__all__ = [
+    "dot_products",
+    "evaluate",
+    "expected_scale",
+    "gradient_in_rows",
+    "multiply",
+    "square_distances",
+]
 
 
 def evaluate(X: Float64Array, log_joint: LogJoint) -> Float64Array:
@@ -14,7 +22,9 @@ def evaluate(X: Float64Array, log_joint: LogJoint) -> Float64Array:
     form, link = log_joint.form, log_joint.link
     with np.errstate(over="ignore", invalid="ignore"):
         if isinstance(form, Linear):
-            return np.asarray(log_joint.offset + X @ form.theta.T)
+            possible = np.isfinite(log_joint.offset)
+            products = np.where(possible, _multiply_rows(X, form.theta), 0.0)
+            return np.asarray(log_joint.offset + products)
         assert isinstance(form, Quadratic)
         squares = square_distances(X, form)
         if isinstance(link, StudentT):
@@ -22,6 +32,30 @@ def evaluate(X: Float64Array, log_joint: LogJoint) -> Float64Array:
             halved = 0.5 * (nu + form.n_features)
             return np.asarray(log_joint.offset - halved * np.log1p(squares / nu))
         return np.asarray(log_joint.offset - 0.5 * squares)
+
+
+def _multiply_rows(X: Float64Array, theta: Float64Array) -> Float64Array:
+    """Return ``x_n . theta_k``, shape (n_rows, n_components); infinite only if that overflows."""
+    products = X @ theta.T
+    rows = ~np.isfinite(products).all(axis=1)  # terms overflow, or sums of some
+    if rows.any():
+        products[rows] = np.ldexp(*dot_products(X[rows], theta))
+    return np.asarray(products)
+
+
+def dot_products(
+    X: Float64Array, theta: Float64Array
+) -> tuple[Float64Array, npt.NDArray[np.int64]]:
+    """Return ``x_n . theta_k`` as mantissas and exponents of shape (n_rows, n_components)."""
+    (x, of_x), (t, of_theta) = np.frexp(X), np.frexp(theta)
+    mantissas = np.empty((len(X), len(theta)))
+    exponents = np.empty((len(X), len(theta)), np.int64)
+    for k in range(len(theta)):
+        terms, exponent = x * t[k], of_x + of_theta[k]
+        largest = np.max(exponent, axis=1, keepdims=True, where=terms != 0, initial=-(2**12))
+        mantissa, more = np.frexp(np.ldexp(terms, exponent - largest).sum(axis=1))
+        mantissas[:, k], exponents[:, k] = mantissa, largest[:, 0] + more
+    return mantissas, exponents
 
 
 def square_distances(X: Float64Array, form: Quadratic) -> Float64Array:

@@ -23,7 +23,6 @@ from vbfast.contract import (
     LogJoint,
     NonFiniteRowError,
     PassResult,
-    Quadratic,
     Request,
     RowBlock,
     RowOutputs,
@@ -92,7 +91,6 @@ class ReferencePass:
             # What rows are most likely of is known where it overflows their dtype all the same,
             # unless nothing is possible.
             overflowed = log_evidence.astype(block.rows.dtype) == -np.inf
-            overflowed &= isinstance(self._log_joint.form, Quadratic)
             limit = np.zeros((0, K))
             if overflowed.any() and np.any(self._log_joint.offset > -np.inf):
                 limit = limiting_posterior(X[overflowed], self._log_joint)

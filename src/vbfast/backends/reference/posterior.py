@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.backends.reference.forms import multiply
-from vbfast.contract import Float64Array, LogJoint, Quadratic
+from vbfast.backends.reference.forms import dot_products, multiply
+from vbfast.contract import Float64Array, Linear, LogJoint, Quadratic
 
 __all__ = ["limiting_posterior", "log_posterior", "log_sum_exp", "one_hot", "times"]
 
@@ -52,10 +52,33 @@ def times(q: Float64Array, value: Float64Array) -> Float64Array:
 def limiting_posterior(X: Float64Array, log_joint: LogJoint) -> Float64Array:
     """Return ``q_nk`` of rows that are too far from all components for a finite log-joint.
 
-    The component with the largest log-joint takes the row: its lead underflows all others. Squared
-    distances are compared as mantissas and exponents, since they overflow. Where these are equal,
-    as for components that share a factor, whose means are rounded away beside a distant row, the
-    rounding errors are compared. Components equal in both share the row by their offsets.
+    The component with the largest log-joint takes the row: its lead underflows all others. What is
+    compared are mantissas and exponents, since the numbers overflow. Components equal in all share
+    the row by their offsets.
+    """
+    form = log_joint.form
+    parts: tuple[Float64Array, ...]
+    if isinstance(form, Linear):
+        mantissa, exponent = dot_products(X, form.theta)
+        parts = (exponent.astype(np.float64), -mantissa)  # all products are negative
+    else:
+        parts = _scaled_distances(X, log_joint)
+    nearest = np.tile(log_joint.offset > -np.inf, (len(X), 1))
+    for part in parts:
+        part[~nearest] = np.inf
+        nearest &= part == part.min(axis=1, keepdims=True)
+    offsets = np.where(nearest, log_joint.offset, -np.inf)
+    shares = np.exp(offsets - offsets.max(axis=1, keepdims=True))
+    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+
+
+def _scaled_distances(
+    X: Float64Array, log_joint: LogJoint
+) -> tuple[Float64Array, Float64Array, Float64Array]:
+    """Return exponents and mantissas of squared distances, and what tells equal ones apart.
+
+    That are rounding errors, for components that share a factor, whose means are rounded away
+    beside a distant row. Infinite where a component has no weight.
     """
     form = log_joint.form
     assert isinstance(form, Quadratic)
@@ -80,10 +103,4 @@ def limiting_posterior(X: Float64Array, log_joint: LogJoint) -> Float64Array:
         fraction[:, k], power[:, k] = np.frexp(np.sum(whitened**2, axis=1))
         cross[:, k] = np.ldexp(np.sum(whitened * rest, axis=1), -power[:, k].astype(int))
         power[:, k] += 2 * (scale + shift)
-    nearest = np.ones(power.shape, dtype=bool)
-    for part in (power, fraction, cross):
-        part[~nearest] = np.inf
-        nearest &= part == part.min(axis=1, keepdims=True)
-    offsets = np.where(nearest, log_joint.offset, -np.inf)
-    shares = np.exp(offsets - offsets.max(axis=1, keepdims=True))
-    return np.asarray(shares / shares.sum(axis=1, keepdims=True))
+    return power, fraction, cross
