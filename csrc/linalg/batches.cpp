@@ -17,6 +17,9 @@ namespace {
 // scratch than this, or for one.
 constexpr std::int64_t scratch_numbers = 1 << 20;
 
+// Draws of a task, in numbers: some hundred microseconds of few features.
+constexpr std::int64_t draw_numbers = 1 << 14;
+
 // How the matrices of a batch are cut into blocks of columns, and memory for each thread to work on
 // `in_hand` of them at a time. The blocks do not depend on the number of threads, nor does anything
 // that is computed.
@@ -151,6 +154,43 @@ void matrix_gradients(const MatrixMoments& moments, const double* factors, std::
                                        blocks.memory(worker));
                               });
     }
+}
+
+void draw_rows(const double* factors, std::int64_t n_factors, const double* means,
+               const std::int64_t* counts, std::int64_t n_components, std::int64_t n_features,
+               double* rows, int num_threads, const runtime::Interrupt* interrupt) {
+    const Kernels& set = kernels();
+    const std::int64_t D = n_features, width = set.block_columns;
+    // A task has some blocks of rows of one component.
+    const std::int64_t task_rows =
+        runtime::round_up(draw_numbers / std::max<std::int64_t>(1, D), width);
+    std::vector<std::int64_t> first_task(static_cast<std::size_t>(n_components) + 1, 0);
+    std::vector<std::int64_t> first_row(static_cast<std::size_t>(n_components) + 1, 0);
+    for (std::int64_t k = 0; k < n_components; ++k) {
+        const auto at = static_cast<std::size_t>(k);
+        first_task[at + 1] = first_task[at] + runtime::ceil_div(counts[k], task_rows);
+        first_row[at + 1] = first_row[at] + counts[k];
+    }
+    const int threads = runtime::threads_for(first_row.back() * D * D, num_threads);
+    const std::size_t bytes =
+        runtime::aligned_size(static_cast<std::size_t>(D * width) * sizeof(double));
+    runtime::Buffer buffer;
+    char* memory = static_cast<char*>(buffer.reserve(bytes * static_cast<std::size_t>(threads)));
+    runtime::parallel(
+        first_task.back(), threads, interrupt,
+        [&](std::int64_t task, int worker, runtime::Region&) {
+            const auto after = std::upper_bound(first_task.begin(), first_task.end(), task);
+            const std::int64_t k = after - first_task.begin() - 1;
+            const auto at = static_cast<std::size_t>(k);
+            const std::int64_t end = first_row[at + 1];
+            const std::int64_t start = first_row[at] + (task - first_task[at]) * task_rows;
+            double* block =
+                reinterpret_cast<double*>(memory + bytes * static_cast<std::size_t>(worker));
+            const double* factor = factors + (n_factors == 1 ? 0 : k * D * D);
+            for (std::int64_t n = start; n < std::min(end, start + task_rows); n += width)
+                set.draw_block(factor, means + k * D, D, std::min(width, end - n), rows + n * D,
+                               block);
+        });
 }
 
 }  // namespace vbfast::linalg

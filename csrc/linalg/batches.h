@@ -45,4 +45,11 @@ void matrix_gradients(const MatrixMoments& moments, const double* factors, std::
                       double* in_covariances, double* in_factors, int num_threads,
                       const runtime::Interrupt* interrupt);
 
+// Replaces rows of standard normals, row-major and ordered by component, `counts` of each, by
+// draws: mean + z P^-1, with the component's upper-triangular P, or the one of all. Parallel over
+// rows.
+void draw_rows(const double* factors, std::int64_t n_factors, const double* means,
+               const std::int64_t* counts, std::int64_t n_components, std::int64_t n_features,
+               double* rows, int num_threads, const runtime::Interrupt* interrupt);
+
 }  // namespace vbfast::linalg

@@ -87,6 +87,32 @@ py::tuple bound_matrix_gradients(const Array& weight, const Array& first, const 
     return py::make_tuple(in_means, in_covariances, in_factors);
 }
 
+using Counts = py::array_t<std::int64_t, py::array::c_style | py::array::forcecast>;
+
+void bound_draw_rows(py::array_t<double, py::array::c_style>& rows, const Counts& counts,
+                     const Array& factors, const Array& means, int num_threads) {
+    if (means.ndim() != 2 || counts.ndim() != 1 || counts.shape(0) != means.shape(0))
+        throw py::value_error("there must be a mean and a count for each component");
+    const py::ssize_t K = means.shape(0), D = means.shape(1);
+    if (factors.ndim() != 3 || (factors.shape(0) != K && factors.shape(0) != 1) ||
+        factors.shape(1) != D || factors.shape(2) != D)
+        throw py::value_error(
+            "factors must have shape (n_components or 1, n_features, n_features)");
+    if (rows.ndim() != 2 || rows.shape(1) != D)
+        throw py::value_error("rows must have shape (n_samples, n_features)");
+    const std::int64_t* numbers = counts.data();
+    std::int64_t left = rows.shape(0);
+    for (py::ssize_t k = 0; k < K; left -= numbers[k++])
+        if (numbers[k] < 0 || numbers[k] > left) break;
+    if (left != 0) throw py::value_error("counts must add up to the number of rows");
+    const double *by = factors.data(), *about = means.data();
+    double* out = rows.mutable_data();
+    const py::ssize_t n_factors = factors.shape(0);
+    without_gil([&](const runtime::Interrupt* interrupt) {
+        linalg::draw_rows(by, n_factors, about, numbers, K, D, out, num_threads, interrupt);
+    });
+}
+
 }  // namespace
 
 void register_linalg(py::module_& module) {
@@ -103,6 +129,10 @@ void register_linalg(py::module_& module) {
     module.def("matrix_gradients", bound_matrix_gradients, py::arg("weight"), py::arg("first"),
                py::arg("second"), py::arg("factors"), py::arg("num_threads"),
                "Gradients of Gaussians in means, covariances and precision factors, from moments.");
+    module.def("draw_rows", bound_draw_rows, py::arg("rows").noconvert(), py::arg("counts"),
+               py::arg("factors"), py::arg("means"), py::arg("num_threads"),
+               "Replaces standard normals, ordered by component, by draws of Gaussians with such "
+               "precision factors.");
 }
 
 }  // namespace vbfast::python

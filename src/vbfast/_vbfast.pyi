@@ -23,6 +23,13 @@ def matrix_gradients(
     factors: _Float64,
     num_threads: int,
 ) -> tuple[_Float64, _Float64, _Float64]: ...
+def draw_rows(
+    rows: _Float64,
+    counts: npt.NDArray[np.int64],
+    factors: _Float64,
+    means: _Float64,
+    num_threads: int,
+) -> None: ...
 
 C_API_VERSION: int
 C_FUNCTIONS: dict[str, dict[str, int]]

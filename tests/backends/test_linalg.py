@@ -314,3 +314,62 @@ def test_native_arguments_of_wrong_shapes_are_refused():
     ):
         with pytest.raises(ValueError, match=f"^{wrong} must"):
             _vbfast.matrix_gradients(*arguments, 1)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("n_features", SIZES)
+@pytest.mark.parametrize("counts", [[3], [0, 1, 40], [17, 0, 2], [0, 0]])
+@pytest.mark.parametrize("shared", [False, True])
+def test_draws_have_the_normals_as_their_whitened_deviations(linalg, n_features, counts, shared):
+    rng = np.random.default_rng(0)
+    K = len(counts)
+    factors = linalg.precision_cholesky(random_covariances(1 if shared else K, n_features))
+    means = rng.normal(size=(K, n_features))
+    normals = rng.normal(size=(sum(counts), n_features))
+    kept = normals.copy()
+    rows = linalg.draw_rows(normals, np.array(counts), factors, means)
+    assert rows.shape == kept.shape
+    component = np.repeat(np.arange(K), counts)
+    whole = np.broadcast_to(factors, (K, n_features, n_features))
+    for x, k, z in zip(rows, component, kept, strict=True):
+        np.testing.assert_allclose((x - means[k]) @ whole[k], z, rtol=0, atol=1e-10)
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize(("n_features", "n_samples"), [(2, 100_000), (40, 5000), (300, 100)])
+def test_draws_do_not_depend_on_the_number_of_threads(n_features, n_samples):
+    rng = np.random.default_rng(1)
+    counts = np.array([n_samples // 3, 0, n_samples - n_samples // 3])
+    factors = native().precision_cholesky(random_covariances(3, n_features))
+    means, normals = rng.normal(size=(3, n_features)), rng.normal(size=(n_samples, n_features))
+    one, three = (
+        native(threads).draw_rows(normals.copy(), counts, factors, means) for threads in (1, 3)
+    )
+    np.testing.assert_array_equal(one, three)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": np.zeros((5, 3))},
+        {"rows": np.zeros((4, 2))},
+        {"rows": np.zeros(5)},
+        {"counts": np.array([5])},
+        {"counts": np.array([-1, 6])},
+        {"counts": np.array([2**62, 2**62])},
+        {"counts": np.array([2, 2])},
+        {"factors": np.zeros((3, 2, 2))},
+        {"factors": np.zeros((2, 2, 3))},
+        {"means": np.zeros(2)},
+    ],
+)
+def test_draws_of_arrays_that_do_not_fit(changes):
+    fitting = {
+        "rows": np.zeros((5, 2)),
+        "counts": np.array([2, 3]),
+        "factors": np.tile(np.eye(2), (2, 1, 1)),
+        "means": np.zeros((2, 2)),
+    }
+    _vbfast.draw_rows(**fitting, num_threads=1)
+    with pytest.raises(ValueError, match="must"):
+        _vbfast.draw_rows(**{**fitting, **changes}, num_threads=1)

@@ -161,6 +161,11 @@ class ToyLinearAlgebra:
     def subtract_symmetric(self, matrices, a, b):
         return subtract_symmetric(matrices, a, b)
 
+    def draw_rows(self, normals, counts, factors, means):
+        component = np.repeat(np.arange(len(counts)), counts)
+        inverses = np.linalg.inv(factors)[component % len(factors)]
+        return means[component] + np.einsum("ni,nij->nj", normals, inverses)
+
     def matrix_gradients(self, weight, first, second, factors):
         precisions = np.einsum("kij,klj->kil", factors, factors)
         whole = weight[:, np.newaxis, np.newaxis]

@@ -49,6 +49,20 @@ void check(std::int64_t K, std::int64_t D, int num_threads) {
     ratio_norms(factors.data(), factors.data(), 1, K, D, norms.data(), num_threads, nullptr);
     EXPECT(std::fabs(norms[0] / static_cast<double>(D) - 1) < 1e-12);
 
+    // Rows of ones whose draws, whitened, are ones again.
+    const std::int64_t n = 19;
+    std::vector<std::int64_t> counts(K, n);
+    std::vector<double> means(K * D, 0.5), rows(K * n * D, 1.0);
+    draw_rows(factors.data(), K, means.data(), counts.data(), K, D, rows.data(), num_threads,
+              nullptr);
+    for (std::int64_t row = 0; row < K * n; ++row)
+        for (std::int64_t j = 0; j < D; ++j) {
+            double sum = -1.0;
+            for (std::int64_t i = 0; i <= j; ++i)
+                sum += (rows[row * D + i] - 0.5) * factors[(row / n * D + i) * D + j];
+            EXPECT(std::fabs(sum) < 1e-10);
+        }
+
     std::vector<double> moved(K * D * D);
     subtract_symmetric(covariances.data(), roots.data(), roots.data() + K * D * (D - 1), K, D,
                        moved.data(), num_threads, nullptr);
@@ -93,6 +107,8 @@ void empty(std::int64_t K, std::int64_t D, std::int64_t n_vectors) {
                        nullptr);
     matrix_gradients({norms.data(), nothing.data(), nothing.data()}, nothing.data(), K, n_vectors,
                      D, nothing.data(), nothing.data(), nothing.data(), 2, nullptr);
+    const std::vector<std::int64_t> counts(static_cast<std::size_t>(K) + 1, 0);
+    draw_rows(nothing.data(), 1, nothing.data(), counts.data(), K, D, nothing.data(), 2, nullptr);
     EXPECT(nothing[0] == -1.0);
 }
 

@@ -23,6 +23,7 @@ namespace {
 
 using namespace vbfast::estep;
 using vbfast::capi::function_table;
+using vbfast::linalg::draw_rows;
 using vbfast::linalg::matrix_gradients;
 using vbfast::linalg::precision_cholesky;
 using vbfast::linalg::ratio_norms;
@@ -228,6 +229,8 @@ void linear_algebra() {
     constexpr std::int64_t K = 6, D = 40;
     std::vector<double> covariances(K * D * D), factors(K * D * D), norms(K), weight(K, 1.0),
         first(K * D), in_means(K * D), in_covariances(K * D * D), in_factors(K * D * D);
+    std::vector<double> rows(K * D * D);
+    const std::vector<std::int64_t> counts(K, D);
     for (std::int64_t i = 0; i < K * D; ++i) covariances[i * D + i % D] = 4;
     const auto run = [&] {
         return had_memory([&] {
@@ -238,6 +241,8 @@ void linear_algebra() {
             matrix_gradients({weight.data(), first.data(), covariances.data()}, factors.data(), K,
                              1, D, in_means.data(), in_covariances.data(), in_factors.data(),
                              num_threads, none);
+            draw_rows(factors.data(), K, in_means.data(), counts.data(), K, D, rows.data(),
+                      num_threads, none);
         });
     };
     fail_in_turn("linear algebra", run, [&] {

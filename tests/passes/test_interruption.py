@@ -54,6 +54,12 @@ def factors(name, n_matrices, n_features):
             matrices,
             matrices,
         ),
+        "draw_rows": (
+            np.zeros((200_000, n_features)),
+            np.full(n_matrices, 200_000 // n_matrices),
+            matrices,
+            np.zeros((n_matrices, n_features)),
+        ),
     }[name]
     return lambda num_threads: getattr(_vbfast, name)(*arguments, num_threads)
 
@@ -90,6 +96,7 @@ CALLS = {
     "factor of a large matrix": lambda: factors("precision_cholesky", 1, 3500),
     "ratio of large matrices": lambda: factors("ratio_norms", 1, 4000),
     "gradients of many matrices": lambda: factors("matrix_gradients", 30, 600),
+    "draws": lambda: factors("draw_rows", 5, 1000),
     "packing of many components": lambda: full_model(300, 250),
     "packing of a large tied factor": lambda: full_model(2, 2500, "tied"),
 }

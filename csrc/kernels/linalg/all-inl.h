@@ -7,8 +7,9 @@
 #include "kernels/linalg/column_blocks-inl.h"
 #include "kernels/linalg/matrices-inl.h"
 #include "kernels/linalg/gradients-inl.h"
+#include "kernels/linalg/draws-inl.h"
 // clang-format on
 
 constexpr Kernels level_kernels = {matrix_columns, factor_block,       invert_block,
                                    ratio_block,    subtract_symmetric, transpose_block,
-                                   whiten_block,   unwhiten_block};
+                                   whiten_block,   unwhiten_block,     draw_block};

@@ -41,6 +41,9 @@ struct Kernels {
     void (*transpose_block)(const MatrixGradient& gradient, std::int64_t first, double* block);
     void (*whiten_block)(const MatrixGradient& gradient, std::int64_t first, double* block);
     void (*unwhiten_block)(const MatrixGradient& gradient, std::int64_t first, double* block);
+    // At most block_columns rows of standard normals, replaced by draws; see draws-inl.h.
+    void (*draw_block)(const double* factor, const double* mean, std::int64_t D,
+                       std::int64_t n_rows, double* rows, double* block);
 };
 
 // The kernels of the level in use (runtime/dispatch.h).

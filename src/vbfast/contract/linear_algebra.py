@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.contract.types import Float64Array
 
@@ -112,6 +113,30 @@ class LinearAlgebra(Protocol):
             Exactly symmetric.
         factors : ndarray, shaped as ``second``
             Upper triangular.
+        """
+
+    def draw_rows(
+        self,
+        normals: Float64Array,
+        counts: npt.NDArray[np.int64],
+        factors: Float64Array,
+        means: Float64Array,
+    ) -> Float64Array:
+        """Draws of Gaussians from standard normals: ``mu + z P^-1``, of precision ``P P^T``.
+
+        Parameters
+        ----------
+        normals : ndarray of shape (n_samples, n_features), C order
+            ``z``, ordered by component. May be overwritten, and may be what is returned.
+        counts : ndarray of shape (n_components,), int64
+            Rows of each component.
+        factors : ndarray of shape (n_components, n_features, n_features) or (1, ...)
+            ``P``, upper triangular.
+        means : ndarray of shape (n_components, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_features)
         """
 
 

@@ -341,7 +341,8 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         rng = as_random_state(self.random_state if random_state is None else random_state)
         weights = np.asarray(self.weights_, dtype=np.float64)
         parameters = self._fitted_parameters()
-        return draw_rows(self._fitted_family(), parameters, weights, n_samples, rng)
+        with config_context(backend=self.backend):
+            return draw_rows(self._fitted_family(), parameters, weights, n_samples, rng)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted mixture to a file that :func:`vbfast.load` and ``vbfast score`` read.

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.contract import (
     Float64Array,
@@ -251,17 +252,31 @@ class ComponentFamily(EvidencePerRow):
     def draw(
         self,
         parameters: ComponentParameters,
-        component: int,
-        n_samples: int,
+        counts: npt.NDArray[np.int64],
         random_state: np.random.RandomState,
     ) -> Float64Array:
-        """Draw rows of a component with ``sample``.
+        """Draw rows with ``sample``, of one component after another.
 
         Raises
         ------
         TypeError, ValueError
             If what it returns are no finite numbers of shape (n_samples, n_features).
         """
+        return np.concatenate(
+            [
+                self._draw(parameters, k, count, random_state)
+                for k, count in enumerate(counts.tolist())
+                if count > 0
+            ]
+        )
+
+    def _draw(
+        self,
+        parameters: ComponentParameters,
+        component: int,
+        n_samples: int,
+        random_state: np.random.RandomState,
+    ) -> Float64Array:
         assert self.sample is not None
         drawn = self.sample(parameters.theta[component], n_samples, random_state)
         rows = np.asarray(as_numbers(drawn, "what sample returned"), dtype=np.float64)

@@ -25,7 +25,6 @@ __all__ = [
     "add_to_diagonal",
     "covariances_of",
     "log_det_factor",
-    "of_component",
     "precision_factor",
     "precision_traces",
     "precisions_of",
@@ -151,13 +150,6 @@ def log_det_factor(
     if covariance_type == "diag":
         return np.asarray(np.log(factor).sum(axis=-1))
     return np.asarray(n_features * np.log(factor))
-
-
-def of_component(
-    covariance_type: CovarianceType, values: Float64Array, component: int
-) -> Float64Array:
-    """Return a component's matrix, diagonal or number of what is shaped by the type."""
-    return np.asarray(values if covariance_type == "tied" else values[component])
 
 
 def scatter_floor(

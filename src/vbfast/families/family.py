@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.contract import (
     Float64Array,
@@ -204,6 +205,12 @@ class Family(Objective[P], Protocol[P]):
         """Whether :meth:`draw` can be asked for rows."""
 
     def draw(
-        self, parameters: P, component: int, n_samples: int, random_state: np.random.RandomState
+        self,
+        parameters: P,
+        counts: npt.NDArray[np.int64],
+        random_state: np.random.RandomState,
     ) -> Float64Array:
-        """Draw rows of a component, of shape (n_samples, n_features)."""
+        """Draw ``counts[k]`` rows of each component, ordered by component.
+
+        Returns an array of shape (counts.sum(), n_features).
+        """

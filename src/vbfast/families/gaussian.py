@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.contract import (
     COVARIANCE_TYPES,
@@ -26,7 +27,6 @@ from vbfast.families.attributes import (
 from vbfast.families.covariances import (
     MOMENTS_OF,
     covariances_of,
-    of_component,
     precision_factor,
     precision_traces,
     scatter_floor,
@@ -34,7 +34,7 @@ from vbfast.families.covariances import (
 from vbfast.families.evidence import EvidencePerRow
 from vbfast.families.family import Rows
 from vbfast.families.gaussian_coordinates import GaussianCoordinates
-from vbfast.families.gaussian_parameters import GaussianParameters, draw_gaussian
+from vbfast.families.gaussian_parameters import GaussianParameters, draw_gaussians
 from vbfast.families.gaussian_step import maximize, moments
 from vbfast.families.splitting import split_components
 
@@ -251,15 +251,15 @@ class Gaussian(EvidencePerRow):
     def draw(
         self,
         parameters: GaussianParameters,
-        component: int,
-        n_samples: int,
+        counts: npt.NDArray[np.int64],
         random_state: np.random.RandomState,
     ) -> Float64Array:
-        """Draw rows of a component."""
-        return draw_gaussian(
-            parameters.means[component],
-            of_component(self.covariance_type, parameters.covariances, component),
-            n_samples,
+        """Draw rows, ordered by component."""
+        return draw_gaussians(
+            self.covariance_type,
+            parameters.means,
+            parameters.precision_cholesky,
+            counts,
             random_state,
         )
 

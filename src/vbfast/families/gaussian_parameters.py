@@ -6,13 +6,15 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
+from vbfast.config.settings import current_linalg
 from vbfast.contract import CovarianceType, Float64Array, LinearAlgebra, LogJoint
 from vbfast.families.covariances import log_det_factor, precision_factor, precisions_of
 from vbfast.families.linalg import gram, upper_cholesky
 from vbfast.families.mixing_weights import log_proportions
 
-__all__ = ["GaussianParameters", "draw_gaussian", "gaussian_log_joint"]
+__all__ = ["GaussianParameters", "draw_gaussians", "gaussian_log_joint"]
 
 
 @dataclass(frozen=True)
@@ -147,29 +149,38 @@ def gaussian_log_joint(
     return LogJoint.quadratic(covariance_type, offset, means, precision_cholesky)
 
 
-def draw_gaussian(
-    mean: Float64Array,
-    covariance: Float64Array,
-    n_samples: int,
+def draw_gaussians(
+    covariance_type: CovarianceType,
+    means: Float64Array,
+    precision_cholesky: Float64Array,
+    counts: npt.NDArray[np.int64],
     random_state: np.random.RandomState,
 ) -> Float64Array:
-    """Draw rows of a Gaussian.
+    """Draw rows of Gaussians: ``mu + z P^-1``, with standard normals ``z``.
+
+    scikit-learn takes as many normals, in the same order; for matrices it multiplies them by
+    another root of the covariance, from a singular value decomposition.
 
     Parameters
     ----------
-    mean : ndarray of shape (n_features,)
-    covariance : ndarray
-        A matrix of shape (n_features, n_features), variances of shape (n_features,), or one
-        variance of shape ().
-    n_samples : int
+    covariance_type, means, precision_cholesky
+        As in :class:`GaussianParameters`.
+    counts : ndarray of shape (n_components,), int64
+        Rows of each component.
     random_state : RandomState
-        What is taken from it is what scikit-learn takes.
 
     Returns
     -------
-    ndarray of shape (n_samples, n_features)
+    ndarray of shape (counts.sum(), n_features)
+        Ordered by component.
     """
-    if covariance.ndim == 2:
-        return random_state.multivariate_normal(mean, covariance, n_samples)
-    noise = random_state.standard_normal(size=(n_samples, len(mean)))
-    return np.asarray(mean + noise * np.sqrt(covariance))
+    rows = random_state.standard_normal((counts.sum(), means.shape[1]))
+    if covariance_type in ("full", "tied"):
+        factors = precision_cholesky.reshape(-1, *precision_cholesky.shape[-2:])
+        return current_linalg().draw_rows(rows, counts, factors, means)
+    deviations = 1.0 / precision_cholesky
+    ends = np.cumsum(counts)
+    for k, (start, end) in enumerate(zip(ends - counts, ends, strict=True)):
+        rows[start:end] *= deviations[k]
+        rows[start:end] += means[k]
+    return rows

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.contract import (
     CovarianceType,
@@ -30,9 +31,9 @@ from vbfast.families.attributes import (
     gaussian_attributes,
     rounded,
 )
-from vbfast.families.covariances import MOMENTS_OF, of_component, precisions_of, scatter_floor
+from vbfast.families.covariances import MOMENTS_OF, precisions_of, scatter_floor
 from vbfast.families.family import Rows
-from vbfast.families.gaussian_parameters import draw_gaussian
+from vbfast.families.gaussian_parameters import draw_gaussians
 from vbfast.families.mixing_weights import Dirichlet, MixingWeights, StickBreaking
 from vbfast.families.mixture_posterior import MixturePosterior, MixturePrior
 from vbfast.families.normal_wishart import NormalWishart
@@ -315,15 +316,15 @@ class VariationalGaussian:
     def draw(
         self,
         parameters: MixturePosterior,
-        component: int,
-        n_samples: int,
+        counts: npt.NDArray[np.int64],
         random_state: np.random.RandomState,
     ) -> Float64Array:
-        """Draw rows of a component with its expected mean and inverse expected precision."""
+        """Draw rows of components with their expected means and inverse expected precisions."""
         components = parameters.components
-        return draw_gaussian(
-            components.means[component],
-            of_component(self.covariance_type, components.covariances, component),
-            n_samples,
+        return draw_gaussians(
+            self.covariance_type,
+            components.means,
+            components.precision_cholesky,
+            counts,
             random_state,
         )

@@ -47,9 +47,5 @@ def draw_rows(
     if abs(total - 1.0) > TOLERATED:
         weights = weights / total
     counts = random_state.multinomial(n_samples, weights)
-    draws = [
-        family.draw(parameters, k, count, random_state)
-        for k, count in enumerate(counts.tolist())
-        if count > 0
-    ]
-    return np.concatenate(draws), np.repeat(np.arange(len(counts)), counts)
+    rows = family.draw(parameters, counts, random_state)
+    return rows, np.repeat(np.arange(len(counts)), counts)

@@ -7,6 +7,7 @@ these do not, and a Python loop over the components would be slow.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast import _vbfast
 from vbfast.contract import Float64Array, NotPositiveDefiniteError
@@ -61,3 +62,20 @@ class NativeLinearAlgebra:
             np.ascontiguousarray(factors),
             self._num_threads,
         )
+
+    def draw_rows(
+        self,
+        normals: Float64Array,
+        counts: npt.NDArray[np.int64],
+        factors: Float64Array,
+        means: Float64Array,
+    ) -> Float64Array:
+        """Draws of Gaussians, in the place of the normals."""
+        _vbfast.draw_rows(
+            normals,
+            counts,
+            np.ascontiguousarray(factors),
+            np.ascontiguousarray(means),
+            self._num_threads,
+        )
+        return normals

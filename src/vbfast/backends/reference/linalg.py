@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy.linalg import LinAlgError, cholesky, solve_triangular
 
 from vbfast.contract import Float64Array, NotPositiveDefiniteError, subtract_symmetric
@@ -56,3 +57,19 @@ class ReferenceLinearAlgebra:
             halves + halves.swapaxes(1, 2),  # symmetric to the last bit
             weight * identity / diagonal - np.triu(second @ factors),
         )
+
+    def draw_rows(
+        self,
+        normals: Float64Array,
+        counts: npt.NDArray[np.int64],
+        factors: Float64Array,
+        means: Float64Array,
+    ) -> Float64Array:
+        """Draws of Gaussians, one component after another."""
+        rows = np.repeat(means, counts, axis=0)
+        whole = np.broadcast_to(factors, (len(means), *factors.shape[1:]))
+        ends = np.cumsum(counts)
+        for factor, start, end in zip(whole, ends - counts, ends, strict=True):
+            if end > start:
+                rows[start:end] += solve_triangular(factor, normals[start:end].T, trans="T").T
+        return rows
