@@ -2,7 +2,9 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <map>
+#include <set>
 #include <string>
 
 #include "estep/estep.h"
@@ -107,6 +109,8 @@ class BlockReader {
         const py::array rows = keep(item[2].cast<py::array>());
         check_shape(rows, "rows", {any_length, n_features_});
         check_dtype(rows, "rows", dtype_);
+        if (!(rows.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
+            throw py::value_error("rows must be aligned");
         block.rows = rows.data();
         block.n_rows = rows.shape(0);
         block.row_stride = rows.strides(0);
@@ -120,7 +124,9 @@ class BlockReader {
                                   std::to_string(block.start + block.n_rows) +
                                   " lie beyond the outputs");
         if (!item[3].is_none()) {
-            const Float64 weights = item[3].cast<Float64>();  // a copy where it has strides
+            const py::array given = item[3].cast<py::array>();
+            check_dtype(given, "weights", py::dtype::of<double>());
+            const Float64 weights = given.cast<Float64>();  // a copy where it has strides
             check_shape(keep(weights), "weights", {block.n_rows});
             block.weights = weights.data();
         }
@@ -143,6 +149,11 @@ class BlockReader {
         }
         check_packed(given, "labels", {block.n_rows}, py::dtype::of<std::int64_t>());
         block.given_label = static_cast<const std::int64_t*>(given.data());
+        const auto out_of_range = [K = n_components_](std::int64_t label) {
+            return label < -1 || label >= K;
+        };
+        if (std::any_of(block.given_label, block.given_label + block.n_rows, out_of_range))
+            throw py::value_error("labels must be in -1.." + std::to_string(n_components_ - 1));
     }
 
     void read_distances(const py::tuple& item, RowBlock& block) {
@@ -156,6 +167,7 @@ class BlockReader {
         if ((block.n_rows > 1 && lowered.strides(1) != lowered.itemsize()) ||
             lowered.strides(0) % lowered.itemsize() != 0)
             throw py::value_error("the rows of lowered must be contiguous");
+        if (!lowered.writeable()) throw py::value_error("lowered must be writable");
         block.lowered = lowered.mutable_data();
         block.lowered_stride = lowered.strides(0) / lowered.itemsize();
     }
@@ -170,7 +182,13 @@ class BlockReader {
 template <class Pass>
 std::int64_t run_blocks(Pass& pass, BlockReader reader, const py::list& items, int num_threads) {
     std::vector<RowBlock> blocks;
-    for (const py::handle item : items) blocks.push_back(reader.read(item.cast<py::tuple>()));
+    std::set<std::int64_t> partitions;
+    for (const py::handle item : items) {
+        blocks.push_back(reader.read(item.cast<py::tuple>()));
+        // Threads share the blocks, and would add to the sums of one partition at a time.
+        if (!partitions.insert(blocks.back().partition).second)
+            throw py::value_error("blocks that are run together must be of distinct partitions");
+    }
     return without_gil([&](const runtime::Interrupt* interrupt) {
         return pass.run(blocks, num_threads, interrupt);
     });

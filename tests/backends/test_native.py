@@ -239,9 +239,10 @@ def test_weights_are_read_where_their_copy_lies():
     n = 200_000
     values = np.arange(1.0, n + 1)
     weights = np.repeat(values, 3)[::3]
-    running = estep(outputs=(None,) * 7)
+    running = estep(outputs=(None,) * 7, n_partitions=20)
     blocks = [
-        block(n=n // 20, start=s, weights=weights[s : s + n // 20]) for s in range(0, n, n // 20)
+        block(partition=p, n=n // 20, start=s, weights=weights[s : s + n // 20])
+        for p, s in enumerate(range(0, n, n // 20))
     ]
     assert running.run(blocks, 1) == -1
     assert running.sums()[0] == values.sum()
