@@ -143,7 +143,7 @@ class Linear:
     Attributes
     ----------
     theta : ndarray of shape (n_components, n_features), float64
-        Natural parameters.
+        Natural parameters, finite.
     """
 
     theta: Float64Array
@@ -154,6 +154,8 @@ class Linear:
                 "theta must have shape (n_components, n_features), at least one of each; got "
                 f"shape {self.theta.shape}"
             )
+        if not np.isfinite(self.theta).all():
+            raise ValueError("theta must be finite: a product of zero and infinity is no number")
 
     @property
     def n_components(self) -> int:
