@@ -13,15 +13,13 @@ import argparse
 import hashlib
 import itertools
 import json
-import os
 import subprocess
 import sys
-import tempfile
 import warnings
 from pathlib import Path
 
-BEFORE = "92ab039"
-ROOT = Path(__file__).resolve().parents[1]
+from checkouts import ROOT, add_options, environment, other_checkout
+
 ATTRIBUTES = (
     "weights_",
     "means_",
@@ -106,54 +104,35 @@ def fits() -> dict[str, str]:
 def levels(source: Path) -> list[str]:
     code = "from vbfast.info import configuration; print(*configuration()['simd_available'])"
     return subprocess.run(
-        [sys.executable, "-c", code], env=_environment(source), **_READ
+        [sys.executable, "-c", code], env=environment(source), **_READ
     ).stdout.split()
 
 
 _READ = {"check": True, "capture_output": True, "text": True}
 
 
-def _environment(source: Path, level: str | None = None) -> dict[str, str]:
-    environment = {**os.environ, "PYTHONPATH": str(source / "src"), "OPENBLAS_NUM_THREADS": "1"}
-    return environment if level is None else {**environment, "VBFAST_SIMD": level}
-
-
 def hashes(source: Path, level: str) -> dict[str, str]:
     command = [sys.executable, str(ROOT / "bench" / "same_bits.py"), "--fits"]
-    run = subprocess.run(command, env=_environment(source, level), cwd=source, **_READ)
+    run = subprocess.run(command, env=environment(source, level), cwd=source, **_READ)
     return json.loads(run.stdout)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--commit", default=BEFORE)
-    parser.add_argument("--built", type=Path, help="a checkout of it that is built already")
+    add_options(parser)
     parser.add_argument("--fits", action="store_true", help="print the hashes of this process")
     options = parser.parse_args()
     if options.fits:
         print(json.dumps(fits()))
         return 0
-    with tempfile.TemporaryDirectory() as folder:
-        other = options.built or Path(folder) / "before"
-        if options.built is None:
-            git = ["git", "-C", str(ROOT), "worktree"]
-            subprocess.run([*git, "add", "--detach", str(other), options.commit], check=True)
-        try:
-            for source in (ROOT,) if options.built else (ROOT, other):
-                for step in (["--preset", "dev"], ["--build", "--preset", "dev"]):
-                    subprocess.run(
-                        ["cmake", *step], cwd=source, check=True, stdout=subprocess.DEVNULL
-                    )
-            differing = 0
-            for level in levels(ROOT):
-                ours, theirs = hashes(ROOT, level), hashes(other, level)
-                different = [case for case in theirs if ours.get(case) != theirs[case]]
-                print(f"{level}: {len(theirs) - len(different)} of {len(theirs)} have equal bits")
-                print("".join(f"  differs: {case}\n" for case in different), end="")
-                differing += len(different)
-        finally:
-            if options.built is None:
-                subprocess.run([*git, "remove", "--force", str(other)], check=False)
+    differing = 0
+    with other_checkout(options) as other:
+        for level in levels(ROOT):
+            ours, theirs = hashes(ROOT, level), hashes(other, level)
+            different = [case for case in theirs if ours.get(case) != theirs[case]]
+            print(f"{level}: {len(theirs) - len(different)} of {len(theirs)} have equal bits")
+            print("".join(f"  differs: {case}\n" for case in different), end="")
+            differing += len(different)
     return 1 if differing else 0
 
 
