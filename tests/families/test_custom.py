@@ -268,6 +268,15 @@ def test_what_statistics_raise_is_theirs_and_says_where():
     assert raised.value.__notes__ == ["Raised by the family's sufficient_statistics for x = [1.]."]
 
 
+def test_what_a_start_raises_is_its_own_and_says_where():
+    def start(X, n_components, random_state):
+        raise KeyError("no such column")
+
+    with pytest.raises(KeyError) as raised:
+        vbfast.GaussianMixture(2, init_params=start).fit(np.arange(8.0)[:, np.newaxis])
+    assert raised.value.__notes__ == ["Raised by the function given as init_params."]
+
+
 def test_numbers_of_statistics_from_functions_that_fail():
     with pytest.raises(TypeError, match="n_statistics must take the number of features, 3") as e:
         Custom(log_density, sufficient_statistics, maximize, len).statistics_length(3)

@@ -171,6 +171,7 @@ for maker, of_rows, of_weighted_rows in (
         {**ROWS, "out": "output"},
         lambda rng, dtype: {**on_rows(rng, dtype), "out": np.empty((N, K), dtype)},
         estimator=fitted(maker),
+        pairs=False,  # rows of another type make an output of another type right
     )
     add(
         f"{maker.__name__} sample",

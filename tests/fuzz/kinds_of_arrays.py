@@ -204,10 +204,10 @@ KINDS["attribute"] = [
     refused("an object", lambda rng, valid: object()),
     refused("complex", lambda rng, valid: np.asarray(valid) + 1j),
     *NOT_FINITE,
-    refused("one more", lambda rng, valid: np.concatenate([valid, valid[:1]])),
-    refused("one less", lambda rng, valid: np.asarray(valid)[1:]),
+    refused("one more", lambda rng, valid: np.r_[np.atleast_1d(valid), np.atleast_1d(valid)[:1]]),
+    refused("one less", lambda rng, valid: np.atleast_1d(valid)[1:]),
     refused("an axis more", lambda rng, valid: np.asarray(valid)[..., np.newaxis]),
-    refused("empty", lambda rng, valid: np.asarray(valid)[:0]),
+    refused("empty", lambda rng, valid: np.atleast_1d(valid)[:0]),
     refused("nothing", lambda rng, valid: np.empty(0)),
     *STORED[:7],
 ]

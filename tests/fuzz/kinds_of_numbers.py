@@ -48,6 +48,12 @@ KINDS["components"] = [
 ]
 
 KINDS["positive count"] = [*KINDS["count"], refused("0", lambda rng, valid: 0)]
+# A class may be called with the number of features.
+KINDS["length or function"] = [
+    maker
+    for maker in KINDS["positive count"]
+    if maker(np.random.default_rng(0), 2).value is not int
+]
 
 KINDS["real"] = [
     *NO_SCALARS,

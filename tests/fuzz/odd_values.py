@@ -107,7 +107,7 @@ def with_negative(rng: np.random.Generator, valid: Any) -> Any:
 def strided(rng: np.random.Generator, valid: Any) -> Any:
     array = np.asarray(valid)
     wide = np.full(tuple(3 * n for n in array.shape), 7, array.dtype)
-    view = wide[tuple(slice(None, None, 3) for _ in array.shape)]
+    view = wide[(*(slice(None, None, 3) for _ in array.shape), ...)]
     view[...] = array
     return view
 
@@ -135,6 +135,12 @@ def read_only(rng: np.random.Generator, valid: Any) -> Any:
 def swapped(rng: np.random.Generator, valid: Any) -> Any:
     array = np.asarray(valid)
     return array.astype(array.dtype.newbyteorder())
+
+
+def _flat(valid: Any) -> Any:
+    """Return a table of all numbers."""
+    array = np.atleast_2d(valid)
+    return array.reshape(-1, array.shape[-1])
 
 
 class Subclass(np.ndarray):
@@ -169,9 +175,9 @@ NO_NUMBERS = [
     refused("dates", lambda rng, valid: np.zeros(np.shape(valid), "M8[s]")),
     refused("records", lambda rng, valid: np.zeros(np.shape(valid), "f8,f8")),
     refused("objects", lambda rng, valid: np.full(np.shape(valid), object)),
-    refused("sparse", lambda rng, valid: scipy.sparse.csr_matrix(np.atleast_2d(valid))),
+    refused("sparse", lambda rng, valid: scipy.sparse.csr_matrix(_flat(valid))),
     refused("too large", lambda rng, valid: np.full(np.shape(valid), 10**400, object).tolist()),
-    refused("a generator", lambda rng, valid: (value for value in np.asarray(valid))),
+    refused("a generator", lambda rng, valid: (value for value in np.ravel(valid))),
     refused("a set", lambda rng, valid: set(np.ravel(valid).tolist())),
 ]
 

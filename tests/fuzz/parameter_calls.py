@@ -133,7 +133,7 @@ add(
         "log_density": "density",
         "sufficient_statistics": "statistics",
         "maximize": "global step",
-        "n_statistics": "positive count",
+        "n_statistics": "length or function",
         "sample": "draw",
     },
     lambda rng, dtype: {

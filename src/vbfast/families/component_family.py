@@ -201,7 +201,7 @@ class ComponentFamily(EvidencePerRow):
         if not finite.all():
             component = int(np.argmin(finite))
             raise ValueError(
-                "sufficient statistics must be finite numbers; the sums of component "
+                "sums of sufficient_statistics must be finite numbers; those of component "
                 f"{component} are {sums[component]}"
             )
         theta = _checked(self.maximize(sums[held], weight[held]), int(held.sum()))

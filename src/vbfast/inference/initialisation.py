@@ -267,7 +267,11 @@ def _given(
     """Return a user's responsibilities, or those that a user's function makes, checked."""
     resp = init_params
     if callable(init_params):
-        resp = init_params(runner.source.data, n_components, random_state)
+        try:
+            resp = init_params(runner.source.data, n_components, random_state)
+        except Exception as error:
+            error.add_note("Raised by the function given as init_params.")
+            raise
         if resp is None:
             raise ValueError("init_params must return responsibilities; the function returned None")
     return as_resp_source(
