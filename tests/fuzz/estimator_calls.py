@@ -202,7 +202,7 @@ add(
 add(
     "bayesian log_marginal_likelihood",
     method("log_marginal_likelihood"),
-    {**WEIGHTED, "n_draws": "positive count", "random_state": "seed"},
+    {**WEIGHTED, "n_draws": "positive count or none", "random_state": "seed"},
     lambda rng, dtype: {**on_weighted_rows(rng, dtype), "n_draws": 25, "random_state": 0},
     estimator=fitted(bayesian),
     also=SEED,

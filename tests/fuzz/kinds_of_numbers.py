@@ -124,12 +124,13 @@ KINDS["prior to try"] = [
     refused("text", lambda rng, valid: ["a"]),
     refused("NaN", lambda rng, valid: np.nan),
 ]
+KINDS["positive count or none"] = [
+    maker
+    for maker in KINDS["positive count"]
+    if maker(np.random.default_rng(0), 2).value is not None
+]
 KINDS["threads or none"] = [
-    *(
-        maker
-        for maker in KINDS["positive count"]
-        if maker(np.random.default_rng(0), 2).value is not None
-    ),
+    *KINDS["positive count or none"],
     refused("2**40", lambda rng, valid: 2**40),
 ]
 KINDS["threads"] = [*KINDS["positive count"][:-1], refused("2**40", lambda rng, valid: 2**40)]
