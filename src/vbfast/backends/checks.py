@@ -22,26 +22,18 @@ def check_outputs(
     ValueError
         If one has another shape or dtype, is not in C order or cannot be written to.
     """
-    N, dtype = blocking.n_samples, blocking.dtype
-    wanted: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {
-        "log_evidence": ((N,), dtype),
-        "labels": ((N,), np.dtype(np.int64)),
-        "resp": ((N, n_components), dtype),
-        "entropy": ((N,), dtype),
-        "expected_log_joint": ((N,), dtype),
-        "gradient": ((N, n_features), dtype),
-        "log_joint": ((N, n_components), dtype),
-    }
-    for name, (shape, dtype_of) in wanted.items():
-        array = getattr(outputs, name)
+    rows = {"resp": (n_components,), "log_joint": (n_components,), "gradient": (n_features,)}
+    for name, array in vars(outputs).items():
         if array is None:
             continue
+        shape = (blocking.n_samples, *rows.get(name, ()))
+        dtype = np.dtype(np.int64) if name == "labels" else blocking.dtype
         flags = array.flags
-        if (array.shape, array.dtype) != (shape, dtype_of) or not (
+        if (array.shape, array.dtype) != (shape, dtype) or not (
             flags.c_contiguous and flags.writeable and flags.aligned
         ):
             raise ValueError(
-                f"{name} must be a writable array of shape {shape} and dtype {dtype_of} in C "
+                f"{name} must be a writable array of shape {shape} and dtype {dtype} in C "
                 f"order; got shape {array.shape}, dtype {array.dtype}"
             )
 

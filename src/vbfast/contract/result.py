@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -57,16 +57,17 @@ class PassResult:
 
     def answering(self, request: Request) -> PassResult:
         """Return the result with NaN for the terms that a request did not ask for."""
-        posterior = request.assignment == "posterior"
-        asked = {
-            "log_evidence": posterior or request.entropy,
-            "expected_log_joint": not posterior or request.entropy,
-            "entropy": request.entropy,
-            "kl": request.entropy,
-            "lowest_log_evidence": posterior,
-        }
-        terms: dict[str, Any] = {name: math.nan for name, kept in asked.items() if not kept}
-        return replace(self, **terms)
+        posterior, all_terms = request.assignment == "posterior", request.entropy
+        return PassResult(
+            self.total_weight,
+            self.log_evidence if posterior or all_terms else math.nan,
+            self.expected_log_joint if not posterior or all_terms else math.nan,
+            self.entropy if all_terms else math.nan,
+            self.kl if all_terms else math.nan,
+            self.statistics,
+            self.lowest_log_evidence if posterior else math.nan,
+            self.dtype,
+        )
 
     def __add__(self, other: PassResult) -> PassResult:
         """Return the sums over the rows of both.

@@ -9,6 +9,7 @@ partition's tiles are the same and are added up in the same order, hence the bit
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -216,7 +217,7 @@ def _rounds(
     ``n_components`` is the length of a row of ``resp``.
     """
     row_values = source.n_features + (0 if resp is None else n_components)
-    longest = max(np.diff(blocking.bounds).tolist())
+    longest = max(stop - start for start, stop in pairwise(blocking.bounds))
     if source.in_memory is None or (resp is not None and not resp.in_memory):
         rows_of_round = ROUND_BYTES // (row_values * blocking.dtype.itemsize)
         tiles = max(1, rows_of_round // blocking.n_partitions // blocking.tile_rows)

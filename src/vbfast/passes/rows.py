@@ -92,7 +92,8 @@ def as_row_source(X: Any) -> RowSource:
     >>> source.n_samples, source.n_features, source.dtype
     (3, 2, dtype('float64'))
     """
-    if isinstance(X, RowSource):
+    # Arrays first: whether X has the members of a protocol takes as long as a small pass.
+    if not isinstance(X, np.ndarray) and isinstance(X, RowSource):
         return _checked(X)
     check_plain(X, "X")
     if not isinstance(X, np.ndarray) and not is_sliceable(X):
