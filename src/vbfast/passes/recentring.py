@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.contract import NEAR_LIMIT, Float64Array, Quadratic, Statistics
+from vbfast.contract import NEAR_LIMIT, Float64Array, Moments, Quadratic, Statistics
 
 __all__ = ["second_moments_cancel", "way_to_the_means"]
 
@@ -61,19 +61,28 @@ def second_moments_cancel(
     kind, weight = statistics.moments, statistics.weight[:, np.newaxis]
     step = way_to_the_means(statistics)
     tolerated = LOSS[dtype] / float(np.finfo(dtype).eps)
-    subtracted = weight * (np.square(step) + _squared_reach(form, offset, dtype))
     along = 2.0 * (statistics.first - 0.5 * weight * step) * step
-    shared = {"spherical": 1, "pooled": 0}.get(kind)  # the axis of one variance for all
-    if shared is not None:
-        subtracted, along = (
-            (values.mean if shared else values.sum)(axis=shared, keepdims=True)
-            for values in (subtracted, along)
-        )
     if kind in ("full", "pooled"):
         second = np.diagonal(second, axis1=-2, axis2=-1)
     elif kind == "spherical":
         second = second[:, np.newaxis]
-    return bool((subtracted > tolerated * (second - along + floor)).any())
+    kept = tolerated * (second - _of_one_variance(kind, along) + floor)
+
+    def cancel(squared_reach: Float64Array) -> bool:
+        subtracted = weight * (np.square(step) + squared_reach)
+        return bool((_of_one_variance(kind, subtracted) > kept).any())
+
+    # No reach is longer than the way between the outermost means, which is known sooner.
+    return cancel(np.square(np.ptp(form.centres, axis=0))) and cancel(
+        _squared_reach(form, offset, dtype)
+    )
+
+
+def _of_one_variance(kind: Moments, values: Float64Array) -> Float64Array:
+    """Return the mean or sum over what shares a variance, with that axis kept."""
+    if kind == "spherical":
+        return np.asarray(values.mean(axis=1, keepdims=True))
+    return np.asarray(values.sum(axis=0, keepdims=True)) if kind == "pooled" else values
 
 
 def _squared_reach(form: Quadratic, offset: Float64Array, dtype: np.dtype[Any]) -> Float64Array:
