@@ -121,8 +121,8 @@ def test_loops_over_rows_are_vector_code(random_params, sample, rng):
         loops.add_gradient,
         local_step.posterior_rows,
         moments.add_moments,
-        array_kernels.reduce_slices,
-        array_kernels.map_slices,
+        array_kernels.add_sums,
+        array_kernels.map_elements,
     ):
         both = kernel is loops.fill_log_joint
         anew = compiled(kernel.py_func)  # code from the cache cannot be read

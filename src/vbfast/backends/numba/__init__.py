@@ -15,8 +15,8 @@ over groups and components are made with when they are compiled. From the ground
   forms above and of a user's functions; ``bounds``: what these are guarded by;
 - ``summary_step``: the moments of a batch, and the contract's statistics; ``threads``, ``passes``,
   ``seeding``: passes on threads;
-- ``array_layout``, ``array_kernels``, ``array_results``, ``arrays``: the array functions, from the
-  strides of an array to what a call returns.
+- ``array_kernels``, ``array_boxes``, ``array_extremes``, ``arrays``: the array functions, from sums
+  in lanes to what a call returns.
 
 Imported when the backend is first used; that takes numba, the extra ``vbfast[numba]``.
 """

@@ -1,76 +1,48 @@
-"""The array functions: axes, blocks of slices on threads, results.
+"""The array functions, with the signatures of the extension module's, and their meaning.
 
-The three functions have the signatures of the extension module's, and their meaning. Blocks, and
-ranges of the elements where there are few slices, follow from the shape alone and are added up in
-their order: results do not depend on the number of threads.
+Arrays are cut into boxes, on which kernels work. What is in a box does not depend on the number of
+threads, nor does the order in which they are added up: results do not either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vbfast import _vbfast
-from vbfast.backends.numba.array_kernels import (
-    CHUNK_ROWS,
-    GRADIENT,
-    LOG_SOFTMAX,
-    N_SUMS,
-    PAIR,
-    POSTERIOR_GRADIENT,
-    PROBS_GRADIENT,
-    SCALED,
-    SINGLE,
-    SOFTMAX,
-    SUM_EXP,
-    Operation,
-    Work,
-    map_slices,
-    reduce_slices,
-    work_for,
-)
-from vbfast.backends.numba.array_layout import (
-    lay_out,
-    rows_of_slice,
-    slices_of_tile,
-)
-from vbfast.backends.numba.array_results import (
-    DISTRIBUTION,
-    N_RESULTS,
-    NOTHING,
-    PROPER,
-    finish_slices,
-)
-from vbfast.backends.numba.threads import Task, run_tasks
+from vbfast.backends.numba import array_kernels as kernels
+from vbfast.backends.numba.array_boxes import Boxes, size_of
+from vbfast.backends.numba.array_extremes import settle_overflow, settle_scaled
+from vbfast.backends.numba.array_kernels import Box, Operation
+from vbfast.backends.numba.exponential import SMALLEST_EXPONENT
+from vbfast.backends.numba.threads import run_tasks
 from vbfast.contract import Float64Array
 
 __all__ = ["bound_and_gradients", "bound_terms", "map_array", "reduce_array"]
 
 Array = npt.NDArray[Any]
+Rows = Float64Array  # one of each slice
+Axis = int | tuple[int, ...] | None
 
-# Elements of a block or a range, a millisecond's work or two.
-BLOCK_ELEMENTS = 1 << 18
-# Blocks below which slices are cut into ranges.
-FEW_BLOCKS = 32
 # Elements below which waking threads costs more than it saves.
 PARALLEL_ELEMENTS = 1 << 16
+# Ranges of a block from which threads share them, instead of blocks: it can be interrupted.
+MANY_RANGES = 8
 
-_OPERATIONS = {
-    _vbfast.REDUCTIONS[name]: operation
-    for name, operation in {
-        "sum_exp": Operation(SUM_EXP, True, False),
-        "scaled_sum_exp": Operation(SCALED, True, False),
-        "logits_entropy": Operation(SINGLE, True, False),
-        "probs_entropy": Operation(SINGLE, False, False),
-        "logits_logits": Operation(PAIR, True, True),
-        "logits_probs": Operation(PAIR, True, False),
-        "probs_logits": Operation(PAIR, False, True),
-        "probs_probs": Operation(PAIR, False, False),
-    }.items()
+_REDUCTIONS = {
+    _vbfast.REDUCTIONS["sum_exp"]: Operation(kernels.SUM_EXP),
+    _vbfast.REDUCTIONS["scaled_sum_exp"]: Operation(kernels.SCALED),
+    _vbfast.REDUCTIONS["logits_entropy"]: Operation(kernels.SINGLE),
+    _vbfast.REDUCTIONS["probs_entropy"]: Operation(kernels.SINGLE, q_logits=False),
+    _vbfast.REDUCTIONS["logits_logits"]: Operation(kernels.PAIR, p_logits=True),
+    _vbfast.REDUCTIONS["logits_probs"]: Operation(kernels.PAIR),
+    _vbfast.REDUCTIONS["probs_logits"]: Operation(kernels.PAIR, q_logits=False, p_logits=True),
+    _vbfast.REDUCTIONS["probs_probs"]: Operation(kernels.PAIR, q_logits=False),
 }
 
 
@@ -79,212 +51,121 @@ class _Call:
     """Slices over some axes of arrays of one shape, and what becomes of them."""
 
     operation: Operation
-    inputs: tuple[Array, ...]
+    inputs: Sequence[Array]
     axes: tuple[int, ...]
     num_threads: int  # 0 for the number in force
-    mapping: int = -1
-    outputs: tuple[Array, ...] = ()
+    outputs: Sequence[Array] = ()
     weights: Float64Array | None = None
-    names: tuple[str, ...] = ()
-    tolerances: tuple[float, ...] = ()  # of the sums of distributions
-    demand: int = DISTRIBUTION
+    names: tuple[str, ...] = ()  # of inputs, empty where one need not be a distribution
+    tolerances: tuple[float, ...] = ()  # of the sums of probabilities
     kept: tuple[int, ...] = ()  # results that are wanted for each slice
-    keeps_as: Any = None  # their type
-    faults: list[Float64Array] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.dtype = self.inputs[0].dtype
-        self.layout = lay_out(self.inputs, self.outputs, self.axes)
-        n_slices = self.layout.n_slices
-        self.rows = rows_of_slice(self.layout, self.dtype)
-        tile = slices_of_tile(self.layout, self.dtype)
-        fitting = BLOCK_ELEMENTS // max(1, tile * self.layout.n_elements)
-        self.width = min(n_slices, max(1, fitting) * tile)
-        self.firsts = range(0, n_slices, max(1, self.width))
-        self.range_rows = self._range_rows(tile)
-        self.flat_weights = (
-            np.empty(0) if self.weights is None else np.ascontiguousarray(self.weights).ravel()
-        )
-        self.demands = np.full(2, NOTHING, np.int64)
-        for k, name in enumerate(self.names):
-            if name:
-                self.demands[k] = self.demand
-        self.sum_tolerances = np.zeros(2)
-        self.sum_tolerances[: len(self.tolerances)] = self.tolerances
-        self.results = [np.empty(n_slices, self.keeps_as or self.dtype) for _ in self.kept]
-        self.sums = np.zeros((len(self.firsts), N_RESULTS))
-        self._work: dict[int, Work] = {}
+        dtype = self.inputs[0].dtype
+        self.operation = self.operation._replace(cutoff=dtype.type(SMALLEST_EXPONENT[dtype]))
+        scaled = self.operation.form == kernels.SCALED
+        self.boxes = Boxes(self.inputs, self.outputs, self.axes, scaled)
+        self.results = np.empty((len(self.kept), *self.boxes.slice_shape))
+        self.sums = np.empty((len(self.boxes.blocks), kernels.N_RESULTS))
+        self._faults: list[tuple[list[int], int, str]] = []
 
-    def _range_rows(self, tile: int) -> int:
-        lanes = self.width if tile > 1 else self.layout.n_elements / max(1, self.rows)
-        whole = max(1, int(BLOCK_ELEMENTS / max(1.0, lanes)) // CHUNK_ROWS) * CHUNK_ROWS
-        if len(self.firsts) >= FEW_BLOCKS or self.rows <= whole:
-            return max(1, self.rows)
-        return whole
-
-    def run(self) -> None:
-        """Reduce, finish and map all slices.
-
-        Raises
-        ------
-        ValueError
-            If an input is no distribution; it names the first such slice.
-        """
-        ranges = range(0, max(1, self.rows), self.range_rows)
-        if len(ranges) == 1:
-            self._on_threads([self._whole_block(b) for b in range(len(self.firsts))])
-        else:
-            self._run_ranges(ranges)
-        if self.faults:
-            self._raise(min(self.faults, key=lambda fault: float(fault[0])))
-
-    def _run_ranges(self, ranges: range) -> None:
-        n_blocks, n_ranges = len(self.firsts), len(ranges)
-        everywhere = [(b, c) for b in range(n_blocks) for c in range(n_ranges)]
-        references = {at: np.empty((2, self._width(at[0]))) for at in everywhere}
-        sums = {at: np.empty((N_SUMS, self._width(at[0]))) for at in everywhere}
-
-        def reduce(b: int, c: int, observes: bool) -> Task:
-            def task(worker: int) -> Iterator[None]:
-                last = min(self.rows, ranges[c] + self.range_rows)
-                to = (references[b, c], sums[b, c])
-                self._reduce(b, ranges[c], last, observes, not observes, worker, *to)
-                yield
-
-            return task
-
-        self._on_threads([reduce(*where, True) for where in everywhere])
-        for b in range(n_blocks):
-            self._merge_references([references[b, c] for c in range(n_ranges)])
-        self._on_threads([reduce(*where, False) for where in everywhere])
-        parameters = [
-            self._finish(b, references[b, 0], _added([sums[b, c] for c in range(n_ranges)]), 0)
-            for b in range(n_blocks)
-        ]
-
-        def write(b: int, c: int) -> Task:
-            def task(worker: int) -> Iterator[None]:
-                last = min(self.rows, ranges[c] + self.range_rows)
-                self._map(b, ranges[c], last, worker, parameters[b])
-                yield
-
-            return task
-
-        if self.mapping >= 0:
-            self._on_threads([write(*where) for where in everywhere])
-
-    def _merge_references(self, references: list[Float64Array]) -> None:
-        """Give ranges of the same slices their common references."""
-        for k, logits in enumerate((self.operation.q_logits, self.operation.p_logits)):
-            extreme = np.max if logits else np.min
-            common = extreme([own[k] for own in references], axis=0)
-            for own in references:
-                own[k] = common
-
-    def _on_threads(self, tasks: list[Task]) -> None:
+    def run(self) -> Any:
+        """Return the results that are kept, or sums of all; a fault of an input is an error."""
         small = self.inputs[0].size < PARALLEL_ELEMENTS
-        run_tasks(tasks, 1 if small else self.num_threads or _vbfast.get_num_threads())
+        n_threads = 1 if small else self.num_threads or _vbfast.get_num_threads()
+        blocks = range(len(self.boxes.blocks))
+        by_range = len(blocks) < n_threads or len(self.boxes.ranges) > MANY_RANGES
+        tasks = [partial(self._run_block, b, n_threads if by_range else 1) for b in blocks]
+        run_tasks(tasks, 1 if by_range else n_threads)
+        if self._faults:
+            row, k, what = min(self._faults)
+            where = f"{self.names[k]} at row {', '.join(map(str, row))}" if row else self.names[k]
+            raise ValueError(f"{where} {what}; a distribution is needed")
+        return self.results if self.kept else _added(self.sums).tolist()
 
-    def _width(self, b: int) -> int:
-        return min(self.width, self.layout.n_slices - self.firsts[b])
+    def _run_block(self, b: int, n_threads: int, worker: int) -> Iterator[None]:
+        """Do everything for a block, on one thread or, range by range, on several ones."""
+        operation, boxes, block = self.operation, self.boxes, self.boxes.blocks[b]
+        ranges, n_slices = range(len(boxes.ranges)), size_of(block)
+        states = np.zeros((len(ranges), n_slices, kernels.N_STATES))
 
-    def _memory(self, worker: int) -> Work:
-        if worker not in self._work:
-            self._work[worker] = work_for(self.dtype)
-        return self._work[worker]
+        def each(step: Callable[[Box, int], None]) -> Iterator[None]:
+            def task(c: int, worker: int) -> Iterator[None]:
+                step(boxes.load(b, c, worker), c)
+                yield
 
-    def _whole_block(self, b: int) -> Task:
-        def task(worker: int) -> Iterator[None]:
-            references = np.empty((2, self._width(b)))
-            sums = np.empty((N_SUMS, self._width(b)))
-            self._reduce(b, 0, self.rows, True, True, worker, references, sums)
-            parameters = self._finish(b, references, sums, worker)
-            if self.mapping >= 0:
-                self._map(b, 0, self.rows, worker, parameters)
-            yield
+            if n_threads > 1:
+                run_tasks([partial(task, c) for c in ranges], n_threads)
+            else:
+                for c in ranges:
+                    yield from task(c, worker)
 
-        return task
+        def write(box: Box, c: int) -> None:
+            kernels.map_elements(box, operation, weights, state)
+            boxes.store(b, c, box)
 
-    def _reduce(
-        self,
-        b: int,
-        first: int,
-        last: int,
-        observes: bool,
-        adds: bool,
-        worker: int,
-        references: Float64Array,
-        sums: Float64Array,
-    ) -> None:
-        work, start = self._memory(worker), self.firsts[b]
-        reduce_slices(
-            self.layout, self.operation, start, first, last, observes, adds, work, references, sums
-        )
+        yield from each(lambda box, c: kernels.find_references(box, operation, states[c]))
+        if len(ranges) > 1:
+            states[:] = states.max(axis=0)
+        yield from each(lambda box, c: kernels.add_sums(box, operation, states[c]))
+        state, results = states[0], np.empty((n_slices, kernels.N_RESULTS))
+        if len(ranges) > 1:
+            state[:, : kernels.N_SUMS] = _added(states[..., : kernels.N_SUMS])
+        settled = np.empty(n_slices, np.bool_)
+        kernels.finish_slices(operation, state, results, settled)
+        if not settled.all():
+            which = np.flatnonzero(~settled)
+            own, parts = (state[which], results[which]), partial(boxes.elements, b, which, worker)
+            settle = settle_scaled if operation.form == kernels.SCALED else settle_overflow
+            settle(operation, parts, *own)
+            state[which], results[which] = own
+        weights = np.ones(n_slices) if self.weights is None else self.weights[block].flatten()
+        self._keep(b, state, weights, results)
+        if operation.mapping != kernels.NOTHING:
+            yield from each(write)
 
-    def _map(self, b: int, first: int, last: int, worker: int, parameters: Float64Array) -> None:
-        work, start = self._memory(worker), self.firsts[b]
-        map_slices(self.layout, self.mapping, start, first, last, work, parameters)
-
-    def _finish(
-        self, b: int, references: Float64Array, sums: Float64Array, worker: int
-    ) -> Float64Array:
-        """Keep the results of a block; returns the parameters of its map."""
-        width = self._width(b)
-        block = slice(self.firsts[b], self.firsts[b] + width)
-        results, parameters = np.empty((N_RESULTS, width)), np.empty((4, width))
-        fault = np.full(4, -1.0)
-        finish_slices(
-            self.layout,
-            self.operation,
-            self.mapping,
-            self.demands,
-            self.sum_tolerances,
-            block.start,
-            self.flat_weights[block],
-            references,
-            sums,
-            self._memory(worker),
-            results,
-            parameters,
-            fault,
-        )
-        if fault[0] >= 0:
-            self.faults.append(fault)
-        with np.errstate(over="ignore", invalid="ignore"):  # single precision, infinite terms
-            for kept, term in zip(self.results, self.kept, strict=True):
-                kept[block] = results[term]
-            self.sums[b] = results.sum(axis=1)
-        return parameters
-
-    def _raise(self, fault: Float64Array) -> None:
-        number, which, minimum, total = fault.tolist()
-        row = np.unravel_index(int(number), tuple(self.layout.outer_shape))
-        message = self.names[int(which)]
-        if row:
-            message += " at row " + ", ".join(str(int(index)) for index in row)
-        if self.demands[int(which)] == PROPER:
-            message += " has no logit above -inf" if total == 0 else " has a logit of +inf"
-        elif minimum < 0:
-            message += f" has a negative entry, {minimum:f}"
-        else:
-            message += f" sums to {total}, not one"
-        raise ValueError(f"{message}; a distribution is needed")
+    @np.errstate(all="ignore")
+    def _keep(self, b: int, state: Rows, weights: Rows, results: Rows) -> None:
+        """Keep results of a block, and the first slice of each input that is no distribution."""
+        block = self.boxes.blocks[b]
+        kept = self.results[(slice(None), *block)]
+        totals = state[:, kernels.TOP] + state[:, kernels.BELOW], state[:, kernels.P_MASS]
+        for k, name in enumerate(self.names):
+            reference, total = state[:, kernels.REFERENCE + k], totals[k]
+            if k == 0 and self.operation.q_logits:
+                possible = (state[:, kernels.P_REFERENCE] > -np.inf) | (totals[1] > 0)
+                faults = reference == np.inf, (total == 0) & possible
+                what = "has a logit of +inf", "has no logit above -inf"
+            else:
+                faults = reference > 0, np.abs(total - 1) > self.tolerances[k]
+                what = "has a negative entry, {:f}", "sums to {1}, not one"
+            for wrong, text in zip(faults, what, strict=True):
+                found = np.flatnonzero(wrong & (weights != 0))
+                if name and len(found) > 0:
+                    n = int(found[0])
+                    within = np.unravel_index(n, kept.shape[1:])
+                    row = [each.start + int(i) for each, i in zip(block, within, strict=True)]
+                    self._faults.append((row, k, text.format(-reference[n], total[n])))
+        if self.operation.form == kernels.SCALED and kernels.SIGN not in self.kept:
+            results[results[:, kernels.SIGN] < 0, kernels.EVIDENCE] = np.nan  # of a negative sum
+        results[weights == 0] = 0.0
+        results *= weights[:, np.newaxis]
+        kept[...] = results[:, self.kept].T.reshape(kept.shape)
+        if not self.kept:
+            self.sums[b] = _added(results)
 
 
-def _added(parts: list[Float64Array]) -> Float64Array:
-    """Add up ranges by halves, so that roundings do not grow with their number."""
-    if len(parts) == 1:
-        return parts[0]
-    half = len(parts) // 2
-    with np.errstate(invalid="ignore"):
-        return _added(parts[:half]) + _added(parts[half:])
+@np.errstate(over="ignore", invalid="ignore")
+def _added(rows: Float64Array) -> Float64Array:
+    """Return sums along the first axis: side by side, NumPy adds numbers by halves."""
+    return np.asarray(np.ascontiguousarray(np.moveaxis(rows, 0, -1)).sum(axis=-1))
 
 
 def reduce_array(
     reduction: int,
     x: Array,
     y: Array | None,
-    axis: int | tuple[int, ...] | None,
+    axis: Axis,
     keepdims: bool,
     which: tuple[int, ...],
     names: tuple[str, ...],
@@ -294,93 +175,25 @@ def reduce_array(
 ) -> Any:
     """Reduce an array over some of its axes."""
     axes = _vbfast.reduced_axes(x.ndim, axis)
-    inputs = (x,) if y is None else (x, y)
-    operation = _OPERATIONS[reduction]
-    with_sign = operation.form == SCALED and len(which) == 1
-    kept = (*which, _vbfast.RESULTS["sign"]) if with_sign else which
-    call = _Call(
-        operation, inputs, axes, num_threads, names=names, tolerances=tolerances, kept=kept
-    )
-    call.run()
-    if with_sign:  # a negative sum has no logarithm
-        call.results[0][call.results[1] < 0] = np.nan
-    shape = _result_shape(x.shape, axes, keepdims)
+    operation, inputs = _REDUCTIONS[reduction], (x,) if y is None else (x, y)
+    call = _Call(operation, inputs, axes, num_threads, (), None, names, tolerances, which)
+    shape = [1 if d in axes else n for d, n in enumerate(x.shape) if keepdims or d not in axes]
+    with np.errstate(over="ignore"):  # of single precision
+        results = [result.reshape(shape).astype(x.dtype)[()] for result in call.run()]
     if out is not None:
-        out[...] = call.results[0].reshape(shape)
+        out[...] = results[0]
         return out
-    results = [result.reshape(shape)[()] for result in call.results[: len(which)]]
-    return tuple(results) if len(results) > 1 else results[0]
+    return results[0] if len(results) == 1 else tuple(results)
 
 
-def _result_shape(shape: tuple[int, ...], axes: tuple[int, ...], keepdims: bool) -> tuple[int, ...]:
-    if keepdims:
-        return tuple(1 if d in axes else length for d, length in enumerate(shape))
-    return tuple(length for d, length in enumerate(shape) if d not in axes)
-
-
-def map_array(
-    mapping: int, x: Array, axis: int | tuple[int, ...] | None, out: Array | None, num_threads: int
-) -> Array:
+def map_array(mapping: int, x: Array, axis: Axis, out: Array | None, num_threads: int) -> Array:
     """Write the softmax or log-softmax over some axes, to a new array where none is given."""
     if out is None:
         # Not empty_like: broadcast input would give it overlapping strides on some versions.
         out = np.empty(x.shape, x.dtype, order="F" if x.flags.fnc else "C")
-    is_softmax = mapping == _vbfast.MAPPINGS["softmax"]
-    _Call(
-        Operation(SINGLE if is_softmax else SUM_EXP, True, False),
-        (x,),
-        _vbfast.reduced_axes(x.ndim, axis),
-        num_threads,
-        mapping=SOFTMAX if is_softmax else LOG_SOFTMAX,
-        outputs=(out,),
-    ).run()
+    operation = Operation(kernels.SUM_EXP, mapping=mapping)
+    _Call(operation, (x,), _vbfast.reduced_axes(x.ndim, axis), num_threads, (out,)).run()
     return out
-
-
-def _run_bound(
-    log_joint: Array,
-    q: Array | None,
-    is_logits: bool,
-    tolerance: float | None,
-    weight: Float64Array | None,
-    per_sample: bool,
-    gradients: tuple[Array, ...],
-    num_threads: int,
-) -> tuple[Any, Any, Any, Any, Any]:
-    """Return the terms of the bound over the last axis, and fill the gradients if there are any."""
-    if q is None:
-        inputs: tuple[Array, ...] = (log_joint,)
-        name, mapping = "logits_entropy", POSTERIOR_GRADIENT
-    else:
-        inputs = (q, log_joint)
-        name, mapping = (
-            ("logits_logits", GRADIENT) if is_logits else ("probs_logits", PROBS_GRADIENT)
-        )
-    call = _Call(
-        _OPERATIONS[_vbfast.REDUCTIONS[name]],
-        inputs,
-        (log_joint.ndim - 1,),
-        num_threads,
-        mapping=mapping if gradients else -1,
-        outputs=gradients,
-        weights=weight,
-        names=() if q is None else ("q_logits" if is_logits else "q", ""),
-        tolerances=(
-            _vbfast.SUM_TOLERANCES[log_joint.dtype.name] if tolerance is None else tolerance,
-        ),
-        demand=PROPER if is_logits else DISTRIBUTION,
-        kept=tuple(range(N_RESULTS)) if per_sample else (),
-        keeps_as=np.float64,
-    )
-    call.run()
-    if per_sample:
-        terms = [result.reshape(log_joint.shape[:-1]) for result in call.results]
-    else:
-        with np.errstate(invalid="ignore"):
-            # Side by side, NumPy adds them by halves.
-            terms = np.ascontiguousarray(call.sums.T).sum(axis=1).tolist()
-    log_evidence, entropy, expected, kl, bound = terms
-    return bound, expected, entropy, log_evidence, kl
 
 
 def bound_terms(
@@ -391,9 +204,21 @@ def bound_terms(
     weight: Float64Array | None,
     per_sample: bool,
     num_threads: int,
+    gradients: tuple[Array, ...] = (),
 ) -> tuple[Any, Any, Any, Any, Any]:
-    """Return the terms of the bound over the last axis."""
-    return _run_bound(log_joint, q, is_logits, tolerance, weight, per_sample, (), num_threads)
+    """Return the terms of the bound over the last axis, and fill its gradients, if any."""
+    form = kernels.SINGLE if q is None else kernels.PAIR
+    mapping = kernels.GRADIENT if gradients else kernels.NOTHING
+    operation = Operation(form, q is None or is_logits, q is not None, mapping)
+    # Gradients at the posterior are those of a pair of equal ones.
+    inputs = (log_joint,) * (2 if gradients else 1) if q is None else (q, log_joint)
+    names = () if q is None else ("q_logits" if is_logits else "q",)
+    tolerances = (tolerance or _vbfast.SUM_TOLERANCES[log_joint.dtype.name],)
+    kept = tuple(range(kernels.N_RESULTS)) if per_sample else ()
+    axes = (log_joint.ndim - 1,)
+    call = _Call(operation, inputs, axes, num_threads, gradients, weight, names, tolerances, kept)
+    evidence, entropy, expected, kl, bound = call.run()
+    return bound, expected, entropy, evidence, kl
 
 
 def bound_and_gradients(
@@ -409,5 +234,5 @@ def bound_and_gradients(
     """Return the terms, and the gradients in new arrays where none are given."""
     if out is None:
         out = np.empty(log_joint.shape, log_joint.dtype), np.empty(log_joint.shape, log_joint.dtype)
-    terms = _run_bound(log_joint, q, is_logits, tolerance, weight, per_sample, out, num_threads)
+    terms = bound_terms(log_joint, q, is_logits, tolerance, weight, per_sample, num_threads, out)
     return terms, out
