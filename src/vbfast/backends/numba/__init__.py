@@ -23,10 +23,15 @@ Imported when the backend is first used; that takes numba, the extra ``vbfast[nu
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from vbfast.backends.blocking import make_blocking
 from vbfast.backends.native.linalg import NativeLinearAlgebra
-from vbfast.backends.numba import blocking
+from vbfast.backends.numba.constants import LIMITS
 from vbfast.contract import (
     Backend,
     Blocking,
@@ -34,6 +39,7 @@ from vbfast.contract import (
     Identity,
     Linear,
     LogJoint,
+    Moments,
     Pass,
     Quadratic,
     Request,
@@ -41,6 +47,7 @@ from vbfast.contract import (
     RowSource,
     SeedingPass,
     UserFunction,
+    second_shape,
 )
 from vbfast.optional import needed
 
@@ -71,11 +78,29 @@ class NumbaBackend:
     """Kernels that numba compiles when they are first used."""
 
     name = "numba"
-    blocking = staticmethod(blocking.blocking)
+
+    def blocking(
+        self,
+        n_samples: int,
+        row_length: int,
+        n_components: int,
+        dtype: np.dtype[Any],
+        moments: Moments | None,
+    ) -> Blocking:
+        """Fix which rows are added up together; large statistics are of few partitions."""
+        size = 0
+        if moments is not None:
+            kept = "diag" if moments == "spherical" else moments
+            shape = second_shape(kept, n_components, row_length) or (0,)
+            size = 8 * (n_components * (1 + row_length) + math.prod(shape))
+        fitting = LIMITS.statistics_bytes // max(1, size)
+        limits = replace(LIMITS, partitions=min(LIMITS.partitions, max(1, fitting)))
+        return make_blocking(limits, n_samples, row_length, n_components, dtype, size)
 
     def evaluates(self, log_joint: LogJoint) -> bool:
         """Quadratic and linear forms and a user's functions, under the identity."""
-        return isinstance(log_joint.form, _FORMS) and isinstance(log_joint.link, _LINKS)
+        forms = (Quadratic, Linear, UserFunction)
+        return isinstance(log_joint.form, forms) and isinstance(log_joint.link, Identity)
 
     def adopt(self, source: RowSource) -> RowSource:
         """Kernels read rows where they lie, whatever their strides."""
@@ -98,22 +123,22 @@ class NumbaBackend:
         NotImplementedError
             If the gradient is wanted of custom components.
         """
-        from vbfast.backends.numba.models import linear_model, quadratic_model
+        from vbfast.backends.numba.models import Model
         from vbfast.backends.numba.passes import NumbaPass
+        from vbfast.backends.numba.quadratic import lay_out
         from vbfast.backends.numba.user import UserModel
 
         del workspace, num_threads
-        lay_out: dict[type, Any] = {
-            Quadratic: quadratic_model,
-            Linear: linear_model,
-            UserFunction: UserModel,
-        }
-        if outputs.gradient is not None and isinstance(log_joint.form, UserFunction):
+        model: Model
+        if not isinstance(log_joint.form, UserFunction):
+            model = Model(log_joint, lay_out(log_joint, blocking.dtype))
+        elif outputs.gradient is None:
+            model = UserModel(log_joint, blocking.dtype)
+        else:
             raise NotImplementedError(
                 "the gradient in the rows takes a model of Gaussian components; the derivative of "
                 "a custom log_density is not known"
             )
-        model = lay_out[type(log_joint.form)](log_joint, blocking.dtype)
         return NumbaPass(model, request, blocking, outputs)
 
     def begin_seeding(self, candidates: Float64Array, blocking: Blocking) -> SeedingPass:

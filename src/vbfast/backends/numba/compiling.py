@@ -1,7 +1,8 @@
 """How kernels are compiled, and the operations that numba has no word for.
 
-Fused multiply-adds are all that ``fastmath`` allows: reassociation, or assuming that no number is
-infinite or NaN, would break the numerical contract. Kernels hold no lock of the interpreter, are
+Fused multiply-adds are all that ``fastmath`` allows, but for plain sums (:func:`reduction`):
+reassociation, or assuming that no number is infinite or NaN, would break the numerical contract.
+Kernels hold no lock of the interpreter, are
 compiled when they are first called, and are kept on disk, in ``__pycache__``, until one of the
 files that they come from changes.
 
@@ -32,6 +33,7 @@ __all__ = [
     "kernel",
     "larger",
     "load_at",
+    "reduction",
     "smaller",
     "store_at",
 ]
@@ -92,6 +94,11 @@ def kernel(function: F) -> F:
 def inlined(function: F) -> F:
     """Compile a function into each kernel that calls it."""
     return cast(F, njit(inline="always", **_OPTIONS)(function))
+
+
+def reduction(function: F) -> F:
+    """Compile a function that may add numbers up in any order, which is fixed with the code."""
+    return cast(F, njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})(function))
 
 
 def choose_by_type(function: Callable[..., Any], choices: dict[type, Callable[..., Any]]) -> None:

@@ -9,16 +9,12 @@ from __future__ import annotations
 from vbfast.backends.blocking import Limits
 
 __all__ = [
-    "BLOCK_BYTES",
-    "BLOCK_COMPONENTS",
     "CACHE_LINE",
-    "COLUMN_BYTES",
     "FUNCTION_COST",
     "LIMITS",
     "MAX_BATCH_TILES",
     "NEGLIGIBLE_EXPONENT",
     "STEP_COST",
-    "WAVE_TILES",
 ]
 
 # A tile and its log-joints stay in the second-level cache. A group is eight vectors of AVX-512:
@@ -26,7 +22,7 @@ __all__ = [
 # full covariances of 16 features in float64.
 LIMITS = Limits(
     partitions=16,
-    statistics_bytes=64 << 20,
+    statistics_bytes=256 << 20,
     group_bytes=512,
     tile_rows=512,
     tile_bytes=4 << 20,
@@ -36,9 +32,6 @@ LIMITS = Limits(
 # Small tiles are worked on several at a time, for fewer calls from Python.
 MAX_BATCH_TILES = 64
 
-# Tiles whose local step precedes a summary step that threads share by components.
-WAVE_TILES = 16
-
 # Multiplications between two looks for signals: some ten milliseconds.
 STEP_COST = 5e7
 
@@ -47,14 +40,6 @@ FUNCTION_COST = 50.0
 
 # Responsibilities below exp of it change no sum: they are zero, unless they are asked for.
 NEGLIGIBLE_EXPONENT = -69.0
-
-# Points are padded with zeros to whole vectors of AVX2.
-COLUMN_BYTES = 32
-
-# Components that meet eight rows in turn: as many as have their sums in half of a first-level
-# cache, up to a number from which the rows have been loaded for enough of them.
-BLOCK_BYTES = 16 << 10
-BLOCK_COMPONENTS = 16
 
 # Memory begins at the start of a cache line. NumPy's begins 16 bytes into one as often as not;
 # every other vector then lies across two lines, and kernels take up to a quarter longer.

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from vbfast.backends.numba.compiling import group_rows, inlined, kernel, larger
-from vbfast.backends.numba.forms import add_slopes, evaluate, finish_slopes
+from vbfast.backends.numba.forms import add_slopes, evaluate
 
-__all__ = ["add_gradient", "fill_log_joint", "write_gradient"]
+__all__ = ["add_gradient", "fill_log_joint"]
 
 
 @kernel
@@ -49,24 +49,3 @@ def add_gradient(form: Any, rows: Any, joint: Any, first: Any, last: Any, gradie
         for k in range(first, last):
             if _is_responsible(joint, g, k):
                 add_slopes(form, rows, g, k, joint, gradient)
-
-
-@kernel
-def write_gradient(form: Any, rows: Any, joint: Any, gradient: Any, out: Any) -> None:
-    """Fill ``out`` of shape (n_rows, n_features): slopes, divided by the responsibilities' mass.
-
-    A row without any has gradient zero.
-    """
-    group = group_rows(joint)
-    mass = np.empty_like(joint[0, 0])
-    for g in range(len(joint)):
-        finish_slopes(form, rows, g, gradient)
-        mass[:] = 0
-        for k in range(joint.shape[1]):
-            for i in range(group):
-                mass[i] += joint[g, k, i]
-        for i in range(group):
-            n = g * group + i
-            if n < len(out):
-                for d in range(out.shape[1]):
-                    out[n, d] = gradient[g, d, i] / mass[i] if mass[i] > 0 else 0

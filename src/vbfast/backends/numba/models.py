@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from vbfast.backends.numba import loops
 from vbfast.backends.numba.batch import Batch
-from vbfast.backends.numba.forms import Dot, Whitened, whiten
-from vbfast.backends.numba.quadratic import Layout, lay_out_quadratic
-from vbfast.backends.numba.rows import Rows, load_rows, padded, row_layout, rows_for
+from vbfast.backends.numba.forms import whiten
+from vbfast.backends.numba.memory import empty_lines
+from vbfast.backends.numba.quadratic import Layout
 from vbfast.backends.reference.posterior import limiting_posterior
-from vbfast.contract import Float64Array, FloatArray, Linear, LogJoint, Quadratic
+from vbfast.contract import Float64Array, FloatArray, LogJoint, Quadratic
 
-__all__ = ["Model", "linear_model", "quadratic_model"]
+__all__ = ["Model"]
 
 
 class Model:
@@ -23,70 +21,50 @@ class Model:
     Attributes
     ----------
     log_joint : LogJoint
-    dtype : float32 or float64
+    layout : Layout
+    dtype, points_dtype : float32 or float64
+        Of the rows, and of the points that moments are taken of.
     n_features, n_components : int
-    points_width, points_dtype
-        Length, with padding, and dtype of the points that moments are taken of.
-    pool : ndarray or None
-        As of :class:`Layout`.
-    cost : float
-        Multiplications a row and component.
+    centres : ndarray of shape (n_components, n_moments)
+        Of the moments, where the points of :meth:`points` are.
     """
 
-    def __init__(self, log_joint: LogJoint, layout: Layout, cost: float) -> None:
-        self.log_joint = log_joint
-        self.dtype = layout.origin.dtype
+    def __init__(self, log_joint: LogJoint, layout: Layout) -> None:
+        self.log_joint, self.layout = log_joint, layout
+        self.dtype = self.points_dtype = layout.origin.dtype
         self.n_features, self.n_components = log_joint.n_features, log_joint.n_components
-        self.points_dtype = self.dtype
-        self.points_width = padded(self.n_features, self.dtype)
-        self.pool = layout.pool
-        self.cost = cost
-        self._form, self._origin = layout.form, layout.origin
-        self._scaled = layout.scaled
-        if self._scaled is not None:
-            # The largest value of a row, or of a centre, whose differences have finite squares.
-            most = 0.25 * float(np.finfo(self.dtype).max) / self.n_features
-            self._ordinary = 0.5 * float(np.sqrt(most))
-            self._far_centres = not np.abs(layout.form.centres).max() < self._ordinary
+        self.centres = log_joint.form.centres
+        if layout.origin.any():
+            self.centres = self.centres - layout.origin.astype(np.float64)
         self._offset = log_joint.offset.astype(self.dtype)
-        self._whitened = isinstance(layout.form, Whitened)
+        self._whitens = layout.form is not layout.slopes
 
-    def memory(self, n_groups: int) -> Rows:
-        """Return memory for the rows of so many groups."""
-        shape = (n_groups, self.n_features, self.points_width)
-        return rows_for(*shape, self.dtype, whitened=self._whitened)
+    def batch(self, n_groups: int) -> Batch:
+        """Return memory for so many groups."""
+        batch = Batch(n_groups, self.n_features, self.n_components, self.dtype)
+        if self._whitens:
+            whitened = empty_lines(batch.rows.lanes.shape, self.dtype)
+            batch.evaluated = batch.rows._replace(lanes=whitened)
+        return batch
 
-    def load(self, batch: Batch, rows: FloatArray) -> int:
-        """Load the rows of a batch; returns the first that is not finite, or -1."""
-        memory = batch.rows
-        to = (self._origin, memory.lanes, memory.plain)
-        bad = load_rows(*row_layout(rows), len(rows), *to)
-        if bad < 0 and self._whitened:
-            whiten(self._form, memory)
-        batch.form = self._form
-        if self._scaled is not None:
-            lanes = memory.lanes
-            largest = max(float(lanes.max(initial=0)), -float(lanes.min(initial=0)))
-            if self._far_centres or not largest < self._ordinary:
-                batch.form = self._scaled
-        return int(bad)
+    def load(self, batch: Batch, rows: FloatArray, start: int) -> None:
+        """Load rows, of which the first has the index ``start``, see :meth:`Batch.load`."""
+        batch.load(rows, start, self.layout.origin)
+        if self._whitens:
+            whiten(self.layout.slopes.factor, batch.rows, batch.evaluated.lanes)
 
     def fill(self, batch: Batch, first: int, last: int) -> None:
         """Evaluate the components ``first`` to ``last``."""
         out = (batch.joint, batch.row_max)
-        loops.fill_log_joint(batch.form, batch.rows, self._offset, *out, first, last)
+        loops.fill_log_joint(self.layout.form, batch.evaluated, self._offset, *out, first, last)
 
     def points(self, batch: Batch) -> FloatArray:
-        """Return what moments are taken of, one after another: here the rows."""
-        return batch.rows.plain
+        """Return what moments are taken of, in lanes: here the rows."""
+        return batch.rows.lanes
 
-    def add_gradient(self, batch: Batch, first: int, last: int) -> None:
-        """Add the slopes of some components, times responsibilities."""
-        loops.add_gradient(self._form, batch.rows, batch.joint, first, last, batch.gradient)
-
-    def write_gradient(self, batch: Batch, out: FloatArray) -> None:
-        """Write the gradient of every row."""
-        loops.write_gradient(self._form, batch.rows, batch.joint, batch.gradient, out)
+    def add_gradient(self, batch: Batch, first: int, last: int, gradient: FloatArray) -> None:
+        """Add the slopes of some components, times responsibilities but for their factor."""
+        loops.add_gradient(self.layout.slopes, batch.rows, batch.joint, first, last, gradient)
 
     def overflowed_posterior(self, rows: FloatArray) -> Float64Array | None:
         """Return ``q`` of rows whose log-joints are all ``-inf``; None where it is nobody's.
@@ -97,22 +75,3 @@ class Model:
         if not possible or not isinstance(self.log_joint.form, Quadratic):
             return None
         return limiting_posterior(rows.astype(np.float64), self.log_joint)
-
-
-def quadratic_model(log_joint: LogJoint, dtype: np.dtype[Any]) -> Model:
-    """Lay a quadratic form out."""
-    form = log_joint.form
-    assert isinstance(form, Quadratic)
-    D = form.n_features
-    layout = lay_out_quadratic(form, log_joint.offset > -np.inf, dtype)
-    cost = 4.0 * D if form.factor_type in ("diag", "spherical") else D * D + 4.0 * D
-    return Model(log_joint, layout, cost)
-
-
-def linear_model(log_joint: LogJoint, dtype: np.dtype[Any]) -> Model:
-    """Lay a linear form out."""
-    form = log_joint.form
-    assert isinstance(form, Linear)
-    origin = np.zeros(form.n_features, dtype)
-    theta = np.ascontiguousarray(form.theta, dtype=dtype)
-    return Model(log_joint, Layout(Dot(theta), origin, origin), 4.0 * form.n_features)

@@ -1,4 +1,4 @@
-"""Quadratic forms of the contract as kernels take them."""
+"""Forms of the contract as kernels take them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.backends.numba.forms import Diagonal, Triangular, Whitened
-from vbfast.contract import NEAR_LIMIT, Float64Array, FloatArray, Quadratic
+from vbfast.backends.numba.forms import Diagonal, Dot, Triangular, whole_fours
+from vbfast.contract import NEAR_LIMIT, Float64Array, FloatArray, Linear, LogJoint, Quadratic
 
-__all__ = ["Layout", "lay_out_quadratic"]
+__all__ = ["Layout", "diagonal_form", "lay_out"]
 
 
 class Layout(NamedTuple):
@@ -19,70 +19,82 @@ class Layout(NamedTuple):
     Attributes
     ----------
     form : tuple of arrays
+        As rows are evaluated with it.
+    slopes : tuple of arrays
+        As slopes are: the same, or where ``form`` takes rows that a factor has whitened, that of
+        the rows before.
     origin : ndarray of shape (n_features,)
         Subtracted from the rows, in their dtype.
-    pool : ndarray of shape (n_moments,) or None
-        A point about which the moments of all components together lose no digits.
-    scaled : tuple of arrays or None
-        The form that multiplies differences before it squares them, for rows so far away that
-        their squares overflow; None where ``form`` does that itself.
+    cost : float
+        Multiplications a row and component.
+    near : bool
+        Whether the moments of all components together lose no digits about the origin.
     """
 
     form: Any
+    slopes: Any
     origin: FloatArray
-    pool: FloatArray | None
-    scaled: Any = None
+    cost: float
+    near: bool = False
 
 
-def lay_out_quadratic(form: Quadratic, used: npt.NDArray[np.bool_], dtype: np.dtype[Any]) -> Layout:
+def lay_out(log_joint: LogJoint, dtype: np.dtype[Any]) -> Layout:
+    """Lay a quadratic or linear form out."""
+    form = log_joint.form
+    if isinstance(form, Quadratic):
+        return _lay_out_quadratic(form, log_joint.offset > -np.inf, dtype)
+    assert isinstance(form, Linear)
+    dot = Dot(_padded(form.theta.astype(dtype))[:, np.newaxis])
+    return Layout(dot, dot, np.zeros(form.n_features, dtype), 4.0 * form.n_features)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _lay_out_quadratic(
+    form: Quadratic, used: npt.NDArray[np.bool_], dtype: np.dtype[Any]
+) -> Layout:
     """Lay a form out, of which some components have a weight."""
-    P = form.precision_cholesky
-    with np.errstate(over="ignore", invalid="ignore"):
-        origin = _median_point(form.centres[used], form.n_features).astype(dtype)
-        centres = form.centres - origin.astype(np.float64)
-        reach = _squared_reach(centres, form)[used]
-        near = bool(np.all(reach <= NEAR_LIMIT[dtype]))  # not for NaN
-        low: FloatArray | None = None
-        if not near:
-            origin = np.zeros_like(origin)
-            centres = form.centres
-            if dtype != np.float64:
-                high = centres.astype(dtype)
-                rest = np.where(np.isfinite(high), centres - high, 0.0)
-                low = rest.astype(dtype)
-        own = centres.astype(dtype)
-        pool = origin if near else None
-        if form.factor_type in ("diag", "spherical"):
-            squared_first = form.factor_type == "spherical"
-            scaled = _scaled(form, own, low, dtype) if squared_first else None
-            return Layout(_diagonal(form, own, low, dtype), origin, pool, scaled)
-        factor = np.triu(P.reshape(-1, *P.shape[-2:]))
-        transposed = _as_factor(factor.swapaxes(1, 2), dtype)
-        if form.factor_type == "tied" and near:
-            images = np.einsum("ki,ij->kj", centres, factor[0]).astype(dtype)
-            return Layout(Whitened(own, low, transposed, images), origin, pool)
-        return Layout(Triangular(own, low, transposed), origin, pool)
+    P, D = form.precision_cholesky, form.n_features
+    origin = _median_point(form.centres[used], D).astype(dtype)
+    centres = form.centres - origin.astype(np.float64)
+    near = bool(np.all(_squared_reach(centres, form)[used] <= NEAR_LIMIT[dtype]))  # not for NaN
+    if not near:
+        origin, centres = np.zeros_like(origin), form.centres
+    if form.factor_type in ("diag", "spherical"):
+        # None of them zero or infinite.
+        least = np.maximum(P.reshape(len(centres), -1), float(np.finfo(dtype).tiny))
+        scales = _as_factor(np.broadcast_to(least, centres.shape), dtype)
+        diagonal = diagonal_form(centres, scales)
+        return Layout(diagonal, diagonal, origin, 4.0 * D, near)
+    factor = np.triu(P.reshape(-1, *P.shape[-2:])).swapaxes(1, 2)
+    width = whole_fours(D)
+    square = np.zeros((len(factor), width, width), dtype)
+    square[:, :D, :D] = _as_factor(factor, dtype)
+    high, low = _two_parts(centres, dtype)
+    triangular = Triangular(_padded(high), _padded(low), square)
+    if form.factor_type == "tied" and near:
+        images = np.einsum("ki,ji->kj", centres, factor[0])
+        whitened = diagonal_form(images, np.ones(images.shape, dtype))
+        return Layout(whitened, triangular, origin, D * D + 4.0 * D, near)
+    return Layout(triangular, triangular, origin, D * D + 4.0 * D, near)
 
 
-def _diagonal(
-    form: Quadratic, centres: FloatArray, low: FloatArray | None, dtype: np.dtype[Any]
-) -> Diagonal:
-    P = form.precision_cholesky
-    ordinary = float(np.finfo(dtype).max) ** (1 / 3)
-    if form.factor_type == "spherical" and np.all((ordinary * P > 1.0) & (ordinary > P)):
-        return Diagonal(centres, low, None, np.asarray(0.5 * np.square(P), dtype=dtype))
-    # Squares of P, or of distances before they are multiplied by it, overflow.
-    return _scaled(form, centres, low, dtype)
+def diagonal_form(centres: Float64Array, scales: FloatArray) -> Diagonal:
+    """Return a form of the dtype of its scales."""
+    high, low = _two_parts(centres, scales.dtype)
+    return Diagonal(_padded(high), _padded(low * scales), _padded(scales))
 
 
-def _scaled(
-    form: Quadratic, centres: FloatArray, low: FloatArray | None, dtype: np.dtype[Any]
-) -> Diagonal:
-    P = np.broadcast_to(form.precision_cholesky.reshape(form.n_components, -1), centres.shape)
-    # None of them zero or infinite.
-    scales = _as_factor(np.maximum(P, float(np.finfo(dtype).tiny)), dtype)
-    low = None if low is None else low * scales
-    return Diagonal(centres, low, scales, np.full(form.n_components, 0.5, dtype))
+def _two_parts(centres: Float64Array, dtype: np.dtype[Any]) -> tuple[FloatArray, FloatArray]:
+    """Return numbers as near as a dtype has them, and the rest."""
+    high = centres.astype(dtype)
+    return high, np.where(np.isfinite(high), centres - high, 0.0).astype(dtype)
+
+
+def _padded(numbers: FloatArray) -> FloatArray:
+    """Return the numbers of some components, whole fours of them."""
+    wide = np.zeros((len(numbers), whole_fours(numbers.shape[1])), numbers.dtype)
+    wide[:, : numbers.shape[1]] = numbers
+    return wide
 
 
 def _median_point(points: Float64Array, n_features: int) -> Float64Array:
@@ -96,7 +108,7 @@ def _median_point(points: Float64Array, n_features: int) -> Float64Array:
 def _as_factor(P: Float64Array, dtype: np.dtype[Any]) -> FloatArray:
     """Return precision factors of the dtype, the largest number for those that are beyond it."""
     largest = float(np.finfo(dtype).max)
-    return np.ascontiguousarray(np.clip(P, -largest, largest), dtype=dtype)
+    return np.clip(P, -largest, largest).astype(dtype)
 
 
 def _squared_reach(centres: Float64Array, form: Quadratic) -> Float64Array:
@@ -105,9 +117,7 @@ def _squared_reach(centres: Float64Array, form: Quadratic) -> Float64Array:
     Squared.
     """
     P = form.precision_cholesky
-    if form.factor_type == "diag":
-        return np.asarray(np.square(centres * P).max(axis=1))
-    if form.factor_type == "spherical":
-        return np.asarray(np.square(centres * P[:, np.newaxis]).max(axis=1))
+    if form.factor_type in ("diag", "spherical"):
+        return np.asarray(np.square(centres * P.reshape(len(centres), -1)).max(axis=1))
     narrowest = np.square(np.triu(P)).sum(axis=-2).max(axis=-1)
     return np.asarray(np.square(centres).sum(axis=1) * narrowest)
