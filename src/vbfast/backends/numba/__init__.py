@@ -31,7 +31,7 @@ import numpy as np
 
 from vbfast.backends.blocking import make_blocking
 from vbfast.backends.native.linalg import NativeLinearAlgebra
-from vbfast.backends.numba.constants import LIMITS
+from vbfast.backends.numba.constants import LIMITS, TILE_BYTES
 from vbfast.contract import (
     Backend,
     Blocking,
@@ -93,8 +93,9 @@ class NumbaBackend:
             kept = "diag" if moments == "spherical" else moments
             shape = second_shape(kept, n_components, row_length) or (0,)
             size = 8 * (n_components * (1 + row_length) + math.prod(shape))
-        fitting = LIMITS.statistics_bytes // max(1, size)
-        limits = replace(LIMITS, partitions=min(LIMITS.partitions, max(1, fitting)))
+        tile_rows = TILE_BYTES // dtype.itemsize
+        fitting = max(1, min(LIMITS.partitions, LIMITS.statistics_bytes // max(1, size)))
+        limits = replace(LIMITS, tile_rows=tile_rows, partitions=fitting)
         return make_blocking(limits, n_samples, row_length, n_components, dtype, size)
 
     def evaluates(self, log_joint: LogJoint) -> bool:

@@ -1,8 +1,9 @@
 """Some tiles of rows on their way through a pass, and the batches that blocks are taken in.
 
-Rows come in *groups* of :func:`group_size`, a loop over which is vector code. Rows beyond the last
-repeat it, and have no weight. A partition's tiles are added up in their order, whoever works on
-them and however many a batch holds: the bits of a result are those of the blocking.
+A feature's values in the rows of a tile lie one after another, in *lanes*: a loop over them is
+vector code. Rows beyond the last repeat it, and have no weight. A partition's tiles are added up in
+their order, whoever works on them and however many a batch holds: the bits of a result are those of
+the blocking.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.compiling import group_size
 from vbfast.backends.numba.constants import LIMITS, MAX_BATCH_TILES, STEP_COST
 from vbfast.backends.numba.forms import Rows, whole_fours
+from vbfast.backends.numba.loops import load_rows
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.backends.numba.threads import run_tasks
 from vbfast.contract import Blocking, Float64Array, FloatArray, NonFiniteRowError, RowBlock
@@ -23,12 +24,12 @@ __all__ = ["Batch", "Batches", "by_row"]
 
 
 def by_row(lanes: FloatArray) -> FloatArray:
-    """Return a copy of numbers in lanes, shape (n_groups, n, group), one row after another."""
+    """Return a copy of numbers in lanes, shape (n_tiles, n, tile_rows), one row after another."""
     return lanes.swapaxes(1, 2).reshape(-1, lanes.shape[1])
 
 
 class Batch:
-    """Memory of one thread for some groups of rows, each array for as many.
+    """Memory of one thread for some tiles of rows, each array for as many.
 
     Attributes
     ----------
@@ -37,29 +38,32 @@ class Batch:
     rows : Rows
     evaluated : tuple of arrays
         What the form is evaluated with: the rows, unless a model puts others here.
-    joint : ndarray of shape (n_groups, n_components, group)
+    joint : ndarray of shape (n_tiles, n_components, tile_rows)
         Log-joint, then responsibilities but for a factor.
-    row_max, scale : ndarray of shape (n_groups, group)
+    row_max, scale : ndarray of shape (n_tiles, tile_rows)
         Largest log-joint of each row; that factor, then it times the row's weight.
-    label : ndarray of shape (n_groups, group), int64
+    label : ndarray of shape (n_tiles, tile_rows), int64
         Of each row's first component of largest log-joint.
-    terms : ndarray of shape (5, n_groups, group), float64
+    terms : ndarray of shape (5, n_tiles, tile_rows), float64
         One, log evidence, expected log-joint, entropy and KL of each row.
     """
 
-    def __init__(self, n_groups: int, n_features: int, n_components: int, dtype: Any) -> None:
-        group = group_size(dtype)
-        lanes = empty_lines((n_groups, whole_fours(n_features), group), dtype)
+    def __init__(
+        self, n_tiles: int, tile_rows: int, n_features: int, n_components: int, dtype: Any
+    ) -> None:
+        lanes = empty_lines((n_tiles, whole_fours(n_features), tile_rows), dtype)
         lanes.fill(0)
-        line = empty_lines((group,), dtype)
-        self.rows = Rows(lanes, empty_lines(lanes.shape[1:], dtype), line)
+        line = empty_lines((tile_rows,), dtype)
+        centred = empty_lines(lanes.shape[1:], dtype)
+        centred.fill(0)
+        self.rows = Rows(lanes, centred, line)
         self.evaluated: Any = self.rows
         self.start, self.n_rows = 0, 0
-        self.joint: FloatArray = empty_lines((n_groups, n_components, group), dtype)
-        self.row_max: FloatArray = empty_lines((n_groups, group), dtype)
-        self.scale: FloatArray = empty_lines((n_groups, group), dtype)
-        self.label = np.zeros((n_groups, group), np.int64)
-        self.terms: Float64Array = np.zeros((5, n_groups, group))
+        self.joint: FloatArray = empty_lines((n_tiles, n_components, tile_rows), dtype)
+        self.row_max: FloatArray = empty_lines((n_tiles, tile_rows), dtype)
+        self.scale: FloatArray = empty_lines((n_tiles, tile_rows), dtype)
+        self.label = np.zeros((n_tiles, tile_rows), np.int64)
+        self.terms: Float64Array = np.zeros((5, n_tiles, tile_rows))
         self.terms[0] = 1.0
 
     def load(self, rows: FloatArray, start: int, origin: FloatArray) -> None:
@@ -72,20 +76,14 @@ class Batch:
         """
         self.start, self.n_rows = start, len(rows)
         self.row_max.fill(-np.inf)
-        n_groups, _, group = self.rows.lanes.shape
-        if len(rows) < n_groups * group:
-            rows = rows.take(np.arange(n_groups * group), axis=0, mode="clip")
-        lanes = self.rows.lanes[:, : len(origin)]
-        in_groups = rows.reshape(n_groups, group, -1).swapaxes(1, 2)
-        with np.errstate(over="ignore", invalid="ignore"):
-            np.subtract(in_groups, origin[:, np.newaxis], out=lanes)
-        if not np.isfinite(lanes).all():
-            finite = np.isfinite(rows).all(axis=1)
-            if not finite.all():
-                raise NonFiniteRowError(start + int(np.argmin(finite)))
+        address = rows.__array_interface__["data"][0]
+        row, feature = rows.strides
+        bad = load_rows(address, row, feature, len(rows), origin, self.rows.lanes)
+        if bad >= 0:
+            raise NonFiniteRowError(start + bad)
 
     def of_rows(self, lanes: Any) -> Any:
-        """Return what is of this batch's rows in an array of shape (..., n_groups, group)."""
+        """Return what is of this batch's rows in an array of shape (..., n_tiles, tile_rows)."""
         return lanes.reshape(*lanes.shape[:-2], -1)[..., : self.n_rows]
 
 
@@ -129,7 +127,8 @@ class Batches:
         def task_of(number: int) -> Callable[[int], Iterator[None]]:
             def task(worker: int) -> Iterator[None]:
                 try:
-                    yield from visit(number, worker)
+                    with np.errstate(over="ignore", invalid="ignore"):
+                        yield from visit(number, worker)
                 except NonFiniteRowError as error:
                     bad.append(error.row)
 
@@ -143,10 +142,10 @@ class Batches:
         """Yield loaded batches, and which rows of the block they are."""
         for start in range(0, len(block.rows), self._rows):
             rows = slice(start, min(start + self._rows, len(block.rows)))
-            n_groups = -(-(rows.stop - start) // group_size(self._blocking.dtype))
-            if (worker, n_groups) not in self._memory:
-                self._memory[worker, n_groups] = self._model.batch(n_groups)
-            batch = self._memory[worker, n_groups]
+            n_tiles = -(-(rows.stop - start) // self._blocking.tile_rows)
+            if (worker, n_tiles) not in self._memory:
+                self._memory[worker, n_tiles] = self._model.batch(n_tiles, self._blocking.tile_rows)
+            batch = self._memory[worker, n_tiles]
             self._model.load(batch, block.rows[rows], block.start + start)
             yield batch, rows
 

@@ -15,6 +15,7 @@ __all__ = [
     "MAX_BATCH_TILES",
     "NEGLIGIBLE_EXPONENT",
     "STEP_COST",
+    "TILE_BYTES",
 ]
 
 # A tile and its log-joints stay in the second-level cache. A group is eight vectors of AVX-512:
@@ -29,8 +30,11 @@ LIMITS = Limits(
     partition_rows=256,
 )
 
+# Of a feature in the rows of a tile.
+TILE_BYTES = 2048
+
 # Small tiles are worked on several at a time, for fewer calls from Python.
-MAX_BATCH_TILES = 64
+MAX_BATCH_TILES = 256
 
 # Multiplications between two looks for signals: some ten milliseconds.
 STEP_COST = 5e7

@@ -1,4 +1,4 @@
-"""Forms: functions of a group of rows and a component, which the loops of a pass are made with.
+"""Forms: functions of a tile of rows and a component, which the loops of a pass are made with.
 
 Each form is a tuple of arrays, by whose type the functions are chosen when a loop is compiled:
 
@@ -23,12 +23,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.backends.numba.compiling import choose_by_type, group_rows, inlined, kernel, smaller
+from vbfast.backends.numba.compiling import choose_by_type, inlined, kernel, smaller
 from vbfast.contract import Float64Array, FloatArray
 
 __all__ = [
     "Diagonal",
     "Dot",
+    "Euclidean",
     "Rows",
     "Triangular",
     "User",
@@ -48,12 +49,19 @@ class Diagonal(NamedTuple):
     scales: FloatArray  # (n_components, n_features)
 
 
+class Euclidean(NamedTuple):
+    """``-1/2 ||x_n - c_k||^2``, of centres that the dtype has well enough."""
+
+    centres: FloatArray  # (n_components, n_features)
+
+
 class Triangular(NamedTuple):
     """``-1/2 ||(x_n - c_k) P_k||^2``."""
 
     centres: FloatArray  # (n_components, n_features)
     low: FloatArray
-    factor: FloatArray  # (n_components or 1, n_features, n_features), P^T: lower triangular
+    # P^T, lower triangular: (n_components or 1, n_features, n_features), no line beyond the last.
+    factor: FloatArray
 
 
 class Dot(NamedTuple):
@@ -95,15 +103,15 @@ def _add_product(x: Any, coefficients: Any, k: Any, j: Any, n_features: Any, y: 
     for d in range(0, n_features, 4):
         a0, a1 = coefficients[k, j, d], coefficients[k, j, d + 1]
         a2, a3 = coefficients[k, j, d + 2], coefficients[k, j, d + 3]
-        for i in range(group_rows(x)):
+        for i in range(x.shape[1]):
             y[i] += (x[d, i] * a0 + x[d + 1, i] * a1) + (x[d + 2, i] * a2 + x[d + 3, i] * a3)
 
 
 @inlined
 def _centre(form: Any, rows: Any, g: Any, k: Any) -> None:
-    """Set ``rows.centred``."""
-    for d in range(form.centres.shape[1]):
-        for i in range(group_rows(rows.lanes)):
+    """Set ``rows.centred``, which has zeros beyond the last feature."""
+    for d in range(form.factor.shape[1]):
+        for i in range(rows.lanes.shape[2]):
             rows.centred[d, i] = (form.centres[k, d] - rows.lanes[g, d, i]) + form.low[k, d]
 
 
@@ -114,10 +122,10 @@ def _scaled(form: Any, rows: Any, g: Any, k: Any, d: Any, i: Any) -> Any:
 
 
 def _evaluate_diagonal(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    for i in range(group_rows(joint)):
+    for i in range(joint.shape[2]):
         joint[g, k, i] = 0
     for d in range(0, form.centres.shape[1], 4):
-        for i in range(group_rows(joint)):
+        for i in range(joint.shape[2]):
             t0 = _scaled(form, rows, g, k, d, i)
             t1 = _scaled(form, rows, g, k, d + 1, i)
             t2 = _scaled(form, rows, g, k, d + 2, i)
@@ -126,13 +134,30 @@ def _evaluate_diagonal(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
     return -joint.dtype.type(0.5)
 
 
+def _evaluate_euclidean(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
+    x, c = rows.lanes, form.centres
+    for i in range(joint.shape[2]):
+        joint[g, k, i] = 0
+    for d in range(0, c.shape[1], 4):
+        c0, c1, c2, c3 = c[k, d], c[k, d + 1], c[k, d + 2], c[k, d + 3]
+        for i in range(joint.shape[2]):
+            t0, t1, t2, t3 = (
+                c0 - x[g, d, i],
+                c1 - x[g, d + 1, i],
+                c2 - x[g, d + 2, i],
+                c3 - x[g, d + 3, i],
+            )
+            joint[g, k, i] += (t0 * t0 + t1 * t1) + (t2 * t2 + t3 * t3)
+    return -joint.dtype.type(0.5)
+
+
 def _evaluate_triangular(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    group, infinity = group_rows(joint), joint.dtype.type(np.inf)
+    group, infinity = joint.shape[2], joint.dtype.type(np.inf)
     kf, y = min(k, len(form.factor) - 1), rows.line
     _centre(form, rows, g, k)
     for i in range(group):
         joint[g, k, i] = 0
-    for j in range(form.centres.shape[1]):
+    for j in range(form.factor.shape[1]):
         for i in range(group):
             y[i] = 0
         _add_product(rows.centred, form.factor, kf, j, j + 1, y)
@@ -145,14 +170,14 @@ def _evaluate_triangular(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> An
 
 
 def _evaluate_dot(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    for i in range(group_rows(joint)):
+    for i in range(joint.shape[2]):
         joint[g, k, i] = 0
     _add_product(rows.lanes[g], form.theta, k, 0, form.theta.shape[2], joint[g, k])
     return joint.dtype.type(1)
 
 
 def _evaluate_user(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    group = group_rows(joint)
+    group = joint.shape[2]
     for i in range(group):
         n = g * group + i
         value = 0.0
@@ -173,6 +198,7 @@ choose_by_type(
     evaluate,
     {
         Diagonal: _evaluate_diagonal,
+        Euclidean: _evaluate_euclidean,
         Triangular: _evaluate_triangular,
         Dot: _evaluate_dot,
         User: _evaluate_user,
@@ -183,14 +209,14 @@ choose_by_type(
 def _diagonal_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: Any) -> None:
     zero = joint.dtype.type(0)
     for d in range(gradient.shape[1]):
-        for i in range(group_rows(joint)):
+        for i in range(joint.shape[2]):
             # Without a responsibility the difference may be infinite.
             slope = joint[g, k, i] * (_scaled(form, rows, g, k, d, i) * form.scales[k, d])
             gradient[g, d, i] += slope if joint[g, k, i] > zero else zero
 
 
 def _factor_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: Any) -> None:
-    group, zero = group_rows(joint), joint.dtype.type(0)
+    group, zero = joint.shape[2], joint.dtype.type(0)
     kf, y = min(k, len(form.factor) - 1), rows.line
     _centre(form, rows, g, k)
     for j in range(gradient.shape[1]):
@@ -206,7 +232,7 @@ def _factor_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: A
 
 def _dot_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: Any) -> None:  # noqa: ARG001
     for d in range(gradient.shape[1]):
-        for i in range(group_rows(joint)):
+        for i in range(joint.shape[2]):
             gradient[g, d, i] += joint[g, k, i] * form.theta[k, 0, d]
 
 
@@ -225,5 +251,5 @@ def whiten(factor: Any, rows: Any, whitened: Any) -> None:
     """Set ``whitened``, of the shape of the lanes, to rows times the one factor of all."""
     whitened[:] = 0
     for g in range(len(whitened)):
-        for j in range(whitened.shape[1]):
+        for j in range(factor.shape[1]):
             _add_product(rows.lanes[g], factor, 0, j, j + 1, whitened[g, j])

@@ -1,4 +1,4 @@
-"""Loops over the groups of a batch and the components, made with the functions of a form."""
+"""Loops over the tiles of a batch and the components, made with the functions of a form."""
 
 from __future__ import annotations
 
@@ -6,10 +6,34 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.compiling import group_rows, inlined, kernel, larger
+from vbfast.backends.numba.compiling import inlined, kernel, larger, load_at
 from vbfast.backends.numba.forms import add_slopes, evaluate
 
-__all__ = ["add_gradient", "fill_log_joint"]
+__all__ = ["add_gradient", "fill_log_joint", "load_rows"]
+
+
+@kernel
+def load_rows(
+    address: Any, row_stride: Any, feature_stride: Any, n_rows: Any, origin: Any, lanes: Any
+) -> Any:
+    """Fill ``lanes`` with rows minus an origin, and beyond the last with the last.
+
+    Returns the first row that is not finite, or -1. Numbers may lie at any address.
+    """
+    n_tiles, _, tile_rows = lanes.shape
+    zero = lanes.dtype.type(0)
+    bad = -1
+    for g in range(n_tiles):
+        for i in range(tile_rows):
+            n = min(g * tile_rows + i, n_rows - 1)
+            check = zero
+            for d in range(len(origin)):
+                value = load_at(address + n * row_stride + d * feature_stride, zero)
+                check += value * zero  # NaN once a value is not finite
+                lanes[g, d, i] = value - origin[d]
+            if bad < 0 and check != 0:
+                bad = n
+    return bad
 
 
 @kernel
@@ -20,7 +44,7 @@ def fill_log_joint(
 
     Raises ``row_max`` of shape (n_groups, group), the largest log-joint of each row.
     """
-    group = group_rows(joint)
+    group = joint.shape[2]
     for g in range(len(joint)):
         for k in range(first, last):
             if offset[k] == -np.inf:  # whatever the form's value is
@@ -37,7 +61,7 @@ def fill_log_joint(
 @inlined
 def _is_responsible(joint: Any, g: Any, k: Any) -> Any:
     largest = joint[g, k, 0]
-    for i in range(1, group_rows(joint)):
+    for i in range(1, joint.shape[2]):
         largest = max(largest, joint[g, k, i])
     return largest > 0
 

@@ -39,9 +39,9 @@ class Model:
         self._offset = log_joint.offset.astype(self.dtype)
         self._whitens = layout.form is not layout.slopes
 
-    def batch(self, n_groups: int) -> Batch:
-        """Return memory for so many groups."""
-        batch = Batch(n_groups, self.n_features, self.n_components, self.dtype)
+    def batch(self, n_tiles: int, tile_rows: int) -> Batch:
+        """Return memory for so many tiles."""
+        batch = Batch(n_tiles, tile_rows, self.n_features, self.n_components, self.dtype)
         if self._whitens:
             whitened = empty_lines(batch.rows.lanes.shape, self.dtype)
             batch.evaluated = batch.rows._replace(lanes=whitened)

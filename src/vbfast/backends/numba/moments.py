@@ -1,8 +1,8 @@
 """Moments: a function of some rows and a component, and the loop that sums them up.
 
-Moments are about the component's own centre, in every form. Sums over a group of rows are in the
-precision of the rows, from there on float64. Where few rows of a group count for a component, they
-are gathered until a group is full.
+Moments are about the component's own centre, in every form. Sums over a tile are in the precision
+of the rows, from there on float64. Where few rows of a tile count for a component, they are
+gathered first.
 """
 
 from __future__ import annotations
@@ -11,10 +11,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from vbfast.backends.numba.compiling import group_rows, inlined, kernel, reduction
+from vbfast.backends.numba.compiling import kernel, reduction
 from vbfast.contract import Float64Array, FloatArray
 
-__all__ = ["Centred", "Sums", "add_moments"]
+# Rows are gathered where fewer than one of so many count.
+SPARSE = 8
+
+__all__ = ["Memory", "Sums", "add_moments"]
 
 
 class Sums(NamedTuple):
@@ -28,58 +31,90 @@ class Sums(NamedTuple):
     second: Float64Array
 
 
-class Centred(NamedTuple):
-    """Memory for as many rows as a group has, minus a component's centre."""
+class Memory(NamedTuple):
+    """What a thread works in."""
 
-    weights: FloatArray  # (group,)
-    points: FloatArray  # (n_moments, group)
-    weighted: FloatArray  # (group,), weights times points of one moment
-
-
-@reduction
-def _add_up(a: Any, n: Any) -> Any:
-    total = a.dtype.type(0)
-    for i in range(n):
-        total += a[i]
-    return total
+    weights: FloatArray  # (tile_rows,)
+    weighted: FloatArray  # (tile_rows,), weights times differences of one moment
+    centred: FloatArray  # (n_moments, tile_rows)
+    gathered: FloatArray  # (n_moments, tile_rows)
 
 
 @reduction
-def _dot(a: Any, b: Any, d: Any, n: Any) -> Any:
+def _weigh(a: Any, b: Any, weights: Any) -> Any:
+    """Set ``weights`` to products; returns their sum, and how many are not zero."""
+    total, count = weights.dtype.type(0), 0
+    for i in range(len(weights)):
+        weights[i] = a[i] * b[i]
+        total += weights[i]
+        count += weights[i] > 0
+    return total, count
+
+
+@kernel
+def _difference(x: Any, centre: Any) -> Any:
+    return x - centre
+
+
+@reduction
+def _two_moments(weights: Any, x: Any, centre: Any, n: Any) -> Any:
+    """Return the sums of ``w_i t_i`` and ``w_i t_i^2`` with ``t = x - centre``."""
+    first, second = weights.dtype.type(0), weights.dtype.type(0)
+    for i in range(n):
+        t = _difference(x[i], centre)
+        first += weights[i] * t
+        second += weights[i] * t * t
+    return first, second
+
+
+@reduction
+def _dot(a: Any, b: Any, n: Any) -> Any:
     total = a.dtype.type(0)
     for i in range(n):
-        total += a[i] * b[d, i]
+        total += a[i] * b[i]
     return total
 
 
 @kernel
-def _sum_of_products(centred: Any, d: Any, f: Any, n: Any) -> Any:
-    """Return ``sum_i w_i t_di t_fi``, with ``w t_d`` in ``centred.weighted``."""
-    total = np.float64(_dot(centred.weighted, centred.points, f, n))
-    if not np.isfinite(total):  # beyond the range of the rows, but perhaps not of float64
-        total = 0.0
-        for i in range(n):
-            w, t = np.float64(centred.weights[i]), np.float64(centred.points[d, i])
-            total += w * t * centred.points[f, i]
+def _in_float64(weights: Any, x: Any, n: Any, centre: Any, d: Any, f: Any) -> Any:
+    """Return the sum of ``w_i t_di t_fi``, or ``w_i t_di`` for ``f = -1``, of rows that count."""
+    total = 0.0
+    for i in range(n):
+        if weights[i] > 0:
+            term = np.float64(weights[i]) * (np.float64(x[d, i]) - np.float64(centre[d]))
+            if f >= 0:
+                term *= np.float64(x[f, i]) - np.float64(centre[f])
+            total += term
     return total
 
 
-@inlined
-def _add_rows(centred: Any, group: Any, k: Any, sums: Any) -> None:
-    """Add the moments of rows of component ``k``."""
-    second, own = sums.second, min(k, len(sums.second) - 1)
-    sums.weight[k] += _add_up(centred.weights, group)
-    for d in range(sums.first.shape[1]):
-        for i in range(group):
-            centred.weighted[i] = centred.weights[i] * centred.points[d, i]
-        sums.first[k, d] += _add_up(centred.weighted, group)
-        if len(second) == 0:
-            continue
-        if second.shape[1] == 1:
-            second[own, 0, d] += _sum_of_products(centred, d, d, group)
-        else:
-            for f in range(d + 1):
-                second[own, d, f] += _sum_of_products(centred, d, f, group)
+@kernel
+def _add_rows(x: Any, n: Any, centre: Any, k: Any, memory: Any, sums: Any) -> None:
+    """Add the moments of ``n`` rows of component ``k``.
+
+    What is beyond the range of the rows may be in that of float64, and a difference may be beyond
+    it that has no weight.
+    """
+    first, second = sums.first, sums.second
+    weights, weighted, centred, _ = memory
+    own = min(k, len(second) - 1)
+    products = len(second) > 0 and second.shape[1] > 1
+    for d in range(len(centre)):
+        one, two = _two_moments(weights, x[d], centre[d], n)
+        finite = np.isfinite(two)
+        first[k, d] += one if finite else _in_float64(weights, x, n, centre, d, -1)
+        if len(second) > 0:
+            of_squares = two if finite else _in_float64(weights, x, n, centre, d, d)
+            second[own, d if products else 0, d] += of_squares
+        if products:
+            for i in range(n):
+                centred[d, i] = x[d, i] - centre[d]
+                weighted[i] = weights[i] * centred[d, i]
+            for f in range(d):
+                product = np.float64(_dot(weighted, centred[f], n))
+                if not np.isfinite(product):
+                    product = _in_float64(weights, x, n, centre, d, f)
+                second[own, d, f] += product
 
 
 @kernel
@@ -88,49 +123,29 @@ def add_moments(
     points: Any,
     joint: Any,
     scale: Any,
-    tile_groups: Any,
     first: Any,
     last: Any,
-    whole: Any,
-    gathered: Any,
+    memory: Any,
     sums: Any,
 ) -> None:
     """Add the moments of components ``first`` to ``last`` about ``centres`` to float64 ``sums``.
 
-    ``points`` of shape (n_groups, n_moments, group) count ``joint * scale`` times. ``whole`` and
-    ``gathered`` are memory.
+    ``points`` of shape (n_tiles, n_moments, tile_rows) count ``joint * scale`` times.
     """
-    group, n_moments, zero = group_rows(joint), centres.shape[1], points.dtype.type(0)
-    for tile in range(0, len(joint), tile_groups):
+    weights, _, _, gathered = memory
+    tile_rows, n_moments = joint.shape[2], centres.shape[1]
+    for g in range(len(joint)):
         for k in range(first, last):
-            n_gathered = 0
-            for g in range(tile, min(tile + tile_groups, len(joint))):
-                n_responsible = 0
-                for i in range(group):
-                    whole.weights[i] = joint[g, k, i] * scale[g, i]
-                    n_responsible += whole.weights[i] > zero
-                if 4 * n_responsible > group:
-                    for d in range(n_moments):
-                        for i in range(group):
-                            # Without a weight the difference may be infinite.
-                            t = points[g, d, i] - centres[k, d]
-                            whole.points[d, i] = t if whole.weights[i] > zero else zero
-                    _add_rows(whole, group, k, sums)
-                    continue
-                if n_responsible == 0:
-                    continue
-                for i in range(group):
-                    if whole.weights[i] > zero:
-                        gathered.weights[n_gathered] = whole.weights[i]
+            total, n_responsible = _weigh(joint[g, k], scale[g], weights)
+            sums.weight[k] += total
+            if SPARSE * n_responsible > tile_rows:
+                _add_rows(points[g], tile_rows, centres[k], k, memory, sums)
+            elif n_responsible > 0:
+                n = 0
+                for i in range(tile_rows):
+                    if weights[i] > 0:
+                        weights[n] = weights[i]
                         for d in range(n_moments):
-                            gathered.points[d, n_gathered] = points[g, d, i] - centres[k, d]
-                        n_gathered += 1
-                        if n_gathered == group:
-                            _add_rows(gathered, group, k, sums)
-                            n_gathered = 0
-            if n_gathered > 0:
-                for i in range(n_gathered, group):
-                    gathered.weights[i] = zero
-                    for d in range(n_moments):
-                        gathered.points[d, i] = zero
-                _add_rows(gathered, group, k, sums)
+                            gathered[d, n] = points[g, d, i]
+                        n += 1
+                _add_rows(gathered, n, centres[k], k, memory, sums)

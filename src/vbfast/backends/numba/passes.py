@@ -9,18 +9,16 @@ import numpy as np
 
 from vbfast.backends.checks import check_blocks, check_outputs
 from vbfast.backends.numba.batch import Batch, Batches, by_row
-from vbfast.backends.numba.compiling import group_size
 from vbfast.backends.numba.constants import NEGLIGIBLE_EXPONENT
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT
 from vbfast.backends.numba.local_step import (
     add_terms,
-    assign_given,
-    assign_posterior,
     find_labels,
-    weigh,
+    general_rows,
+    posterior_rows,
 )
 from vbfast.backends.numba.models import Model
-from vbfast.backends.numba.moments import Sums
+from vbfast.backends.numba.moments import Memory, Sums
 from vbfast.backends.numba.summary_step import SummaryStep
 from vbfast.contract import (
     Blocking,
@@ -49,6 +47,7 @@ class NumbaPass:
         self._batches = Batches(model, blocking, moments_cost)
         self._terms = [np.zeros(5) for _ in range(blocking.n_partitions)]
         self._lowest = [np.inf for _ in self._terms]
+        self._moments_memory: dict[int, Memory] = {}
         self._sums: list[Sums] = []
         if self._summary is not None:
             self._sums = [self._summary.no_sums() for _ in self._terms]
@@ -61,8 +60,6 @@ class NumbaPass:
         self._batches.run(blocks, visit, num_threads)
 
     def _visit(self, block: RowBlock, worker: int) -> Iterator[None]:
-        memory = None if self._summary is None else self._summary.memory()
-        tile_groups = self._blocking.tile_rows // group_size(self._blocking.dtype)
         for batch, rows in self._batches.of(block, worker):
             for components in self._batches.steps():
                 self._model.fill(batch, *components)
@@ -71,41 +68,31 @@ class NumbaPass:
             yield
             if self._outputs.gradient is not None:
                 yield from self._gradient(batch, self._outputs.gradient)
-            if self._summary is None or memory is None:
+            if self._summary is None:
                 continue
+            if worker not in self._moments_memory:
+                tile_rows = self._blocking.tile_rows
+                self._moments_memory[worker] = self._summary.memory(tile_rows)
+            memory = self._moments_memory[worker]
             for components in self._batches.steps():
                 sums = self._sums[block.partition]
-                self._summary.add(batch, memory, tile_groups, components, sums)
+                self._summary.add(batch, memory, components, sums)
                 yield
 
     def _assign(self, batch: Batch, block: RowBlock, rows: slice) -> None:
         """Turn the log-joint into responsibilities, fill outputs and add the terms up."""
         request, outputs = self._request, self._outputs
         at = slice(batch.start, batch.start + batch.n_rows)
-        weights = None if block.weights is None else block.weights[rows]
+        weights = np.empty(0) if block.weights is None else block.weights[rows].copy()
         if outputs.log_joint is not None:
             outputs.log_joint[at] = by_row(batch.joint)[: batch.n_rows]
         overflowed, limit = self._label(batch, block.rows[rows])
         if outputs.labels is not None:
             outputs.labels[at] = batch.of_rows(batch.label)
         if request.assignment == "posterior":
-            of_rows = (outputs.entropy, outputs.expected_log_joint)
-            entropy = request.entropy or any(output is not None for output in of_rows)
-            smallest = SMALLEST_EXPONENT[self._blocking.dtype]
-            cutoff = NEGLIGIBLE_EXPONENT if outputs.resp is None else smallest
-            assign_posterior(batch, cutoff, entropy=entropy)
-            evidence = batch.of_rows(batch.terms[1])
-            counts = True if weights is None else weights > 0
-            lowest = float(np.min(evidence, where=counts, initial=np.inf))
-            self._lowest[block.partition] = min(lowest, self._lowest[block.partition])
+            self._assign_posterior(batch)
         else:
-            given: Any = np.empty((0, self._model.n_components), self._blocking.dtype)
-            if block.resp is not None and block.resp.ndim == 2:
-                given = block.resp[rows]
-            elif block.resp is not None:
-                batch.of_rows(batch.label)[:] = block.resp[rows]
-            evidence_wanted = request.entropy or outputs.log_evidence is not None
-            assign_given(batch, given, evidence=evidence_wanted)
+            self._assign_given(batch, None if block.resp is None else block.resp[rows])
         if outputs.resp is not None:
             resp = by_row(batch.joint * batch.scale[:, np.newaxis])[: batch.n_rows]
             if request.assignment == "posterior" and len(limit) > 0:
@@ -115,8 +102,32 @@ class NumbaPass:
         for output, term in zip(of_terms, batch.terms[1:], strict=False):
             if output is not None:
                 output[at] = batch.of_rows(term)
-        weigh(batch, weights)
-        add_terms(batch, weights, self._blocking.tile_rows, self._terms[block.partition])
+        evidence = batch.of_rows(batch.terms[1])
+        if len(weights) > 0:
+            batch.of_rows(batch.scale)[:] *= weights
+            evidence = evidence[weights > 0]
+        batch.scale.reshape(-1)[batch.n_rows :] = 0
+        lowest = float(evidence.min(initial=np.inf))
+        self._lowest[block.partition] = min(lowest, self._lowest[block.partition])
+        add_terms(batch.terms, weights, batch.n_rows, self._terms[block.partition])
+
+    def _assign_posterior(self, batch: Batch) -> None:
+        request, outputs, dtype = self._request, self._outputs, self._blocking.dtype
+        entropy = request.entropy or outputs.entropy is not None
+        entropy = entropy or outputs.expected_log_joint is not None
+        smallest = NEGLIGIBLE_EXPONENT if outputs.resp is None else SMALLEST_EXPONENT[dtype]
+        filled = (batch.scale, batch.terms)
+        posterior_rows(batch.joint, batch.row_max, dtype.type(smallest), entropy, *filled)
+
+    def _assign_given(self, batch: Batch, resp: Any) -> None:
+        given: Any = np.empty((0, self._model.n_components), self._blocking.dtype)
+        if resp is not None and resp.ndim == 2:
+            given = resp if resp.flags.writeable else resp.copy()
+        elif resp is not None:
+            batch.of_rows(batch.label)[:] = resp
+        evidence = self._request.entropy or self._outputs.log_evidence is not None
+        general_rows(batch.joint, batch.row_max, given, batch.label, evidence, batch.terms)
+        batch.scale.fill(1)
 
     def _label(self, batch: Batch, rows: FloatArray) -> tuple[Any, Float64Array]:
         """Find labels where they are wanted, also of rows whose maximum stays ``-inf``.
@@ -138,8 +149,8 @@ class NumbaPass:
 
     def _gradient(self, batch: Batch, out: FloatArray) -> Iterator[None]:
         """Fill ``out``: slopes divided by the responsibilities' mass, zero without any."""
-        n_groups, _, group = batch.joint.shape
-        gradient = np.zeros((n_groups, self._model.n_features, group), batch.joint.dtype)
+        n_tiles, _, tile_rows = batch.joint.shape
+        gradient = np.zeros((n_tiles, self._model.n_features, tile_rows), batch.joint.dtype)
         for components in self._batches.steps():
             self._model.add_gradient(batch, *components, gradient)
             yield
@@ -153,7 +164,9 @@ class NumbaPass:
         if self._summary is not None:
             parts = zip(*self._sums, strict=True)
             statistics = self._summary.statistics(Sums(*(_merged(part) for part in parts)))
-        terms, lowest = _merged(self._terms).tolist(), min(self._lowest)
+        weight, evidence, expected, entropy, kl = _merged(self._terms).tolist()
+        terms = (weight, evidence, expected, entropy, kl)
+        lowest = float(min(self._lowest))
         result = PassResult(*terms, statistics, lowest, self._blocking.dtype)
         return result.answering(self._request)
 

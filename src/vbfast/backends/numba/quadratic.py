@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.backends.numba.forms import Diagonal, Dot, Triangular, whole_fours
+from vbfast.backends.numba.forms import Diagonal, Dot, Euclidean, Triangular, whole_fours
 from vbfast.contract import NEAR_LIMIT, Float64Array, FloatArray, Linear, LogJoint, Quadratic
 
-__all__ = ["Layout", "diagonal_form", "lay_out"]
+__all__ = ["Layout", "lay_out", "lay_out_distances"]
 
 
 class Layout(NamedTuple):
@@ -63,25 +63,26 @@ def _lay_out_quadratic(
         # None of them zero or infinite.
         least = np.maximum(P.reshape(len(centres), -1), float(np.finfo(dtype).tiny))
         scales = _as_factor(np.broadcast_to(least, centres.shape), dtype)
-        diagonal = diagonal_form(centres, scales)
+        high, low = _two_parts(centres, dtype)
+        diagonal = Diagonal(_padded(high), _padded(low * scales), _padded(scales))
         return Layout(diagonal, diagonal, origin, 4.0 * D, near)
     factor = np.triu(P.reshape(-1, *P.shape[-2:])).swapaxes(1, 2)
-    width = whole_fours(D)
-    square = np.zeros((len(factor), width, width), dtype)
-    square[:, :D, :D] = _as_factor(factor, dtype)
     high, low = _two_parts(centres, dtype)
-    triangular = Triangular(_padded(high), _padded(low), square)
+    triangular = Triangular(_padded(high), _padded(low), _padded(_as_factor(factor, dtype)))
     if form.factor_type == "tied" and near:
         images = np.einsum("ki,ji->kj", centres, factor[0])
-        whitened = diagonal_form(images, np.ones(images.shape, dtype))
+        whitened = Euclidean(_padded(images.astype(dtype)))
         return Layout(whitened, triangular, origin, D * D + 4.0 * D, near)
     return Layout(triangular, triangular, origin, D * D + 4.0 * D, near)
 
 
-def diagonal_form(centres: Float64Array, scales: FloatArray) -> Diagonal:
-    """Return a form of the dtype of its scales."""
-    high, low = _two_parts(centres, scales.dtype)
-    return Diagonal(_padded(high), _padded(low * scales), _padded(scales))
+def lay_out_distances(centres: Float64Array, dtype: np.dtype[Any]) -> Layout:
+    """Lay out ``-1/2 ||x_n - c_k||^2``, of centres that the dtype holds.
+
+    The origin is zero: what is near to a centre has its digits wherever the others are.
+    """
+    form, n_features = Euclidean(_padded(centres.astype(dtype))), centres.shape[1]
+    return Layout(form, form, np.zeros(n_features, dtype), 4.0 * n_features)
 
 
 def _two_parts(centres: Float64Array, dtype: np.dtype[Any]) -> tuple[FloatArray, FloatArray]:
@@ -91,9 +92,10 @@ def _two_parts(centres: Float64Array, dtype: np.dtype[Any]) -> tuple[FloatArray,
 
 
 def _padded(numbers: FloatArray) -> FloatArray:
-    """Return the numbers of some components, whole fours of them."""
-    wide = np.zeros((len(numbers), whole_fours(numbers.shape[1])), numbers.dtype)
-    wide[:, : numbers.shape[1]] = numbers
+    """Return numbers with zeros that make whole fours of the last axis."""
+    *shape, n_features = numbers.shape
+    wide = np.zeros((*shape, whole_fours(n_features)), numbers.dtype)
+    wide[..., :n_features] = numbers
     return wide
 
 

@@ -9,21 +9,10 @@ import numpy as np
 from vbfast.backends.checks import check_seeding_blocks
 from vbfast.backends.numba.batch import Batches, by_row
 from vbfast.backends.numba.models import Model
-from vbfast.backends.numba.quadratic import Layout, diagonal_form
+from vbfast.backends.numba.quadratic import lay_out_distances
 from vbfast.contract import Blocking, Float64Array, FloatArray, LogJoint, RowBlock
 
 __all__ = ["NumbaSeedingPass"]
-
-
-def _distances(candidates: Float64Array, blocking: Blocking) -> Model:
-    """Return the log-joint ``-1/2 ||x_n - c_l||^2``.
-
-    The origin is zero: what is near to a candidate has its digits wherever the others are.
-    """
-    L, D = candidates.shape
-    form = diagonal_form(candidates, np.ones((L, D), blocking.dtype))
-    log_joint = LogJoint.quadratic("spherical", np.zeros(L), candidates, np.ones(L))
-    return Model(log_joint, Layout(form, form, np.zeros(D, blocking.dtype), 4.0 * D))
 
 
 class NumbaSeedingPass:
@@ -31,7 +20,9 @@ class NumbaSeedingPass:
 
     def __init__(self, candidates: Float64Array, blocking: Blocking) -> None:
         self._blocking, self._candidates = blocking, candidates
-        self._model = _distances(candidates, blocking)
+        ones = np.ones(len(candidates))
+        distances = LogJoint.quadratic("spherical", np.zeros_like(ones), candidates, ones)
+        self._model = Model(distances, lay_out_distances(candidates, blocking.dtype))
         self._batches = Batches(self._model, blocking)
         self._potentials = np.zeros((blocking.n_partitions, len(candidates)))
 

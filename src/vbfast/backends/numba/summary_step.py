@@ -7,10 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from vbfast.backends.numba.batch import Batch
-from vbfast.backends.numba.compiling import group_size
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.backends.numba.models import Model
-from vbfast.backends.numba.moments import Centred, Sums, add_moments
+from vbfast.backends.numba.moments import Memory, Sums, add_moments
 from vbfast.contract import Float64Array, Request, Statistics
 
 __all__ = ["SummaryStep"]
@@ -49,18 +48,16 @@ class SummaryStep:
         K, D = self._centres.shape
         return Sums(np.zeros(K), np.zeros((K, D)), np.zeros(self._second_shape))
 
-    def memory(self) -> tuple[Centred, Centred]:
+    def memory(self, tile_rows: int) -> Memory:
         """Return memory that a thread needs."""
-        group, dtype = group_size(self._model.dtype), self._model.points_dtype
-        shapes = (group,), (self._centres.shape[1], group), (group,)
-        whole, gathered = (Centred(*(empty_lines(s, dtype) for s in shapes)) for _ in range(2))
-        return whole, gathered
+        lanes = self._centres.shape[1], tile_rows
+        shapes = (tile_rows,), (tile_rows,), lanes, lanes
+        return Memory(*(empty_lines(shape, self._model.points_dtype) for shape in shapes))
 
     def add(
         self,
         batch: Batch,
-        memory: tuple[Centred, Centred],
-        tile_groups: int,
+        memory: Memory,
         components: tuple[int, int],
         sums: Sums,
     ) -> None:
@@ -71,11 +68,9 @@ class SummaryStep:
                 mass = batch.joint.sum(axis=1, keepdims=True)
                 origin = np.zeros_like(self._rounded[:1])
                 all_of = Sums(np.zeros(1), np.zeros(origin.shape), sums.second)
-                add_moments(origin, points, mass, scale, tile_groups, 0, 1, *memory, all_of)
+                add_moments(origin, points, mass, scale, 0, 1, memory, all_of)
             sums = sums._replace(second=sums.second[:0])
-        add_moments(
-            self._rounded, points, batch.joint, scale, tile_groups, *components, *memory, sums
-        )
+        add_moments(self._rounded, points, batch.joint, scale, *components, memory, sums)
 
     def statistics(self, sums: Sums) -> Statistics:
         """Return the contract's statistics, about its centres."""

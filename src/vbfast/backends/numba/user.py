@@ -107,8 +107,8 @@ class UserModel(Model):
             If they go beyond the ends of an array.
         """
         statistics, n_statistics = self._user.sufficient_statistics, self._user.n_statistics
-        n_groups, group = batch.scale.shape
-        points, of_row = np.empty((n_groups, n_statistics, group)), np.zeros(n_statistics)
+        n_tiles, tile_rows = batch.scale.shape
+        points, of_row = np.empty((n_tiles, n_statistics, tile_rows)), np.zeros(n_statistics)
         try:
             _fill_points_for(statistics)(batch.evaluated.plain, batch.scale, of_row, points)
         except IndexError as error:
