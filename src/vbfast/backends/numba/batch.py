@@ -13,12 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.constants import LIMITS, MAX_BATCH_TILES, STEP_COST
+from vbfast.backends.numba.blocking import LIMITS
 from vbfast.backends.numba.forms import Rows, whole_fours
 from vbfast.backends.numba.loops import load_rows
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.backends.numba.threads import run_tasks
 from vbfast.contract import Blocking, Float64Array, FloatArray, NonFiniteRowError, RowBlock
+
+# Small tiles are worked on several at a time, for fewer calls from Python.
+MAX_BATCH_TILES = 256
+# Multiplications between two looks for signals: some ten milliseconds.
+STEP_COST = 5e7
 
 __all__ = ["Batch", "Batches", "by_row"]
 

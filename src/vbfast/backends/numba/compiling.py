@@ -1,10 +1,12 @@
 """How kernels are compiled, and the operations that numba has no word for.
 
 Fused multiply-adds are all that ``fastmath`` allows, but for plain sums (:func:`reduction`):
-reassociation, or assuming that no number is infinite or NaN, would break the numerical contract.
-Kernels hold no lock of the interpreter, are
-compiled when they are first called, and are kept on disk, in ``__pycache__``, until one of the
-files that they come from changes.
+reassociation, or assuming that no number is infinite or NaN, would break the numerical contract. Kernels hold no lock of the interpreter, and
+are compiled when they are first called.
+
+Compiled kernels are kept on disk, in ``__pycache__``. numba looks at the file of a kernel alone,
+while kernels are compiled together with those that they call and with constants of other modules:
+here all files decide, and the package's version.
 
 No two arrays that a kernel is given overlap where it writes. The compiler is told so: it would have
 to check before every loop, which takes longer than a loop over a few features.
@@ -12,17 +14,21 @@ to check before every loop, which takes longer than a loop over a few features.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from llvmlite import ir
 from numba import njit
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic, overload
 
-from vbfast.backends.numba.constants import LIMITS
-from vbfast.backends.numba.machine_code import PackageCache
+from vbfast._version import __version__
+from vbfast.backends.numba.blocking import LIMITS
 
 __all__ = [
     "choose_by_type",
@@ -68,6 +74,32 @@ def _choose_group_rows(array: Any) -> Any:
 overload(group_rows)(_choose_group_rows)
 
 
+@functools.cache
+def _package_stamp() -> str:
+    """Return a hash of the package's version and of the sources of its kernels."""
+    found = hashlib.sha256(__version__.encode())
+    beside = sorted(Path(__file__).parent.glob("*.py"))
+    for path in beside:
+        found.update(path.name.encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+class _StampedWithPackage(CompileResultCacheImpl):  # type: ignore[misc]
+    """The place of a kernel's code, which is stale once one of the sources has changed."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        of_file = self.locator.get_source_stamp
+        self.locator.get_source_stamp = lambda: (of_file(), _package_stamp())
+
+
+class _PackageCache(FunctionCache):  # type: ignore[misc]
+    """What numba keeps machine code of a kernel in; one that is stale is compiled anew."""
+
+    _impl_class = _StampedWithPackage
+
+
 def _without_overlap(flags: Any) -> Any:
     flags.noalias = True
     return flags
@@ -87,7 +119,7 @@ def kernel(function: F) -> F:
     dispatcher = compiled(function)
     if isinstance(dispatcher, Dispatcher):
         private: Any = dispatcher
-        private._cache = PackageCache(function)
+        private._cache = _PackageCache(function)
     return dispatcher
 
 

@@ -101,10 +101,9 @@ def whole_fours(n_features: int) -> int:
 def _add_product(x: Any, coefficients: Any, k: Any, j: Any, n_features: Any, y: Any) -> None:
     """Add ``sum_d x_di a_d`` over the first features to ``y_i``, ``a = coefficients[k, j]``."""
     for d in range(0, n_features, 4):
-        a0, a1 = coefficients[k, j, d], coefficients[k, j, d + 1]
-        a2, a3 = coefficients[k, j, d + 2], coefficients[k, j, d + 3]
         for i in range(x.shape[1]):
-            y[i] += (x[d, i] * a0 + x[d + 1, i] * a1) + (x[d + 2, i] * a2 + x[d + 3, i] * a3)
+            for f in range(4):
+                y[i] += x[d + f, i] * coefficients[k, j, d + f]
 
 
 @inlined
@@ -126,28 +125,20 @@ def _evaluate_diagonal(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
         joint[g, k, i] = 0
     for d in range(0, form.centres.shape[1], 4):
         for i in range(joint.shape[2]):
-            t0 = _scaled(form, rows, g, k, d, i)
-            t1 = _scaled(form, rows, g, k, d + 1, i)
-            t2 = _scaled(form, rows, g, k, d + 2, i)
-            t3 = _scaled(form, rows, g, k, d + 3, i)
-            joint[g, k, i] += (t0 * t0 + t1 * t1) + (t2 * t2 + t3 * t3)
+            for f in range(4):
+                t = _scaled(form, rows, g, k, d + f, i)
+                joint[g, k, i] += t * t
     return -joint.dtype.type(0.5)
 
 
 def _evaluate_euclidean(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    x, c = rows.lanes, form.centres
     for i in range(joint.shape[2]):
         joint[g, k, i] = 0
-    for d in range(0, c.shape[1], 4):
-        c0, c1, c2, c3 = c[k, d], c[k, d + 1], c[k, d + 2], c[k, d + 3]
+    for d in range(0, form.centres.shape[1], 4):
         for i in range(joint.shape[2]):
-            t0, t1, t2, t3 = (
-                c0 - x[g, d, i],
-                c1 - x[g, d + 1, i],
-                c2 - x[g, d + 2, i],
-                c3 - x[g, d + 3, i],
-            )
-            joint[g, k, i] += (t0 * t0 + t1 * t1) + (t2 * t2 + t3 * t3)
+            for f in range(4):
+                t = form.centres[k, d + f] - rows.lanes[g, d + f, i]
+                joint[g, k, i] += t * t
     return -joint.dtype.type(0.5)
 
 

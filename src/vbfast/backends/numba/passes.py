@@ -9,7 +9,6 @@ import numpy as np
 
 from vbfast.backends.checks import check_blocks, check_outputs
 from vbfast.backends.numba.batch import Batch, Batches, by_row
-from vbfast.backends.numba.constants import NEGLIGIBLE_EXPONENT
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT
 from vbfast.backends.numba.local_step import (
     add_terms,
@@ -31,6 +30,9 @@ from vbfast.contract import (
 )
 
 __all__ = ["NumbaPass"]
+
+# Responsibilities below exp of it change no sum: they are zero, unless they are asked for.
+NEGLIGIBLE_EXPONENT = -69.0
 
 
 class NumbaPass:

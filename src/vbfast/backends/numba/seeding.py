@@ -8,8 +8,7 @@ import numpy as np
 
 from vbfast.backends.checks import check_seeding_blocks
 from vbfast.backends.numba.batch import Batches, by_row
-from vbfast.backends.numba.models import Model
-from vbfast.backends.numba.quadratic import lay_out_distances
+from vbfast.backends.numba.models import Model, lay_out_distances
 from vbfast.contract import Blocking, Float64Array, FloatArray, LogJoint, RowBlock
 
 __all__ = ["NumbaSeedingPass"]

@@ -17,13 +17,14 @@ from vbfast.backends.numba import loops
 from vbfast.backends.numba.batch import Batch, by_row
 from vbfast.backends.numba.bounds import beyond_the_ends, not_compiled, read_only
 from vbfast.backends.numba.compiling import compiled
-from vbfast.backends.numba.constants import FUNCTION_COST
 from vbfast.backends.numba.forms import User, UserRows
-from vbfast.backends.numba.models import Model
-from vbfast.backends.numba.quadratic import Layout
+from vbfast.backends.numba.models import Layout, Model
 from vbfast.contract import FloatArray, LogJoint, UserFunction
 
 __all__ = ["UserModel"]
+
+# Of a density or of one statistic, in multiplications: about a transcendental function.
+FUNCTION_COST = 50.0
 
 
 @functools.lru_cache(maxsize=64)
