@@ -8,7 +8,8 @@ the blocking.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from vbfast.backends.numba.blocking import LIMITS
 from vbfast.backends.numba.forms import Rows, whole_fours
 from vbfast.backends.numba.loops import load_rows
 from vbfast.backends.numba.memory import empty_lines
-from vbfast.backends.numba.threads import run_tasks
+from vbfast.backends.numba.threads import Task, run_tasks
 from vbfast.contract import Blocking, Float64Array, FloatArray, NonFiniteRowError, RowBlock
 
 # Small tiles are worked on several at a time, for fewer calls from Python.
@@ -81,9 +82,8 @@ class Batch:
         """
         self.start, self.n_rows = start, len(rows)
         self.row_max.fill(-np.inf)
-        address = rows.__array_interface__["data"][0]
-        row, feature = rows.strides
-        bad = load_rows(address, row, feature, len(rows), origin, self.rows.lanes)
+        # Of one type for numba, whatever the strides are and whether it may be written to.
+        bad = load_rows(np.require(rows, requirements=["C", "W"]), origin, self.rows.lanes)
         if bad >= 0:
             raise NonFiniteRowError(start + bad)
 
@@ -114,13 +114,8 @@ class Batches:
         self._components = max(1, int(STEP_COST / (self._rows * cost)))
         self._memory: dict[tuple[int, int], Batch] = {}
 
-    def run(
-        self,
-        blocks: Sequence[RowBlock],
-        visit: Callable[[int, int], Iterator[None]],
-        num_threads: int,
-    ) -> None:
-        """Call ``visit``, with the number of a block and of a thread, for every block.
+    def run(self, visits: Sequence[Task], num_threads: int) -> None:
+        """Run a task for every block, see :func:`run_tasks`, each in a partition of its own.
 
         Raises
         ------
@@ -129,17 +124,14 @@ class Batches:
         """
         bad: list[int] = []
 
-        def task_of(number: int) -> Callable[[int], Iterator[None]]:
-            def task(worker: int) -> Iterator[None]:
-                try:
-                    with np.errstate(over="ignore", invalid="ignore"):
-                        yield from visit(number, worker)
-                except NonFiniteRowError as error:
-                    bad.append(error.row)
+        def guarded(visit: Task, worker: int) -> Iterator[None]:
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    yield from visit(worker)
+            except NonFiniteRowError as error:
+                bad.append(error.row)
 
-            return task
-
-        run_tasks([task_of(number) for number in range(len(blocks))], num_threads)
+        run_tasks([partial(guarded, visit) for visit in visits], num_threads)
         if bad:
             raise NonFiniteRowError(min(bad))
 

@@ -1,8 +1,8 @@
 """How kernels are compiled, and the operations that numba has no word for.
 
 Fused multiply-adds are all that ``fastmath`` allows, but for plain sums (:func:`reduction`):
-reassociation, or assuming that no number is infinite or NaN, would break the numerical contract. Kernels hold no lock of the interpreter, and
-are compiled when they are first called.
+reassociation, or assuming that no number is infinite or NaN, would break the numerical contract.
+Kernels hold no lock of the interpreter, and are compiled when they are first called.
 
 Compiled kernels are kept on disk, in ``__pycache__``. numba looks at the file of a kernel alone,
 while kernels are compiled together with those that they call and with constants of other modules:

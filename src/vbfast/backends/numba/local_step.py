@@ -119,13 +119,13 @@ def general_rows(
 
 
 @kernel
-def add_terms(terms: Any, weights: Any, n_rows: Any, sums: Any) -> None:
-    """Add terms of the rows, times weights if there are any, tile by tile."""
-    _, n_tiles, tile_rows = terms.shape
-    for g in range(n_tiles):
+def add_terms(terms: Any, weights: Any, sums: Any) -> None:
+    """Add terms of the rows, times weights, tile by tile."""
+    tile_rows = terms.shape[2]
+    for g in range(terms.shape[1]):
         tile = np.zeros(len(terms))
-        for i in range(min(tile_rows, n_rows - g * tile_rows)):
-            w = weights[g * tile_rows + i] if len(weights) > 0 else 1.0
+        for i in range(min(tile_rows, len(weights) - g * tile_rows)):
+            w = weights[g * tile_rows + i]
             if w > 0:
                 for term in range(len(terms)):
                     tile[term] += w * terms[term, g, i]

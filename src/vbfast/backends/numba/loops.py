@@ -6,31 +6,28 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.compiling import inlined, kernel, larger, load_at
+from vbfast.backends.numba.compiling import inlined, kernel, larger
 from vbfast.backends.numba.forms import add_slopes, evaluate
 
 __all__ = ["add_gradient", "fill_log_joint", "load_rows"]
 
 
 @kernel
-def load_rows(
-    address: Any, row_stride: Any, feature_stride: Any, n_rows: Any, origin: Any, lanes: Any
-) -> Any:
+def load_rows(rows: Any, origin: Any, lanes: Any) -> Any:
     """Fill ``lanes`` with rows minus an origin, and beyond the last with the last.
 
-    Returns the first row that is not finite, or -1. Numbers may lie at any address.
+    Returns the first row that is not finite, or -1.
     """
     n_tiles, _, tile_rows = lanes.shape
     zero = lanes.dtype.type(0)
     bad = -1
     for g in range(n_tiles):
         for i in range(tile_rows):
-            n = min(g * tile_rows + i, n_rows - 1)
+            n = min(g * tile_rows + i, len(rows) - 1)
             check = zero
             for d in range(len(origin)):
-                value = load_at(address + n * row_stride + d * feature_stride, zero)
-                check += value * zero  # NaN once a value is not finite
-                lanes[g, d, i] = value - origin[d]
+                check += rows[n, d] * zero  # NaN once a value is not finite
+                lanes[g, d, i] = rows[n, d] - origin[d]
             if bad < 0 and check != 0:
                 bad = n
     return bad

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -58,8 +59,7 @@ class NumbaPass:
         """Process blocks of distinct partitions, in parallel."""
         K, D = self._model.n_components, self._model.n_features
         check_blocks(blocks, self._blocking, K, D, self._request)
-        visit = lambda number, worker: self._visit(blocks[number], worker)  # noqa: E731
-        self._batches.run(blocks, visit, num_threads)
+        self._batches.run([partial(self._visit, block) for block in blocks], num_threads)
 
     def _visit(self, block: RowBlock, worker: int) -> Iterator[None]:
         for batch, rows in self._batches.of(block, worker):
@@ -85,7 +85,7 @@ class NumbaPass:
         """Turn the log-joint into responsibilities, fill outputs and add the terms up."""
         request, outputs = self._request, self._outputs
         at = slice(batch.start, batch.start + batch.n_rows)
-        weights = np.empty(0) if block.weights is None else block.weights[rows].copy()
+        weights = np.ones(batch.n_rows) if block.weights is None else block.weights[rows].copy()
         if outputs.log_joint is not None:
             outputs.log_joint[at] = by_row(batch.joint)[: batch.n_rows]
         overflowed, limit = self._label(batch, block.rows[rows])
@@ -104,14 +104,12 @@ class NumbaPass:
         for output, term in zip(of_terms, batch.terms[1:], strict=False):
             if output is not None:
                 output[at] = batch.of_rows(term)
-        evidence = batch.of_rows(batch.terms[1])
-        if len(weights) > 0:
-            batch.of_rows(batch.scale)[:] *= weights
-            evidence = evidence[weights > 0]
+        batch.of_rows(batch.scale)[:] *= weights
         batch.scale.reshape(-1)[batch.n_rows :] = 0
-        lowest = float(evidence.min(initial=np.inf))
-        self._lowest[block.partition] = min(lowest, self._lowest[block.partition])
-        add_terms(batch.terms, weights, batch.n_rows, self._terms[block.partition])
+        add_terms(batch.terms, weights, self._terms[block.partition])
+        evidence = batch.of_rows(batch.terms[1])
+        lowest = evidence.min(initial=self._lowest[block.partition], where=weights > 0)
+        self._lowest[block.partition] = float(lowest)
 
     def _assign_posterior(self, batch: Batch) -> None:
         request, outputs, dtype = self._request, self._outputs, self._blocking.dtype
@@ -168,8 +166,7 @@ class NumbaPass:
             statistics = self._summary.statistics(Sums(*(_merged(part) for part in parts)))
         weight, evidence, expected, entropy, kl = _merged(self._terms).tolist()
         terms = (weight, evidence, expected, entropy, kl)
-        lowest = float(min(self._lowest))
-        result = PassResult(*terms, statistics, lowest, self._blocking.dtype)
+        result = PassResult(*terms, statistics, min(self._lowest), self._blocking.dtype)
         return result.answering(self._request)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -35,10 +36,8 @@ class NumbaSeedingPass:
         """Process blocks, each with its slices of ``closest`` and ``lowered``."""
         check_seeding_blocks(blocks, closest, lowered, self._blocking, self._candidates)
 
-        def visit(number: int, worker: int) -> Iterator[None]:
-            return self._visit(blocks[number], closest[number], lowered[number], worker)
-
-        self._batches.run(blocks, visit, num_threads)
+        slices = zip(blocks, closest, lowered, strict=True)
+        self._batches.run([partial(self._visit, *each) for each in slices], num_threads)
 
     def _visit(
         self, block: RowBlock, closest: FloatArray, lowered: FloatArray | None, worker: int

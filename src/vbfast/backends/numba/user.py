@@ -11,11 +11,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba.core.errors import NumbaError
 
 from vbfast.backends.numba import loops
 from vbfast.backends.numba.batch import Batch, by_row
-from vbfast.backends.numba.bounds import beyond_the_ends, not_compiled, read_only
+from vbfast.backends.numba.bounds import guarded, read_only
 from vbfast.backends.numba.compiling import compiled
 from vbfast.backends.numba.forms import User, UserRows
 from vbfast.backends.numba.models import Layout, Model
@@ -74,20 +73,15 @@ class UserModel(Model):
         Raises
         ------
         TypeError
-            If the density cannot be compiled.
+            As :func:`guarded`.
         ValueError
-            If the density of a row is NaN or infinite, writes to an argument, or goes beyond the
-            ends of an array.
+            As well, or if the density of a row is NaN or infinite.
         """
         log_density, rows = self._user.log_density, batch.evaluated
         out = (batch.joint, batch.row_max)
-        try:
+        lengths = {"x": self.n_features, "theta": self._theta.shape[1]}
+        with guarded("log_density", log_density, self.dtype, **lengths):
             _fill_for(log_density)(self.layout.form, rows, self._offset, *out, first, last)
-        except NumbaError as error:
-            raise not_compiled("log_density", self.dtype, error) from error
-        except IndexError as error:
-            lengths = {"x": self.n_features, "theta": self._theta.shape[1]}
-            raise beyond_the_ends("log_density", log_density, **lengths) from error
         if rows.fault[0] >= 0:
             row, component = min(int(rows.fault[0]), batch.n_rows - 1), int(rows.fault[1])
             x = rows.plain[row]
@@ -100,19 +94,11 @@ class UserModel(Model):
             )
 
     def points(self, batch: Batch) -> FloatArray:
-        """Return the statistics of the rows that count.
-
-        Raises
-        ------
-        ValueError
-            If they go beyond the ends of an array.
-        """
+        """Return the statistics of the rows that count; raises as :func:`guarded`."""
         statistics, n_statistics = self._user.sufficient_statistics, self._user.n_statistics
         n_tiles, tile_rows = batch.scale.shape
         points, of_row = np.empty((n_tiles, n_statistics, tile_rows)), np.zeros(n_statistics)
-        try:
+        lengths = {"x": self.n_features, "out": n_statistics}
+        with guarded("sufficient_statistics", statistics, self.dtype, **lengths):
             _fill_points_for(statistics)(batch.evaluated.plain, batch.scale, of_row, points)
-        except IndexError as error:
-            lengths = {"x": self.n_features, "out": n_statistics}
-            raise beyond_the_ends("sufficient_statistics", statistics, **lengths) from error
         return points
