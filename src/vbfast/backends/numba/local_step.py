@@ -119,15 +119,22 @@ def general_rows(
 
 
 @kernel
-def add_terms(terms: Any, weights: Any, sums: Any) -> None:
-    """Add terms of the rows, times weights, tile by tile."""
-    tile_rows = terms.shape[2]
-    for g in range(terms.shape[1]):
+def add_terms(terms: Any, weights: Any, scale: Any, sums: Any) -> Any:
+    """Add terms of the rows, times weights, tile by tile; returns the least log evidence.
+
+    ``scale`` is multiplied by the weights as well, and by zero beyond the last row.
+    """
+    lowest = np.inf
+    for g in range(len(scale)):
         tile = np.zeros(len(terms))
-        for i in range(min(tile_rows, len(weights) - g * tile_rows)):
-            w = weights[g * tile_rows + i]
+        for i in range(scale.shape[1]):
+            n = g * scale.shape[1] + i
+            w = weights[n] if n < len(weights) else 0.0
+            scale[g, i] *= w
             if w > 0:
+                lowest = min(lowest, terms[1, g, i])
                 for term in range(len(terms)):
                     tile[term] += w * terms[term, g, i]
         for term in range(len(terms)):
             sums[term] += tile[term]
+    return lowest

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class NumbaPass:
         self._summary = None if request.moments is None else SummaryStep(model, request)
         moments_cost = 0.0 if self._summary is None else self._summary.cost
         self._batches = Batches(model, blocking, moments_cost)
-        self._terms = [np.zeros(5) for _ in range(blocking.n_partitions)]
+        self._terms = np.zeros((blocking.n_partitions, 5))
         self._lowest = [np.inf for _ in self._terms]
         self._moments_memory: dict[int, Memory] = {}
         self._sums: list[Sums] = []
@@ -85,7 +85,6 @@ class NumbaPass:
         """Turn the log-joint into responsibilities, fill outputs and add the terms up."""
         request, outputs = self._request, self._outputs
         at = slice(batch.start, batch.start + batch.n_rows)
-        weights = np.ones(batch.n_rows) if block.weights is None else block.weights[rows].copy()
         if outputs.log_joint is not None:
             outputs.log_joint[at] = by_row(batch.joint)[: batch.n_rows]
         overflowed, limit = self._label(batch, block.rows[rows])
@@ -104,12 +103,9 @@ class NumbaPass:
         for output, term in zip(of_terms, batch.terms[1:], strict=False):
             if output is not None:
                 output[at] = batch.of_rows(term)
-        batch.of_rows(batch.scale)[:] *= weights
-        batch.scale.reshape(-1)[batch.n_rows :] = 0
-        add_terms(batch.terms, weights, self._terms[block.partition])
-        evidence = batch.of_rows(batch.terms[1])
-        lowest = evidence.min(initial=self._lowest[block.partition], where=weights > 0)
-        self._lowest[block.partition] = float(lowest)
+        weights = np.ones(batch.n_rows) if block.weights is None else block.weights[rows].copy()
+        lowest = add_terms(batch.terms, weights, batch.scale, self._terms[block.partition])
+        self._lowest[block.partition] = min(lowest, self._lowest[block.partition])
 
     def _assign_posterior(self, batch: Batch) -> None:
         request, outputs, dtype = self._request, self._outputs, self._blocking.dtype
@@ -163,15 +159,9 @@ class NumbaPass:
         statistics = None
         if self._summary is not None:
             parts = zip(*self._sums, strict=True)
-            statistics = self._summary.statistics(Sums(*(_merged(part) for part in parts)))
-        weight, evidence, expected, entropy, kl = _merged(self._terms).tolist()
+            sums = Sums(*(reduce(np.add, part) for part in parts))
+            statistics = self._summary.statistics(sums)
+        weight, evidence, expected, entropy, kl = np.add.reduce(self._terms).tolist()
         terms = (weight, evidence, expected, entropy, kl)
         result = PassResult(*terms, statistics, min(self._lowest), self._blocking.dtype)
         return result.answering(self._request)
-
-
-def _merged(partitions: Sequence[Float64Array]) -> Float64Array:
-    total = partitions[0]
-    for partition in partitions[1:]:
-        total += partition
-    return total

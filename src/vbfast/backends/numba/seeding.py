@@ -50,20 +50,13 @@ class NumbaSeedingPass:
             lowest = np.minimum(distances, closest[rows, np.newaxis])
             if lowered is not None:
                 lowered[:, rows] = lowest.T
-            counted = lowest.astype(np.float64)
-            if block.weights is not None:
-                weights = block.weights[rows, np.newaxis]
-                # A distance that overflowed does not count where the weight is zero.
-                counted = np.multiply(
-                    lowest, weights, out=np.zeros(lowest.shape), where=weights > 0
-                )
+            weights = np.ones(batch.n_rows) if block.weights is None else block.weights[rows]
+            # A distance that overflowed does not count where the weight is zero.
+            counted = np.where(weights > 0, weights * lowest.T, 0.0)
             tiles = np.arange(0, batch.n_rows, self._blocking.tile_rows)
-            for tile in np.add.reduceat(counted, tiles, axis=0):
+            for tile in np.add.reduceat(counted, tiles, axis=1).T:
                 self._potentials[block.partition] += tile
 
     def finish(self) -> Float64Array:
         """Add the partitions up in their order."""
-        total = np.zeros(len(self._candidates))
-        for partition in self._potentials:
-            total += partition
-        return total
+        return np.asarray(np.add.reduce(self._potentials))
