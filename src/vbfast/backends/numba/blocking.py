@@ -26,7 +26,7 @@ LIMITS = Limits(
 )
 # Of a feature in the rows of a tile: sums over longer tiles are fewer, but sixteen features of a
 # tile still have to fit a first-level cache.
-LINE_BYTES = 1536
+LINE_BYTES = 2048
 
 
 def blocking(
