@@ -117,7 +117,7 @@ def test_loops_over_rows_are_vector_code(random_params, sample, rng):
             run_pass(rows, params, Request(moments=MOMENTS_OF[covariance_type]), outputs=outputs)
         vbfast.softmax(np.ones((100, 3)), axis=1)
     for kernel in (
-        loops.fill_log_joint,  # with scales and without
+        loops.fill_log_joint,
         loops.add_gradient,
         local_step.posterior_rows,
         moments.add_moments,
@@ -129,7 +129,7 @@ def test_loops_over_rows_are_vector_code(random_params, sample, rng):
         for signature in kernel.signatures if both else kernel.signatures[:1]:
             anew.compile(signature)
         for assembly in anew.inspect_asm().values():
-            packed = re.findall(r"(?:mul|add|fmadd\d+|fnmadd\d+)p[sd]\s", assembly)
+            packed = re.findall(r"(?:mul|add|sub|fmadd\d+|fnmadd\d+)p[sd]\s", assembly)
             assert len(packed) >= 10, kernel
             assert not both or "maskmov" not in assembly  # slow: see compiling.larger
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.bounds import beyond_the_ends, not_compiled, read_only
+from vbfast.backends.numba.bounds import guarded, read_only
 from vbfast.contract import Float64Array, FloatArray
 
 __all__ = ["ARGUMENTS", "check_function", "compiled", "try_density", "try_statistics"]
@@ -136,19 +136,10 @@ def try_density(function: Callable[[Any, Any], Any], x: FloatArray, theta: Float
 
 
 def _try(name: str, function: Callable[[Any, Any], Any], x: FloatArray, other: Float64Array) -> Any:
-    from numba.core.errors import NumbaError
-
     row = x.copy()
-    try:
+    lengths = dict(zip(ARGUMENTS[name], (len(x), len(other)), strict=True))
+    with guarded(name, function, x.dtype, **lengths):
         value = function(read_only(row), other)
-    except NumbaError as error:
-        raise not_compiled(name, x.dtype, error) from error
-    except IndexError as error:
-        lengths = dict(zip(ARGUMENTS[name], (len(x), len(other)), strict=True))
-        raise beyond_the_ends(name, function, **lengths) from error
-    except Exception as error:
-        error.add_note(f"Raised by the family's {name} for x = {x}.")
-        raise
     if not np.array_equal(row, x):
         raise ValueError(f"{name} must not write to x")
     return value

@@ -1,20 +1,15 @@
 """Passes and array functions as numba kernels, also of a user's functions.
 
-One pass serves every form. It takes functions of a group of rows and a component, which the loops
-over groups and components are made with when they are compiled. From the ground up:
+One pass serves every form. Its loops over tiles of rows and components are made, when they are
+compiled, with functions of both. From the ground up:
 
-- ``constants``: numbers that were chosen, and why; ``blocking``: which rows are added up together;
-- ``compiling``, ``machine_code``: how kernels are compiled and where they are kept; ``memory``,
-  ``exponential``: aligned memory, and an exponential that vectorises;
-- ``rows``: rows of any strides, loaded into lanes;
-- ``forms``: the functions of each form, its values and its slopes in the rows; ``quadratic``: the
-  contract's quadratic forms, laid out for them; ``loops``: the loops of log-joint and gradient;
-- ``moments``: the functions of each kind of moments, and their loop;
-- ``local_step``: responsibilities, outputs and sums from the log-joint;
-- ``batch``: memory for some tiles; ``models``, ``user``: log-joints as the steps of a pass, of the
-  forms above and of a user's functions; ``bounds``: what these are guarded by;
-- ``summary_step``: the moments of a batch, and the contract's statistics; ``threads``, ``passes``,
-  ``seeding``: passes on threads;
+- ``constants``: numbers that were chosen, and why;
+- ``blocking``, ``compiling``, ``memory``, ``exponential``, ``threads``: what kernels stand on;
+- ``forms``: functions that evaluate a form and its slopes; ``moments``: one that sums up;
+  ``loops``: over tiles and components; ``local_step``: responsibilities from the log-joint;
+- ``batch``: some tiles; ``models``, ``user``: log-joints as the steps of a pass, of the forms above
+  and of a user's functions; ``bounds``: what these are guarded by;
+- ``summary_step``: moments as the contract's statistics; ``passes``, ``seeding``: the passes;
 - ``array_kernels``, ``array_boxes``, ``array_extremes``, ``arrays``: the array functions, from sums
   in lanes to what a call returns.
 
@@ -75,7 +70,8 @@ class NumbaBackend:
 
     def evaluates(self, log_joint: LogJoint) -> bool:
         """Quadratic and linear forms and a user's functions, under the identity."""
-        return isinstance(log_joint.form, _FORMS) and isinstance(log_joint.link, _LINKS)
+        form = isinstance(log_joint.form, (Quadratic, Linear, UserFunction))
+        return form and isinstance(log_joint.link, Identity)
 
     def adopt(self, source: RowSource) -> RowSource:
         """Kernels read rows where they lie, whatever their strides."""

@@ -12,15 +12,11 @@ import numpy.typing as npt
 
 from vbfast.backends.numba.array_kernels import Box
 from vbfast.backends.numba.compiling import group_size
+from vbfast.backends.numba.constants import BOX_ELEMENTS, LONG_SLICE
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.contract import Float64Array
 
 __all__ = ["Boxes", "size_of"]
-
-# Elements of a box, which stay in a cache: some hundred microseconds' work.
-BOX_ELEMENTS = 1 << 17
-# Groups of elements that make a slice long enough to go round the lanes by itself.
-LONG_SLICE = 2
 
 Array = npt.NDArray[Any]
 Arrays = Sequence[Array]

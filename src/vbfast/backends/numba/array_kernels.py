@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from vbfast.backends.numba.compiling import group_rows, kernel, larger
+from vbfast.backends.numba.constants import CHAIN_ROWS
 from vbfast.backends.numba.exponential import exp_nonpositive
 from vbfast.contract import FloatArray
 
@@ -34,7 +35,6 @@ TOP, BELOW, MOMENT, CROSS, P_MASS, REFERENCE, P_REFERENCE = range(7)
 SQUARES = MOMENT
 N_SUMS, N_STATES = 5, 7
 N_SUMS_OF = (2, 3, 5, 3)  # by form
-CHAIN_ROWS = 16  # that are added one after another
 
 # Results, numbered as the extension module's; a sum has its sign in the place of the entropy.
 EVIDENCE, ENTROPY, EXPECTED, KL, BOUND = range(5)

@@ -19,6 +19,7 @@ from vbfast.backends.numba import array_kernels as kernels
 from vbfast.backends.numba.array_boxes import Boxes, size_of
 from vbfast.backends.numba.array_extremes import settle_overflow, settle_scaled
 from vbfast.backends.numba.array_kernels import Box, Operation
+from vbfast.backends.numba.constants import MANY_RANGES, PARALLEL_ELEMENTS
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT
 from vbfast.backends.numba.threads import run_tasks
 from vbfast.contract import Float64Array
@@ -28,11 +29,6 @@ __all__ = ["bound_and_gradients", "bound_terms", "map_array", "reduce_array"]
 Array = npt.NDArray[Any]
 Rows = Float64Array  # one of each slice
 Axis = int | tuple[int, ...] | None
-
-# Elements below which waking threads costs more than it saves.
-PARALLEL_ELEMENTS = 1 << 16
-# Ranges of a block from which threads share them, instead of blocks: it can be interrupted.
-MANY_RANGES = 8
 
 _REDUCTIONS = {
     _vbfast.REDUCTIONS["sum_exp"]: Operation(kernels.SUM_EXP),

@@ -1,83 +1,148 @@
-"""Some tiles of rows on their way through a pass."""
+"""Some tiles of rows on their way through a pass, and the batches that blocks are taken in.
+
+A feature's values in the rows of a tile lie one after another, in *lanes*: a loop over them is
+vector code. Rows beyond the last repeat it, and have no weight. A partition's tiles are added up in
+their order, whoever works on them and however many a batch holds: the bits of a result are those of
+the blocking.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from vbfast.backends.numba.constants import LIMITS, MAX_BATCH_TILES, STEP_COST
+from vbfast.backends.numba.forms import Rows, whole_fours
+from vbfast.backends.numba.loops import load_rows
 from vbfast.backends.numba.memory import empty_lines
-from vbfast.backends.numba.rows import Rows
-from vbfast.contract import FloatArray
+from vbfast.backends.numba.threads import Task, run_tasks
+from vbfast.contract import Blocking, Float64Array, FloatArray, NonFiniteRowError, RowBlock
 
-__all__ = ["Batch"]
+__all__ = ["Batch", "Batches", "by_row"]
+
+
+def by_row(lanes: FloatArray) -> FloatArray:
+    """Return a copy of numbers in lanes, shape (n_tiles, n, tile_rows), one row after another."""
+    return lanes.swapaxes(1, 2).reshape(-1, lanes.shape[1])
 
 
 class Batch:
-    """Memory of one thread for a few tiles, cut to the rows that are being worked on.
-
-    Parameters
-    ----------
-    rows : Rows
-        For as many groups as there may be.
-    n_components : int
-    tile_rows : int
-    with_gradient : bool
-        Whether the gradient in the rows is wanted.
+    """Memory of one thread for some tiles of rows, each array for as many.
 
     Attributes
     ----------
-    start : int
-        Index of the first row in the whole data.
-    n_rows, tile_rows, tile_groups : int
-        Rows, rows and groups of a tile.
-    whole : slice
-        The rows in arrays of all rows.
+    start, n_rows : int
+        Index of the first row in the whole data, and how many there are.
     rows : Rows
-    form : tuple of arrays
-        What the rows are evaluated with, see :class:`vbfast.backends.numba.quadratic.Layout`.
-    joint : ndarray of shape (n_groups, n_components, group)
-        Log-joint, then responsibilities.
-    row_max, scale : ndarray of shape (n_groups, group)
-        Largest log-joint of each row; what its responsibilities are multiplied by.
-    label : ndarray of shape (n_rows,), int64
-    gradient : ndarray of shape (n_groups, n_features, group)
-        Sums of slopes, where they are wanted.
-    lowest : ndarray of shape (1,), float64
-        The least log evidence of all rows so far that have a posterior and positive weight.
+    evaluated : tuple of arrays
+        What the form is evaluated with: the rows, unless a model puts others here.
+    joint : ndarray of shape (n_tiles, n_components, tile_rows)
+        Log-joint, then responsibilities but for a factor.
+    row_max, scale : ndarray of shape (n_tiles, tile_rows)
+        Largest log-joint of each row; that factor, then it times the row's weight.
+    label : ndarray of shape (n_tiles, tile_rows), int64
+        Of each row's first component of largest log-joint.
+    terms : ndarray of shape (5, n_tiles, tile_rows), float64
+        One, log evidence, expected log-joint, entropy and KL of each row.
     """
 
     def __init__(
-        self, rows: Rows, n_components: int, tile_rows: int, *, with_gradient: bool
+        self, n_tiles: int, tile_rows: int, n_features: int, n_components: int, dtype: Any
     ) -> None:
-        n_groups, D, self._group = rows.lanes.shape
-        dtype = rows.lanes.dtype
-        self.tile_rows, self.tile_groups = tile_rows, tile_rows // self._group
-        self.lowest = np.array([np.inf])
-        self._rows = rows
-        self.form: Any = None
-        self._joint = empty_lines((n_groups, n_components, self._group), dtype)
-        self._row_max = empty_lines((n_groups, self._group), dtype)
-        self._scale = empty_lines((n_groups, self._group), dtype)
-        self._label = np.empty(n_groups * self._group, np.int64)
-        self._gradient = empty_lines((n_groups if with_gradient else 0, D, self._group), dtype)
-        self.take(0, n_groups * self._group)
+        lanes = empty_lines((n_tiles, whole_fours(n_features), tile_rows), dtype)
+        lanes.fill(0)
+        line = empty_lines((tile_rows,), dtype)
+        centred = empty_lines(lanes.shape[1:], dtype)
+        centred.fill(0)
+        self.rows = Rows(lanes, centred, line)
+        self.evaluated: Any = self.rows
+        self.start, self.n_rows = 0, 0
+        self.joint: FloatArray = empty_lines((n_tiles, n_components, tile_rows), dtype)
+        self.row_max: FloatArray = empty_lines((n_tiles, tile_rows), dtype)
+        self.scale: FloatArray = empty_lines((n_tiles, tile_rows), dtype)
+        self.label = np.zeros((n_tiles, tile_rows), np.int64)
+        self.terms: Float64Array = np.zeros((5, n_tiles, tile_rows))
+        self.terms[0] = 1.0
 
-    def take(self, start: int, n_rows: int) -> None:
-        """Cut the arrays to so many rows, from row ``start`` of the whole data."""
-        n_groups = -(-n_rows // self._group)
-        self.start, self.n_rows = start, n_rows
-        self.whole = slice(start, start + n_rows)
-        self.rows = self._rows._replace(
-            lanes=self._rows.lanes[:n_groups],
-            plain=self._rows.plain[: n_groups * self._group],
-            whitened=self._rows.whitened[:n_groups],
-        )
-        self.joint: FloatArray = self._joint[:n_groups]
-        self.row_max: FloatArray = self._row_max[:n_groups]
-        self.scale: FloatArray = self._scale[:n_groups]
-        self.label: npt.NDArray[np.int64] = self._label[:n_rows]
-        self.gradient: FloatArray = self._gradient[:n_groups]
+    def load(self, rows: FloatArray, start: int, origin: FloatArray) -> None:
+        """Take rows, the first of which has the index ``start``, minus an origin.
+
+        Raises
+        ------
+        NonFiniteRowError
+            For the first row that is not finite.
+        """
+        self.start, self.n_rows = start, len(rows)
         self.row_max.fill(-np.inf)
-        self.gradient.fill(0)
+        # Of one type for numba, whatever the strides are and whether it may be written to.
+        bad = load_rows(np.require(rows, requirements=["C", "W"]), origin, self.rows.lanes)
+        if bad >= 0:
+            raise NonFiniteRowError(start + bad)
+
+    def of_rows(self, lanes: Any) -> Any:
+        """Return what is of this batch's rows in an array of shape (..., n_tiles, tile_rows)."""
+        return lanes.reshape(*lanes.shape[:-2], -1)[..., : self.n_rows]
+
+
+class Batches:
+    """The batches of a pass, a few tiles each, for fewer calls from Python.
+
+    Parameters
+    ----------
+    model : Model
+    blocking : Blocking
+    moments_cost : float
+        Multiplications a row and component beside those of the log-joint.
+    """
+
+    def __init__(self, model: Any, blocking: Blocking, moments_cost: float = 0.0) -> None:
+        cost = model.layout.cost + moments_cost
+        self._model, self._blocking = model, blocking
+        tile_rows, K = blocking.tile_rows, model.n_components
+        tile_bytes = tile_rows * blocking.dtype.itemsize * K
+        fitting = min(MAX_BATCH_TILES, max(1, LIMITS.tile_bytes // 2 // tile_bytes))
+        self._rows = fitting * tile_rows
+        # Between two looks for signals.
+        self._components = max(1, int(STEP_COST / (self._rows * cost)))
+        self._memory: dict[tuple[int, int], Batch] = {}
+
+    def run(self, visits: Sequence[Task], num_threads: int) -> None:
+        """Run a task for every block, see :func:`run_tasks`, each in a partition of its own.
+
+        Raises
+        ------
+        NonFiniteRowError
+            For the first row of all that is not finite.
+        """
+        bad: list[int] = []
+
+        def guarded(visit: Task, worker: int) -> Iterator[None]:
+            try:
+                with np.errstate(over="ignore", invalid="ignore"):
+                    yield from visit(worker)
+            except NonFiniteRowError as error:
+                bad.append(error.row)
+
+        run_tasks([partial(guarded, visit) for visit in visits], num_threads)
+        if bad:
+            raise NonFiniteRowError(min(bad))
+
+    def of(self, block: RowBlock, worker: int) -> Iterator[tuple[Batch, slice]]:
+        """Yield loaded batches, and which rows of the block they are."""
+        for start in range(0, len(block.rows), self._rows):
+            rows = slice(start, min(start + self._rows, len(block.rows)))
+            n_tiles = -(-(rows.stop - start) // self._blocking.tile_rows)
+            if (worker, n_tiles) not in self._memory:
+                self._memory[worker, n_tiles] = self._model.batch(n_tiles, self._blocking.tile_rows)
+            batch = self._memory[worker, n_tiles]
+            self._model.load(batch, block.rows[rows], block.start + start)
+            yield batch, rows
+
+    def steps(self) -> Iterator[tuple[int, int]]:
+        """Yield the components of each step, first and last."""
+        K = self._model.n_components
+        for first in range(0, K, self._components):
+            yield first, min(first + self._components, K)

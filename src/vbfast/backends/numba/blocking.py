@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from vbfast.backends.blocking import make_blocking
-from vbfast.backends.numba.constants import COLUMN_BYTES, LIMITS
+from vbfast.backends.numba.constants import LIMITS, LINE_BYTES
 from vbfast.contract import Blocking, Moments, second_shape
 
 __all__ = ["blocking"]
@@ -23,7 +25,9 @@ def blocking(
     """Fix the blocking for a pass, see :meth:`vbfast.contract.Backend.blocking`."""
     size = 0
     if moments is not None:
-        width = row_length + -row_length % (COLUMN_BYTES // dtype.itemsize)
-        shape = second_shape("diag" if moments == "spherical" else moments, n_components, width)
-        size = n_components * (1 + width) + (0 if shape is None else int(np.prod(shape)))
-    return make_blocking(LIMITS, n_samples, row_length, n_components, dtype, 8 * size)
+        kept = "diag" if moments == "spherical" else moments
+        second = second_shape(kept, n_components, row_length)
+        size = 8 * (n_components * (1 + row_length) + (0 if second is None else math.prod(second)))
+    fitting = max(1, min(LIMITS.partitions, LIMITS.statistics_bytes // max(1, size)))
+    limits = replace(LIMITS, partitions=fitting, tile_rows=LINE_BYTES // dtype.itemsize)
+    return make_blocking(limits, n_samples, row_length, n_components, dtype, size)

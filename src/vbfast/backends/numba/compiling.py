@@ -1,9 +1,12 @@
 """How kernels are compiled, and the operations that numba has no word for.
 
-Fused multiply-adds are all that ``fastmath`` allows: reassociation, or assuming that no number is
-infinite or NaN, would break the numerical contract. Kernels hold no lock of the interpreter, are
-compiled when they are first called, and are kept on disk, in ``__pycache__``, until one of the
-files that they come from changes.
+Fused multiply-adds are all that ``fastmath`` allows, but for plain sums (:func:`reduction`):
+reassociation, or assuming that no number is infinite or NaN, would break the numerical contract.
+Kernels hold no lock of the interpreter, and are compiled when they are first called.
+
+Compiled kernels are kept on disk, in ``__pycache__``. numba looks at the file of a kernel alone,
+while kernels are compiled together with those that they call and with constants of other modules:
+here all files decide, and the package's version.
 
 No two arrays that a kernel is given overlap where it writes. The compiler is told so: it would have
 to check before every loop, which takes longer than a loop over a few features.
@@ -11,17 +14,21 @@ to check before every loop, which takes longer than a loop over a few features.
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numpy as np
 from llvmlite import ir
 from numba import njit
+from numba.core.caching import CompileResultCacheImpl, FunctionCache
 from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic, overload
 
+from vbfast._version import __version__
 from vbfast.backends.numba.constants import LIMITS
-from vbfast.backends.numba.machine_code import PackageCache
 
 __all__ = [
     "choose_by_type",
@@ -31,9 +38,8 @@ __all__ = [
     "inlined",
     "kernel",
     "larger",
-    "load_at",
+    "reduction",
     "smaller",
-    "store_at",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -66,6 +72,32 @@ def _choose_group_rows(array: Any) -> Any:
 overload(group_rows)(_choose_group_rows)
 
 
+@functools.cache
+def _package_stamp() -> str:
+    """Return a hash of the package's version and of the sources of its kernels."""
+    found = hashlib.sha256(__version__.encode())
+    beside = sorted(Path(__file__).parent.glob("*.py"))
+    for path in beside:
+        found.update(path.name.encode())
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+class _StampedWithPackage(CompileResultCacheImpl):  # type: ignore[misc]
+    """The place of a kernel's code, which is stale once one of the sources has changed."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        of_file = self.locator.get_source_stamp
+        self.locator.get_source_stamp = lambda: (of_file(), _package_stamp())
+
+
+class _PackageCache(FunctionCache):  # type: ignore[misc]
+    """What numba keeps machine code of a kernel in; one that is stale is compiled anew."""
+
+    _impl_class = _StampedWithPackage
+
+
 def _without_overlap(flags: Any) -> Any:
     flags.noalias = True
     return flags
@@ -85,13 +117,18 @@ def kernel(function: F) -> F:
     dispatcher = compiled(function)
     if isinstance(dispatcher, Dispatcher):
         private: Any = dispatcher
-        private._cache = PackageCache(function)
+        private._cache = _PackageCache(function)
     return dispatcher
 
 
 def inlined(function: F) -> F:
     """Compile a function into each kernel that calls it."""
     return cast(F, njit(inline="always", **_OPTIONS)(function))
+
+
+def reduction(function: F) -> F:
+    """Compile a function that may add numbers up in any order, which is fixed with the code."""
+    return cast(F, njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})(function))
 
 
 def choose_by_type(function: Callable[..., Any], choices: dict[type, Callable[..., Any]]) -> None:
@@ -104,31 +141,6 @@ def choose_by_type(function: Callable[..., Any], choices: dict[type, Callable[..
         return choices.get(getattr(first, "instance_class", None))  # type: ignore[arg-type]
 
     overload(function, inline="always", strict=False)(choose)
-
-
-# Rows come in any strides, aligned or not, writeable or not: for numba each is a type of array of
-# its own, for which a kernel would be compiled once more. An address is one type.
-def _load_at(typing_context: Any, address: Any, like: Any) -> Any:  # noqa: ARG001
-    """Return the number at an address, aligned or not, of the type of ``like``."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value_type = context.get_value_type(signature.return_type)
-        pointer = builder.inttoptr(arguments[0], value_type.as_pointer())
-        return builder.load(pointer, align=1)
-
-    return like(address, like), generate
-
-
-def _store_at(typing_context: Any, address: Any, value: Any) -> Any:  # noqa: ARG001
-    """Store a number at an address, aligned or not; returns the number."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        value_type = context.get_value_type(signature.return_type)
-        pointer = builder.inttoptr(arguments[0], value_type.as_pointer())
-        builder.store(arguments[1], pointer, align=1)
-        return arguments[1]
-
-    return value(address, value), generate
 
 
 # ``a if a > b else b`` is a comparison and a choice, and where one outcome is what an array holds
@@ -154,5 +166,3 @@ def _extreme(name: str) -> Any:
 
 larger: Any = _extreme("llvm.maxnum")
 smaller: Any = _extreme("llvm.minnum")
-load_at: Any = intrinsic(_load_at)
-store_at: Any = intrinsic(_store_at)

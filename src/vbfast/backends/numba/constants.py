@@ -1,7 +1,7 @@
 """Numbers that were chosen: each with its reason, and where it was measured.
 
 What was timed was timed on two threads of an AMD EPYC (family 25, model 17) in November 2026, with
-``bench/numba_backend.py``.
+``bench/numba_backend.py`` and ``bench/array_functions.py``.
 """
 
 from __future__ import annotations
@@ -9,21 +9,24 @@ from __future__ import annotations
 from vbfast.backends.blocking import Limits
 
 __all__ = [
-    "BLOCK_BYTES",
-    "BLOCK_COMPONENTS",
+    "BOX_ELEMENTS",
     "CACHE_LINE",
-    "COLUMN_BYTES",
+    "CHAIN_ROWS",
     "FUNCTION_COST",
     "LIMITS",
+    "LINE_BYTES",
+    "LONG_SLICE",
+    "MANY_RANGES",
     "MAX_BATCH_TILES",
     "NEGLIGIBLE_EXPONENT",
+    "PARALLEL_ELEMENTS",
+    "SPARSE",
     "STEP_COST",
-    "WAVE_TILES",
 ]
 
-# A tile and its log-joints stay in the second-level cache. A group is eight vectors of AVX-512:
-# loops over fewer than 64 numbers are unrolled to single ones, which took 2.4 times as long for
-# full covariances of 16 features in float64.
+# Groups are what rows of tiles are multiples of, and what array functions take at a time: eight
+# vectors of AVX-512. A tile and its log-joints stay in the second-level cache. Statistics that are
+# large are of fewer partitions.
 LIMITS = Limits(
     partitions=16,
     statistics_bytes=64 << 20,
@@ -33,11 +36,12 @@ LIMITS = Limits(
     partition_rows=256,
 )
 
-# Small tiles are worked on several at a time, for fewer calls from Python.
-MAX_BATCH_TILES = 64
+# Of a feature in the rows of a tile: sums over longer tiles are fewer, but sixteen features of a
+# tile still have to fit a first-level cache.
+LINE_BYTES = 2048
 
-# Tiles whose local step precedes a summary step that threads share by components.
-WAVE_TILES = 16
+# Small tiles are worked on several at a time, for fewer calls from Python.
+MAX_BATCH_TILES = 256
 
 # Multiplications between two looks for signals: some ten milliseconds.
 STEP_COST = 5e7
@@ -48,14 +52,24 @@ FUNCTION_COST = 50.0
 # Responsibilities below exp of it change no sum: they are zero, unless they are asked for.
 NEGLIGIBLE_EXPONENT = -69.0
 
-# Points are padded with zeros to whole vectors of AVX2.
-COLUMN_BYTES = 32
-
-# Components that meet eight rows in turn: as many as have their sums in half of a first-level
-# cache, up to a number from which the rows have been loaded for enough of them.
-BLOCK_BYTES = 16 << 10
-BLOCK_COMPONENTS = 16
+# Rows are gathered where fewer than one of so many count.
+SPARSE = 8
 
 # Memory begins at the start of a cache line. NumPy's begins 16 bytes into one as often as not;
 # every other vector then lies across two lines, and kernels take up to a quarter longer.
 CACHE_LINE = 64
+
+# Elements of an array that a box holds, which stays in a cache: some hundred microseconds' work.
+BOX_ELEMENTS = 1 << 17
+
+# Groups of elements that make a slice long enough to go round the lanes by itself.
+LONG_SLICE = 2
+
+# Rows of lanes that are added one after another, before such sums are added by halves.
+CHAIN_ROWS = 16
+
+# Elements below which waking threads costs more than it saves.
+PARALLEL_ELEMENTS = 1 << 16
+
+# Ranges of a block from which threads share them, instead of blocks: it can be interrupted.
+MANY_RANGES = 8

@@ -1,16 +1,18 @@
-"""Forms: functions of a group of rows and a component, which the loops of a pass are made with.
+"""Forms: functions of a tile of rows and a component, which the loops of a pass are made with.
 
 Each form is a tuple of arrays, by whose type the functions are chosen when a loop is compiled:
 
 - :func:`evaluate` fills ``joint[g, k]`` with the form's values but for a factor, which it returns;
 - :func:`add_slopes` adds ``r_i`` times the slope in row ``i`` to ``gradient[g]``, ``r`` being
-  ``joint[g, k]``; where components share what they are multiplied by, :func:`finish_slopes` does
-  that.
+  ``joint[g, k]``.
 
-Rows and centres are relative to an *origin* amid the centres, where all are near enough. Where one
-is not, the origin is zero, and float32 centres are of two parts: ``centres`` as near as the dtype
-has it and ``low`` the rest, otherwise None. The difference of a close row and the first part is
-exact, so that a component loses no digit for being far from the others.
+Rows and centres are relative to an *origin* amid the centres, where all are near enough; where one
+is not, the origin is zero. Centres are of two parts: ``centres`` as near as the dtype has them and
+``low`` the rest. The difference of a close row and the first part is exact, so that a component
+loses no digit for being far from the others.
+
+The last axis of a component's numbers has :func:`whole_fours` features, zeros after the last: loops
+add four of them up before a vector of sums is stored.
 """
 
 from __future__ import annotations
@@ -19,48 +21,47 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from vbfast.backends.numba.compiling import choose_by_type, group_rows, inlined, kernel, smaller
+from vbfast.backends.numba.compiling import choose_by_type, inlined, kernel, smaller
 from vbfast.contract import Float64Array, FloatArray
 
 __all__ = [
     "Diagonal",
     "Dot",
+    "Euclidean",
+    "Rows",
     "Triangular",
     "User",
-    "Whitened",
+    "UserRows",
     "add_slopes",
-    "difference",
     "evaluate",
-    "finish_slopes",
     "whiten",
+    "whole_fours",
 ]
 
 
 class Diagonal(NamedTuple):
-    """``-half_k ||(x_n - c_k) * s_k||^2``."""
+    """``-1/2 ||(x_n - c_k) * s_k||^2``."""
 
     centres: FloatArray  # (n_components, n_features)
-    low: FloatArray | None  # (n_components, n_features), times the scales
-    scales: FloatArray | None  # (n_components, n_features), one by None
-    half: FloatArray  # (n_components,)
+    low: FloatArray  # (n_components, n_features), times the scales
+    scales: FloatArray  # (n_components, n_features)
+
+
+class Euclidean(NamedTuple):
+    """``-1/2 ||x_n - c_k||^2``, of centres that the dtype has well enough."""
+
+    centres: FloatArray  # (n_components, n_features)
 
 
 class Triangular(NamedTuple):
     """``-1/2 ||(x_n - c_k) P_k||^2``."""
 
     centres: FloatArray  # (n_components, n_features)
-    low: FloatArray | None
-    factor: FloatArray  # (n_components or 1, n_features, n_features), P^T: lower triangular
-
-
-class Whitened(NamedTuple):
-    """As :class:`Triangular` with one factor, by which the rows are multiplied once for all."""
-
-    centres: FloatArray
-    low: FloatArray | None
+    low: FloatArray
+    # P^T, lower triangular: (n_components or 1, n_features, n_features), no line beyond the last.
     factor: FloatArray
-    images: FloatArray  # (n_components, n_features), c_k P
 
 
 class Dot(NamedTuple):
@@ -76,128 +77,81 @@ class User(NamedTuple):
     theta: Float64Array  # (n_components, n_parameters)
 
 
-@kernel
-def difference(centre: Any, x: Any, low: Any, k: Any, d: Any) -> Any:
-    """Return a centre minus a row's value."""
-    if low is None:
-        return centre - x
-    return (centre - x) + low[k, d]
+class Rows(NamedTuple):
+    """Groups of rows, and memory to work in."""
+
+    lanes: FloatArray  # (n_groups, n_features, group), minus the origin, rows innermost
+    centred: FloatArray  # (n_features, group), minus a component's centre
+    line: FloatArray  # (group,)
 
 
-@kernel
-def _scale(scales: Any, centres: Any, k: Any, d: Any) -> Any:
-    # A constant one, by which the compiler leaves the multiplication out.
-    if scales is None:
-        return centres.dtype.type(1)
-    return scales[k, d]
+class UserRows(NamedTuple):
+    """Rows as a user's function takes them."""
+
+    plain: FloatArray  # (n_groups * group, n_features)
+    fault: npt.NDArray[np.int64]  # (2,), the first row without a log-joint and a component, or -1
 
 
-@kernel
-def _scaled(centre: Any, x: Any, scale: Any, low: Any, k: Any, d: Any) -> Any:
-    if low is None:
-        return (centre - x) * scale
-    return (centre - x) * scale + low[k, d]
+def whole_fours(n_features: int) -> int:
+    """Return the number of features with those of zeros that make them whole fours."""
+    return n_features + -n_features % 4
 
 
 @inlined
-def _square_distances(
-    x: Any, centres: Any, low: Any, scales: Any, g: Any, k: Any, joint: Any
-) -> None:
-    """Set ``joint[g, k]`` to sums of squares, four features at a time.
-
-    A vector of sums is loaded and stored once for four times the arithmetic.
-    """
-    group = group_rows(joint)
-    n_features = centres.shape[1]
-    whole = n_features // 4 * 4
-    for i in range(group):
-        joint[g, k, i] = 0
-    for d in range(0, whole, 4):
-        c0, c1, c2, c3 = centres[k, d], centres[k, d + 1], centres[k, d + 2], centres[k, d + 3]
-        s0, s1 = _scale(scales, centres, k, d), _scale(scales, centres, k, d + 1)
-        s2, s3 = _scale(scales, centres, k, d + 2), _scale(scales, centres, k, d + 3)
-        # Centre minus row: the load is part of the subtraction.
-        for i in range(group):
-            t0 = _scaled(c0, x[g, d, i], s0, low, k, d)
-            t1 = _scaled(c1, x[g, d + 1, i], s1, low, k, d + 1)
-            t2 = _scaled(c2, x[g, d + 2, i], s2, low, k, d + 2)
-            t3 = _scaled(c3, x[g, d + 3, i], s3, low, k, d + 3)
-            joint[g, k, i] += t0 * t0 + t1 * t1 + t2 * t2 + t3 * t3
-    for d in range(whole, n_features):
-        c0, s0 = centres[k, d], _scale(scales, centres, k, d)
-        for i in range(group):
-            t0 = _scaled(c0, x[g, d, i], s0, low, k, d)
-            joint[g, k, i] += t0 * t0
-
-
-@inlined
-def _apply_column(x: Any, factor: Any, kf: Any, j: Any, y: Any) -> None:
-    """Set ``y_i = sum_d x_di P_dj``, with column ``j`` of the factor in a row of its transpose."""
-    group = group_rows(x)
-    for i in range(group):
-        y[i] = 0
-    whole = (j + 1) // 4 * 4
-    for d in range(0, whole, 4):
-        p0, p1 = factor[kf, j, d], factor[kf, j, d + 1]
-        p2, p3 = factor[kf, j, d + 2], factor[kf, j, d + 3]
-        for i in range(group):
-            y[i] += (x[d, i] * p0 + x[d + 1, i] * p1) + (x[d + 2, i] * p2 + x[d + 3, i] * p3)
-    for d in range(whole, j + 1):
-        p0 = factor[kf, j, d]
-        for i in range(group):
-            y[i] += x[d, i] * p0
-
-
-@inlined
-def _add_rows_of_factor(y: Any, factor: Any, kf: Any, gradient: Any) -> None:
-    """Add ``sum_j P_dj y_j`` to every ``gradient_d``."""
-    group = group_rows(y)
-    n_features = factor.shape[1]
-    for d in range(n_features):
-        whole = d + (n_features - d) // 4 * 4
-        for j in range(d, whole, 4):
-            p0, p1 = factor[kf, j, d], factor[kf, j + 1, d]
-            p2, p3 = factor[kf, j + 2, d], factor[kf, j + 3, d]
-            for i in range(group):
-                gradient[d, i] += (y[j, i] * p0 + y[j + 1, i] * p1) + (
-                    y[j + 2, i] * p2 + y[j + 3, i] * p3
-                )
-        for j in range(whole, n_features):
-            p0 = factor[kf, j, d]
-            for i in range(group):
-                gradient[d, i] += y[j, i] * p0
+def _add_product(x: Any, coefficients: Any, k: Any, j: Any, n_features: Any, y: Any) -> None:
+    """Add ``sum_d x_di a_d`` over the first features to ``y_i``, ``a = coefficients[k, j]``."""
+    for d in range(0, n_features, 4):
+        for i in range(x.shape[1]):
+            for f in range(4):
+                y[i] += x[d + f, i] * coefficients[k, j, d + f]
 
 
 @inlined
 def _centre(form: Any, rows: Any, g: Any, k: Any) -> None:
-    """Set ``rows.centred`` to differences."""
-    for d in range(form.centres.shape[1]):
-        centre = form.centres[k, d]
-        for i in range(group_rows(rows.lanes)):
-            rows.centred[d, i] = difference(centre, rows.lanes[g, d, i], form.low, k, d)
+    """Set ``rows.centred``, which has zeros beyond the last feature."""
+    for d in range(form.factor.shape[1]):
+        for i in range(rows.lanes.shape[2]):
+            rows.centred[d, i] = (form.centres[k, d] - rows.lanes[g, d, i]) + form.low[k, d]
+
+
+@inlined
+def _scaled(form: Any, rows: Any, g: Any, k: Any, d: Any, i: Any) -> Any:
+    difference = form.centres[k, d] - rows.lanes[g, d, i]
+    return difference * form.scales[k, d] + form.low[k, d]
 
 
 def _evaluate_diagonal(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    _square_distances(rows.lanes, form.centres, form.low, form.scales, g, k, joint)
-    return -form.half[k]
+    for i in range(joint.shape[2]):
+        joint[g, k, i] = 0
+    for d in range(0, form.centres.shape[1], 4):
+        for i in range(joint.shape[2]):
+            for f in range(4):
+                t = _scaled(form, rows, g, k, d + f, i)
+                joint[g, k, i] += t * t
+    return -joint.dtype.type(0.5)
 
 
-def _evaluate_whitened(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    _square_distances(rows.whitened, form.images, None, None, g, k, joint)
+def _evaluate_euclidean(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
+    for i in range(joint.shape[2]):
+        joint[g, k, i] = 0
+    for d in range(0, form.centres.shape[1], 4):
+        for i in range(joint.shape[2]):
+            for f in range(4):
+                t = form.centres[k, d + f] - rows.lanes[g, d + f, i]
+                joint[g, k, i] += t * t
     return -joint.dtype.type(0.5)
 
 
 def _evaluate_triangular(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    group = group_rows(joint)
-    n_features = form.centres.shape[1]
-    infinity = joint.dtype.type(np.inf)
-    kf = min(k, len(form.factor) - 1)
-    centred, y = rows.centred, rows.image[0]
+    group, infinity = joint.shape[2], joint.dtype.type(np.inf)
+    kf, y = min(k, len(form.factor) - 1), rows.line
     _centre(form, rows, g, k)
     for i in range(group):
         joint[g, k, i] = 0
-    for j in range(n_features):
-        _apply_column(centred, form.factor, kf, j, y)
+    for j in range(form.factor.shape[1]):
+        for i in range(group):
+            y[i] = 0
+        _add_product(rows.centred, form.factor, kf, j, j + 1, y)
         for i in range(group):
             joint[g, k, i] += y[i] * y[i]
     for i in range(group):
@@ -207,27 +161,14 @@ def _evaluate_triangular(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> An
 
 
 def _evaluate_dot(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    group = group_rows(joint)
-    theta, x = form.theta, rows.lanes
-    n_features = theta.shape[1]
-    whole = n_features // 4 * 4
-    for i in range(group):
+    for i in range(joint.shape[2]):
         joint[g, k, i] = 0
-    for d in range(0, whole, 4):
-        a0, a1, a2, a3 = theta[k, d], theta[k, d + 1], theta[k, d + 2], theta[k, d + 3]
-        for i in range(group):
-            joint[g, k, i] += (x[g, d, i] * a0 + x[g, d + 1, i] * a1) + (
-                x[g, d + 2, i] * a2 + x[g, d + 3, i] * a3
-            )
-    for d in range(whole, n_features):
-        a0 = theta[k, d]
-        for i in range(group):
-            joint[g, k, i] += x[g, d, i] * a0
+    _add_product(rows.lanes[g], form.theta, k, 0, form.theta.shape[2], joint[g, k])
     return joint.dtype.type(1)
 
 
 def _evaluate_user(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    group = group_rows(joint)
+    group = joint.shape[2]
     for i in range(group):
         n = g * group + i
         value = 0.0
@@ -248,8 +189,8 @@ choose_by_type(
     evaluate,
     {
         Diagonal: _evaluate_diagonal,
+        Euclidean: _evaluate_euclidean,
         Triangular: _evaluate_triangular,
-        Whitened: _evaluate_whitened,
         Dot: _evaluate_dot,
         User: _evaluate_user,
     },
@@ -257,42 +198,33 @@ choose_by_type(
 
 
 def _diagonal_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: Any) -> None:
-    group = group_rows(joint)
     zero = joint.dtype.type(0)
-    precision = form.half[k] + form.half[k]
-    for d in range(form.centres.shape[1]):
-        centre, scale = form.centres[k, d], _scale(form.scales, form.centres, k, d)
-        for i in range(group):
+    for d in range(gradient.shape[1]):
+        for i in range(joint.shape[2]):
             # Without a responsibility the difference may be infinite.
-            t = _scaled(centre, rows.lanes[g, d, i], scale, form.low, k, d)
-            slope = joint[g, k, i] * (t * (scale * precision))
+            slope = joint[g, k, i] * (_scaled(form, rows, g, k, d, i) * form.scales[k, d])
             gradient[g, d, i] += slope if joint[g, k, i] > zero else zero
 
 
 def _factor_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: Any) -> None:
-    group = group_rows(joint)
-    zero = joint.dtype.type(0)
+    group, zero = joint.shape[2], joint.dtype.type(0)
+    kf, y = min(k, len(form.factor) - 1), rows.line
     _centre(form, rows, g, k)
-    centred, y = rows.centred, rows.image
-    for j in range(form.centres.shape[1]):
-        if len(form.factor) == 1:
+    for j in range(gradient.shape[1]):
+        for i in range(group):
+            y[i] = 0
+        _add_product(rows.centred, form.factor, kf, j, j + 1, y)
+        for i in range(group):
+            y[i] = joint[g, k, i] * y[i] if joint[g, k, i] > zero else zero
+        for d in range(j + 1):
             for i in range(group):
-                value = joint[g, k, i] * centred[j, i]
-                gradient[g, j, i] += value if joint[g, k, i] > zero else zero
-        else:
-            _apply_column(centred, form.factor, k, j, y[j])
-            for i in range(group):
-                value = joint[g, k, i] * y[j, i]
-                y[j, i] = value if joint[g, k, i] > zero else zero
-    if len(form.factor) > 1:
-        _add_rows_of_factor(y, form.factor, k, gradient[g])
+                gradient[g, d, i] += form.factor[kf, j, d] * y[i]
 
 
 def _dot_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: Any) -> None:  # noqa: ARG001
-    for d in range(form.theta.shape[1]):
-        slope = form.theta[k, d]
-        for i in range(group_rows(joint)):
-            gradient[g, d, i] += joint[g, k, i] * slope
+    for d in range(gradient.shape[1]):
+        for i in range(joint.shape[2]):
+            gradient[g, d, i] += joint[g, k, i] * form.theta[k, 0, d]
 
 
 def add_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: Any) -> None:
@@ -301,49 +233,14 @@ def add_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: Any) 
 
 
 choose_by_type(
-    add_slopes,
-    {
-        Diagonal: _diagonal_slopes,
-        Triangular: _factor_slopes,
-        Whitened: _factor_slopes,
-        Dot: _dot_slopes,
-    },
-)
-
-
-def _finish_factor(form: Any, rows: Any, g: Any, gradient: Any) -> None:
-    if len(form.factor) == 1:
-        centred, y = rows.centred, rows.image
-        centred[:] = gradient[g]
-        for j in range(len(y)):
-            _apply_column(centred, form.factor, 0, j, y[j])
-        gradient[g] = 0
-        _add_rows_of_factor(y, form.factor, 0, gradient[g])
-
-
-def _finish_nothing(form: Any, rows: Any, g: Any, gradient: Any) -> None:
-    pass
-
-
-def finish_slopes(form: Any, rows: Any, g: Any, gradient: Any) -> None:
-    """Multiply ``gradient[g]`` by what all components share."""
-    raise NotImplementedError("compiled code only")
-
-
-choose_by_type(
-    finish_slopes,
-    {
-        Diagonal: _finish_nothing,
-        Triangular: _finish_factor,
-        Whitened: _finish_factor,
-        Dot: _finish_nothing,
-    },
+    add_slopes, {Diagonal: _diagonal_slopes, Triangular: _factor_slopes, Dot: _dot_slopes}
 )
 
 
 @kernel
-def whiten(form: Any, rows: Any) -> None:
-    """Set ``rows.whitened`` to rows times the factor."""
-    for g in range(len(rows.lanes)):
-        for j in range(rows.lanes.shape[1]):
-            _apply_column(rows.lanes[g], form.factor, 0, j, rows.whitened[g, j])
+def whiten(factor: Any, rows: Any, whitened: Any) -> None:
+    """Set ``whitened``, of the shape of the lanes, to rows times the one factor of all."""
+    whitened[:] = 0
+    for g in range(len(whitened)):
+        for j in range(factor.shape[1]):
+            _add_product(rows.lanes[g], factor, 0, j, j + 1, whitened[g, j])

@@ -1,10 +1,8 @@
-"""Responsibilities, outputs and sums of a batch, from its log-joint.
+"""The local step of a batch: responsibilities and the terms of the bound from the log-joint.
 
-``joint`` is what :mod:`vbfast.backends.numba.loops` leaves, but for rows whose maximum is ``-inf``
-and that have logarithms of responsibilities in its place. Afterwards it holds the responsibilities:
-unnormalised ones, which ``scale`` (the row's weight, divided by their sum) makes the ``r_nk`` of
-the statistics. Outputs that are not wanted, and weights of one each, are arrays of length zero.
-Sums are (weight, log evidence, expected log-joint, entropy, kl), added up tile by tile.
+``joint`` is what :mod:`vbfast.backends.numba.loops` leaves. Afterwards, times a factor of each row,
+it holds the responsibilities. The terms of a row are one, log evidence, expected log-joint, entropy
+and KL.
 """
 
 from __future__ import annotations
@@ -14,145 +12,69 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.compiling import group_rows, kernel
+from vbfast.backends.numba.compiling import kernel
 from vbfast.backends.numba.exponential import exp_nonpositive
 
-__all__ = ["find_labels", "general_rows", "posterior_rows"]
+__all__ = ["add_terms", "find_labels", "general_rows", "posterior_rows"]
 
 
 @kernel
-def find_labels(joint: Any, row_max: Any, n_rows: Any, label: Any) -> None:
+def find_labels(joint: Any, row_max: Any, label: Any) -> None:
     """Set ``label`` to the first component of largest log-joint."""
-    group = group_rows(joint)
-    n_groups, n_components, _ = joint.shape
-    for g in range(n_groups):
-        for i in range(group):
-            if g * group + i < n_rows:
-                label[g * group + i] = 0
-        for k in range(n_components - 1, 0, -1):
-            for i in range(group):
-                if joint[g, k, i] == row_max[g, i] and g * group + i < n_rows:
-                    label[g * group + i] = k
-        for i in range(group):
-            if joint[g, 0, i] == row_max[g, i] and g * group + i < n_rows:
-                label[g * group + i] = 0
+    for g in range(len(joint)):
+        for k in range(joint.shape[1] - 1, -1, -1):
+            for i in range(joint.shape[2]):
+                if joint[g, k, i] == row_max[g, i]:
+                    label[g, i] = k
 
 
 @kernel
-def _weight(weights: Any, n: Any) -> Any:
-    return weights[n] if len(weights) > 0 else 1.0
-
-
-@kernel
-def _softmax(
-    joint: Any, row_max: Any, g: Any, cutoff: Any, moment_wanted: Any, total: Any, moment: Any
-) -> None:
-    """Turn a group's log-joints ``l`` into ``e = exp(l - m)``, ``m`` the rows' finite maxima.
-
-    ``total`` becomes the sum of ``e``; ``moment`` that of ``e (l - m)``.
-    """
-    group = group_rows(joint)
-    zero = cutoff - cutoff
-    shift = row_max[g].copy()
-    for i in range(group):
-        if shift[i] == np.inf:  # components at +inf share the row's mass
-            for k in range(joint.shape[1]):
-                joint[g, k, i] = zero if joint[g, k, i] == np.inf else -np.inf
-        if not np.isfinite(shift[i]):
-            shift[i] = zero
-        total[i] = zero
-        moment[i] = zero
+def _share_infinite(joint: Any, g: Any, i: Any) -> None:
+    """Let components at +inf share the mass of a row."""
     for k in range(joint.shape[1]):
-        if moment_wanted:
-            for i in range(group):
-                difference = joint[g, k, i] - shift[i]
-                e = exp_nonpositive(difference, cutoff)
-                moment[i] += e * (cutoff if difference < cutoff else difference)
-                total[i] += e
-                joint[g, k, i] = e
-        else:
-            for i in range(group):
-                e = exp_nonpositive(joint[g, k, i] - shift[i], cutoff)
-                total[i] += e
-                joint[g, k, i] = e
+        joint[g, k, i] = 0 if joint[g, k, i] == np.inf else -np.inf
 
 
 @kernel
 def posterior_rows(
-    joint: Any,
-    row_max: Any,
-    scale: Any,
-    weights: Any,
-    n_rows: Any,
-    tile_rows: Any,
-    cutoff: Any,
-    entropy_wanted: Any,
-    out_log_evidence: Any,
-    out_resp: Any,
-    out_entropy: Any,
-    out_expected: Any,
-    sums: Any,
-    lowest: Any,
+    joint: Any, row_max: Any, cutoff: Any, entropy_wanted: Any, scale: Any, terms: Any
 ) -> None:
-    """Treat rows whose responsibilities are the posterior, ``softmax(l)``.
+    """Turn log-joints ``l`` into ``e = exp(l - m)``, ``m`` the row's largest, for ``softmax(l)``.
 
-    ``lowest`` of shape (1,) falls to the least log evidence of a row with positive weight.
+    ``e`` is zero below the cutoff. ``scale`` becomes one divided by each row's sum of ``e``.
     """
-    group = group_rows(joint)
-    zero = cutoff - cutoff
-    total = np.empty_like(row_max[0])
-    moment = np.empty_like(row_max[0])
-    tile = np.zeros(5)
+    group, zero = joint.shape[2], cutoff - cutoff
+    shift, total, moment = row_max[0].copy(), row_max[0].copy(), row_max[0].copy()
     for g in range(len(joint)):
-        _softmax(joint, row_max, g, cutoff, entropy_wanted, total, moment)
         for i in range(group):
-            n = g * group + i
-            if n >= n_rows:
-                scale[g, i] = zero
-                continue
-            # Nothing but -inf: no component is responsible.
-            possible = total[i] > 0
-            inverse = total.dtype.type(1) / total[i] if possible else zero
-            evidence = row_max[g, i]
-            if possible:
-                evidence += math.log(total[i])
-            w = _weight(weights, n)
-            scale[g, i] = inverse * total.dtype.type(w)
-            if len(out_resp) > 0:
-                for k in range(joint.shape[1]):
-                    out_resp[n, k] = joint[g, k, i] * inverse
-            if evidence == -np.inf:  # what counts nowhere has responsibilities all the same
-                scale[g, i] = zero
-                for k in range(joint.shape[1]):
-                    joint[g, k, i] = zero
-            if len(out_log_evidence) > 0:
-                out_log_evidence[n] = evidence
-            tile[0] += w
-            if w != 0:
-                tile[1] += w * np.float64(evidence)
-                lowest[0] = min(lowest[0], evidence)
+            if row_max[g, i] == np.inf:
+                _share_infinite(joint, g, i)
+            shift[i] = row_max[g, i] if np.isfinite(row_max[g, i]) else zero
+            total[i] = zero
+            moment[i] = zero
+        for k in range(joint.shape[1]):
             if entropy_wanted:
-                entropy = zero
-                if np.isfinite(evidence):
-                    entropy = evidence - (row_max[g, i] + moment[i] * inverse)
-                elif evidence == np.inf:
-                    entropy = math.log(total[i])
-                entropy = max(entropy, zero)
-                # The sum that must hold to the last bits is evidence = expected + entropy.
-                expected = np.float64(evidence)
-                if np.isfinite(evidence):
-                    expected -= np.float64(entropy)
-                if len(out_entropy) > 0:
-                    out_entropy[n] = entropy
-                if len(out_expected) > 0:
-                    out_expected[n] = expected
-                if w != 0:
-                    tile[2] += w * expected
-                    tile[3] += w * np.float64(entropy)
-            if (n + 1) % tile_rows == 0 or n + 1 == n_rows:
-                for term in range(5):
-                    sums[term] += tile[term]
-                    tile[term] = 0
+                for i in range(group):
+                    difference = joint[g, k, i] - shift[i]
+                    e = exp_nonpositive(difference, cutoff)
+                    moment[i] += e * (cutoff if difference < cutoff else difference)
+                    total[i] += e
+                    joint[g, k, i] = e
+            else:
+                for i in range(group):
+                    e = exp_nonpositive(joint[g, k, i] - shift[i], cutoff)
+                    total[i] += e
+                    joint[g, k, i] = e
+        for i in range(group):
+            possible = total[i] > zero  # of nothing but -inf no component is responsible
+            log_total = math.log(total[i]) if possible else zero
+            scale[g, i] = total.dtype.type(1) / total[i] if possible else zero
+            evidence = np.float64(row_max[g, i]) + log_total
+            entropy = np.float64(max(log_total - moment[i] * scale[g, i], zero))
+            terms[1, g, i] = evidence
+            terms[3, g, i] = entropy
+            # The sum that must hold to the last bits is evidence = expected + entropy.
+            terms[2, g, i] = evidence - entropy
 
 
 @kernel
@@ -167,79 +89,52 @@ def _log_evidence(joint: Any, g: Any, i: Any, largest: Any) -> Any:
 
 @kernel
 def general_rows(
-    joint: Any,
-    row_max: Any,
-    scale: Any,
-    weights: Any,
-    given: Any,
-    label: Any,
-    n_rows: Any,
-    tile_rows: Any,
-    evidence_wanted: Any,
-    out_log_evidence: Any,
-    out_resp: Any,
-    out_entropy: Any,
-    out_expected: Any,
-    sums: Any,
+    joint: Any, row_max: Any, given: Any, label: Any, evidence_wanted: Any, terms: Any
 ) -> None:
-    """Treat rows whose responsibilities need not be the posterior, one row at a time.
+    """Replace log-joints by responsibilities that need not be the posterior.
 
     They are those of ``given``, or where that is of length zero all mass is on ``label``; -1 is
     none.
     """
-    group = group_rows(joint)
-    n_groups, n_components, _ = joint.shape
-    by_label = len(given) == 0
-    zero = joint.dtype.type(0)
-    tile = np.zeros(5)
-    for g in range(n_groups):
-        for i in range(group):
-            n = g * group + i
-            if n >= n_rows:
-                scale[g, i] = 0
-                for k in range(n_components):
-                    joint[g, k, i] = 0
-                continue
-            largest = np.float64(row_max[g, i])
-            impossible = largest == -np.inf
-            evidence = largest
-            if evidence_wanted:
-                evidence = _log_evidence(joint, g, i, largest)
-            entropy, expected, kl = 0.0, 0.0, 0.0
-            k = max(label[n], 0) if by_label else 0
-            last = min(label[n] + 1, n_components) if by_label else n_components
-            while k < last:
-                p = 1.0 if by_label else np.float64(given[n, k])
-                if p > 0:
-                    value = np.float64(joint[g, k, i])
-                    log_p = math.log(p)
-                    expected += p * value
-                    entropy -= p * log_p
-                    kl += p * (log_p - (value - evidence))
-                k += 1
-            if impossible:
-                expected, entropy, kl = -np.inf, 0.0, 0.0
-            entropy, kl = max(entropy, 0.0), max(kl, 0.0)
-            for k in range(n_components):
-                q = given[n, k] if not by_label else zero + (k == label[n])
-                joint[g, k, i] = q
-                if len(out_resp) > 0:
-                    out_resp[n, k] = q
-            if len(out_log_evidence) > 0:
-                out_log_evidence[n] = evidence
-            if len(out_entropy) > 0:
-                out_entropy[n] = entropy
-            if len(out_expected) > 0:
-                out_expected[n] = expected
-            w = _weight(weights, n)
-            scale[g, i] = w
-            tile[0] += w
-            if w != 0:
-                tile[1] += w * evidence
-                tile[2] += w * expected
-                tile[3] += w * entropy
-                tile[4] += w * kl
-            if (n + 1) % tile_rows == 0 or n + 1 == n_rows:
-                for term in range(5):
-                    sums[term] += tile[term]
-                    tile[term] = 0
+    group, n_components = joint.shape[2], joint.shape[1]
+    for n in range(joint.shape[0] * group):
+        g, i = n // group, n % group
+        largest = np.float64(row_max[g, i])
+        evidence = _log_evidence(joint, g, i, largest) if evidence_wanted else largest
+        expected, entropy, kl = 0.0, 0.0, 0.0
+        for k in range(n_components):
+            p = np.float64(label[g, i] == k)
+            if len(given) > 0:
+                p = np.float64(given[min(n, len(given) - 1), k])
+            if p > 0:
+                value, log_p = np.float64(joint[g, k, i]), math.log(p)
+                expected += p * value
+                entropy -= p * log_p
+                kl += p * (log_p - (value - evidence))
+            joint[g, k, i] = p
+        if largest == -np.inf:
+            expected, entropy, kl = -np.inf, 0.0, 0.0
+        terms[1, g, i], terms[2, g, i] = evidence, expected
+        terms[3, g, i], terms[4, g, i] = max(entropy, 0.0), max(kl, 0.0)
+
+
+@kernel
+def add_terms(terms: Any, weights: Any, scale: Any, sums: Any) -> Any:
+    """Add terms of the rows, times weights, tile by tile; returns the least log evidence.
+
+    ``scale`` is multiplied by the weights as well, and by zero beyond the last row.
+    """
+    lowest = np.inf
+    for g in range(len(scale)):
+        tile = np.zeros(len(terms))
+        for i in range(scale.shape[1]):
+            n = g * scale.shape[1] + i
+            w = weights[n] if n < len(weights) else 0.0
+            scale[g, i] *= w
+            if w > 0:
+                lowest = min(lowest, terms[1, g, i])
+                for term in range(len(terms)):
+                    tile[term] += w * terms[term, g, i]
+        for term in range(len(terms)):
+            sums[term] += tile[term]
+    return lowest

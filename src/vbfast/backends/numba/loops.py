@@ -1,4 +1,4 @@
-"""Loops over the groups of a batch and the components, made with the functions of a form."""
+"""Loops over the tiles of a batch and the components, made with the functions of a form."""
 
 from __future__ import annotations
 
@@ -6,10 +6,31 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.compiling import group_rows, inlined, kernel, larger
-from vbfast.backends.numba.forms import add_slopes, evaluate, finish_slopes
+from vbfast.backends.numba.compiling import inlined, kernel, larger
+from vbfast.backends.numba.forms import add_slopes, evaluate
 
-__all__ = ["add_gradient", "fill_log_joint", "write_gradient"]
+__all__ = ["add_gradient", "fill_log_joint", "load_rows"]
+
+
+@kernel
+def load_rows(rows: Any, origin: Any, lanes: Any) -> Any:
+    """Fill ``lanes`` with rows minus an origin, and beyond the last with the last.
+
+    Returns the first row that is not finite, or -1.
+    """
+    n_tiles, _, tile_rows = lanes.shape
+    zero = lanes.dtype.type(0)
+    bad = -1
+    for g in range(n_tiles):
+        for i in range(tile_rows):
+            n = min(g * tile_rows + i, len(rows) - 1)
+            check = zero
+            for d in range(len(origin)):
+                check += rows[n, d] * zero  # NaN once a value is not finite
+                lanes[g, d, i] = rows[n, d] - origin[d]
+            if bad < 0 and check != 0:
+                bad = n
+    return bad
 
 
 @kernel
@@ -20,7 +41,7 @@ def fill_log_joint(
 
     Raises ``row_max`` of shape (n_groups, group), the largest log-joint of each row.
     """
-    group = group_rows(joint)
+    group = joint.shape[2]
     for g in range(len(joint)):
         for k in range(first, last):
             if offset[k] == -np.inf:  # whatever the form's value is
@@ -37,7 +58,7 @@ def fill_log_joint(
 @inlined
 def _is_responsible(joint: Any, g: Any, k: Any) -> Any:
     largest = joint[g, k, 0]
-    for i in range(1, group_rows(joint)):
+    for i in range(1, joint.shape[2]):
         largest = max(largest, joint[g, k, i])
     return largest > 0
 
@@ -49,24 +70,3 @@ def add_gradient(form: Any, rows: Any, joint: Any, first: Any, last: Any, gradie
         for k in range(first, last):
             if _is_responsible(joint, g, k):
                 add_slopes(form, rows, g, k, joint, gradient)
-
-
-@kernel
-def write_gradient(form: Any, rows: Any, joint: Any, gradient: Any, out: Any) -> None:
-    """Fill ``out`` of shape (n_rows, n_features): slopes, divided by the responsibilities' mass.
-
-    A row without any has gradient zero.
-    """
-    group = group_rows(joint)
-    mass = np.empty_like(joint[0, 0])
-    for g in range(len(joint)):
-        finish_slopes(form, rows, g, gradient)
-        mass[:] = 0
-        for k in range(joint.shape[1]):
-            for i in range(group):
-                mass[i] += joint[g, k, i]
-        for i in range(group):
-            n = g * group + i
-            if n < len(out):
-                for d in range(out.shape[1]):
-                    out[n, d] = gradient[g, d, i] / mass[i] if mass[i] > 0 else 0

@@ -1,9 +1,8 @@
-"""Moments: functions of eight rows and a component, and the loop that sums them up.
+"""Moments: a function of some rows and a component, and the loop that sums them up.
 
-Moments are about the component's own centre, in every form. The sums of a tile are in the precision
-of its rows, from there on float64. A vector of sums is loaded and stored once for eight rows;
-components meet a tile's rows in blocks whose sums stay in the first-level cache. Eight rows that a
-component is not responsible for are passed over.
+Moments are about the component's own centre, in every form. Sums over a tile are in the precision
+of the rows, from there on float64. Where few rows of a tile count for a component, they are
+gathered first.
 """
 
 from __future__ import annotations
@@ -11,197 +10,140 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from vbfast.backends.numba.compiling import choose_by_type, group_rows, inlined, kernel
-from vbfast.backends.numba.constants import COLUMN_BYTES
-from vbfast.contract import FloatArray
+from vbfast.backends.numba.compiling import kernel, reduction
+from vbfast.backends.numba.constants import SPARSE
+from vbfast.contract import Float64Array, FloatArray
 
-__all__ = ["First", "Products", "Squares", "Sums", "add_moments", "total_mass"]
-
-
-class First(NamedTuple):
-    """Weights and first moments."""
-
-    centres: FloatArray  # (n_components, width), as wide as the rows
-    work: FloatArray  # (8, width), which products take
-
-
-class Squares(NamedTuple):
-    """The same, and the sums of squares of each feature."""
-
-    centres: FloatArray
-    work: FloatArray
-
-
-class Products(NamedTuple):
-    """The same, and the lower triangles of sums of products."""
-
-    centres: FloatArray
-    work: FloatArray
+__all__ = ["Memory", "Sums", "add_moments"]
 
 
 class Sums(NamedTuple):
     """Sums of some components."""
 
-    weight: npt.NDArray[Any]  # (n_components,)
-    first: npt.NDArray[Any]  # (n_components, width)
-    second: npt.NDArray[Any]  # (n_components or 1, 0, 1 or n_features, width)
+    weight: Float64Array  # (n_components,)
+    first: Float64Array  # (n_components, n_moments)
+    # Of squares, shape (n_components, 1, n_moments); or lower triangles of products, shape
+    # (n_components, n_moments, n_moments); of length one where it is of all components together,
+    # and zero where there is none.
+    second: Float64Array
 
 
-def _add_first(kind: Any, rows: Any, n: Any, r: Any, k: Any, sums: Any, b: Any) -> None:
-    centres, first = kind.centres, sums.first
-    r0, r1, r2, r3, r4, r5, r6, r7 = r
-    for d in range(centres.shape[1]):
-        c = centres[k, d]
-        t0, t1, t2, t3 = rows[n, d] - c, rows[n + 1, d] - c, rows[n + 2, d] - c, rows[n + 3, d] - c
-        t4, t5 = rows[n + 4, d] - c, rows[n + 5, d] - c
-        t6, t7 = rows[n + 6, d] - c, rows[n + 7, d] - c
-        first[b, d] += (r0 * t0 + r1 * t1 + r2 * t2 + r3 * t3) + (
-            r4 * t4 + r5 * t5 + r6 * t6 + r7 * t7
-        )
+class Memory(NamedTuple):
+    """What a thread works in."""
+
+    weights: FloatArray  # (tile_rows,)
+    weighted: FloatArray  # (tile_rows,), weights times differences of one moment
+    centred: FloatArray  # (n_moments, tile_rows)
+    gathered: FloatArray  # (n_moments, tile_rows)
 
 
-def _add_squares(kind: Any, rows: Any, n: Any, r: Any, k: Any, sums: Any, b: Any) -> None:
-    centres, first, second = kind.centres, sums.first, sums.second
-    r0, r1, r2, r3, r4, r5, r6, r7 = r
-    for d in range(centres.shape[1]):
-        c = centres[k, d]
-        t0, t1, t2, t3 = rows[n, d] - c, rows[n + 1, d] - c, rows[n + 2, d] - c, rows[n + 3, d] - c
-        t4, t5 = rows[n + 4, d] - c, rows[n + 5, d] - c
-        t6, t7 = rows[n + 6, d] - c, rows[n + 7, d] - c
-        u0, u1, u2, u3 = r0 * t0, r1 * t1, r2 * t2, r3 * t3
-        u4, u5, u6, u7 = r4 * t4, r5 * t5, r6 * t6, r7 * t7
-        first[b, d] += ((u0 + u1) + (u2 + u3)) + ((u4 + u5) + (u6 + u7))
-        second[b, 0, d] += (u0 * t0 + u1 * t1 + u2 * t2 + u3 * t3) + (
-            u4 * t4 + u5 * t5 + u6 * t6 + u7 * t7
-        )
-
-
-def _add_products(kind: Any, rows: Any, n: Any, r: Any, k: Any, sums: Any, b: Any) -> None:
-    t, first, second = kind.work, sums.first, sums.second
-    r0, r1, r2, r3, r4, r5, r6, r7 = r
-    for j in range(8):
-        for d in range(t.shape[1]):
-            t[j, d] = rows[n + j, d] - kind.centres[k, d]
-    for d in range(t.shape[1]):
-        first[b, d] += (r0 * t[0, d] + r1 * t[1, d] + r2 * t[2, d] + r3 * t[3, d]) + (
-            r4 * t[4, d] + r5 * t[5, d] + r6 * t[6, d] + r7 * t[7, d]
-        )
-    columns = COLUMN_BYTES // t.itemsize
-    for d in range(second.shape[1]):
-        u0, u1, u2, u3 = r0 * t[0, d], r1 * t[1, d], r2 * t[2, d], r3 * t[3, d]
-        u4, u5, u6, u7 = r4 * t[4, d], r5 * t[5, d], r6 * t[6, d], r7 * t[7, d]
-        for f in range((d // columns + 1) * columns):  # whole vectors
-            second[b, d, f] += (u0 * t[0, f] + u1 * t[1, f] + u2 * t[2, f] + u3 * t[3, f]) + (
-                u4 * t[4, f] + u5 * t[5, f] + u6 * t[6, f] + u7 * t[7, f]
-            )
-
-
-def _add_eight(kind: Any, rows: Any, n: Any, r: Any, k: Any, sums: Any, b: Any) -> None:
-    """Add the rows from ``n``, of the responsibilities ``r`` of component ``k``, to sums ``b``."""
-    raise NotImplementedError("compiled code only")
-
-
-choose_by_type(_add_eight, {First: _add_first, Squares: _add_squares, Products: _add_products})
-
-
-@inlined
-def _clear(block: Any, b: Any) -> None:
-    block.weight[b] = 0
-    block.first[b] = 0
-    block.second[b] = 0
+@reduction
+def _weigh(a: Any, b: Any, weights: Any) -> Any:
+    """Set ``weights`` to products; returns their sum, and how many are not zero."""
+    total, count = weights.dtype.type(0), 0
+    for i in range(len(weights)):
+        weights[i] = a[i] * b[i]
+        total += weights[i]
+        count += weights[i] > 0
+    return total, count
 
 
 @kernel
-def _is_finite(block: Any, b: Any) -> Any:
-    zero = block.first.dtype.type(0)
-    check = zero
-    for d in range(block.first.shape[1]):
-        check += block.first[b, d] * zero
-    for p in range(block.second.shape[1]):
-        for d in range(block.second.shape[2]):
-            check += block.second[b, p, d] * zero
-    return check == 0
+def _difference(x: Any, centre: Any) -> Any:
+    return x - centre
+
+
+@reduction
+def _two_moments(weights: Any, x: Any, centre: Any, n: Any) -> Any:
+    """Return the sums of ``w_i t_i`` and ``w_i t_i^2`` with ``t = x - centre``."""
+    first, second = weights.dtype.type(0), weights.dtype.type(0)
+    for i in range(n):
+        t = _difference(x[i], centre)
+        first += weights[i] * t
+        second += weights[i] * t * t
+    return first, second
+
+
+@reduction
+def _dot(a: Any, b: Any, n: Any) -> Any:
+    total = a.dtype.type(0)
+    for i in range(n):
+        total += a[i] * b[i]
+    return total
 
 
 @kernel
-def _add_block(block: Any, b: Any, k: Any, sums: Any) -> None:
-    own = min(k, len(sums.second) - 1)
-    sums.weight[k] += block.weight[b]
-    for d in range(block.first.shape[1]):
-        sums.first[k, d] += block.first[b, d]
-    for p in range(block.second.shape[1]):
-        for d in range(block.second.shape[2]):
-            sums.second[own, p, d] += block.second[b, p, d]
+def _in_float64(weights: Any, x: Any, n: Any, centre: Any, d: Any, f: Any) -> Any:
+    """Return the sum of ``w_i t_di t_fi``, or ``w_i t_di`` for ``f = -1``, of rows that count."""
+    total = 0.0
+    for i in range(n):
+        if weights[i] > 0:
+            term = np.float64(weights[i]) * (np.float64(x[d, i]) - np.float64(centre[d]))
+            if f >= 0:
+                term *= np.float64(x[f, i]) - np.float64(centre[f])
+            total += term
+    return total
+
+
+@kernel
+def _add_rows(x: Any, n: Any, centre: Any, k: Any, memory: Any, sums: Any) -> None:
+    """Add the moments of ``n`` rows of component ``k``.
+
+    What is beyond the range of the rows may be in that of float64, and a difference may be beyond
+    it that has no weight.
+    """
+    first, second = sums.first, sums.second
+    weights, weighted, centred, _ = memory
+    own = min(k, len(second) - 1)
+    products = len(second) > 0 and second.shape[1] > 1
+    for d in range(len(centre)):
+        one, two = _two_moments(weights, x[d], centre[d], n)
+        finite = np.isfinite(two)
+        first[k, d] += one if finite else _in_float64(weights, x, n, centre, d, -1)
+        if len(second) > 0:
+            of_squares = two if finite else _in_float64(weights, x, n, centre, d, d)
+            second[own, d if products else 0, d] += of_squares
+        if products:
+            for i in range(n):
+                centred[d, i] = x[d, i] - centre[d]
+                weighted[i] = weights[i] * centred[d, i]
+            for f in range(d):
+                product = np.float64(_dot(weighted, centred[f], n))
+                if not np.isfinite(product):
+                    product = _in_float64(weights, x, n, centre, d, f)
+                second[own, d, f] += product
 
 
 @kernel
 def add_moments(
-    kind: Any,
-    rows: Any,
+    centres: Any,
+    points: Any,
     joint: Any,
     scale: Any,
-    tile_groups: Any,
     first: Any,
     last: Any,
-    block: Any,
+    memory: Any,
     sums: Any,
 ) -> None:
-    """Add the moments of components ``first`` to ``last`` to float64 ``sums``.
+    """Add the moments of components ``first`` to ``last`` about ``centres`` to float64 ``sums``.
 
-    ``rows`` of shape (n_groups * group, width) count ``joint * scale`` times. ``block``, sums as
-    well, is memory for as many components as meet the rows together. Where a tile's sums overflow
-    its precision, or a difference of a row that a component is not responsible for does, they are
-    taken again row by row.
+    ``points`` of shape (n_tiles, n_moments, tile_rows) count ``joint * scale`` times.
     """
-    group = group_rows(joint)
-    single = np.empty((8, rows.shape[1]), rows.dtype)
-    for tile in range(0, len(joint), tile_groups):
-        end = min(tile + tile_groups, len(joint))
-        for k0 in range(first, last, len(block.weight)):
-            n_together = min(len(block.weight), last - k0)
-            for b in range(n_together):
-                _clear(block, b)
-            for g in range(tile, end):
-                for i in range(0, group, 8):
-                    for b in range(n_together):
-                        k = k0 + b
-                        r0, r1 = joint[g, k, i] * scale[g, i], joint[g, k, i + 1] * scale[g, i + 1]
-                        r2 = joint[g, k, i + 2] * scale[g, i + 2]
-                        r3 = joint[g, k, i + 3] * scale[g, i + 3]
-                        r4 = joint[g, k, i + 4] * scale[g, i + 4]
-                        r5 = joint[g, k, i + 5] * scale[g, i + 5]
-                        r6 = joint[g, k, i + 6] * scale[g, i + 6]
-                        r7 = joint[g, k, i + 7] * scale[g, i + 7]
-                        mass = ((r0 + r1) + (r2 + r3)) + ((r4 + r5) + (r6 + r7))
-                        if mass > 0:
-                            block.weight[b] += mass
-                            r = (r0, r1, r2, r3, r4, r5, r6, r7)
-                            _add_eight(kind, rows, g * group + i, r, k, block, b)
-            for b in range(n_together):
-                k = k0 + b
-                if _is_finite(block, b):
-                    _add_block(block, b, k, sums)
-                    continue
-                for n in range(tile * group, end * group):
-                    r0 = joint[n // group, k, n % group] * scale[n // group, n % group]
-                    if r0 > 0:
-                        _clear(block, b)
-                        block.weight[b] = r0
-                        single[:] = rows[n]
-                        zero = r0 - r0
-                        r = (r0, zero, zero, zero, zero, zero, zero, zero)
-                        _add_eight(kind, single, 0, r, k, block, b)
-                        _add_block(block, b, k, sums)
-
-
-@kernel
-def total_mass(joint: Any, mass: Any) -> None:
-    """Set ``mass`` of shape (n_groups, 1, group) to the sums over components."""
+    weights, _, _, gathered = memory
+    tile_rows, n_moments = joint.shape[2], centres.shape[1]
     for g in range(len(joint)):
-        for i in range(group_rows(joint)):
-            mass[g, 0, i] = 0
-        for k in range(joint.shape[1]):
-            for i in range(group_rows(joint)):
-                mass[g, 0, i] += joint[g, k, i]
+        for k in range(first, last):
+            total, n_responsible = _weigh(joint[g, k], scale[g], weights)
+            sums.weight[k] += total
+            if SPARSE * n_responsible > tile_rows:
+                _add_rows(points[g], tile_rows, centres[k], k, memory, sums)
+            elif n_responsible > 0:
+                n = 0
+                for i in range(tile_rows):
+                    if weights[i] > 0:
+                        weights[n] = weights[i]
+                        for d in range(n_moments):
+                            gathered[d, n] = points[g, d, i]
+                        n += 1
+                _add_rows(gathered, n, centres[k], k, memory, sums)

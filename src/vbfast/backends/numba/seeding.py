@@ -3,77 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from functools import partial
 
 import numpy as np
 
 from vbfast.backends.checks import check_seeding_blocks
-from vbfast.backends.numba.compiling import group_rows, group_size, kernel, load_at, store_at
-from vbfast.backends.numba.constants import STEP_COST
-from vbfast.backends.numba.forms import Diagonal, evaluate
-from vbfast.backends.numba.memory import empty_lines
-from vbfast.backends.numba.rows import address_of, load_rows, padded, row_layout, rows_for
-from vbfast.backends.numba.threads import Task, run_tasks
-from vbfast.contract import Blocking, Float64Array, FloatArray, NonFiniteRowError, RowBlock
+from vbfast.backends.numba.batch import Batches, by_row
+from vbfast.backends.numba.models import Model, lay_out_distances
+from vbfast.contract import Blocking, Float64Array, FloatArray, LogJoint, RowBlock
 
 __all__ = ["NumbaSeedingPass"]
-
-
-@kernel
-def _lower_distances(
-    form: Any,
-    rows: Any,
-    weights: Any,
-    n_rows: Any,
-    tile_rows: Any,
-    closest: Any,
-    lowered: Any,
-    lowered_stride: Any,
-    distances: Any,
-    potentials: Any,
-) -> None:
-    """Add ``w_n min(closest_n, ||x_n - c_l||^2)`` to every candidate's potential.
-
-    ``closest`` is an address, and ``lowered`` too, of rows ``lowered_stride`` bytes apart that take
-    the minimum, or zero. ``distances`` of shape (n_groups, n_candidates, group) is memory.
-    """
-    group = group_rows(distances)
-    item = distances.itemsize
-    like = distances.dtype.type(0)
-    for c in range(distances.shape[1]):
-        tile = 0.0
-        for g in range(len(distances)):
-            evaluate(form, rows, g, c, distances)
-            for i in range(group):
-                n = g * group + i
-                if n < n_rows:
-                    lowest = min(load_at(closest + n * item, like), distances[g, c, i])
-                    if lowered != 0:
-                        store_at(lowered + c * lowered_stride + n * item, lowest)
-                    w = weights[n] if len(weights) > 0 else 1.0
-                    # A distance that overflowed does not count where the weight is zero.
-                    if w > 0:
-                        tile += w * lowest
-                    if (n + 1) % tile_rows == 0 or n + 1 == n_rows:
-                        potentials[c] += tile
-                        tile = 0.0
 
 
 class NumbaSeedingPass:
     """A seeding pass of the contract."""
 
     def __init__(self, candidates: Float64Array, blocking: Blocking) -> None:
-        L, D = candidates.shape
-        dtype = blocking.dtype
         self._blocking, self._candidates = blocking, candidates
-        # The origin is zero: what is near to a candidate has its digits wherever the others are.
-        self._origin = np.zeros(D, dtype)
-        high = candidates.astype(dtype)
-        low = (candidates - high).astype(dtype)
-        self._form = Diagonal(high, low if low.any() else None, None, np.ones(L, dtype))
-        self._potentials = [np.zeros(L) for _ in range(blocking.n_partitions)]
-        tiles = STEP_COST / (2.0 * L * D) / blocking.tile_rows
-        self._batch_rows = max(1, min(16, int(tiles))) * blocking.tile_rows
+        ones = np.ones(len(candidates))
+        distances = LogJoint.quadratic("spherical", np.zeros_like(ones), candidates, ones)
+        self._model = Model(distances, lay_out_distances(candidates, blocking.dtype))
+        self._batches = Batches(self._model, blocking)
+        self._potentials = np.zeros((blocking.n_partitions, len(candidates)))
 
     def run(
         self,
@@ -84,53 +35,28 @@ class NumbaSeedingPass:
     ) -> None:
         """Process blocks, each with its slices of ``closest`` and ``lowered``."""
         check_seeding_blocks(blocks, closest, lowered, self._blocking, self._candidates)
-        bad: list[int] = []
-        run_tasks(
-            [self._task(*slices, bad) for slices in zip(blocks, closest, lowered, strict=True)],
-            num_threads,
-        )
-        if bad:
-            raise NonFiniteRowError(min(bad))
 
-    def _task(
-        self, block: RowBlock, closest: FloatArray, lowered: FloatArray | None, bad: list[int]
-    ) -> Task:
-        def task(worker: int) -> Iterator[None]:  # noqa: ARG001
-            dtype, (L, D) = self._blocking.dtype, self._candidates.shape
-            group = group_size(dtype)
-            n_groups = -(-min(self._batch_rows, len(block.rows)) // group)
-            memory = rows_for(n_groups, D, padded(D, dtype), dtype, whitened=False)
-            distances = empty_lines((n_groups, L, group), dtype)
-            for start in range(0, len(block.rows), self._batch_rows):
-                rows = block.rows[start : start + self._batch_rows]
-                to = (self._origin, memory.lanes, memory.plain)
-                row = load_rows(*row_layout(rows), len(rows), *to)
-                if row >= 0:
-                    bad.append(block.start + start + int(row))
-                    return
-                weights = np.empty(0)
-                if block.weights is not None:
-                    weights = block.weights[start : start + len(rows)].copy()
-                offset = start * dtype.itemsize
-                _lower_distances(
-                    self._form,
-                    memory,
-                    weights,
-                    len(rows),
-                    self._blocking.tile_rows,
-                    address_of(closest) + offset,
-                    0 if lowered is None else address_of(lowered) + offset,
-                    0 if lowered is None else lowered.strides[0],
-                    distances[: -(-len(rows) // group)],
-                    self._potentials[block.partition],
-                )
+        slices = zip(blocks, closest, lowered, strict=True)
+        self._batches.run([partial(self._visit, *each) for each in slices], num_threads)
+
+    def _visit(
+        self, block: RowBlock, closest: FloatArray, lowered: FloatArray | None, worker: int
+    ) -> Iterator[None]:
+        for batch, rows in self._batches.of(block, worker):
+            for components in self._batches.steps():
+                self._model.fill(batch, *components)
                 yield
-
-        return task
+            distances = -2 * by_row(batch.joint)[: batch.n_rows]
+            lowest = np.minimum(distances, closest[rows, np.newaxis])
+            if lowered is not None:
+                lowered[:, rows] = lowest.T
+            weights = np.ones(batch.n_rows) if block.weights is None else block.weights[rows]
+            # A distance that overflowed does not count where the weight is zero.
+            counted = np.where(weights > 0, weights * lowest.T, 0.0)
+            tiles = np.arange(0, batch.n_rows, self._blocking.tile_rows)
+            for tile in np.add.reduceat(counted, tiles, axis=1).T:
+                self._potentials[block.partition] += tile
 
     def finish(self) -> Float64Array:
         """Add the partitions up in their order."""
-        total = np.zeros(len(self._candidates))
-        for partition in self._potentials:
-            total += partition
-        return total
+        return np.asarray(np.add.reduce(self._potentials))

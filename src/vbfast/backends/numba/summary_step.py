@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from vbfast.backends.numba.batch import Batch
-from vbfast.backends.numba.compiling import group_size
-from vbfast.backends.numba.constants import BLOCK_BYTES, BLOCK_COMPONENTS
-from vbfast.backends.numba.memory import empty_lines, side_by_side
+from vbfast.backends.numba.memory import empty_lines
 from vbfast.backends.numba.models import Model
-from vbfast.backends.numba.moments import First, Products, Squares, Sums, add_moments, total_mass
-from vbfast.contract import Float64Array, FloatArray, Moments, Request, Statistics
+from vbfast.backends.numba.moments import Memory, Sums, add_moments
+from vbfast.contract import Float64Array, Request, Statistics
 
 __all__ = ["SummaryStep"]
-
-# What is summed of each component.
-_KINDS: dict[Moments, Callable[..., Any]] = {
-    "first": First,
-    "diag": Squares,
-    "spherical": Squares,
-    "pooled": Products,
-    "full": Products,
-}
-
-
-class _Memory(NamedTuple):
-    block: Sums
-    work: FloatArray  # (8, width)
-    mass: FloatArray  # (n_groups, 1, group), of pooled moments
 
 
 class SummaryStep:
@@ -41,104 +22,75 @@ class SummaryStep:
     ----------
     cost : float
         Multiplications a row and component beside those of the log-joint.
-    splits : bool
-        Whether threads may share the components.
     """
 
     def __init__(self, model: Model, request: Request) -> None:
         assert request.moments is not None
         self._model, self._moments = model, request.moments
-        self._centres = model.log_joint.form.centres
+        self._centres = model.centres
         K, D = self._centres.shape
-        self._kind = _KINDS[request.moments]
-        lines: dict[Any, int] = {First: 0, Squares: 1, Products: D}
-        n_shares = 1 if request.moments in ("first", "pooled") else K
-        self._second_shape = (n_shares, lines[self._kind], model.points_width)
         largest = float(np.finfo(model.points_dtype).max)
-        self._rounded = self._padded(np.clip(self._centres, -largest, largest))
-        # Pooled posterior moments are summed once for all, where there is a point for it.
-        self._pool: FloatArray | None = None
-        if (request.moments, request.assignment) == ("pooled", "posterior"):
-            self._pool = None if model.pool is None else self._padded(model.pool[np.newaxis])
+        self._rounded = np.clip(self._centres, -largest, largest).astype(model.points_dtype)
+        self._second_shape = {
+            "first": (0, 0, 0),
+            "diag": (K, 1, D),
+            "spherical": (K, 1, D),
+            "pooled": (1, D, D),
+            "full": (K, D, D),
+        }[request.moments]
+        # Pooled posterior moments are summed once for all where the origin is a point for it.
+        posterior = request.assignment == "posterior"
+        self._about_origin = request.moments == "pooled" and posterior and model.layout.near
         self.cost = float(D * D) if request.moments == "full" else 0.0
-        self.splits = request.moments != "pooled"
-
-    def _padded(self, points: Float64Array | FloatArray) -> FloatArray:
-        wide = empty_lines((len(points), self._model.points_width), self._model.points_dtype)
-        wide.fill(0)
-        wide[:, : points.shape[1]] = points
-        return wide
 
     def no_sums(self) -> Sums:
-        """Return sums over no rows, in float64."""
-        return Sums(
-            np.zeros(len(self._rounded)),
-            np.zeros(self._rounded.shape),
-            np.zeros(self._second_shape),
-        )
+        """Return sums over no rows."""
+        K, D = self._centres.shape
+        return Sums(np.zeros(K), np.zeros((K, D)), np.zeros(self._second_shape))
 
-    def memory(self, n_groups: int) -> _Memory:
-        """Return memory that a thread needs for batches of so many groups."""
-        dtype, (_, n_second, width) = self._model.points_dtype, self._second_shape
-        component_bytes = (1 + n_second) * width * dtype.itemsize
-        n = min(BLOCK_COMPONENTS, max(1, BLOCK_BYTES // component_bytes))
-        n_pooled = 0 if self._pool is None else n_groups
-        group = group_size(self._model.dtype)
-        return _Memory(
-            Sums(*side_by_side([(n,), (n, width), (n, n_second, width)], dtype)),
-            empty_lines((8, width), dtype),
-            empty_lines((n_pooled, 1, group), self._model.dtype),
-        )
+    def memory(self, tile_rows: int) -> Memory:
+        """Return memory that a thread needs."""
+        lanes = self._centres.shape[1], tile_rows
+        shapes = (tile_rows,), (tile_rows,), lanes, lanes
+        return Memory(*(empty_lines(shape, self._model.points_dtype) for shape in shapes))
 
-    def add(self, batch: Batch, memory: _Memory, first: int, last: int, sums: Sums) -> None:
+    def add(
+        self,
+        batch: Batch,
+        memory: Memory,
+        components: tuple[int, int],
+        sums: Sums,
+    ) -> None:
         """Add the moments of some components; what all share, together with component 0."""
-        points, block, kind = self._model.points(batch), memory.block, self._kind
-        if self._pool is not None:
-            if first == 0:
-                mass = memory.mass[: len(batch.joint)]
-                total_mass(batch.joint, mass)
-                pooled = Sums(np.zeros(1), np.zeros(self._pool.shape), sums.second)
-                about = Products(self._pool, memory.work)
-                add_moments(
-                    about, points, mass, batch.scale, batch.tile_groups, 0, 1, block, pooled
-                )
-            kind = First
-            block, sums = (each._replace(second=each.second[:, :0]) for each in (block, sums))
-        add_moments(
-            kind(self._rounded, memory.work),
-            points,
-            batch.joint,
-            batch.scale,
-            batch.tile_groups,
-            first,
-            last,
-            block,
-            sums,
-        )
+        points, scale = self._model.points(batch), batch.scale
+        if self._about_origin:
+            if components[0] == 0:
+                mass = batch.joint.sum(axis=1, keepdims=True)
+                origin = np.zeros_like(self._rounded[:1])
+                all_of = Sums(np.zeros(1), np.zeros(origin.shape), sums.second)
+                add_moments(origin, points, mass, scale, 0, 1, memory, all_of)
+            sums = sums._replace(second=sums.second[:0])
+        add_moments(self._rounded, points, batch.joint, scale, *components, memory, sums)
 
     def statistics(self, sums: Sums) -> Statistics:
         """Return the contract's statistics, about its centres."""
-        (_, D), moments = self._centres.shape, self._moments
-        rounded = self._rounded[:, :D].astype(np.float64)
+        rounded = self._rounded.astype(np.float64)
         second = self._second(sums.second)
-        result = Statistics(moments, rounded, sums.weight, sums.first[:, :D].copy(), second)
-        if self._pool is not None:
-            step = rounded - self._pool[:, :D]
-            first = result.first + result.weight[:, np.newaxis] * step
-            result = replace(result, second=replace(result, first=first).second_about(step))
+        result = Statistics(self._moments, rounded, sums.weight, sums.first, second)
+        if self._about_origin:
+            first = result.first + result.weight[:, np.newaxis] * rounded
+            result = replace(result, second=replace(result, first=first).second_about(rounded))
         if not np.array_equal(rounded, self._centres):
             result = result.about(self._centres)
-        if moments in ("diag", "spherical") and result.second is not None:
+        if self._moments in ("diag", "spherical") and result.second is not None:
             result = replace(result, second=np.maximum(result.second, 0.0))
-        return replace(result, centres=self._centres)
+        return replace(result, centres=self._model.log_joint.form.centres)
 
     def _second(self, sums: Float64Array) -> Float64Array | None:
-        D = self._centres.shape[1]
-        if self._kind is First:
+        if self._moments == "first":
             return None
-        if self._kind is Squares:
-            squares = sums[:, 0, :D].copy()
+        if self._moments in ("diag", "spherical"):
+            squares = sums[:, 0]
             return squares if self._moments == "diag" else squares.mean(axis=1)
-        lower = np.tril(sums[:, :, :D])
-        whole = lower + np.tril(lower, -1).swapaxes(1, 2)
+        whole = sums + np.tril(sums, -1).swapaxes(1, 2)
         return whole[0] if self._moments == "pooled" else whole

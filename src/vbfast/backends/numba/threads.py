@@ -7,10 +7,12 @@ threads will do, and between two kernels a pass can be interrupted.
 
 from __future__ import annotations
 
+import _thread
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 __all__ = ["Task", "run_tasks"]
 
@@ -55,19 +57,33 @@ def run_tasks(tasks: Sequence[Task], num_threads: int) -> None:
             errors.append(error)
             stop.set()
 
-    others = [
-        threading.Thread(target=work, args=(worker,), daemon=True)
-        for worker in range(1, min(num_threads, len(tasks), _MOST_THREADS))
-    ]
+    others: dict[int, Any] = {}  # locks that threads hold while they work
+    finished: set[int] = set()
+
+    def work_and_tell(worker: int, done: Any) -> None:
+        work(worker)
+        finished.add(worker)
+        done.release()
+
+    def join() -> None:
+        for worker, done in others.items():
+            # Without a limit not every platform would see signals; a forked child has no others.
+            while os.getpid() == process and worker not in finished:
+                done.acquire(timeout=0.1)
+
     try:
-        for thread in others:
-            thread.start()
+        for worker in range(1, min(num_threads, len(tasks), _MOST_THREADS)):
+            done = threading.Lock()
+            done.acquire()
+            # Unlike a Thread's start it waits for nothing, which would be for ever in a child.
+            _thread.start_new_thread(work_and_tell, (worker, done))
+            others[worker] = done
         work(0)
-        _join(others)
+        join()
     except BaseException as error:
         errors.append(error)
         stop.set()
-        _join(others)
+        join()
     if others and os.getpid() != process:
         raise RuntimeError(
             "the process was forked during a call on several threads, which the child cannot "
@@ -75,9 +91,3 @@ def run_tasks(tasks: Sequence[Task], num_threads: int) -> None:
         )
     if errors:
         raise errors[0]
-
-
-def _join(threads: Sequence[threading.Thread]) -> None:
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(0.1)  # without a limit not every platform would see signals

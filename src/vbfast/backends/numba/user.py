@@ -11,17 +11,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba.core.errors import NumbaError
 
 from vbfast.backends.numba import loops
-from vbfast.backends.numba.batch import Batch
-from vbfast.backends.numba.bounds import beyond_the_ends, not_compiled, read_only
-from vbfast.backends.numba.compiling import compiled, group_rows
+from vbfast.backends.numba.batch import Batch, by_row
+from vbfast.backends.numba.bounds import guarded, read_only
+from vbfast.backends.numba.compiling import compiled
 from vbfast.backends.numba.constants import FUNCTION_COST
-from vbfast.backends.numba.forms import User
-from vbfast.backends.numba.models import Model
-from vbfast.backends.numba.quadratic import Layout
-from vbfast.backends.numba.rows import Rows, padded, rows_for
+from vbfast.backends.numba.forms import User, UserRows
+from vbfast.backends.numba.models import Layout, Model
 from vbfast.contract import FloatArray, LogJoint, UserFunction
 
 __all__ = ["UserModel"]
@@ -37,12 +34,14 @@ def _fill_for(log_density: Callable[..., Any]) -> Callable[..., None]:  # noqa: 
 @functools.lru_cache(maxsize=64)
 def _fill_points_for(sufficient_statistics: Callable[..., Any]) -> Callable[..., None]:
     @compiled
-    def fill(rows: Any, scale: Any, n_statistics: Any, points: Any) -> None:
-        group = group_rows(scale)
-        for n in range(len(rows)):
-            # A row that counts nowhere may have statistics that are not finite.
-            if scale[n // group, n % group] != 0:
-                sufficient_statistics(rows[n], points[n, :n_statistics])
+    def fill(rows: Any, scale: Any, statistics: Any, points: Any) -> None:
+        for g in range(scale.shape[0]):
+            for i in range(scale.shape[1]):
+                # A row that counts nowhere may have statistics that are not finite.
+                statistics[:] = 0
+                if scale[g, i] != 0:
+                    sufficient_statistics(rows[g * scale.shape[1] + i], statistics)
+                points[g, :, i] = statistics
 
     return fill
 
@@ -53,22 +52,18 @@ class UserModel(Model):
     def __init__(self, log_joint: LogJoint, dtype: np.dtype[Any]) -> None:
         form = log_joint.form
         assert isinstance(form, UserFunction)
-        theta = read_only(np.empty((0, 0)) if form.theta is None else form.theta)
-        layout = Layout(
-            User(form.log_density, theta),
-            np.zeros(form.n_features, dtype),
-            np.zeros(form.n_statistics),
-        )
-        super().__init__(log_joint, layout, FUNCTION_COST * form.row_length)
-        self.points_dtype = np.dtype(np.float64)
-        self.points_width = padded(form.n_statistics, self.points_dtype)
         self._user = form
-        self._theta = theta
+        self._theta = read_only(np.empty((0, 0)) if form.theta is None else form.theta)
+        user = User(form.log_density, self._theta)
+        cost = FUNCTION_COST * form.row_length
+        super().__init__(log_joint, Layout(user, user, np.zeros(form.n_features, dtype), cost))
+        self.points_dtype = np.dtype(np.float64)
 
-    def memory(self, n_groups: int) -> Rows:
-        """Return memory for rows of the length that the functions are given."""
-        D = self.n_features
-        return rows_for(n_groups, D, D, self.dtype, whitened=False)
+    def load(self, batch: Batch, rows: FloatArray, start: int) -> None:
+        """Load rows, and one after another as the functions take them."""
+        super().load(batch, rows, start)
+        plain = by_row(batch.rows.lanes[:, : self.n_features])
+        batch.evaluated = UserRows(read_only(plain), np.full(2, -1))
 
     def fill(self, batch: Batch, first: int, last: int) -> None:
         """Evaluate the components ``first`` to ``last``.
@@ -76,22 +71,15 @@ class UserModel(Model):
         Raises
         ------
         TypeError
-            If the density cannot be compiled.
+            As :func:`guarded`.
         ValueError
-            If the density of a row is NaN or infinite, writes to an argument, or goes beyond the
-            ends of an array.
+            As well, or if the density of a row is NaN or infinite.
         """
-        log_density = self._user.log_density
-        rows = batch.rows._replace(plain=read_only(batch.rows.plain))
-        rows.fault.fill(-1)
+        log_density, rows = self._user.log_density, batch.evaluated
         out = (batch.joint, batch.row_max)
-        try:
-            _fill_for(log_density)(self._form, rows, self._offset, *out, first, last)
-        except NumbaError as error:
-            raise not_compiled("log_density", self.dtype, error) from error
-        except IndexError as error:
-            lengths = {"x": self.n_features, "theta": self._theta.shape[1]}
-            raise beyond_the_ends("log_density", log_density, **lengths) from error
+        lengths = {"x": self.n_features, "theta": self._theta.shape[1]}
+        with guarded("log_density", log_density, self.dtype, **lengths):
+            _fill_for(log_density)(self.layout.form, rows, self._offset, *out, first, last)
         if rows.fault[0] >= 0:
             row, component = min(int(rows.fault[0]), batch.n_rows - 1), int(rows.fault[1])
             x = rows.plain[row]
@@ -104,19 +92,11 @@ class UserModel(Model):
             )
 
     def points(self, batch: Batch) -> FloatArray:
-        """Return the statistics of the rows that count.
-
-        Raises
-        ------
-        ValueError
-            If they go beyond the ends of an array.
-        """
+        """Return the statistics of the rows that count; raises as :func:`guarded`."""
         statistics, n_statistics = self._user.sufficient_statistics, self._user.n_statistics
-        rows = read_only(batch.rows.plain)
-        points = np.zeros((len(rows), self.points_width))
-        try:
-            _fill_points_for(statistics)(rows, batch.scale, n_statistics, points)
-        except IndexError as error:
-            lengths = {"x": self.n_features, "out": n_statistics}
-            raise beyond_the_ends("sufficient_statistics", statistics, **lengths) from error
+        n_tiles, tile_rows = batch.scale.shape
+        points, of_row = np.empty((n_tiles, n_statistics, tile_rows)), np.zeros(n_statistics)
+        lengths = {"x": self.n_features, "out": n_statistics}
+        with guarded("sufficient_statistics", statistics, self.dtype, **lengths):
+            _fill_points_for(statistics)(batch.evaluated.plain, batch.scale, of_row, points)
         return points
