@@ -76,8 +76,20 @@ def timed(call, least_seconds) -> float:
     return spent / count
 
 
-def make_call(name, dtype, rows):
+def make_call(name, dtype, rows, backend):
     """Return a call of some iterations of a fit, or of an array function."""
+    import vbfast
+
+    function = make_function(name, dtype, rows)
+
+    def call():
+        with vbfast.config_context(backend=backend):
+            function()
+
+    return call
+
+
+def make_function(name, dtype, rows):
     import array_peers
     import vbfast
     from vbfast.benchmark.cases import CASES
@@ -105,6 +117,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.2, help="of a turn, at least")
     parser.add_argument("--rows", type=int, default=0, help="fewer than the cases have")
+    parser.add_argument("--backend", default="native")
     parser.add_argument("--times", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.times:
@@ -116,7 +129,7 @@ def main() -> int:
         for dtype in DTYPES:
             for name in options.names:
                 for build in builds:
-                    build.ask("make", name, dtype, options.rows)
+                    build.ask("make", name, dtype, options.rows, options.backend)
                 times = np.empty((options.rounds, 2))
                 for turn in range(options.rounds):
                     for which in (0, 1) if turn % 2 else (1, 0):
