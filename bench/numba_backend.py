@@ -20,9 +20,10 @@ from vbfast.families.gaussian_parameters import GaussianParameters
 from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
 
+NAMES = ("full_2d", "full_16", "tied_32", "diag_32", "diag_bigK", "sph_bigK")
 
-def tables(cases=("diag_32", "diag_bigK", "sph_bigK"), dtypes=("float64", "float32"), *,
-           repeats=5, quick=False):  # fmt: skip
+
+def tables(cases=NAMES, dtypes=("float64", "float32"), *, repeats=5, quick=False):
     lines = []
     for dtype in dtypes:
         for name in cases:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import time
@@ -35,10 +34,9 @@ class Build:
     """A process that imports one of the builds and times what it is told to."""
 
     def __init__(self, source: Path) -> None:
-        found = {**environment(source), "PATH": os.environ["PATH"]}
         self._process = subprocess.Popen(
             [sys.executable, str(ROOT / "bench" / "same_speed.py"), "--times"],
-            env=found,
+            env=environment(source),
             cwd=source,
             text=True,
             stdin=subprocess.PIPE,
@@ -99,7 +97,7 @@ def make_function(name, dtype, rows):
         return array_peers.vbfast_calls(inputs)[name]
     case = CASES[name]
     if rows:
-        case = case.smaller(case.n_samples // rows)
+        case = case.smaller(max(1, case.n_samples // rows))
     X = case.rows(dtype)
     mixture = vbfast.GaussianMixture(**case.start(), max_iter=3)
     warnings.simplefilter("ignore")  # that they do not converge

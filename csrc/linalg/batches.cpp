@@ -162,8 +162,8 @@ void draw_rows(const double* factors, std::int64_t n_factors, const double* mean
     const Kernels& set = kernels();
     const std::int64_t D = n_features, width = set.block_columns;
     // A task has some blocks of rows of one component.
-    const std::int64_t task_rows =
-        runtime::round_up(draw_numbers / std::max<std::int64_t>(1, D), width);
+    const std::int64_t fitting = draw_numbers / std::max<std::int64_t>(1, D);
+    const std::int64_t task_rows = runtime::round_up(std::max<std::int64_t>(1, fitting), width);
     std::vector<std::int64_t> first_task(static_cast<std::size_t>(n_components) + 1, 0);
     std::vector<std::int64_t> first_row(static_cast<std::size_t>(n_components) + 1, 0);
     for (std::int64_t k = 0; k < n_components; ++k) {

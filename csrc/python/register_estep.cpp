@@ -124,11 +124,9 @@ class BlockReader {
                                   std::to_string(block.start + block.n_rows) +
                                   " lie beyond the outputs");
         if (!item[3].is_none()) {
-            const py::array given = item[3].cast<py::array>();
-            check_dtype(given, "weights", py::dtype::of<double>());
-            const Float64 weights = given.cast<Float64>();  // a copy where it has strides
-            check_shape(keep(weights), "weights", {block.n_rows});
-            block.weights = weights.data();
+            const py::array weights = keep(item[3].cast<py::array>());
+            check_packed(weights, "weights", {block.n_rows}, py::dtype::of<double>());
+            block.weights = static_cast<const double*>(weights.data());
         }
         if (!item[4].is_none()) read_given(keep(item[4].cast<py::array>()), block);
         if (item.size() > 5) read_distances(item, block);
@@ -178,6 +176,16 @@ class BlockReader {
     std::vector<py::array> kept_;
 };
 
+// Checks that no two blocks have a row in common: threads would write to its outputs at a time.
+void check_apart(std::vector<RowBlock> blocks) {
+    const auto before = [](const RowBlock& a, const RowBlock& b) { return a.start < b.start; };
+    std::sort(blocks.begin(), blocks.end(), before);
+    for (std::size_t i = 1; i < blocks.size(); ++i)
+        if (blocks[i].start < blocks[i - 1].start + blocks[i - 1].n_rows)
+            throw py::value_error("rows of blocks that are run together must be distinct; row " +
+                                  std::to_string(blocks[i].start) + " is in two");
+}
+
 // Returns the row that is not finite, or -1.
 template <class Pass>
 std::int64_t run_blocks(Pass& pass, BlockReader reader, const py::list& items, int num_threads) {
@@ -185,10 +193,11 @@ std::int64_t run_blocks(Pass& pass, BlockReader reader, const py::list& items, i
     std::set<std::int64_t> partitions;
     for (const py::handle item : items) {
         blocks.push_back(reader.read(item.cast<py::tuple>()));
-        // Threads share the blocks, and would add to the sums of one partition at a time.
+        // Threads share the blocks: two would add to the sums of one partition at a time.
         if (!partitions.insert(blocks.back().partition).second)
             throw py::value_error("blocks that are run together must be of distinct partitions");
     }
+    check_apart(blocks);
     return without_gil([&](const runtime::Interrupt* interrupt) {
         return pass.run(blocks, num_threads, interrupt);
     });

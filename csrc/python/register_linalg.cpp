@@ -102,9 +102,12 @@ void bound_draw_rows(py::array_t<double, py::array::c_style>& rows, const Counts
         throw py::value_error("rows must have shape (n_samples, n_features)");
     const std::int64_t* numbers = counts.data();
     std::int64_t left = rows.shape(0);
-    for (py::ssize_t k = 0; k < K; left -= numbers[k++])
-        if (numbers[k] < 0 || numbers[k] > left) break;
-    if (left != 0) throw py::value_error("counts must add up to the number of rows");
+    bool fits = true;
+    for (py::ssize_t k = 0; k < K && fits; ++k) {
+        fits = numbers[k] >= 0 && numbers[k] <= left;
+        left -= numbers[k];
+    }
+    if (!fits || left != 0) throw py::value_error("counts must add up to the number of rows");
     const double *by = factors.data(), *about = means.data();
     double* out = rows.mutable_data();
     const py::ssize_t n_factors = factors.shape(0);

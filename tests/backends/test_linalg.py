@@ -358,6 +358,8 @@ def test_draws_do_not_depend_on_the_number_of_threads(n_features, n_samples):
         {"counts": np.array([-1, 6])},
         {"counts": np.array([2**62, 2**62])},
         {"counts": np.array([2, 2])},
+        {"counts": np.array([5, 3])},
+        {"counts": np.array([6, -1])},
         {"factors": np.zeros((3, 2, 2))},
         {"factors": np.zeros((2, 2, 3))},
         {"means": np.zeros(2)},
@@ -373,3 +375,12 @@ def test_draws_of_arrays_that_do_not_fit(changes):
     _vbfast.draw_rows(**fitting, num_threads=1)
     with pytest.raises(ValueError, match="must"):
         _vbfast.draw_rows(**{**fitting, **changes}, num_threads=1)
+
+
+def test_draws_of_more_features_than_a_task_has_numbers():
+    """A factor of which few pages are touched: there are no rows."""
+    n_features = (1 << 14) + 1
+    nothing = np.zeros((0, n_features))
+    factor = np.zeros((1, n_features, n_features))
+    counts, means = np.zeros(1, np.int64), np.zeros((1, n_features))
+    assert len(native().draw_rows(nothing, counts, factor, means)) == 0

@@ -234,20 +234,6 @@ def test_blocks_that_do_not_fit_are_named(changes, message):
         estep().run([block(**changes)], 1)
 
 
-def test_weights_are_read_where_their_copy_lies():
-    """Weights with strides come as copies, which have to live as long as the pass."""
-    n = 200_000
-    values = np.arange(1.0, n + 1)
-    weights = np.repeat(values, 3)[::3]
-    running = estep(outputs=(None,) * 7, n_partitions=20)
-    blocks = [
-        block(partition=p, n=n // 20, start=s, weights=weights[s : s + n // 20])
-        for p, s in enumerate(range(0, n, n // 20))
-    ]
-    assert running.run(blocks, 1) == -1
-    assert running.sums()[0] == values.sum()
-
-
 def test_a_pass_without_statistics_has_none():
     with pytest.raises(ValueError, match="no statistics"):
         estep(moments="none").statistics(1)

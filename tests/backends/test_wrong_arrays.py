@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from vbfast.backends import get_backend
-from vbfast.contract import LogJoint, Request, RowBlock, RowOutputs
+from vbfast.contract import Linear, LogJoint, Request, RowBlock, RowOutputs
 
 pytestmark = pytest.mark.kernels
 
@@ -32,11 +32,11 @@ GIVEN = Request("given", moments="diag")
 class Problem:
     """A pass over ``N`` rows of ones, all of its outputs wanted, and its blocks."""
 
-    def __init__(self, backend, dtype):
+    def __init__(self, backend, dtype, n_samples=N):
         self.backend = get_backend(backend)
         self.dtype = np.dtype(dtype)
         self.log_joint = LogJoint.quadratic("diag", np.zeros(K), np.zeros((K, D)), np.ones((K, D)))
-        self.blocking = self.backend.blocking(N, D, K, self.dtype, "diag")
+        self.blocking = self.backend.blocking(n_samples, D, K, self.dtype, "diag")
 
     def output(self, name, shape=None, dtype=None):
         dtype = dtype or (np.int64 if name == "labels" else self.dtype)
@@ -80,6 +80,17 @@ def test_what_fits_is_taken(problem):
         running = problem.begin(GIVEN)
         running.run([problem.block(resp=given, weights=np.ones(n))], 2)
         assert running.finish().total_weight == n
+
+
+def test_parameters_beyond_the_dtype(problem):
+    largest = float(np.finfo(problem.dtype).max)
+    joint = LogJoint(np.zeros(1), Linear(np.array([[1.0, -largest]])))
+    beyond = LogJoint(np.zeros(1), Linear(np.array([[1.0, -2.0 * float(np.finfo("f4").max)]])))
+    arguments = {"outputs": RowOutputs(), "workspace": problem.backend.workspace()}
+    problem.backend.begin(joint, Request(), problem.blocking, num_threads=1, **arguments)
+    if problem.dtype == np.float32:
+        with pytest.raises(ValueError, match="theta must be in the range of float32"):
+            problem.backend.begin(beyond, Request(), problem.blocking, num_threads=1, **arguments)
 
 
 def read_only(array):
@@ -147,6 +158,8 @@ def test_outputs_in_another_order(problem):
         (lambda p: {"weights": np.ones(p.length - 1)}, "weights"),
         (lambda p: {"weights": np.ones((p.length, 1))}, "weights"),
         (lambda p: {"weights": np.ones(p.length, np.float32)}, "weights"),
+        (lambda p: {"weights": spaced(np.ones(p.length))}, "weights"),
+        (lambda p: {"weights": misaligned(np.ones(p.length))}, "weights"),
         (lambda p: {"partition": -1}, "partition"),
         (lambda p: {"partition": p.blocking.n_partitions}, "partition"),
         (lambda p: {"start": -1}, "rows"),
@@ -165,6 +178,15 @@ def test_blocks_of_one_partition_at_a_time(problem):
     half = problem.block(rows=np.ones((problem.blocking.tile_rows, D), problem.dtype))
     with pytest.raises(ValueError, match="partition"):
         problem.begin().run([half, half], 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_blocks_of_the_same_rows(backend, dtype):
+    problem = Problem(backend, dtype, 3000)
+    assert problem.blocking.n_partitions > 1
+    first, second = problem.block(0), problem.block(1)
+    with pytest.raises(ValueError, match="rows"):
+        problem.begin().run([first, replace(second, start=first.start)], 2)
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,8 @@ KINDS["real"] = [
     same("NumPy's", lambda rng, valid: np.float64(valid)),
     either("tiny", lambda rng, valid: 5e-324),
     either("huge", lambda rng, valid: 1e308),
-    either("Fraction", lambda rng, valid: fractions.Fraction(1, 2)),
+    refused("Fraction", lambda rng, valid: fractions.Fraction(1, 2)),
+    refused("Decimal", lambda rng, valid: decimal.Decimal(1)),
 ]
 
 KINDS["positive real"] = [*KINDS["real"], refused("0", lambda rng, valid: 0.0)]

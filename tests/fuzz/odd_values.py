@@ -113,8 +113,8 @@ def strided(rng: np.random.Generator, valid: Any) -> Any:
 
 
 def backwards(rng: np.random.Generator, valid: Any) -> Any:
-    return np.ascontiguousarray(np.flip(np.asarray(valid)))[
-        (slice(None, None, -1),) * np.ndim(valid)
+    return np.array(np.flip(np.asarray(valid)), order="C")[
+        (*(slice(None, None, -1),) * np.ndim(valid), ...)
     ]
 
 

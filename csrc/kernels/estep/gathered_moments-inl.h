@@ -130,7 +130,7 @@ void gathered_moments(const Model<T>& model, Tile<T>& tile, std::int64_t n_gathe
     }
 }
 
-// The scatter of the rows about the origin, weighted by the mass of their responsibilities: what a
+// The scatter of the rows about the origin, weighted by the mass of their responsibilities: what
 // pooled moments need besides the first ones.
 template <class T>
 void total_scatter(const Model<T>& model, Tile<T>& tile, double* pooled) {

@@ -1,8 +1,8 @@
 // Log-joints of the linear form whose terms, or sums of them, overflow.
 //
 // In: tile.joint of a linear form (linear_form-inl.h), tile.features, and the model.
-// Out: tile.joint and tile.row_max with the sums as they are: finite where the sum is, though its
-// terms may not be.
+// Out: tile.joint and tile.row_max with the sums as they are: finite where the product is, though
+// its terms may not be.
 //
 // Error: terms are added up in float64, relative to the largest one so far, which is scaled by a
 // power of two.

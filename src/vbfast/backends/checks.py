@@ -7,9 +7,22 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.contract import Blocking, FloatArray, Request, RowBlock, RowOutputs
+from vbfast.contract import Blocking, FloatArray, Linear, LogJoint, Request, RowBlock, RowOutputs
 
-__all__ = ["check_blocks", "check_outputs", "check_seeding_blocks"]
+__all__ = ["check_blocks", "check_log_joint", "check_outputs", "check_seeding_blocks"]
+
+
+def check_log_joint(log_joint: LogJoint, blocking: Blocking) -> None:
+    """Check that the dtype of the computation has the parameters of a linear form.
+
+    Raises
+    ------
+    ValueError
+        If one is beyond its range: the next number is another model.
+    """
+    form, dtype = log_joint.form, blocking.dtype
+    if isinstance(form, Linear) and np.abs(form.theta).max() > np.finfo(dtype).max:
+        raise ValueError(f"theta must be in the range of {dtype}; its largest is beyond")
 
 
 def check_outputs(

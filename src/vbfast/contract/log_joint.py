@@ -143,7 +143,7 @@ class Linear:
     Attributes
     ----------
     theta : ndarray of shape (n_components, n_features), float64
-        Natural parameters, finite.
+        Natural parameters, finite, also in the dtype of the computation.
     """
 
     theta: Float64Array

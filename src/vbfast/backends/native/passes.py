@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vbfast import _vbfast
-from vbfast.backends.checks import check_outputs
+from vbfast.backends.checks import check_log_joint, check_outputs
 from vbfast.contract import (
     Blocking,
     Float64Array,
@@ -45,6 +45,7 @@ class NativePass:
         workspace: _vbfast.Workspace,
         num_threads: int,
     ) -> None:
+        check_log_joint(log_joint, blocking)
         check_outputs(outputs, blocking, log_joint.n_components, log_joint.n_features)
         form, coefficients = FORMS[type(log_joint.form)](log_joint.form)
         self._centres = log_joint.form.centres

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from vbfast.backends.checks import check_log_joint
 from vbfast.backends.native.linalg import NativeLinearAlgebra
 from vbfast.backends.numba import blocking
 from vbfast.contract import (
@@ -56,10 +57,6 @@ def require_numba(by: str) -> None:
     """
     with needed("numba", by=by):
         import numba  # noqa: F401
-
-
-_FORMS = (Quadratic, Linear, UserFunction)
-_LINKS = (Identity,)
 
 
 class NumbaBackend:
@@ -109,6 +106,7 @@ class NumbaBackend:
                 "the gradient in the rows takes a model of Gaussian components; the derivative of "
                 "a custom log_density is not known"
             )
+        check_log_joint(log_joint, blocking)
         model = lay_out[type(log_joint.form)](log_joint, blocking.dtype)
         return NumbaPass(model, request, blocking, outputs)
 

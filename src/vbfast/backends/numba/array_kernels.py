@@ -11,7 +11,7 @@ logarithm. The sums of a slice, of the first input q and the second one p, are b
 Rounding does not grow with the length of a slice. Of many equal numbers that are added one after
 another, all roundings go the same way: a chain is of a few rows, in the type of the input. From
 chain to chain, in float64, what an addition rounds away is kept apart, and lanes are added by
-halves.The formulae are those of csrc/kernels/arrays.
+halves. The formulae are those of csrc/kernels/arrays.
 """
 
 from __future__ import annotations

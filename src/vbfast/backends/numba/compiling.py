@@ -48,7 +48,7 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_mode
 
 
 def group_size(dtype: np.dtype[Any]) -> int:
-    """Return how many rows are processed together in lanes; it divides the rows of every tile."""
+    """Return how many numbers the array functions process together in lanes."""
     return LIMITS.group_bytes // dtype.itemsize
 
 

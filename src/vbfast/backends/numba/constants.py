@@ -1,7 +1,7 @@
 """Numbers that were chosen: each with its reason, and where it was measured.
 
 What was timed was timed on two threads of an AMD EPYC (family 25, model 17) in November 2026, with
-``bench/numba_backend.py`` and ``bench/array_functions.py``.
+``bench/numba_backend.py`` and ``bench/same_speed.py --backend numba``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 # Groups are what rows of tiles are multiples of, and what array functions take at a time: eight
 # vectors of AVX-512. A tile and its log-joints stay in the second-level cache. Statistics that are
-# large are of fewer partitions.
+# large are of fewer partitions. Of the rows of a tile LINE_BYTES is the limit.
 LIMITS = Limits(
     partitions=16,
     statistics_bytes=64 << 20,

@@ -67,7 +67,7 @@ class Triangular(NamedTuple):
 class Dot(NamedTuple):
     """``x_n . theta_k``."""
 
-    theta: FloatArray  # (n_components, n_features)
+    theta: FloatArray  # (n_components, 1, n_features)
 
 
 class User(NamedTuple):
@@ -78,17 +78,17 @@ class User(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Groups of rows, and memory to work in."""
+    """Tiles of rows, and memory to work in."""
 
-    lanes: FloatArray  # (n_groups, n_features, group), minus the origin, rows innermost
-    centred: FloatArray  # (n_features, group), minus a component's centre
-    line: FloatArray  # (group,)
+    lanes: FloatArray  # (n_tiles, n_features, tile_rows), minus the origin, rows innermost
+    centred: FloatArray  # (n_features, tile_rows), minus a component's centre
+    line: FloatArray  # (tile_rows,)
 
 
 class UserRows(NamedTuple):
     """Rows as a user's function takes them."""
 
-    plain: FloatArray  # (n_groups * group, n_features)
+    plain: FloatArray  # (n_tiles * tile_rows, n_features)
     fault: npt.NDArray[np.int64]  # (2,), the first row without a log-joint and a component, or -1
 
 
@@ -143,18 +143,18 @@ def _evaluate_euclidean(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any
 
 
 def _evaluate_triangular(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    group, infinity = joint.shape[2], joint.dtype.type(np.inf)
+    tile_rows, infinity = joint.shape[2], joint.dtype.type(np.inf)
     kf, y = min(k, len(form.factor) - 1), rows.line
     _centre(form, rows, g, k)
-    for i in range(group):
+    for i in range(tile_rows):
         joint[g, k, i] = 0
     for j in range(form.factor.shape[1]):
-        for i in range(group):
+        for i in range(tile_rows):
             y[i] = 0
         _add_product(rows.centred, form.factor, kf, j, j + 1, y)
-        for i in range(group):
+        for i in range(tile_rows):
             joint[g, k, i] += y[i] * y[i]
-    for i in range(group):
+    for i in range(tile_rows):
         # Infinite differences may have met a zero, or each other with both signs.
         joint[g, k, i] = smaller(joint[g, k, i], infinity)
     return -joint.dtype.type(0.5)
@@ -168,9 +168,9 @@ def _evaluate_dot(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
 
 
 def _evaluate_user(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    group = joint.shape[2]
-    for i in range(group):
-        n = g * group + i
+    tile_rows = joint.shape[2]
+    for i in range(tile_rows):
+        n = g * tile_rows + i
         value = 0.0
         if len(form.theta) > 0:
             value = form.log_density(rows.plain[n], form.theta[k])
@@ -207,17 +207,17 @@ def _diagonal_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient:
 
 
 def _factor_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: Any) -> None:
-    group, zero = joint.shape[2], joint.dtype.type(0)
+    tile_rows, zero = joint.shape[2], joint.dtype.type(0)
     kf, y = min(k, len(form.factor) - 1), rows.line
     _centre(form, rows, g, k)
     for j in range(gradient.shape[1]):
-        for i in range(group):
+        for i in range(tile_rows):
             y[i] = 0
         _add_product(rows.centred, form.factor, kf, j, j + 1, y)
-        for i in range(group):
+        for i in range(tile_rows):
             y[i] = joint[g, k, i] * y[i] if joint[g, k, i] > zero else zero
         for d in range(j + 1):
-            for i in range(group):
+            for i in range(tile_rows):
                 gradient[g, d, i] += form.factor[kf, j, d] * y[i]
 
 

@@ -43,10 +43,10 @@ def posterior_rows(
 
     ``e`` is zero below the cutoff. ``scale`` becomes one divided by each row's sum of ``e``.
     """
-    group, zero = joint.shape[2], cutoff - cutoff
+    tile_rows, zero = joint.shape[2], cutoff - cutoff
     shift, total, moment = row_max[0].copy(), row_max[0].copy(), row_max[0].copy()
     for g in range(len(joint)):
-        for i in range(group):
+        for i in range(tile_rows):
             if row_max[g, i] == np.inf:
                 _share_infinite(joint, g, i)
             shift[i] = row_max[g, i] if np.isfinite(row_max[g, i]) else zero
@@ -54,18 +54,18 @@ def posterior_rows(
             moment[i] = zero
         for k in range(joint.shape[1]):
             if entropy_wanted:
-                for i in range(group):
+                for i in range(tile_rows):
                     difference = joint[g, k, i] - shift[i]
                     e = exp_nonpositive(difference, cutoff)
                     moment[i] += e * (cutoff if difference < cutoff else difference)
                     total[i] += e
                     joint[g, k, i] = e
             else:
-                for i in range(group):
+                for i in range(tile_rows):
                     e = exp_nonpositive(joint[g, k, i] - shift[i], cutoff)
                     total[i] += e
                     joint[g, k, i] = e
-        for i in range(group):
+        for i in range(tile_rows):
             possible = total[i] > zero  # of nothing but -inf no component is responsible
             log_total = math.log(total[i]) if possible else zero
             scale[g, i] = total.dtype.type(1) / total[i] if possible else zero
@@ -96,9 +96,9 @@ def general_rows(
     They are those of ``given``, or where that is of length zero all mass is on ``label``; -1 is
     none.
     """
-    group, n_components = joint.shape[2], joint.shape[1]
-    for n in range(joint.shape[0] * group):
-        g, i = n // group, n % group
+    tile_rows, n_components = joint.shape[2], joint.shape[1]
+    for n in range(joint.shape[0] * tile_rows):
+        g, i = n // tile_rows, n % tile_rows
         largest = np.float64(row_max[g, i])
         evidence = _log_evidence(joint, g, i, largest) if evidence_wanted else largest
         expected, entropy, kl = 0.0, 0.0, 0.0

@@ -37,19 +37,19 @@ def load_rows(rows: Any, origin: Any, lanes: Any) -> Any:
 def fill_log_joint(
     form: Any, rows: Any, offset: Any, joint: Any, row_max: Any, first: Any, last: Any
 ) -> None:
-    """Set ``joint`` of shape (n_groups, n_components, group) of some components.
+    """Set ``joint`` of shape (n_tiles, n_components, tile_rows) of some components.
 
-    Raises ``row_max`` of shape (n_groups, group), the largest log-joint of each row.
+    Raises ``row_max`` of shape (n_tiles, tile_rows), the largest log-joint of each row.
     """
-    group = joint.shape[2]
+    tile_rows = joint.shape[2]
     for g in range(len(joint)):
         for k in range(first, last):
             if offset[k] == -np.inf:  # whatever the form's value is
-                for i in range(group):
+                for i in range(tile_rows):
                     joint[g, k, i] = -np.inf
                 continue
             factor = evaluate(form, rows, g, k, joint)
-            for i in range(group):
+            for i in range(tile_rows):
                 value = offset[k] + factor * joint[g, k, i]
                 joint[g, k, i] = value
                 row_max[g, i] = larger(value, row_max[g, i])
@@ -65,7 +65,7 @@ def _is_responsible(joint: Any, g: Any, k: Any) -> Any:
 
 @kernel
 def add_gradient(form: Any, rows: Any, joint: Any, first: Any, last: Any, gradient: Any) -> None:
-    """Add ``sum_k r_nk dl_nk / dx_n`` to ``gradient`` of shape (n_groups, n_features, group)."""
+    """Add ``sum_k r_nk dl_nk / dx_n`` to ``gradient`` of shape (n_tiles, n_features, tile_rows)."""
     for g in range(len(joint)):
         for k in range(first, last):
             if _is_responsible(joint, g, k):

@@ -8,10 +8,11 @@ threads will do, and between two kernels a pass can be interrupted.
 from __future__ import annotations
 
 import _thread
+import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 __all__ = ["Task", "run_tasks"]
@@ -58,32 +59,36 @@ def run_tasks(tasks: Sequence[Task], num_threads: int) -> None:
             stop.set()
 
     others: dict[int, Any] = {}  # locks that threads hold while they work
+    started: set[int] = set()
     finished: set[int] = set()
 
-    def work_and_tell(worker: int, done: Any) -> None:
+    def work_and_tell(worker: int) -> None:
+        started.add(worker)
         work(worker)
         finished.add(worker)
-        done.release()
+        others[worker].release()
 
-    def join() -> None:
-        for worker, done in others.items():
+    def join(workers: Iterable[int]) -> None:
+        for worker in workers:
             # Without a limit not every platform would see signals; a forked child has no others.
             while os.getpid() == process and worker not in finished:
-                done.acquire(timeout=0.1)
+                others[worker].acquire(timeout=0.1)
 
     try:
         for worker in range(1, min(num_threads, len(tasks), _MOST_THREADS)):
-            done = threading.Lock()
-            done.acquire()
+            others[worker] = threading.Lock()
+            others[worker].acquire()
             # Unlike a Thread's start it waits for nothing, which would be for ever in a child.
-            _thread.start_new_thread(work_and_tell, (worker, done))
-            others[worker] = done
+            _thread.start_new_thread(work_and_tell, (worker,))
         work(0)
-        join()
+        join(others)
     except BaseException as error:
         errors.append(error)
         stop.set()
-        join()
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                join(tuple(started))  # one that starts later finds that it is to stop
+                break
     if others and os.getpid() != process:
         raise RuntimeError(
             "the process was forked during a call on several threads, which the child cannot "

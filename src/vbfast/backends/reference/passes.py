@@ -7,7 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from vbfast.backends.checks import check_blocks, check_outputs, check_seeding_blocks
+from vbfast.backends.checks import (
+    check_blocks,
+    check_log_joint,
+    check_outputs,
+    check_seeding_blocks,
+)
 from vbfast.backends.reference.forms import evaluate, expected_scale, gradient_in_rows
 from vbfast.backends.reference.posterior import (
     limiting_posterior,
@@ -39,6 +44,7 @@ class ReferencePass:
     def __init__(
         self, log_joint: LogJoint, request: Request, blocking: Blocking, outputs: RowOutputs
     ) -> None:
+        check_log_joint(log_joint, blocking)
         check_outputs(outputs, blocking, log_joint.n_components, log_joint.n_features)
         self._log_joint = log_joint
         self._request = request
