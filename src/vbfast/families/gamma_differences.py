@@ -17,6 +17,8 @@ Everything here is elementwise on arrays that broadcast.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 from numpy.polynomial.polynomial import polyval
@@ -65,10 +67,14 @@ def log1p_less_argument(x: npt.ArrayLike) -> Float64Array:
     """
     x = np.asarray(x, dtype=np.float64)
     near, inside = _near(x)
+    return _where(near, lambda: _log1p_series(inside), lambda: np.log1p(x) - x)
+
+
+def _log1p_series(x: Float64Array) -> Float64Array:
+    """Return ``log(1 + x) - x`` of x near zero."""
     # log(1 + x) = 2 artanh(r), and 2 r - x = -x r.
-    r = inside / (2.0 + inside)
-    series = polyval(np.square(r), ATANH)
-    return np.asarray(np.where(near, r * (2.0 * series - inside), np.log1p(x) - x))
+    r = x / (2.0 + x)
+    return np.asarray(r * (2.0 * polyval(np.square(r), ATANH) - x))
 
 
 def itakura_saito(x: npt.ArrayLike, y: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
@@ -88,7 +94,7 @@ def itakura_saito(x: npt.ArrayLike, y: npt.ArrayLike, step: npt.ArrayLike) -> Fl
     x, y, step = (np.asarray(values, dtype=np.float64) for values in (x, y, step))
     u = step / y
     near, inside = _near(u)
-    return np.asarray(np.where(near, -log1p_less_argument(-inside), -_log_quotient(x, y) - u))
+    return _where(near, lambda: -_log1p_series(-inside), lambda: -_log_quotient(x, y) - u)
 
 
 def log_ratio(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
@@ -96,16 +102,19 @@ def log_ratio(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
     x, step = np.asarray(x, dtype=np.float64), np.asarray(step, dtype=np.float64)
     with np.errstate(over="ignore"):
         near, inside = _near(step / x)
-    return np.asarray(np.where(near, np.log1p(inside), _log_quotient(x + step, x)))
+    return _where(near, lambda: np.log1p(inside), lambda: _log_quotient(x + step, x))
 
 
 def digamma_less_log(x: npt.ArrayLike) -> Float64Array:
     """``psi(x) - log x`` for positive ``x``, which is about ``-1 / (2 x)`` where ``x`` is large."""
     x = np.asarray(x, dtype=np.float64)
-    large = np.where(x < LEAST, float(LEAST), x)
-    square = np.square(1.0 / large)
-    series = -0.5 / large + polyval(square, DERIVATIVE) * square
-    return np.asarray(np.where(x < LEAST, digamma(x) - np.log(x), series))
+    large = np.maximum(x, float(LEAST))
+
+    def series() -> Float64Array:
+        square = np.square(1.0 / large)
+        return np.asarray(-0.5 / large + polyval(square, DERIVATIVE) * square)
+
+    return _where(x >= LEAST, series, lambda: digamma(x) - np.log(x))
 
 
 @np.errstate(over="ignore")
@@ -127,18 +136,21 @@ def log_gamma_increment(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
     >>> f"{log_gamma_increment(1e18, 1e6):.3g}"  # of two log-gammas of 4e19
     '5e-07'
     """
-    x, step = np.asarray(x, dtype=np.float64), np.asarray(step, dtype=np.float64)
+    x, step = _broadcast(x, step)
     small, low, high = _moved_up(x, step)
     near, inside = _near(step / low)
-    curved = log1p_less_argument(inside)
     logs = log_ratio(low, step)
     # low ((1 + v) log(1 + v) - v)
-    main = np.where(near, low * ((1.0 + inside) * curved + inside * inside), high * logs - step)
+    main = _where(
+        near,
+        lambda: low * ((1.0 + inside) * _log1p_series(inside) + inside * inside),
+        lambda: high * logs - step,
+    )
     result = main - 0.5 * logs + _stirling(high) - _stirling(low)
     if small.any():
         result += step * np.where(small, np.log(low) - np.log(x), 0.0)
-        for i in range(LEAST):
-            result -= np.where(small, log_ratio(x + i, step), 0.0)
+        moved = np.where(small, log_ratio(_each_up(x), step), 0.0)
+        result = np.subtract.accumulate([result, *moved])[-1]
     return np.asarray(result)
 
 
@@ -164,7 +176,7 @@ def log_gamma_divergence(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
     >>> f"{log_gamma_divergence(1e18, 1e6):.6g}"
     '5e-07'
     """
-    x, step = np.asarray(x, dtype=np.float64), np.asarray(step, dtype=np.float64)
+    x, step = _broadcast(x, step)
     small, low, high = _moved_up(x, step)
     u, ratio = step / high, low / high  # ratio = 1 - u
     curved = -itakura_saito(low, high, step)
@@ -172,8 +184,8 @@ def log_gamma_divergence(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
     result = high * (ratio * curved + u * u) - 0.5 * curved
     result += _stirling_divergence(low, high, u)
     if small.any():
-        for i in range(LEAST):
-            result += np.where(small, itakura_saito(x + i, x + step + i, step), 0.0)
+        moved = np.where(small, itakura_saito(_each_up(x), _each_up(x + step), step), 0.0)
+        result = np.add.accumulate([result, *moved])[-1]
     return np.asarray(result)
 
 
@@ -183,6 +195,17 @@ def _near(x: Float64Array) -> tuple[npt.NDArray[np.bool_], Float64Array]:
     return near, np.where(near, x, 0.0)
 
 
+def _where(
+    condition: npt.NDArray[np.bool_],
+    yes: Callable[[], Float64Array],
+    no: Callable[[], Float64Array],
+) -> Float64Array:
+    """Choose between two functions, of which only those are called that are needed."""
+    if condition.all():
+        return np.asarray(yes())
+    return np.asarray(np.where(condition, yes(), no()) if condition.any() else no())
+
+
 def _moved_up(
     x: Float64Array, step: Float64Array
 ) -> tuple[npt.NDArray[np.bool_], Float64Array, Float64Array]:
@@ -190,6 +213,17 @@ def _moved_up(
     small = np.minimum(x, x + step) < LEAST
     low = np.where(small, x + LEAST, x)
     return small, low, low + step
+
+
+def _broadcast(x: npt.ArrayLike, step: npt.ArrayLike) -> tuple[Float64Array, Float64Array]:
+    """Return both in float64 and one shape."""
+    arrays = np.broadcast_arrays(np.asarray(x, np.float64), np.asarray(step, np.float64))
+    return arrays[0], arrays[1]
+
+
+def _each_up(x: Float64Array) -> Float64Array:
+    """Return x, x + 1, ... on the way up by LEAST, along a first axis."""
+    return np.asarray(np.add.outer(np.arange(float(LEAST)), x))
 
 
 def _log_quotient(numerator: Float64Array, denominator: Float64Array) -> Float64Array:

@@ -239,9 +239,9 @@ class StickBreaking:
     @functools.cached_property
     def expected_log(self) -> Float64Array:
         """``E[log v_k] + sum_{j<k} E[log (1 - v_j)]``."""
-        whole = digamma_less_log(self.taken + self.left)
-        result = digamma_less_log(self.taken) - whole - log_ratio(self.taken, self.left)
-        remaining = digamma_less_log(self.left) - whole - log_ratio(self.left, self.taken)
+        both = self.parameters
+        parts = digamma_less_log(both) - digamma_less_log(both.sum(axis=0))
+        result, remaining = parts - log_ratio(both, both[::-1])
         result[1:] += np.cumsum(remaining)[:-1]
         return np.asarray(result)
 
@@ -250,25 +250,16 @@ class StickBreaking:
         """``KL(q || p)``, summed over the sticks, by divergences of log-gammas."""
         gamma = self.prior_concentration
         rows, later = self.taken - 1.0, self.left - gamma
-        sticks = (
-            log_gamma_divergence(1.0, rows)
-            + log_gamma_divergence(gamma, later)
-            - log_gamma_divergence(1.0 + gamma, rows + later)
-        )
-        return max(0.0, float(sticks.sum()))
+        own, others, both = log_gamma_divergence(*_of_beta(gamma, rows, later))
+        return max(0.0, float((own + others - both).sum()))
 
     @property
     def log_evidence(self) -> float:
         """``sum_k log B(taken_k, left_k) - log B(1, gamma)``."""
         gamma = self.prior_concentration
         rows, later = self.taken - 1.0, self.left - gamma
-        sticks = (
-            log_gamma_increment(1.0, rows)
-            + log_gamma_increment(gamma, later)
-            - log_gamma_increment(1.0 + gamma, rows + later)
-            - rows * math.log1p(gamma)
-            - later * log_ratio(gamma, 1.0)
-        )
+        own, others, both = log_gamma_increment(*_of_beta(gamma, rows, later))
+        sticks = own + others - both - rows * math.log1p(gamma) - later * log_ratio(gamma, 1.0)
         return float(sticks.sum())
 
     @property
@@ -283,6 +274,14 @@ class StickBreaking:
         whole = np.logaddexp(taken, left)
         remaining = np.cumsum(left - whole)
         return np.asarray(taken - whole + np.append(0.0, remaining[:-1]))
+
+
+def _of_beta(
+    gamma: float, rows: Float64Array, later: Float64Array
+) -> tuple[Float64Array, Float64Array]:
+    """Return the prior's arguments of the three log-gammas of a Beta function, and their steps."""
+    prior = np.array([[1.0], [gamma], [1.0 + gamma]])
+    return prior, np.stack([rows, later, rows + later])
 
 
 # By scikit-learn's names.
