@@ -39,7 +39,9 @@ SECTIONS = {
     "gradients": "Gradients of the evidence",
     "acceleration": "Accelerated fits",
     "gibbs": "Variational Bayes and Gibbs sampling",
+    "sampling": "Samples",
     "numba_backend": "The numba backend",
+    "blocking": "Blocking",
     "kernel_parts": "Parts of a kernel",
 }
 # Options of a script that has more to hand over than tables; paths are from the root.

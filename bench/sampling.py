@@ -1,8 +1,8 @@
 """Seconds of ``sample`` for 100,000 rows, beside what NumPy takes for the least that it has to do.
 
 That is as many standard normals, and for every component their product with a matrix of full
-covariances, or with a number a feature. scikit-learn's mixture has the same
-parameters. All take turns.
+covariances, or with a number a feature. scikit-learn's mixture has the same parameters. All take
+turns.
 """
 
 from __future__ import annotations
