@@ -14,13 +14,9 @@ if __name__ == "__main__":
 from dataclasses import replace
 from functools import partial
 
+from case_passes import case_pass
 from vbfast.backends.native import blocking
-from vbfast.benchmark.cases import CASES
 from vbfast.benchmark.timing import alternate
-from vbfast.contract import Request
-from vbfast.families.covariances import MOMENTS_OF
-from vbfast.families.gaussian_parameters import GaussianParameters
-from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
 
 OWN = blocking.LIMITS
@@ -46,15 +42,7 @@ def tables(cases=("diag_32", "full_2d", "full_16", "sph_bigK"), dtypes=("float64
     lines = []
     for dtype in dtypes:
         for name in cases:
-            case = CASES[name].smaller(100) if quick else CASES[name]
-            source, start = as_row_source(case.rows(dtype)), case.start()
-            log_joint = GaussianParameters.from_precisions(
-                case.covariance_type,
-                start["weights_init"],
-                start["means_init"],
-                start["precisions_init"],
-            ).log_joint()
-            request = Request(moments=MOMENTS_OF[case.covariance_type])
+            source, log_joint, request = case_pass(name, dtype, quick)
             limits = [OWN, *(replace(OWN, **{field: value}) for field, value in changed)]
             calls = [partial(one_pass, source, log_joint, request, each) for each in limits]
             for call in calls:

@@ -12,12 +12,8 @@ if __name__ == "__main__":
 
 from functools import partial
 
-from vbfast.benchmark.cases import CASES
+from case_passes import case_pass
 from vbfast.benchmark.timing import alternate
-from vbfast.contract import Request
-from vbfast.families.covariances import MOMENTS_OF
-from vbfast.families.gaussian_parameters import GaussianParameters
-from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
 
 NAMES = ("full_2d", "full_16", "tied_32", "diag_32", "diag_bigK", "sph_bigK")
@@ -27,15 +23,7 @@ def tables(cases=NAMES, dtypes=("float64", "float32"), *, repeats=5, quick=False
     lines = []
     for dtype in dtypes:
         for name in cases:
-            case = CASES[name].smaller(100) if quick else CASES[name]
-            source, start = as_row_source(case.rows(dtype)), case.start()
-            log_joint = GaussianParameters.from_precisions(
-                case.covariance_type,
-                start["weights_init"],
-                start["means_init"],
-                start["precisions_init"],
-            ).log_joint()
-            request = Request(moments=MOMENTS_OF[case.covariance_type])
+            source, log_joint, request = case_pass(name, dtype, quick)
             calls = [
                 partial(LocalRunner(source, backend=backend).run, log_joint, request)
                 for backend in ("native", "numba")
