@@ -1,7 +1,7 @@
 """Seconds of a pass of the native backend with other blockings, as a multiple of its own.
 
-Three of its limits are changed, each by itself, see ``vbfast.backends.blocking.Limits``. The
-blockings take turns, from the same parameters.
+Three limits are changed, each by itself: the rows and the bytes of a tile, and the partitions of a
+pass. The blockings take turns, from the same parameters.
 """
 
 from __future__ import annotations
