@@ -15,7 +15,7 @@ if __name__ == "__main__":
 import numpy as np
 
 import vbfast
-from vbfast.demo.patches import photographs, training_rows
+from vbfast.benchmark.patches import photographs, training_rows
 from vbfast.inference.em import Stopping, run_em
 from vbfast.inference.monitor import Monitor
 from vbfast.passes.rows import as_row_source

@@ -21,7 +21,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 import vbfast
 from vbfast.benchmark.iterations import iteration_seconds
-from vbfast.demo.patches import photographs, training_rows
+from vbfast.benchmark.patches import photographs, training_rows
 
 
 def tables(*, subset=20_000, repeats=1, quick=False):

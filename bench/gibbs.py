@@ -27,9 +27,9 @@ from scipy.special import logsumexp
 from sklearn.exceptions import ConvergenceWarning
 
 import vbfast
+from vbfast.benchmark.patches import photographs, training_rows
 from vbfast.benchmark.timing import seconds
 from vbfast.contract import Request, RowOutputs
-from vbfast.demo.patches import photographs, training_rows
 from vbfast.families.posterior_draws import draw_mixture
 from vbfast.inference.initialisation import initial_statistics
 from vbfast.inference.predictive import log_predictive_density

@@ -8,9 +8,7 @@ import pytest
 pytest.importorskip("PIL")
 
 from vbfast import GaussianMixture
-from vbfast.demo.demo import run_demo
-from vbfast.demo.denoise import posterior_mean
-from vbfast.demo.patches import (
+from vbfast.benchmark.patches import (
     HELD_OUT,
     SIDE,
     coordinates,
@@ -18,6 +16,8 @@ from vbfast.demo.patches import (
     subspace,
     training_positions,
 )
+from vbfast.demo.demo import run_demo
+from vbfast.demo.denoise import posterior_mean
 
 
 def test_all_patches_and_those_that_leave_the_held_out_part_alone():

@@ -38,6 +38,11 @@ def count(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
+def count_or_all(text: str) -> int | str:
+    """Argparse type of positive integers and the word 'all'."""
+    return text if text == "all" else count(1)(text)
+
+
 def real(text: str) -> float:
     """Argparse type of finite numbers that are not negative."""
     try:

@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vbfast.cli.arguments import SEEDS, UsageError, check_outputs, count, positive, real
+from vbfast.cli.arguments import (
+    SEEDS,
+    UsageError,
+    check_outputs,
+    count,
+    count_or_all,
+    positive,
+    real,
+)
 from vbfast.cli.data import add_data_arguments, load_rows, load_weights, text_format
 from vbfast.cli.score import evidence_line
 from vbfast.config.settings import config_context
@@ -81,6 +89,11 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--n-init", type=count(1), default=1, help="starts, of which the best is kept; default 1"
+    )
+    parser.add_argument(
+        "--init-size",
+        type=count_or_all,
+        help="rows that k-means looks for centres in, or all; by default some hundred a component",
     )
     parser.add_argument("--accelerate", choices=("squarem",), help="extrapolate the iterations")
     parser.add_argument("--seed", type=count(0, SEEDS), default=0, help="of the starts; default 0")
@@ -153,6 +166,7 @@ def make_model(options: argparse.Namespace) -> GaussianMixture | BayesianGaussia
         "max_iter": options.max_iter,
         "n_init": options.n_init,
         "init_params": options.init,
+        "init_size": options.init_size,
         "random_state": options.seed,
         "accelerate": options.accelerate,
         "verbose": 0 if options.quiet else 2,

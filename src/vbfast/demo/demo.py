@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from vbfast.benchmark.iterations import iteration_seconds, peer_iteration
+from vbfast.benchmark.patches import HELD_OUT, photographs, training_rows
 from vbfast.benchmark.timing import seconds
 from vbfast.contract import FloatArray
 from vbfast.demo.denoise import denoise, psnr
-from vbfast.demo.patches import HELD_OUT, photographs, training_rows
 from vbfast.demo.picture import Bar, Panel, draw
 from vbfast.estimators import GaussianMixture
 from vbfast.optional import needed

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.demo.patches import SIDE, coordinates, subspace, windows
+from vbfast.benchmark.patches import SIDE, coordinates, subspace, windows
 from vbfast.estimators import GaussianMixture
 from vbfast.families.covariances import precision_factor
 
@@ -61,7 +61,7 @@ def denoise(model: GaussianMixture, image: Float64Array, noise: float) -> Float6
     Parameters
     ----------
     model : GaussianMixture
-        Of clean patches in :func:`vbfast.demo.patches.subspace`.
+        Of clean patches in :func:`vbfast.benchmark.patches.subspace`.
     image : ndarray of shape (height, width)
     noise : float
         Standard deviation of the noise, in the image's units.

@@ -32,6 +32,7 @@ from vbfast.inference.acceleration import Acceleration, Accelerator, make_accele
 from vbfast.inference.em import EMResult, Progress, Stopping, run_em
 from vbfast.inference.initialisation import INIT_PARAMS, initial_statistics
 from vbfast.inference.monitor import SILENT, Monitor, Workload, make_monitor
+from vbfast.inference.subsample import InitSize
 from vbfast.inputs.weights import as_sample_weight, of_ordinary_scale
 from vbfast.passes.runner import LocalRunner
 
@@ -50,6 +51,7 @@ class BaseMixture(StepwiseMixture):
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "init_params": [StrOptions(set(INIT_PARAMS)), "array-like", callable],
+        "init_size": [Interval(Integral, 1, None, closed="left"), StrOptions({"all"}), None],
         "random_state": ["random_state"],
         "warm_start": ["boolean"],
         "verbose": ["verbose"],
@@ -62,6 +64,7 @@ class BaseMixture(StepwiseMixture):
     max_iter: int
     n_init: int
     init_params: Any
+    init_size: InitSize
     warm_start: bool
     verbose: int
     verbose_interval: int
@@ -84,6 +87,7 @@ class BaseMixture(StepwiseMixture):
             init_params=self.init_params,
             random_state=random_state,
             form=family.statistics_form(self.n_components, runner),
+            init_size=self.init_size,
             monitor=monitor,
         )
         return family.start(statistics, runner)

@@ -20,6 +20,7 @@ from vbfast.families.natural import NaturalParameters
 from vbfast.families.variational import VARIATIONAL_ATTRIBUTES, VariationalGaussian
 from vbfast.inference.acceleration import Acceleration
 from vbfast.inference.empirical_prior import empirical_prior
+from vbfast.inference.subsample import InitSize
 from vbfast.passes.runner import LocalRunner
 
 __all__ = ["BayesianGaussianMixture"]
@@ -87,6 +88,8 @@ default='dirichlet_process'
         As for :class:`vbfast.GaussianMixture`; the bound that is shown is that of all rows.
     verbose_interval : int, default=10
         Iterations between lines of text; there is a line at least every five seconds.
+    init_size : int, 'all' or None, default=None
+        As for :class:`vbfast.GaussianMixture`.
     accelerate : {None, 'squarem'}, default=None
         As for :class:`vbfast.GaussianMixture`, of the posterior.
     backend : {'native', 'numba', 'reference'} or None, default=None
@@ -218,6 +221,7 @@ default='dirichlet_process'
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        init_size: InitSize = None,
         accelerate: Acceleration | None = None,
         backend: str | None = None,
     ) -> None:
@@ -238,6 +242,7 @@ default='dirichlet_process'
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.init_size = init_size
         self.accelerate = accelerate
         self.backend = backend
 

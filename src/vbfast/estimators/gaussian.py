@@ -13,6 +13,7 @@ from vbfast.families.attributes import GAUSSIAN_ATTRIBUTES
 from vbfast.families.gaussian import Gaussian, GaussianWithStart
 from vbfast.families.gaussian_parameters import GaussianParameters
 from vbfast.inference.acceleration import Acceleration
+from vbfast.inference.subsample import InitSize
 from vbfast.inputs.weights import as_sample_weight
 from vbfast.mixtures.gradient import log_evidence_and_grad
 from vbfast.passes.runner import LocalRunner
@@ -68,6 +69,12 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         lines of text otherwise.
     verbose_interval : int, default=10
         Iterations between lines of text; there is a line at least every five seconds.
+    init_size : int, 'all' or None, default=None
+        How many rows 'kmeans' and 'k-means++' look for their centres in, drawn with probabilities
+        proportional to the weights; k-means goes on with two iterations over all rows. By default
+        256 a component, four a component and feature where that is more, and at least 8,192, but
+        all rows where they are less than twice as many. 'all' clusters all rows from the beginning,
+        as scikit-learn does.
     accelerate : {None, 'squarem'}, default=None
         'squarem' extrapolates the parameters of successive iterations (Varadhan and Roland 2008). A
         step is refused, at the cost of a pass, if it would lower the bound in which ``reg_covar``
@@ -165,6 +172,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        init_size: InitSize = None,
         accelerate: Acceleration | None = None,
         backend: str | None = None,
     ) -> None:
@@ -182,6 +190,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.init_size = init_size
         self.accelerate = accelerate
         self.backend = backend
 

@@ -10,6 +10,7 @@ from vbfast.estimators.base import BaseMixture
 from vbfast.estimators.criteria import InformationCriteria
 from vbfast.families.family import Family
 from vbfast.inference.acceleration import Acceleration
+from vbfast.inference.subsample import InitSize
 from vbfast.passes.runner import LocalRunner
 
 __all__ = ["Mixture"]
@@ -56,6 +57,8 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         As for :class:`vbfast.GaussianMixture`.
     verbose_interval : int, default=10
         Iterations between lines of text; there is a line at least every five seconds.
+    init_size : int, 'all' or None, default=None
+        As for :class:`vbfast.GaussianMixture`.
     accelerate : {None, 'squarem'}, default=None
         As for :class:`vbfast.GaussianMixture`, for families that have coordinates: of those here
         the Gaussian one.
@@ -149,6 +152,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         warm_start: bool = False,
         verbose: int = 0,
         verbose_interval: int = 10,
+        init_size: InitSize = None,
         accelerate: Acceleration | None = None,
         backend: str | None = None,
     ) -> None:
@@ -162,6 +166,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.warm_start = warm_start
         self.verbose = verbose
         self.verbose_interval = verbose_interval
+        self.init_size = init_size
         self.accelerate = accelerate
         self.backend = backend
 

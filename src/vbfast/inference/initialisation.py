@@ -28,6 +28,7 @@ from vbfast.families.covariances import squares
 from vbfast.inference.errors import DistantRowError
 from vbfast.inference.kmeans import kmeans, seed_rows
 from vbfast.inference.monitor import SILENT, Monitor
+from vbfast.inference.subsample import InitSize, check_enough_rows
 from vbfast.inputs.weights import n_weighted_rows
 from vbfast.passes.distances import squared_distances
 from vbfast.passes.random_responsibilities import RandomResponsibilities
@@ -38,7 +39,7 @@ from vbfast.passes.runner import LocalRunner
 __all__ = ["INIT_PARAMS", "RESPONSIBILITIES", "initial_statistics"]
 
 InitParams = str | npt.ArrayLike | Callable[[Any, int, np.random.RandomState], Any]
-_Named = Callable[[LocalRunner, int, Moments, np.random.RandomState, Monitor], Statistics]
+_Named = Callable[[LocalRunner, int, Moments, np.random.RandomState, InitSize, Monitor], Statistics]
 
 # Starts that say for every row which components it belongs to.
 RESPONSIBILITIES = ("kmeans", "random")
@@ -52,6 +53,7 @@ def initial_statistics(
     init_params: InitParams,
     random_state: int | np.random.RandomState | None = None,
     form: Form | None = None,
+    init_size: InitSize = None,
     monitor: Monitor = SILENT,
 ) -> Statistics:
     """Return the statistics of a fit's first responsibilities.
@@ -78,6 +80,9 @@ def initial_statistics(
         Whose statistics they are, where these are not moments of the rows about the components'
         means. One row says little of such components: only starts of :data:`RESPONSIBILITIES` are
         theirs.
+    init_size : int, 'all' or None, optional
+        How many rows 'kmeans' and 'k-means++' look for centres in, see
+        :func:`vbfast.inference.subsample.subsample`.
     monitor : Monitor, optional
         Told of the centres and iterations of k-means.
 
@@ -119,12 +124,12 @@ def initial_statistics(
     """
     generator = check_random_state(random_state)
     if form is not None:
-        resp = _responsibilities(runner, n_components, init_params, generator, monitor)
+        resp = _responsibilities(runner, n_components, init_params, generator, init_size, monitor)
         return _of_form(runner, form, moments, resp, generator)
     if isinstance(init_params, str):
         _check_name(init_params, INIT_PARAMS)
         start = _NAMED[init_params]
-        statistics = start(runner, n_components, moments, generator, monitor)
+        statistics = start(runner, n_components, moments, generator, init_size, monitor)
     else:
         resp = _given(init_params, runner, n_components, generator)
         statistics = _given_statistics(runner, resp, n_components, moments)
@@ -153,10 +158,11 @@ def _clustered(
     n_components: int,
     moments: Moments,
     generator: np.random.RandomState,
+    init_size: InitSize,
     monitor: Monitor,
 ) -> Statistics:
     """Each row in the cluster that k-means finds for it."""
-    centres = kmeans(runner, n_components, generator, monitor=monitor)
+    centres = kmeans(runner, n_components, generator, init_size=init_size, monitor=monitor)
     request = Request("hard", moments)
     return _statistics_of(runner.run(squared_distances(centres), request))
 
@@ -166,6 +172,7 @@ def _random(
     n_components: int,
     moments: Moments,
     generator: np.random.RandomState,
+    init_size: InitSize,  # noqa: ARG001
     monitor: Monitor,  # noqa: ARG001
 ) -> Statistics:
     """Responsibilities that are uniform variates, normalised."""
@@ -185,10 +192,11 @@ def _spread_rows(
     n_components: int,
     moments: Moments,
     generator: np.random.RandomState,
+    init_size: InitSize,
     monitor: Monitor,
 ) -> Statistics:
     """One row a component, far from each other."""
-    rows = seed_rows(runner, n_components, generator, monitor=monitor)
+    rows = seed_rows(runner, n_components, generator, init_size=init_size, monitor=monitor)
     return _one_row_statistics(runner, rows, moments)
 
 
@@ -197,6 +205,7 @@ def _drawn_rows(
     n_components: int,
     moments: Moments,
     generator: np.random.RandomState,
+    init_size: InitSize,  # noqa: ARG001
     monitor: Monitor,  # noqa: ARG001
 ) -> Statistics:
     """One row a component, drawn with equal probability."""
@@ -218,6 +227,7 @@ def _responsibilities(
     n_components: int,
     init_params: InitParams,
     generator: np.random.RandomState,
+    init_size: InitSize,
     monitor: Monitor,
 ) -> Any:
     """Return the responsibilities that a fit of components without means starts from.
@@ -229,7 +239,7 @@ def _responsibilities(
     _check_name(init_params, RESPONSIBILITIES)
     if init_params == "random":
         return RandomResponsibilities(generator, n_components, runner.dtype)
-    centres = kmeans(runner, n_components, generator, monitor=monitor)
+    centres = kmeans(runner, n_components, generator, init_size=init_size, monitor=monitor)
     labels = np.empty(runner.n_samples, dtype=np.int64)
     unweighted = runner.weighted(None)
     unweighted.run(squared_distances(centres), Request("hard"), outputs=RowOutputs(labels=labels))
@@ -299,11 +309,8 @@ def _given_statistics(
 def _random_rows(
     runner: LocalRunner, n_components: int, random_state: np.random.RandomState
 ) -> npt.NDArray[np.intp]:
+    check_enough_rows(runner, n_components)
     n_candidates = n_weighted_rows(runner.sample_weight, runner.n_samples)
-    if n_candidates < n_components:
-        raise ValueError(
-            f"{n_components} components need as many rows of positive weight; got {n_candidates}"
-        )
     drawn = random_state.choice(n_candidates, size=n_components, replace=False)
     if runner.sample_weight is None or n_candidates == runner.n_samples:
         return np.asarray(drawn, dtype=np.intp)

@@ -7,14 +7,15 @@ iteration, so rows that are read from disk are read that often.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from vbfast.contract import Float64Array, FloatArray, LogJoint, Request, RowOutputs
 from vbfast.inference.monitor import SILENT, Monitor
-from vbfast.inputs.weights import n_weighted_rows, of_unit_scale
+from vbfast.inference.subsample import InitSize, check_enough_rows, named_among_all, subsample
+from vbfast.inputs.weights import of_unit_scale
 from vbfast.passes.distances import squared_distances
 from vbfast.passes.runner import LocalRunner
 
@@ -28,6 +29,9 @@ SEPARATIONS = 16.0
 RELATIVE_TOLERANCE = 1e-4
 MAX_ITERATIONS = 300
 
+# Over all rows, after a sample has been clustered.
+ITERATIONS_OVER_ALL = 2
+
 # Rows whose masses are summed at once when cumulative masses are inverted.
 DRAW_BLOCK_ROWS = 1024
 
@@ -40,6 +44,7 @@ def kmeans(
     n_clusters: int,
     random_state: np.random.RandomState,
     *,
+    init_size: InitSize = "all",
     monitor: Monitor = SILENT,
 ) -> Float64Array:
     """Cluster the rows: k-means++ seeding, then Lloyd's algorithm to scikit-learn's tolerance.
@@ -49,6 +54,9 @@ def kmeans(
     runner : LocalRunner
     n_clusters : int
     random_state : numpy.random.RandomState
+    init_size : int, 'all' or None, optional
+        Of the sample that is clustered before a few iterations over all rows, see
+        :func:`vbfast.inference.subsample.subsample`.
     monitor : Monitor, optional
         Told of every centre and iteration.
 
@@ -74,15 +82,38 @@ def kmeans(
     array([[ 0.5],
            [10.5]])
     """
-    _, variance = runner.column_moments()
-    rows, separation = _seed(runner, n_clusters, random_state, monitor)
+    check_enough_rows(runner, n_clusters)
+    drawn = subsample(runner, n_clusters, init_size, random_state)
+    if drawn is None:
+        return _kmeans(runner, n_clusters, random_state, monitor).centres
+    sample, _ = drawn
+    with named_among_all(runner):
+        clustering = _kmeans(sample, n_clusters, random_state, monitor)
     return lloyd(
         runner,
-        runner.gather(rows),
-        tolerance=RELATIVE_TOLERANCE * float(variance.mean()),
-        unit=SEPARATIONS * separation if separation > 0.0 else None,
+        clustering.centres,
+        tolerance=clustering.tolerance,
+        unit=clustering.unit,
+        max_iterations=ITERATIONS_OVER_ALL,
         monitor=monitor,
     )
+
+
+class _Clustering(NamedTuple):
+    centres: Float64Array
+    tolerance: float
+    unit: float | None
+
+
+def _kmeans(
+    runner: LocalRunner, n_clusters: int, random_state: np.random.RandomState, monitor: Monitor
+) -> _Clustering:
+    _, variance = runner.column_moments()
+    tolerance = RELATIVE_TOLERANCE * float(variance.mean())
+    rows, separation = _seed(runner, n_clusters, random_state, monitor)
+    unit = SEPARATIONS * separation if separation > 0.0 else None
+    centres = lloyd(runner, runner.gather(rows), tolerance=tolerance, unit=unit, monitor=monitor)
+    return _Clustering(centres, tolerance, unit)
 
 
 def seed_rows(
@@ -90,6 +121,7 @@ def seed_rows(
     n_clusters: int,
     random_state: np.random.RandomState,
     *,
+    init_size: InitSize = "all",
     monitor: Monitor = SILENT,
 ) -> npt.NDArray[np.intp]:
     """Choose distinct rows as first centres, far from each other.
@@ -104,6 +136,8 @@ def seed_rows(
     runner : LocalRunner
     n_clusters : int
     random_state : numpy.random.RandomState
+    init_size : int, 'all' or None, optional
+        Of the sample that they are chosen from, see :func:`vbfast.inference.subsample.subsample`.
     monitor : Monitor, optional
         Told of every centre.
 
@@ -118,7 +152,13 @@ def seed_rows(
     ValueError
         If fewer than ``n_clusters`` rows have positive weight.
     """
-    return _seed(runner, n_clusters, random_state, monitor)[0]
+    check_enough_rows(runner, n_clusters)
+    drawn = subsample(runner, n_clusters, init_size, random_state)
+    if drawn is None:
+        return _seed(runner, n_clusters, random_state, monitor)[0]
+    sample, rows = drawn
+    with named_among_all(runner):
+        return rows[_seed(sample, n_clusters, random_state, monitor)[0]]
 
 
 def _seed(
@@ -131,11 +171,6 @@ def _seed(
 
     Zero if all coincide.
     """
-    n_candidates = n_weighted_rows(runner.sample_weight, runner.n_samples)
-    if n_candidates < n_clusters:
-        raise ValueError(
-            f"{n_clusters} components need as many rows of positive weight; got {n_candidates}"
-        )
     sample_weight, _ = of_unit_scale(runner.sample_weight)
     runner = runner.weighted(sample_weight)
     n_trials = 2 + int(np.log(n_clusters))
@@ -225,6 +260,7 @@ def lloyd(
     *,
     tolerance: float,
     unit: float | None = None,
+    max_iterations: int = MAX_ITERATIONS,
     monitor: Monitor = SILENT,
 ) -> Float64Array:
     """Move centres to the means of the rows closest to them until they rest (Lloyd 1982).
@@ -241,6 +277,7 @@ def lloyd(
         Converged once the squared shifts of all centres sum to no more.
     unit : float, optional
         See :func:`vbfast.passes.distances.squared_distances`.
+    max_iterations : int, optional
     monitor : Monitor, optional
         Told of every iteration.
 
@@ -254,8 +291,8 @@ def lloyd(
         If a row is not finite; the first such row.
     """
     request = Request("hard", "first")
-    for iteration in range(1, MAX_ITERATIONS + 1):
-        monitor.start_progressed(f"k-means iteration {iteration} of at most {MAX_ITERATIONS}")
+    for iteration in range(1, max_iterations + 1):
+        monitor.start_progressed(f"k-means iteration {iteration} of at most {max_iterations}")
         distances = squared_distances(centres, unit)
         result = runner.run(distances, request)
         assert result.statistics is not None

@@ -17,6 +17,8 @@ from vbfast.inputs.numbers import as_numbers, claimed_dtype, claimed_shape, read
 from vbfast.inputs.plain import check_plain
 
 _COMPUTED_IN = (np.dtype(np.float32), np.dtype(np.float64))
+# Of the longest slice that is read for some of its rows.
+SLICE_BYTES = 1 << 20
 _NUMERIC_KINDS = "biufO"  # objects may be numbers: their conversion tells
 
 
@@ -54,10 +56,21 @@ class SlicedRows:
         return _aligned(read_slice(self.data, start, stop, shape, self.dtype, "X"), self.dtype)
 
     def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
-        """Read a few rows, one by one: HDF5 takes no unsorted or repeated indices."""
+        """Read some rows, those that are close to each other in one slice.
+
+        HDF5 takes no unsorted or repeated indices.
+        """
         taken = np.empty((len(indices), self.n_features), dtype=self.dtype)
-        for row, index in zip(taken, indices.tolist(), strict=True):
-            row[:] = self.block(index, index + 1)[0]
+        order = np.argsort(indices, kind="stable")
+        ascending = indices[order]
+        close = max(1, SLICE_BYTES // (self.n_features * self.dtype.itemsize))
+        first = 0
+        while first < len(order):
+            start = ascending[first]
+            last = int(np.searchsorted(ascending, start + close))
+            block = self.block(int(start), int(ascending[last - 1]) + 1)
+            taken[order[first:last]] = block[ascending[first:last] - start]
+            first = last
         return taken
 
 

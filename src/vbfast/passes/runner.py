@@ -251,6 +251,11 @@ class LocalRunner:
         """Return copies of a few rows in float64, in the order of ``indices``."""
         return self.source.take(indices).astype(np.float64)
 
+    def only(self, indices: npt.NDArray[np.intp]) -> LocalRunner:
+        """Return a runner over copies of some rows, each of weight one."""
+        rows = ArrayRows(self.source.take(indices))
+        return LocalRunner(rows, backend=self._backend.name)
+
     def seed(
         self,
         candidates: Float64Array,
