@@ -220,6 +220,7 @@ STARTS = {
     "verbose": "verbosity",
     "verbose_interval": "positive count",
     "init_params": "start",
+    "init_size": "positive count or none",
 }
 GAUSSIAN = {
     **STARTS,
@@ -250,6 +251,7 @@ def fit_arguments(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
         "verbose": 0,
         "verbose_interval": 10,
         "init_params": responsibilities(rng, dtype) * 0.75 + 0.25 / K,
+        "init_size": 100,
     }
 
 
