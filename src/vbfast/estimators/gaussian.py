@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from vbfast.contract import COVARIANCE_TYPES, CovarianceType
 from vbfast.estimators.criteria import InformationCriteria
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
@@ -13,13 +16,14 @@ from vbfast.families.attributes import GAUSSIAN_ATTRIBUTES
 from vbfast.families.gaussian import Gaussian, GaussianWithStart
 from vbfast.families.gaussian_parameters import GaussianParameters
 from vbfast.inference.acceleration import Acceleration
+from vbfast.inference.em import EMResult
 from vbfast.inference.subsample import InitSize
 from vbfast.inputs.weights import as_sample_weight
 from vbfast.mixtures.gradient import log_evidence_and_grad
 from vbfast.passes.runner import LocalRunner
 from vbfast.results import MixtureGradient
 
-__all__ = ["GaussianMixture"]
+__all__ = ["GaussianMixture", "gaussian_mixture_of"]
 
 
 class GaussianMixture(InformationCriteria, BaseGaussianMixture):
@@ -197,6 +201,15 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     def _fitted_family(self) -> Gaussian:
         return Gaussian(self.covariance_type, float(self.reg_covar))
 
+    def _gaussian_parameters(self) -> GaussianParameters:
+        parameters: GaussianParameters = self._fitted_parameters()
+        return parameters
+
+    def _gaussian_mixture(
+        self, parameters: GaussianParameters, features: npt.NDArray[np.intp]
+    ) -> GaussianMixture:
+        return gaussian_mixture_of(self, parameters, features)
+
     def _family(self, runner: LocalRunner) -> Gaussian:
         return self._family_with_start(runner.n_features)
 
@@ -267,3 +280,35 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
                 parameters.weights,
                 wrt_x=wrt_x,
             )
+
+
+def gaussian_mixture_of(
+    fitted: BaseGaussianMixture, parameters: GaussianParameters, features: npt.NDArray[np.intp]
+) -> GaussianMixture:
+    """Return a mixture with other parameters, of some of the features of a fitted one.
+
+    Parameters
+    ----------
+    fitted : BaseGaussianMixture
+        Whose covariance type, dtype, names and random state it has.
+    parameters : GaussianParameters
+    features : ndarray of shape (parameters.n_features,), intp
+
+    Returns
+    -------
+    GaussianMixture
+        As after a fit with ``max_iter=0``.
+    """
+    mixture = GaussianMixture(
+        parameters.n_components,
+        covariance_type=parameters.covariance_type,
+        reg_covar=fitted.reg_covar,
+        random_state=fitted.random_state,
+        backend=fitted.backend,
+    )
+    family = mixture._fitted_family()
+    mixture._take(family, EMResult(parameters, [], False, 0), fitted.means_.dtype)
+    mixture.n_features_in_ = len(features)
+    if hasattr(fitted, "feature_names_in_"):
+        mixture.feature_names_in_ = fitted.feature_names_in_[features]
+    return mixture

@@ -5,11 +5,15 @@ from __future__ import annotations
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from sklearn.utils import check_scalar
 
 from vbfast.contract import Float64Array, FloatArray
+from vbfast.estimators.gaussian import gaussian_mixture_of
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
 from vbfast.estimators.validation import as_random_state
+from vbfast.families.gaussian_parameters import GaussianParameters
 from vbfast.families.mixture_posterior import MixturePosterior
 from vbfast.families.natural import NaturalParameters, VariationalGradient
 from vbfast.families.variational import PRIOR_ATTRIBUTES, VariationalGaussian
@@ -49,6 +53,22 @@ class PosteriorMixture(BaseGaussianMixture):
     def _fitted_parameters(self) -> MixturePosterior:
         posterior: MixturePosterior = super()._fitted_parameters()
         return posterior
+
+    def _gaussian_parameters(self) -> GaussianParameters:
+        posterior = self._fitted_parameters()
+        components = posterior.components
+        return GaussianParameters(
+            self.covariance_type,
+            posterior.weights.mean,
+            components.means,
+            components.covariances,
+            components.precision_cholesky,
+        )
+
+    def _gaussian_mixture(
+        self, parameters: GaussianParameters, features: npt.NDArray[np.intp]
+    ) -> BaseGaussianMixture:
+        return gaussian_mixture_of(self, parameters, features)
 
     @property
     def elbo_(self) -> float:

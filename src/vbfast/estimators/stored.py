@@ -116,7 +116,7 @@ def check_posterior(model: Any) -> None:
         if name not in ("mean_prior_", "covariance_prior_") and not (values > least).all():
             raise ValueError(f"{name.rstrip('_')} must be greater than {least}")
     check_prior_covariance(model.covariance_type, np.asarray(model.covariance_prior_))
-    if model.weight_concentration_.ndim == 2:
+    if np.ndim(model.weight_concentration_) == 2:
         model.weight_concentration_ = tuple(model.weight_concentration_)
     for name in (
         "weight_concentration_prior_",

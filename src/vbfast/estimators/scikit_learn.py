@@ -1,0 +1,85 @@
+"""Fitted mixtures as scikit-learn's own estimators, and the other way."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import sklearn.mixture
+from sklearn.utils.validation import check_is_fitted
+
+from vbfast.estimators.stored import Stored, check_arrays
+
+__all__ = ["from_scikit_learn", "to_scikit_learn"]
+
+# How a fit ended, where both libraries mean the same by it.
+_ENDED = ("converged_", "n_iter_")
+_NAMES = ("n_features_in_", "feature_names_in_")
+# What scikit-learn's classes do not have.
+_OURS = ("n_active_components_",)
+
+
+def to_scikit_learn(mixture: Any) -> Any:
+    """Return scikit-learn's estimator with the parameters and attributes of a fitted mixture."""
+    theirs = _class_of(type(mixture))
+    known = theirs().get_params()
+    parameters = {name: value for name, value in mixture.get_params().items() if name in known}
+    if not isinstance(parameters["init_params"], str):
+        del parameters["init_params"]
+    made = theirs(**parameters)
+    _copy(mixture, made, [name for name in mixture._stored.attributes if name not in _OURS])
+    return made
+
+
+def from_scikit_learn(mixture: Any, own: type[Any]) -> Any:
+    """Return a mixture of a class of this package, fitted as scikit-learn's estimator is."""
+    theirs = _class_of(own)
+    if not isinstance(mixture, theirs):
+        raise TypeError(f"mixture must be scikit-learn's {theirs.__name__}; got {type(mixture)!r}")
+    check_is_fitted(mixture)
+    parameters = mixture.get_params()
+    made = own(**{name: parameters[name] for name in theirs().get_params()})
+    stored: Stored = own._stored
+    attributes = [name for name in stored.attributes if name not in _OURS]
+    _copy(mixture, made, attributes)
+    made.n_passes_ = made.n_iter_
+    arrays = {name.rstrip("_"): _as_real(getattr(made, name)) for name in attributes}
+    chosen = {name: parameters[name] for name in stored.choices}
+    check_arrays(
+        {**arrays, "lower_bounds": np.asarray(made.lower_bounds_, dtype=np.float64)},
+        list(arrays),
+        **chosen,
+    )
+    for name in _OURS:
+        if name in stored.attributes:
+            family = made._fitted_family()
+            fitted = family.attributes(made._fitted_parameters(), made.means_.dtype)
+            setattr(made, name, fitted[name])
+    stored.check(made)
+    return made
+
+
+def _as_real(value: Any) -> Any:
+    """Return an attribute as an array; scikit-learn's degrees of freedom may be an integer."""
+    array = np.asarray(value)
+    return array.astype(np.float64) if array.dtype.kind in "iu" else array
+
+
+def _class_of(own: type[Any]) -> Any:
+    """Return scikit-learn's class that one of ours stands for."""
+    for known in own.__mro__:
+        if known.__name__ in ("GaussianMixture", "BayesianGaussianMixture"):
+            return getattr(sklearn.mixture, known.__name__)
+    raise TypeError(f"{own.__name__} stands for no class of scikit-learn's")
+
+
+def _copy(fitted: Any, made: Any, attributes: list[str]) -> None:
+    for name in (*attributes, *_ENDED, *_NAMES):
+        if hasattr(fitted, name):
+            setattr(made, name, copy.deepcopy(getattr(fitted, name)))
+    comparable = isinstance(made, sklearn.mixture.GaussianMixture) or isinstance(
+        fitted, sklearn.mixture.GaussianMixture
+    )
+    made.lower_bound_ = fitted.lower_bound_ if comparable else -np.inf
+    made.lower_bounds_ = list(fitted.lower_bounds_) if comparable else []
