@@ -1,6 +1,8 @@
 #include "estep/packing_gradient.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 
 #include "estep/packing_forms.h"
 #include "runtime/numbers.h"
@@ -17,6 +19,30 @@ constexpr std::int64_t smallest_gathered_gradient = 25;
 // bytes: to write and read them costs less than to whiten a row again, also where they leave L2.
 constexpr std::int64_t smallest_kept = 128;
 constexpr std::int64_t largest_kept_bytes = 4 << 20;
+
+// The exponent of a power of two above a number that is not negative.
+int exponent_above(double value) {
+    return value > 0 ? std::ilogb(value) + 1 : 0;
+}
+
+// By how many doublings factors are divided so that precisions, their products with the means and
+// the sums of those are numbers of type T: by none, unless a factor is beyond about the root of the
+// largest number.
+template <class T>
+int doublings_of_factors(const MixtureParameters& parameters, std::int64_t n_coefficients,
+                         const T* origin) {
+    constexpr int largest = std::numeric_limits<T>::max_exponent;
+    const std::int64_t K = parameters.n_components, D = parameters.n_features;
+    double factor = 0, mean = 0;
+    for (std::int64_t i = 0; i < n_coefficients; ++i)
+        factor = std::max(factor, std::abs(parameters.coefficients[i]));
+    for (std::int64_t i = 0; i < K * D; ++i)
+        mean = std::max(mean, std::abs(parameters.means[i] - static_cast<double>(origin[i % D])));
+    const int size = exponent_above(static_cast<double>(D));
+    const int precision = 2 * exponent_above(factor) + size;
+    const int beyond = precision + std::max(0, size + exponent_above(mean)) - (largest - 8);
+    return std::clamp((beyond + 1) / 2, 0, largest / 2 - 1);
+}
 
 // Where entry e of n_entries in a run has its number for component k, see
 // kernels/estep/mixed_gradient-inl.h.
@@ -160,6 +186,7 @@ template <class T>
 void pack_gradient(const MixtureParameters& parameters, std::int64_t tile_rows,
                    const Kernels<T>& kernels, PackedModel<T>& packed, int num_threads,
                    const runtime::Interrupt* interrupt) {
+    packed.model.gradient_scale = T(1);
     if (parameters.form == Form::linear)
         return pack_slopes(parameters, kernels.factor_columns, packed);
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
@@ -186,9 +213,21 @@ void pack_gradient(const MixtureParameters& parameters, std::int64_t tile_rows,
             return;
         }
     }
+    std::int64_t n_coefficients = parameters.form == Form::tied ? D * D : K;
+    if (full) n_coefficients *= D * D;
+    if (parameters.form == Form::diag) n_coefficients *= D;
+    const int doublings = doublings_of_factors(parameters, n_coefficients, packed.model.origin);
+    std::vector<double> divided;
+    MixtureParameters scaled = parameters;
+    if (doublings > 0) {
+        divided.assign(P, P + n_coefficients);
+        for (double& number : divided) number = std::ldexp(number, -doublings);
+        scaled.coefficients = divided.data();
+        packed.model.gradient_scale = static_cast<T>(std::ldexp(1.0, 2 * doublings));
+    }
     if (parameters.form == Form::tied)
-        pack_shared_precision(P, D, kernels.factor_columns, packed, interrupt);
-    pack_precisions(parameters, kernels, packed, threads, interrupt);
+        pack_shared_precision(scaled.coefficients, D, kernels.factor_columns, packed, interrupt);
+    pack_precisions(scaled, kernels, packed, threads, interrupt);
 }
 
 template void pack_gradient(const MixtureParameters&, std::int64_t, const Kernels<float>&,

@@ -115,6 +115,35 @@ def test_components_far_from_the_others_are_centred(
     np.testing.assert_allclose(actual, expected, rtol=1e-9, atol=1e-12 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize(
+    ("dtype", "doublings"),
+    [(np.float32, 66), (np.float32, 100), (np.float64, 66), (np.float64, 600)],
+)
+@pytest.mark.parametrize("spread", [0.03, 3.0])
+@pytest.mark.parametrize("n_features", [1, 4, 30, 130])
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_precisions_that_overflow(
+    gradient, random_params, sample, rng, covariance_type, n_features, spread, dtype, doublings
+):
+    """A smaller unit of length multiplies the gradient, though no precision is a number then."""
+    params = random_params(rng, covariance_type, 3, n_features, spread=spread)
+    X = sample(rng, params, 200, dtype)
+    unit = 2.0**-doublings
+    smaller = LogJoint.quadratic(
+        covariance_type,
+        params.offset,
+        params.form.centres * unit,
+        params.form.precision_cholesky / unit,
+    )
+    expected, log_evidence = gradient(X, params)
+    actual, same = gradient(X * dtype(unit), smaller)
+    tolerance = 1e-12 if dtype == np.float64 else 2e-5
+    np.testing.assert_allclose(same, log_evidence, rtol=tolerance, atol=tolerance * n_features)
+    np.testing.assert_allclose(
+        actual * dtype(unit), expected, rtol=0, atol=tolerance * np.abs(expected).max()
+    )
+
+
 @pytest.mark.parametrize("n_features", [2, 30, 130])
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_a_row_without_a_component_has_none(

@@ -6,8 +6,8 @@
 // them), and model.gathered_matrices: for each component a (n_features, n_features) matrix A in
 // blocks of outer_vectors vectors of columns. The last block holds the vectors that remain; columns
 // beyond the last feature are zero. Of the precision a block has all rows; of P_k^T, which is lower
-// triangular, those from its first column on. Out: tile.gradient, (capacity, padded_features), and
-// from there tile.out_gradient.
+// triangular, those from its first column on. Precisions are divided by model.gradient_scale. Out:
+// tile.gradient, (capacity, padded_features), and from there tile.out_gradient.
 //
 // Where the log-joint kept the whitened rows y = P_k^T (x - mu_k), u = -q y meets the factor: D^2 /
 // 2 multiplications for each component of a row, as many as the log-joint took. Otherwise u = q
@@ -133,6 +133,8 @@ void gathered_gradient(const Model<T>& model, Tile<T>& tile) {
                          n, tile.gradient);
         }
     }
+    if (!tile.whitened && model.gradient_scale != T(1))
+        for (std::int64_t i = 0; i < tile.n_rows * P; ++i) tile.gradient[i] *= model.gradient_scale;
     for (std::int64_t n = 0; n < tile.n_rows; ++n)
         __builtin_memcpy(tile.out_gradient + n * D, tile.gradient + n * P,
                          static_cast<std::size_t>(D) * sizeof(T));

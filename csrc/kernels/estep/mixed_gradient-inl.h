@@ -8,7 +8,7 @@
 //
 // In: tile.joint with tile.inverse_sum, tile.features and tile.raw, and the coefficients: runs of
 // numbers e, each run in blocks of factor_columns (the last one holds the remainder), a block as
-// (n_components, columns of the block).
+// (n_components, columns of the block). Lambda_k is divided by model.gradient_scale.
 //   model.precision_means: one run, (Lambda_k mu_k)_d; tied: mu_kd; linear: theta_kd.
 //   model.precisions: full: one run, the lower triangle row by row, the diagonal halved because
 //   both of its sides are added; diag: one run of Lambda_kd; spherical: a run of one number; tied:
@@ -249,8 +249,9 @@ void subtract_precisions(const Model<T>& model, Tile<T>& tile, std::int64_t step
     }
 }
 
-// Divides a group by the sums of its exponentials. When tied it is then multiplied by the
-// precision: the rows of that are mixed, with the features in the place of responsibilities.
+// Divides a group by the sums of its exponentials, and undoes the scale. When tied it is then
+// multiplied by the precision: the rows of that are mixed, with the features in the place of
+// responsibilities.
 template <class T>
 void finish_gradient(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
@@ -260,7 +261,7 @@ void finish_gradient(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     T* gradient = tile.gradient + g * D * G;
     T* scaled = tied ? tile.group_scratch : gradient;
     for (int v = 0; v < RV; ++v) {
-        const V inverse = V::load(tile.inverse_sum + g * G + v * W);
+        const V inverse = V::load(tile.inverse_sum + g * G + v * W) * V::set(model.gradient_scale);
         // Of a row without responsibilities, differences may have overflowed.
         const auto some = less(V::zero(), inverse);
         for (std::int64_t d = 0; d < D; ++d) {

@@ -56,6 +56,7 @@ struct Model {
     const T* precision_means;
     const T* precisions;
     const T* shared_precision;
+    T gradient_scale;  // what precisions are divided by there, lest they overflow; a power of four
     // full: the matrices of gathered_gradient-inl.h; null where gathering never pays.
     const T* gathered_matrices;
     std::int64_t gathered_matrix_stride;
