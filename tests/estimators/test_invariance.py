@@ -286,9 +286,15 @@ def test_a_fit_names_the_row_that_is_too_far(
 @all_types
 @estimators
 @pytest.mark.parametrize("init_params", ["kmeans", "random_from_data", "random"])
-def test_a_start_names_the_row_that_is_too_far(rng, estimator, covariance_type, init_params):
-    X = rng.normal(size=(100, 2))
-    X[41] = 1e200
+@pytest.mark.parametrize(
+    ("dtype", "far", "backend"),
+    [(np.float64, 1e200, None), (np.float32, 1e30, "native")],  # the others' sums are float64
+)
+def test_a_start_names_the_row_that_is_too_far(
+    rng, estimator, covariance_type, init_params, dtype, far, backend
+):
+    X = rng.normal(size=(100, 2)).astype(dtype)
+    X[41] = far
     prior = {
         "full": np.eye(2),
         "tied": np.eye(2),
@@ -299,7 +305,24 @@ def test_a_start_names_the_row_that_is_too_far(rng, estimator, covariance_type, 
     if estimator is BayesianGaussianMixture:
         arguments = {"covariance_prior": prior, "mean_prior": np.zeros(2)}
     mixture = estimator(
-        2, covariance_type=covariance_type, init_params=init_params, random_state=0, **arguments
+        2,
+        covariance_type=covariance_type,
+        init_params=init_params,
+        random_state=0,
+        backend=backend,
+        **arguments,
     )
     with pytest.raises(ValueError, match=r"row 41 (is so far from others|has log-density -inf)"):
         mixture.fit(X)
+
+
+@all_types
+@pytest.mark.parametrize(("dtype", "far"), [(np.float64, 1e160), (np.float32, 1e30)])
+def test_the_default_prior_names_the_row_that_is_too_far(rng, covariance_type, dtype, far):
+    X = rng.normal(size=(100, 2)).astype(dtype)
+    X[41] = far
+    mixture = BayesianGaussianMixture(2, covariance_type=covariance_type, random_state=0)
+    with pytest.raises(ValueError, match=f"overflows {np.dtype(dtype)}: row 41 is farthest out"):
+        mixture.fit(X)
+    with pytest.raises(ValueError, match="row 41 is farthest out"):
+        vbfast.select(X, [1, 2], covariance_type=covariance_type)

@@ -9,6 +9,7 @@ from vbfast.families.covariances import precision_factor
 from vbfast.families.mixing_weights import MixingWeights
 from vbfast.families.mixture_posterior import MixturePrior
 from vbfast.families.normal_wishart_prior import LEAST_COUNT, NormalWishartPrior
+from vbfast.inference.errors import DistantRowError
 from vbfast.passes.runner import LocalRunner
 
 __all__ = ["comparable_covariance_prior", "empirical_covariance", "empirical_prior"]
@@ -100,7 +101,9 @@ def empirical_covariance(
     Raises
     ------
     ValueError
-        If the weights sum to one or less, or the covariance overflows.
+        If the weights sum to one or less.
+    DistantRowError
+        If the covariance overflows.
     NonFiniteRowError
         If a row is not finite; the first such row.
     """
@@ -123,9 +126,12 @@ def empirical_covariance(
             covariance.astype(runner.dtype)
         ).all()  # the iterations compute in that
     if not finite:
-        raise ValueError(
-            "covariance_prior=None takes the covariance of X, which overflows. Scale X, use "
-            "weights on a smaller scale or give covariance_prior."
+        row = runner.largest_row()
+        raise DistantRowError(
+            row,
+            f"covariance_prior=None takes the covariance of X, which overflows {runner.dtype}: row "
+            f"{row} is farthest out. Scale X, leave the row out, use weights on a smaller scale or "
+            "give covariance_prior.",
         )
     if covariance_type == "spherical":
         return np.asarray(covariance.mean())
