@@ -10,7 +10,7 @@ compiled, with functions of both. From the ground up:
 - ``batch``: some tiles; ``models``, ``user``: log-joints as the steps of a pass, of the forms above
   and of a user's functions; ``bounds``: what these are guarded by;
 - ``summary_step``: moments as the contract's statistics; ``passes``, ``seeding``: the passes;
-- ``array_kernels``, ``array_boxes``, ``array_extremes``, ``arrays``: the array functions, from sums
+- ``array_kernels``, ``array_boxes``, ``arrays``: the array functions, from sums
   in lanes to what a call returns.
 
 Imported when the backend is first used; that takes numba, the extra ``vbfast[numba]``.

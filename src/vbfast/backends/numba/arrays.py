@@ -17,7 +17,6 @@ import numpy.typing as npt
 from vbfast import _vbfast
 from vbfast.backends.numba import array_kernels as kernels
 from vbfast.backends.numba.array_boxes import Boxes, size_of
-from vbfast.backends.numba.array_extremes import settle_overflow, settle_scaled
 from vbfast.backends.numba.array_kernels import Box, Operation
 from vbfast.backends.numba.constants import MANY_RANGES, PARALLEL_ELEMENTS
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT
@@ -40,6 +39,9 @@ _REDUCTIONS = {
     _vbfast.REDUCTIONS["probs_logits"]: Operation(kernels.PAIR, q_logits=False, p_logits=True),
     _vbfast.REDUCTIONS["probs_probs"]: Operation(kernels.PAIR, q_logits=False),
 }
+
+# As the functions of the bound return them.
+_BOUND_TERMS = kernels.BOUND, kernels.EXPECTED, kernels.ENTROPY, kernels.EVIDENCE, kernels.KL
 
 
 @dataclass
@@ -110,15 +112,30 @@ class _Call:
         settled = np.empty(n_slices, np.bool_)
         kernels.finish_slices(operation, state, results, settled)
         if not settled.all():
-            which = np.flatnonzero(~settled)
-            own, parts = (state[which], results[which]), partial(boxes.elements, b, which, worker)
-            settle = settle_scaled if operation.form == kernels.SCALED else settle_overflow
-            settle(operation, parts, *own)
-            state[which], results[which] = own
+            self._settle(b, np.flatnonzero(~settled), state, results)
         weights = np.ones(n_slices) if self.weights is None else self.weights[block].flatten()
         self._keep(b, state, weights, results)
         if operation.mapping != kernels.NOTHING:
             yield from each(write)
+
+    @np.errstate(invalid="ignore")
+    def _settle(self, b: int, which: npt.NDArray[np.intp], state: Rows, results: Rows) -> None:
+        """Have the native functions settle rare slices: of huge terms, or terms that cancel."""
+        q, p = self.boxes.slices(b, which)
+        if self.operation.form == kernels.SCALED:
+            number, wanted = _vbfast.REDUCTIONS["scaled_sum_exp"], (kernels.EVIDENCE, kernels.SIGN)
+            found = _vbfast.reduce_array(number, q, p, 1, False, wanted, (), (), None, 1)
+            results[which, kernels.EVIDENCE], results[which, kernels.SIGN] = found
+            return
+        terms = _vbfast.bound_terms(p, q, self.operation.q_logits, np.inf, None, True, 1)
+        for term, values in zip(_BOUND_TERMS, terms, strict=True):
+            results[which, term] = values
+        # The map then takes the expected log-joint as the reference of p.
+        expected = terms[1]
+        joint = expected.astype(p.dtype).astype(np.float64)
+        mass = state[which, kernels.TOP] + state[which, kernels.BELOW]
+        state[which, kernels.P_REFERENCE] = joint
+        state[which, kernels.CROSS] = mass * (expected - joint)
 
     @np.errstate(all="ignore")
     def _keep(self, b: int, state: Rows, weights: Rows, results: Rows) -> None:
@@ -201,7 +218,7 @@ def bound_terms(
     per_sample: bool,
     num_threads: int,
     gradients: tuple[Array, ...] = (),
-) -> tuple[Any, Any, Any, Any, Any]:
+) -> tuple[Any, ...]:
     """Return the terms of the bound over the last axis, and fill its gradients, if any."""
     form = kernels.SINGLE if q is None else kernels.PAIR
     mapping = kernels.GRADIENT if gradients else kernels.NOTHING
@@ -213,8 +230,8 @@ def bound_terms(
     kept = tuple(range(kernels.N_RESULTS)) if per_sample else ()
     axes = (log_joint.ndim - 1,)
     call = _Call(operation, inputs, axes, num_threads, gradients, weight, names, tolerances, kept)
-    evidence, entropy, expected, kl, bound = call.run()
-    return bound, expected, entropy, evidence, kl
+    results = call.run()
+    return tuple(results[term] for term in _BOUND_TERMS)
 
 
 def bound_and_gradients(
@@ -226,7 +243,7 @@ def bound_and_gradients(
     per_sample: bool,
     out: tuple[Array, Array] | None,
     num_threads: int,
-) -> tuple[tuple[Any, Any, Any, Any, Any], tuple[Array, Array]]:
+) -> tuple[tuple[Any, ...], tuple[Array, Array]]:
     """Return the terms, and the gradients in new arrays where none are given."""
     if out is None:
         out = np.empty(log_joint.shape, log_joint.dtype), np.empty(log_joint.shape, log_joint.dtype)
