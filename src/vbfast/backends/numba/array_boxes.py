@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.backends.numba.array_kernels import Box
-from vbfast.backends.numba.compiling import group_size
-from vbfast.backends.numba.constants import BOX_ELEMENTS, LONG_SLICE
+from vbfast.backends.numba.blocking import BOX_ELEMENTS, GROUP_BYTES, LONG_SLICE
 from vbfast.backends.numba.memory import empty_lines
 
 __all__ = ["Boxes", "size_of"]
@@ -28,7 +27,7 @@ class Boxes:
     """
 
     def __init__(self, inputs: Arrays, outputs: Arrays, axes: Sequence[int], scaled: bool) -> None:
-        x, group = inputs[0], group_size(inputs[0].dtype)
+        x, group = inputs[0], GROUP_BYTES // inputs[0].itemsize
         outer = [d for d in range(x.ndim) if d not in axes]
         reduced = sorted(axes, key=lambda d: -abs(x.strides[d]))
         self.slice_shape, shape = ([x.shape[d] for d in each] for each in (outer, reduced))
@@ -72,15 +71,17 @@ class Boxes:
 
     def slices(self, b: int, which: Array) -> Iterator[Array]:
         """Go through copies of slices of a block, of each input, of shape (n_slices, n)."""
+        block: tuple[Any, ...] = (*self.blocks[b], ...)
         for array in self._inputs:
-            part = array[(*self.blocks[b], ...)]
+            part = array[block]
             if self.slice_shape:
                 part = part[np.unravel_index(which, part.shape[: len(self.slice_shape)])]
             yield part.reshape(len(which), -1)
 
     def _both(self, arrays: Arrays, b: int, c: int, box: Box) -> Iterator[tuple[Array, Array]]:
+        where: tuple[Any, ...] = (*self.blocks[b], *self.ranges[c], ...)
         for array, values in zip(arrays, (box.x, box.y), strict=False):
-            part = array[(*self.blocks[b], *self.ranges[c], ...)].transpose(self._order)
+            part = array[where].transpose(self._order)
             yield part, values.reshape(part.shape)
 
 

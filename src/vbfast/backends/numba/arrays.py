@@ -18,7 +18,7 @@ from vbfast import _vbfast
 from vbfast.backends.numba import array_kernels as kernels
 from vbfast.backends.numba.array_boxes import Boxes, size_of
 from vbfast.backends.numba.array_kernels import Box, Operation
-from vbfast.backends.numba.constants import MANY_RANGES, PARALLEL_ELEMENTS
+from vbfast.backends.numba.blocking import MANY_RANGES, PARALLEL_ELEMENTS
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT
 from vbfast.backends.numba.threads import run_tasks
 from vbfast.contract import Float64Array

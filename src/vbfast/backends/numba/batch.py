@@ -8,13 +8,13 @@ the blocking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.constants import LIMITS, MAX_BATCH_TILES, STEP_COST
+from vbfast.backends.numba.blocking import LIMITS, MAX_BATCH_TILES, STEP_COST
 from vbfast.backends.numba.forms import Rows, whole_fours
 from vbfast.backends.numba.loops import load_rows
 from vbfast.backends.numba.memory import empty_lines
@@ -49,18 +49,17 @@ class Batch:
         One, log evidence, expected log-joint, entropy and KL of each row.
     """
 
-    def __init__(
-        self, n_tiles: int, tile_rows: int, n_features: int, n_components: int, dtype: Any
-    ) -> None:
-        lanes = empty_lines((n_tiles, whole_fours(n_features), tile_rows), dtype)
-        lanes.fill(0)
-        line = empty_lines((tile_rows,), dtype)
-        centred = empty_lines(lanes.shape[1:], dtype)
-        centred.fill(0)
-        self.rows = Rows(lanes, centred, line)
+    def __init__(self, model: Any, n_tiles: int, tile_rows: int) -> None:
+        dtype = model.dtype
+        lanes = n_tiles, whole_fours(model.n_features), tile_rows
+        self.rows = Rows(*(empty_lines(shape, dtype) for shape in (lanes, lanes[1:], lanes[2:])))
+        for array in self.rows:
+            array.fill(0)
         self.evaluated: Any = self.rows
+        if model.layout.whitened is not None:
+            self.evaluated = self.rows._replace(lanes=empty_lines(lanes, dtype))
         self.start, self.n_rows = 0, 0
-        self.joint: FloatArray = empty_lines((n_tiles, n_components, tile_rows), dtype)
+        self.joint: FloatArray = empty_lines((n_tiles, model.n_components, tile_rows), dtype)
         self.row_max: FloatArray = empty_lines((n_tiles, tile_rows), dtype)
         self.scale: FloatArray = empty_lines((n_tiles, tile_rows), dtype)
         self.label = np.zeros((n_tiles, tile_rows), np.int64)
@@ -99,13 +98,12 @@ class Batches:
     """
 
     def __init__(self, model: Any, blocking: Blocking, moments_cost: float = 0.0) -> None:
-        cost = model.layout.cost + moments_cost
-        self._model, self._blocking = model, blocking
-        tile_rows, K = blocking.tile_rows, model.n_components
-        tile_bytes = tile_rows * blocking.dtype.itemsize * K
+        self._model, self._tile_rows = model, blocking.tile_rows
+        tile_bytes = self._tile_rows * blocking.dtype.itemsize * model.n_components
         fitting = min(MAX_BATCH_TILES, max(1, LIMITS.tile_bytes // 2 // tile_bytes))
-        self._rows = fitting * tile_rows
+        self._rows = fitting * self._tile_rows
         # Between two looks for signals.
+        cost = model.layout.cost + moments_cost
         self._components = max(1, int(STEP_COST / (self._rows * cost)))
         self._memory: dict[tuple[int, int], Batch] = {}
 
@@ -134,15 +132,16 @@ class Batches:
         """Yield loaded batches, and which rows of the block they are."""
         for start in range(0, len(block.rows), self._rows):
             rows = slice(start, min(start + self._rows, len(block.rows)))
-            n_tiles = -(-(rows.stop - start) // self._blocking.tile_rows)
-            if (worker, n_tiles) not in self._memory:
-                self._memory[worker, n_tiles] = self._model.batch(n_tiles, self._blocking.tile_rows)
-            batch = self._memory[worker, n_tiles]
+            memory = worker, -(-(rows.stop - start) // self._tile_rows)
+            if memory not in self._memory:
+                self._memory[memory] = Batch(self._model, memory[1], self._tile_rows)
+            batch = self._memory[memory]
             self._model.load(batch, block.rows[rows], block.start + start)
             yield batch, rows
 
-    def steps(self) -> Iterator[tuple[int, int]]:
-        """Yield the components of each step, first and last."""
+    def each_step(self, work: Callable[[int, int], None]) -> Iterator[None]:
+        """Do some work for all components, those from a first to a last at a time."""
         K = self._model.n_components
         for first in range(0, K, self._components):
-            yield first, min(first + self._components, K)
+            work(first, min(first + self._components, K))
+            yield

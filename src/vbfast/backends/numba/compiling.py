@@ -23,18 +23,15 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from llvmlite import ir
 from numba import njit
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
-from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic, overload
 
 from vbfast._version import __version__
-from vbfast.backends.numba.constants import LIMITS
+from vbfast.backends.numba.blocking import GROUP_BYTES
 
 __all__ = [
     "choose_by_type",
     "compiled",
     "group_rows",
-    "group_size",
     "inlined",
     "kernel",
     "larger",
@@ -45,31 +42,6 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
-
-
-def group_size(dtype: np.dtype[Any]) -> int:
-    """Return how many numbers the array functions process together in lanes."""
-    return LIMITS.group_bytes // dtype.itemsize
-
-
-def group_rows(array: Any) -> int:
-    """Return :func:`group_size` of an array's dtype.
-
-    Compiled code has it as a constant, for which loops over so many rows become vector code.
-    """
-    return group_size(array.dtype)
-
-
-def _choose_group_rows(array: Any) -> Any:
-    rows = LIMITS.group_bytes // (array.dtype.bitwidth // 8)
-
-    def constant(array: Any) -> Any:  # noqa: ARG001
-        return rows
-
-    return constant
-
-
-overload(group_rows)(_choose_group_rows)
 
 
 @functools.cache
@@ -83,21 +55,6 @@ def _package_stamp() -> str:
     return found.hexdigest()
 
 
-class _StampedWithPackage(CompileResultCacheImpl):  # type: ignore[misc]
-    """The place of a kernel's code, which is stale once one of the sources has changed."""
-
-    def __init__(self, function: Any) -> None:
-        super().__init__(function)
-        of_file = self.locator.get_source_stamp
-        self.locator.get_source_stamp = lambda: (of_file(), _package_stamp())
-
-
-class _PackageCache(FunctionCache):  # type: ignore[misc]
-    """What numba keeps machine code of a kernel in; one that is stale is compiled anew."""
-
-    _impl_class = _StampedWithPackage
-
-
 def _without_overlap(flags: Any) -> Any:
     flags.noalias = True
     return flags
@@ -105,20 +62,28 @@ def _without_overlap(flags: Any) -> Any:
 
 def compiled(function: F) -> F:
     """Compile a function that takes one of the user's, which no file can stand for."""
-    dispatcher = njit(**_OPTIONS)(function)
-    if isinstance(dispatcher, Dispatcher):  # not where numba's compiler is switched off
-        private: Any = dispatcher
-        private._compiler._customize_flags = _without_overlap  # numba has no option for it
+    dispatcher: Any = njit(**_OPTIONS)(function)
+    if hasattr(dispatcher, "_compiler"):  # not where numba's compiler is switched off
+        dispatcher._compiler._customize_flags = _without_overlap  # numba has no option for it
     return cast(F, dispatcher)
 
 
 def kernel(function: F) -> F:
     """Compile a function of a module, and keep the machine code on disk."""
-    dispatcher = compiled(function)
-    if isinstance(dispatcher, Dispatcher):
-        private: Any = dispatcher
-        private._cache = _PackageCache(function)
-    return dispatcher
+    dispatcher: Any = compiled(function)
+    if hasattr(dispatcher, "enable_caching"):
+        dispatcher.enable_caching()
+        dispatcher._cache._cache_file._source_stamp = _package_stamp()
+    return cast(F, dispatcher)
+
+
+@kernel
+def group_rows(array: Any) -> Any:
+    """Return how many numbers of an array the array functions process together in lanes.
+
+    Compiled code has it as a constant, for which loops over so many rows become vector code.
+    """
+    return 8 * GROUP_BYTES // np.finfo(array.dtype).bits
 
 
 def inlined(function: F) -> F:

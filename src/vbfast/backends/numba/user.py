@@ -14,9 +14,9 @@ import numpy as np
 
 from vbfast.backends.numba import loops
 from vbfast.backends.numba.batch import Batch, by_row
+from vbfast.backends.numba.blocking import FUNCTION_COST
 from vbfast.backends.numba.bounds import guarded, read_only
 from vbfast.backends.numba.compiling import compiled
-from vbfast.backends.numba.constants import FUNCTION_COST
 from vbfast.backends.numba.forms import User, UserRows
 from vbfast.backends.numba.models import Layout, Model
 from vbfast.contract import FloatArray, LogJoint, UserFunction
@@ -56,7 +56,7 @@ class UserModel(Model):
         self._theta = read_only(np.empty((0, 0)) if form.theta is None else form.theta)
         user = User(form.log_density, self._theta)
         cost = FUNCTION_COST * form.row_length
-        super().__init__(log_joint, Layout(user, user, np.zeros(form.n_features, dtype), cost))
+        super().__init__(log_joint, Layout(user, np.zeros(form.n_features, dtype), cost))
         self.points_dtype = np.dtype(np.float64)
 
     def load(self, batch: Batch, rows: FloatArray, start: int) -> None:
