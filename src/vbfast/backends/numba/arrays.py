@@ -65,20 +65,16 @@ class _Call:
         self.boxes = Boxes(self.inputs, self.outputs, self.axes, scaled)
         self.results = np.empty((len(self.kept), *self.boxes.slice_shape))
         self.sums = np.empty((len(self.boxes.blocks), kernels.N_RESULTS))
-        self._faults: list[tuple[list[int], int, str]] = []
+        self.sound = True  # all inputs that need to be distributions
 
     def run(self) -> Any:
-        """Return the results that are kept, or sums of all; a fault of an input is an error."""
+        """Return the results that are kept, or sums of all."""
         small = self.inputs[0].size < PARALLEL_ELEMENTS
         n_threads = 1 if small else self.num_threads or _vbfast.get_num_threads()
         blocks = range(len(self.boxes.blocks))
         by_range = len(blocks) < n_threads or len(self.boxes.ranges) > MANY_RANGES
         tasks = [partial(self._run_block, b, n_threads if by_range else 1) for b in blocks]
         run_tasks(tasks, 1 if by_range else n_threads)
-        if self._faults:
-            row, k, what = min(self._faults)
-            where = f"{self.names[k]} at row {', '.join(map(str, row))}" if row else self.names[k]
-            raise ValueError(f"{where} {what}; a distribution is needed")
         return self.results if self.kept else _added(self.sums).tolist()
 
     def _run_block(self, b: int, n_threads: int, worker: int) -> Iterator[None]:
@@ -139,30 +135,21 @@ class _Call:
 
     @np.errstate(all="ignore")
     def _keep(self, b: int, state: Rows, weights: Rows, results: Rows) -> None:
-        """Keep results of a block, and the first slice of each input that is no distribution."""
-        block = self.boxes.blocks[b]
-        kept = self.results[(slice(None), *block)]
-        totals = state[:, kernels.TOP] + state[:, kernels.BELOW], state[:, kernels.P_MASS]
+        """Keep results of a block, and whether its inputs are distributions."""
+        masses = state[:, kernels.TOP] + state[:, kernels.BELOW], state[:, kernels.P_MASS]
         for k, name in enumerate(self.names):
-            reference, total = state[:, kernels.REFERENCE + k], totals[k]
+            reference, mass = state[:, kernels.REFERENCE + k], masses[k]
             if k == 0 and self.operation.q_logits:
-                possible = (state[:, kernels.P_REFERENCE] > -np.inf) | (totals[1] > 0)
-                faults = reference == np.inf, (total == 0) & possible
-                what = "has a logit of +inf", "has no logit above -inf"
+                possible = (state[:, kernels.P_REFERENCE] > -np.inf) | (masses[1] > 0)
+                wrong = (reference == np.inf) | ((mass == 0) & possible)
             else:
-                faults = reference > 0, np.abs(total - 1) > self.tolerances[k]
-                what = "has a negative entry, {:f}", "sums to {1}, not one"
-            for wrong, text in zip(faults, what, strict=True):
-                found = np.flatnonzero(wrong & (weights != 0))
-                if name and len(found) > 0:
-                    n = int(found[0])
-                    within = np.unravel_index(n, kept.shape[1:])
-                    row = [each.start + int(i) for each, i in zip(block, within, strict=True)]
-                    self._faults.append((row, k, text.format(-reference[n], total[n])))
+                wrong = (reference > 0) | (np.abs(mass - 1) > self.tolerances[k])
+            self.sound = self.sound and not (name and np.any(wrong & (weights != 0)))
         if self.operation.form == kernels.SCALED and kernels.SIGN not in self.kept:
             results[results[:, kernels.SIGN] < 0, kernels.EVIDENCE] = np.nan  # of a negative sum
         results[weights == 0] = 0.0
         results *= weights[:, np.newaxis]
+        kept = self.results[(slice(None), *self.boxes.blocks[b])]
         kept[...] = results[:, self.kept].T.reshape(kept.shape)
         if not self.kept:
             self.sums[b] = _added(results)
@@ -190,9 +177,14 @@ def reduce_array(
     axes = _vbfast.reduced_axes(x.ndim, axis)
     operation, inputs = _REDUCTIONS[reduction], (x,) if y is None else (x, y)
     call = _Call(operation, inputs, axes, num_threads, (), None, names, tolerances, which)
+    found = call.run()
+    if not call.sound:  # the native one has the words for it
+        return _vbfast.reduce_array(
+            reduction, x, y, axis, keepdims, which, names, tolerances, out, num_threads
+        )
     shape = [1 if d in axes else n for d, n in enumerate(x.shape) if keepdims or d not in axes]
     with np.errstate(over="ignore"):  # of single precision
-        results = [result.reshape(shape).astype(x.dtype)[()] for result in call.run()]
+        results = [result.reshape(shape).astype(x.dtype)[()] for result in found]
     if out is not None:
         out[...] = results[0]
         return out
@@ -225,12 +217,15 @@ def bound_terms(
     operation = Operation(form, q is None or is_logits, q is not None, mapping)
     # Gradients at the posterior are those of a pair of equal ones.
     inputs = (log_joint,) * (2 if gradients else 1) if q is None else (q, log_joint)
-    names = () if q is None else ("q_logits" if is_logits else "q",)
+    names = () if q is None else ("q",)
     tolerances = (tolerance or _vbfast.SUM_TOLERANCES[log_joint.dtype.name],)
     kept = tuple(range(kernels.N_RESULTS)) if per_sample else ()
     axes = (log_joint.ndim - 1,)
     call = _Call(operation, inputs, axes, num_threads, gradients, weight, names, tolerances, kept)
     results = call.run()
+    if not call.sound:
+        rest = (tolerance, weight, per_sample, num_threads)
+        return tuple(_vbfast.bound_terms(log_joint, q, is_logits, *rest))
     return tuple(results[term] for term in _BOUND_TERMS)
 
 

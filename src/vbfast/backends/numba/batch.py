@@ -16,7 +16,6 @@ import numpy as np
 
 from vbfast.backends.numba.blocking import LIMITS, MAX_BATCH_TILES, STEP_COST
 from vbfast.backends.numba.forms import Rows, whole_fours
-from vbfast.backends.numba.loops import load_rows
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.backends.numba.threads import Task, run_tasks
 from vbfast.contract import Blocking, Float64Array, FloatArray, NonFiniteRowError, RowBlock
@@ -30,56 +29,28 @@ def by_row(lanes: FloatArray) -> FloatArray:
 
 
 class Batch:
-    """Memory of one thread for some tiles of rows, each array for as many.
-
-    Attributes
-    ----------
-    start, n_rows : int
-        Index of the first row in the whole data, and how many there are.
-    rows : Rows
-    evaluated : tuple of arrays
-        What the form is evaluated with: the rows, unless a model puts others here.
-    joint : ndarray of shape (n_tiles, n_components, tile_rows)
-        Log-joint, then responsibilities but for a factor.
-    row_max, scale : ndarray of shape (n_tiles, tile_rows)
-        Largest log-joint of each row; that factor, then it times the row's weight.
-    label : ndarray of shape (n_tiles, tile_rows), int64
-        Of each row's first component of largest log-joint.
-    terms : ndarray of shape (5, n_tiles, tile_rows), float64
-        One, log evidence, expected log-joint, entropy and KL of each row.
-    """
+    """Memory of one thread for some tiles of rows, each array for as many."""
 
     def __init__(self, model: Any, n_tiles: int, tile_rows: int) -> None:
-        dtype = model.dtype
+        dtype, of_rows = model.dtype, (n_tiles, tile_rows)
         lanes = n_tiles, whole_fours(model.n_features), tile_rows
         self.rows = Rows(*(empty_lines(shape, dtype) for shape in (lanes, lanes[1:], lanes[2:])))
         for array in self.rows:
             array.fill(0)
+        # What the form is evaluated with: the rows, unless a model puts others here.
         self.evaluated: Any = self.rows
         if model.layout.whitened is not None:
             self.evaluated = self.rows._replace(lanes=empty_lines(lanes, dtype))
-        self.start, self.n_rows = 0, 0
+        self.start, self.n_rows = 0, 0  # the first row's index in the whole data, and how many
+        # Log-joint, then responsibilities but for a factor.
         self.joint: FloatArray = empty_lines((n_tiles, model.n_components, tile_rows), dtype)
-        self.row_max: FloatArray = empty_lines((n_tiles, tile_rows), dtype)
-        self.scale: FloatArray = empty_lines((n_tiles, tile_rows), dtype)
-        self.label = np.zeros((n_tiles, tile_rows), np.int64)
-        self.terms: Float64Array = np.zeros((5, n_tiles, tile_rows))
+        # Each row's largest log-joint, and its first component that has it.
+        self.row_max: FloatArray = empty_lines(of_rows, dtype)
+        self.label = np.zeros(of_rows, np.int64)
+        self.scale: FloatArray = empty_lines(of_rows, dtype)  # that factor, then times the weight
+        # One, log evidence, expected log-joint, entropy and KL of each row.
+        self.terms: Float64Array = np.zeros((5, *of_rows))
         self.terms[0] = 1.0
-
-    def load(self, rows: FloatArray, start: int, origin: FloatArray) -> None:
-        """Take rows, the first of which has the index ``start``, minus an origin.
-
-        Raises
-        ------
-        NonFiniteRowError
-            For the first row that is not finite.
-        """
-        self.start, self.n_rows = start, len(rows)
-        self.row_max.fill(-np.inf)
-        # Of one type for numba, whatever the strides are and whether it may be written to.
-        bad = load_rows(np.require(rows, requirements=["C", "W"]), origin, self.rows.lanes)
-        if bad >= 0:
-            raise NonFiniteRowError(start + bad)
 
     def of_rows(self, lanes: Any) -> Any:
         """Return what is of this batch's rows in an array of shape (..., n_tiles, tile_rows)."""

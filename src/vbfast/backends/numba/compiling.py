@@ -29,7 +29,7 @@ from vbfast._version import __version__
 from vbfast.backends.numba.blocking import GROUP_BYTES
 
 __all__ = [
-    "choose_by_type",
+    "by_type",
     "compiled",
     "group_rows",
     "inlined",
@@ -48,10 +48,8 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_mode
 def _package_stamp() -> str:
     """Return a hash of the package's version and of the sources of its kernels."""
     found = hashlib.sha256(__version__.encode())
-    beside = sorted(Path(__file__).parent.glob("*.py"))
-    for path in beside:
-        found.update(path.name.encode())
-        found.update(path.read_bytes())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        found.update(path.name.encode() + path.read_bytes())
     return found.hexdigest()
 
 
@@ -96,16 +94,20 @@ def reduction(function: F) -> F:
     return cast(F, njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})(function))
 
 
-def choose_by_type(function: Callable[..., Any], choices: dict[type, Callable[..., Any]]) -> None:
-    """Compile one of the choices into each kernel that calls ``function``.
+def by_type(choices: dict[type, Callable[..., Any]]) -> Callable[..., Any]:
+    """Return a function that is one of the choices, compiled into each kernel that calls it.
 
     The type of the first argument, a named tuple, is the key.
     """
 
+    def chosen(*arguments: Any) -> Any:
+        raise NotImplementedError("compiled code only")
+
     def choose(first: Any, *others: Any) -> Any:  # noqa: ARG001
         return choices.get(getattr(first, "instance_class", None))  # type: ignore[arg-type]
 
-    overload(function, inline="always", strict=False)(choose)
+    overload(chosen, inline="always", strict=False)(choose)
+    return chosen
 
 
 # ``a if a > b else b`` is a comparison and a choice, and where one outcome is what an array holds

@@ -53,18 +53,13 @@ def posterior_rows(
             total[i] = zero
             moment[i] = zero
         for k in range(joint.shape[1]):
-            if entropy_wanted:
-                for i in range(tile_rows):
-                    difference = joint[g, k, i] - shift[i]
-                    e = exp_nonpositive(difference, cutoff)
+            for i in range(tile_rows):
+                difference = joint[g, k, i] - shift[i]
+                e = exp_nonpositive(difference, cutoff)
+                if entropy_wanted:
                     moment[i] += e * (cutoff if difference < cutoff else difference)
-                    total[i] += e
-                    joint[g, k, i] = e
-            else:
-                for i in range(tile_rows):
-                    e = exp_nonpositive(joint[g, k, i] - shift[i], cutoff)
-                    total[i] += e
-                    joint[g, k, i] = e
+                total[i] += e
+                joint[g, k, i] = e
         for i in range(tile_rows):
             possible = total[i] > zero  # of nothing but -inf no component is responsible
             log_total = math.log(total[i]) if possible else zero

@@ -11,31 +11,27 @@ from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.forms import Diagonal, Dot, Euclidean, Triangular, whiten, whole_fours
 from vbfast.backends.reference.forms import evaluate
 from vbfast.backends.reference.posterior import limiting_posterior
-from vbfast.contract import NEAR_LIMIT, Float64Array, FloatArray, Linear, LogJoint, Quadratic
+from vbfast.contract import (
+    NEAR_LIMIT,
+    Float64Array,
+    FloatArray,
+    Linear,
+    LogJoint,
+    NonFiniteRowError,
+    Quadratic,
+)
 
 __all__ = ["Layout", "LinearModel", "Model", "distances_model", "quadratic_model"]
 
 
 class Layout(NamedTuple):
-    """A form for kernels.
-
-    Attributes
-    ----------
-    form : tuple of arrays
-    origin : ndarray of shape (n_features,)
-        Subtracted from the rows, in their dtype.
-    cost : float
-        Multiplications a row and component.
-    near : bool
-        Whether the moments of all components together lose no digits about the origin.
-    whitened : tuple of arrays or None
-        The form of rows that the one factor of ``form`` has whitened: they are evaluated with it.
-    """
+    """A form for kernels."""
 
     form: Any
-    origin: FloatArray
-    cost: float
-    near: bool = False
+    origin: FloatArray  # subtracted from the rows, in their dtype
+    cost: float  # multiplications a row and component
+    near: bool = False  # the moments of all components together lose no digits about the origin
+    # Of rows that the one factor of ``form`` has whitened: what they are evaluated with, if any.
     whitened: Any = None
 
 
@@ -63,8 +59,20 @@ class Model:
         self._offset = log_joint.offset.astype(self.dtype)
 
     def load(self, batch: Batch, rows: FloatArray, start: int) -> None:
-        """Load rows, of which the first has the index ``start``, see :meth:`Batch.load`."""
-        batch.load(rows, start, self.layout.origin)
+        """Take rows, the first of which has the index ``start``, minus the origin.
+
+        Raises
+        ------
+        NonFiniteRowError
+            For the first row that is not finite.
+        """
+        batch.start, batch.n_rows = start, len(rows)
+        batch.row_max.fill(-np.inf)
+        # Of one type for numba, whatever the strides are and whether it may be written to.
+        plain = np.require(rows, requirements=["C", "W"])
+        bad = loops.load_rows(plain, self.layout.origin, batch.rows.lanes)
+        if bad >= 0:
+            raise NonFiniteRowError(start + bad)
         if self.layout.whitened is not None:
             whiten(self.layout.form.factor, batch.rows, batch.evaluated.lanes)
 

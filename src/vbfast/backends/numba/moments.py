@@ -123,14 +123,7 @@ def _add_rows(x: Any, n: Any, centre: Any, k: Any, memory: Any, sums: Any) -> No
 
 @kernel
 def add_moments(
-    centres: Any,
-    points: Any,
-    joint: Any,
-    scale: Any,
-    first: Any,
-    last: Any,
-    memory: Any,
-    sums: Any,
+    centres: Any, points: Any, joint: Any, scale: Any, first: Any, last: Any, memory: Any, sums: Any
 ) -> None:
     """Add the moments of components ``first`` to ``last`` about ``centres`` to float64 ``sums``.
 
