@@ -107,7 +107,10 @@ class Batches:
             if memory not in self._memory:
                 self._memory[memory] = Batch(self._model, memory[1], self._tile_rows)
             batch = self._memory[memory]
-            self._model.load(batch, block.rows[rows], block.start + start)
+            batch.start, batch.n_rows = block.start + start, rows.stop - start
+            bad = self._model.load(batch, block.rows[rows])
+            if bad >= 0:
+                raise NonFiniteRowError(batch.start + bad)
             yield batch, rows
 
     def each_step(self, work: Callable[[int, int], None]) -> Iterator[None]:

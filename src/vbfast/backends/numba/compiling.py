@@ -28,17 +28,6 @@ from numba.extending import intrinsic, overload
 from vbfast._version import __version__
 from vbfast.backends.numba.blocking import GROUP_BYTES
 
-__all__ = [
-    "by_type",
-    "compiled",
-    "group_rows",
-    "inlined",
-    "kernel",
-    "larger",
-    "reduction",
-    "smaller",
-]
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}

@@ -26,20 +26,6 @@ import numpy.typing as npt
 from vbfast.backends.numba.compiling import by_type, inlined, kernel, smaller
 from vbfast.contract import Float64Array, FloatArray
 
-__all__ = [
-    "Diagonal",
-    "Dot",
-    "Euclidean",
-    "Rows",
-    "Triangular",
-    "User",
-    "UserRows",
-    "add_slopes",
-    "evaluate",
-    "whiten",
-    "whole_fours",
-]
-
 
 class Diagonal(NamedTuple):
     """``-1/2 ||(x_n - c_k) * s_k||^2``."""

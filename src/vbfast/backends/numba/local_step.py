@@ -29,13 +29,6 @@ def find_labels(joint: Any, row_max: Any, label: Any) -> None:
 
 
 @kernel
-def _share_infinite(joint: Any, g: Any, i: Any) -> None:
-    """Let components at +inf share the mass of a row."""
-    for k in range(joint.shape[1]):
-        joint[g, k, i] = 0 if joint[g, k, i] == np.inf else -np.inf
-
-
-@kernel
 def posterior_rows(
     joint: Any, row_max: Any, cutoff: Any, entropy_wanted: Any, scale: Any, terms: Any
 ) -> None:
@@ -47,8 +40,9 @@ def posterior_rows(
     shift, total, moment = row_max[0].copy(), row_max[0].copy(), row_max[0].copy()
     for g in range(len(joint)):
         for i in range(tile_rows):
-            if row_max[g, i] == np.inf:
-                _share_infinite(joint, g, i)
+            if row_max[g, i] == np.inf:  # components at +inf share the mass
+                for k in range(joint.shape[1]):
+                    joint[g, k, i] = 0 if joint[g, k, i] == np.inf else -np.inf
             shift[i] = row_max[g, i] if np.isfinite(row_max[g, i]) else zero
             total[i] = zero
             moment[i] = zero

@@ -11,15 +11,7 @@ from vbfast.backends.numba.batch import Batch
 from vbfast.backends.numba.forms import Diagonal, Dot, Euclidean, Triangular, whiten, whole_fours
 from vbfast.backends.reference.forms import evaluate
 from vbfast.backends.reference.posterior import limiting_posterior
-from vbfast.contract import (
-    NEAR_LIMIT,
-    Float64Array,
-    FloatArray,
-    Linear,
-    LogJoint,
-    NonFiniteRowError,
-    Quadratic,
-)
+from vbfast.contract import NEAR_LIMIT, Float64Array, FloatArray, Linear, LogJoint, Quadratic
 
 __all__ = ["Layout", "LinearModel", "Model", "distances_model", "quadratic_model"]
 
@@ -58,23 +50,15 @@ class Model:
             self.centres = self.centres - layout.origin.astype(np.float64)
         self._offset = log_joint.offset.astype(self.dtype)
 
-    def load(self, batch: Batch, rows: FloatArray, start: int) -> None:
-        """Take rows, the first of which has the index ``start``, minus the origin.
-
-        Raises
-        ------
-        NonFiniteRowError
-            For the first row that is not finite.
-        """
-        batch.start, batch.n_rows = start, len(rows)
+    def load(self, batch: Batch, rows: FloatArray) -> int:
+        """Fill lanes with rows minus the origin; returns the first that is not finite, or -1."""
         batch.row_max.fill(-np.inf)
         # Of one type for numba, whatever the strides are and whether it may be written to.
         plain = np.require(rows, requirements=["C", "W"])
-        bad = loops.load_rows(plain, self.layout.origin, batch.rows.lanes)
-        if bad >= 0:
-            raise NonFiniteRowError(start + bad)
+        bad: int = loops.load_rows(plain, self.layout.origin, batch.rows.lanes)
         if self.layout.whitened is not None:
             whiten(self.layout.form.factor, batch.rows, batch.evaluated.lanes)
+        return bad
 
     def fill(self, batch: Batch, first: int, last: int) -> None:
         """Evaluate the components ``first`` to ``last``."""

@@ -75,7 +75,7 @@ class NumbaPass:
             self._assign_given(batch, None if block.resp is None else block.resp[rows])
         if outputs.resp is not None:
             resp = by_row(batch.joint * batch.scale[:, np.newaxis])[: batch.n_rows]
-            if request.assignment == "posterior" and len(limit) > 0:
+            if request.assignment == "posterior" and limit is not None:
                 resp[overflowed] = limit
             outputs.resp[at] = resp
         of_terms = (outputs.log_evidence, outputs.expected_log_joint, outputs.entropy)
@@ -105,10 +105,10 @@ class NumbaPass:
         local_step.general_rows(joint, row_max, given, batch.label, evidence, batch.terms)
         batch.scale.fill(1)
 
-    def _label(self, batch: Batch, rows: FloatArray) -> tuple[Any, Float64Array]:
+    def _label(self, batch: Batch, rows: FloatArray) -> tuple[Any, Float64Array | None]:
         """Find labels where they are wanted, also of rows whose maximum stays ``-inf``.
 
-        Returns these rows, and what their responsibilities are in the limit.
+        Returns these rows, and what their responsibilities are in the limit, if anything.
         """
         hard, posterior = (self._request.assignment == name for name in ("hard", "posterior"))
         labels = hard or self._outputs.labels is not None
@@ -118,9 +118,8 @@ class NumbaPass:
         limit = None
         if len(overflowed) > 0 and (labels or posterior):
             limit = self._model.overflowed_posterior(rows[overflowed])
-        if limit is None:
-            return overflowed, np.empty((0, self._model.n_components))
-        batch.of_rows(batch.label)[overflowed] = limit.argmax(axis=1)
+        if limit is not None:
+            batch.of_rows(batch.label)[overflowed] = limit.argmax(axis=1)
         return overflowed, limit
 
     def _gradient(self, batch: Batch, out: FloatArray) -> Iterator[None]:
