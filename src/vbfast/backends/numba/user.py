@@ -61,14 +61,9 @@ class UserModel(Model):
         return bad
 
     def fill(self, batch: Batch, first: int, last: int) -> None:
-        """Evaluate the components ``first`` to ``last``.
+        """Evaluate the components ``first`` to ``last``; raises as :func:`guarded`.
 
-        Raises
-        ------
-        TypeError
-            As :func:`guarded`.
-        ValueError
-            As well, or if the density of a row is NaN or infinite.
+        Also a ``ValueError`` if the density of a row is NaN or infinite.
         """
         log_density, rows = self._user.log_density, batch.evaluated
         loop: Any = loops.fill_log_joint
