@@ -1,7 +1,8 @@
 """The array functions, with the signatures of the extension module's, and their meaning.
 
 Arrays are cut into boxes, on which kernels work. What is in a box does not depend on the number of
-threads, nor does the order in which they are added up: results do not either.
+threads, nor does the order in which they are added up: results do not either. What kernels cannot
+settle, rare slices and inputs that are no distributions, is left to the extension module.
 """
 
 from __future__ import annotations

@@ -19,8 +19,8 @@ from vbfast.contract import Blocking, Moments
 # vectors of AVX-512.
 GROUP_BYTES = 512
 
-# A tile and its log-joints stay in the second-level cache. Statistics that are
-# large are of fewer partitions. Of the rows of a tile LINE_BYTES is the limit.
+# A tile and its log-joints stay in the second-level cache. Statistics that are large are of fewer
+# partitions. Of the rows of a tile LINE_BYTES is the limit.
 LIMITS = Limits(
     partitions=16,
     statistics_bytes=64 << 20,
