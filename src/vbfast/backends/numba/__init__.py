@@ -3,15 +3,14 @@
 One pass serves every form. Its loops over tiles of rows and components are made, when they are
 compiled, with functions of both. From the ground up:
 
-- ``constants``: numbers that were chosen, and why;
-- ``blocking``, ``compiling``, ``memory``, ``exponential``, ``threads``: what kernels stand on;
-- ``forms``: functions that evaluate a form and its slopes; ``moments``: one that sums up;
-  ``loops``: over tiles and components; ``local_step``: responsibilities from the log-joint;
+- ``blocking``: numbers that were chosen, and why;
+- ``compiling``, ``memory``, ``exponential``, ``threads``: what kernels stand on;
+- ``forms``: functions that evaluate a form and its slopes; ``loops``: over tiles and components;
 - ``batch``: some tiles; ``models``, ``user``: log-joints as the steps of a pass, of the forms above
   and of a user's functions; ``bounds``: what these are guarded by;
-- ``summary_step``: moments as the contract's statistics; ``passes``, ``seeding``: the passes;
-- ``array_kernels``, ``array_boxes``, ``array_extremes``, ``arrays``: the array functions, from sums
-  in lanes to what a call returns.
+- ``local_step``: responsibilities from the log-joint; ``moments``: the summary step; ``passes``;
+- ``array_kernels``, ``array_boxes``, ``arrays``: the array functions, from sums in lanes to what a
+  call returns.
 
 Imported when the backend is first used; that takes numba, the extra ``vbfast[numba]``.
 """
@@ -112,7 +111,7 @@ class NumbaBackend:
 
     def begin_seeding(self, candidates: Float64Array, blocking: Blocking) -> SeedingPass:
         """Start a k-means++ pass."""
-        from vbfast.backends.numba.seeding import NumbaSeedingPass
+        from vbfast.backends.numba.passes import NumbaSeedingPass
 
         return NumbaSeedingPass(candidates, blocking)
 

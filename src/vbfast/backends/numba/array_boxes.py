@@ -11,10 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.backends.numba.array_kernels import Box
-from vbfast.backends.numba.compiling import group_size
-from vbfast.backends.numba.constants import BOX_ELEMENTS, LONG_SLICE
+from vbfast.backends.numba.blocking import BOX_ELEMENTS, GROUP_BYTES, LONG_SLICE
 from vbfast.backends.numba.memory import empty_lines
-from vbfast.contract import Float64Array
 
 __all__ = ["Boxes", "size_of"]
 
@@ -29,7 +27,7 @@ class Boxes:
     """
 
     def __init__(self, inputs: Arrays, outputs: Arrays, axes: Sequence[int], scaled: bool) -> None:
-        x, group = inputs[0], group_size(inputs[0].dtype)
+        x, group = inputs[0], GROUP_BYTES // inputs[0].itemsize
         outer = [d for d in range(x.ndim) if d not in axes]
         reduced = sorted(axes, key=lambda d: -abs(x.strides[d]))
         self.slice_shape, shape = ([x.shape[d] for d in each] for each in (outer, reduced))
@@ -40,9 +38,11 @@ class Boxes:
         width = max(1 if self._by_slice else group, BOX_ELEMENTS // max(1, n_elements))
         self.blocks = _cut(self.slice_shape, width)
         self.ranges = _cut(shape, max(1, BOX_ELEMENTS // max(1, size_of(self.blocks[0]))))
-        order = outer + reduced if self._by_slice else reduced + outer
-        self._inputs = [array.transpose(order) for array in inputs]
-        self._outputs = [array.transpose(order) for array in outputs]
+        self._inputs, self._outputs = (
+            [array.transpose(outer + reduced) for array in each] for each in (inputs, outputs)
+        )
+        axis = tuple(range(x.ndim))
+        self._order = axis if self._by_slice else axis[len(outer) :] + axis[: len(outer)]
         self._scaled, self._dtype = scaled, x.dtype
         self._memory: dict[int, list[Array]] = {}  # of each thread
         self._loaded: dict[int, tuple[tuple[int, int], Box]] = {}  # what is in it
@@ -69,17 +69,19 @@ class Boxes:
         for array, values in self._both(self._outputs, b, c, box):
             np.copyto(array, values)
 
-    def elements(self, b: int, which: Array, worker: int) -> Iterator[list[Float64Array]]:
-        """Go through elements of slices of a block, of both inputs, of shape (n_slices, n)."""
-        for c in range(len(self.ranges)):
-            x, y, by_slice = self.load(b, c, worker)
-            yield [(v if by_slice else v.T)[which].astype(np.float64) for v in (x, y)]
+    def slices(self, b: int, which: Array) -> Iterator[Array]:
+        """Go through copies of slices of a block, of each input, of shape (n_slices, n)."""
+        block: tuple[Any, ...] = (*self.blocks[b], ...)
+        for array in self._inputs:
+            part = array[block]
+            if self.slice_shape:
+                part = part[np.unravel_index(which, part.shape[: len(self.slice_shape)])]
+            yield part.reshape(len(which), -1)
 
     def _both(self, arrays: Arrays, b: int, c: int, box: Box) -> Iterator[tuple[Array, Array]]:
-        block, elements = self.blocks[b], self.ranges[c]
-        where: tuple[Any, ...] = block + elements if self._by_slice else elements + block
+        where: tuple[Any, ...] = (*self.blocks[b], *self.ranges[c], ...)
         for array, values in zip(arrays, (box.x, box.y), strict=False):
-            part = array[(*where, ...)]
+            part = array[where].transpose(self._order)
             yield part, values.reshape(part.shape)
 
 

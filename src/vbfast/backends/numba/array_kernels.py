@@ -21,8 +21,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vbfast.backends.numba.blocking import CHAIN_ROWS
 from vbfast.backends.numba.compiling import group_rows, kernel, larger
-from vbfast.backends.numba.constants import CHAIN_ROWS
 from vbfast.backends.numba.exponential import exp_nonpositive
 from vbfast.contract import FloatArray
 

@@ -1,7 +1,8 @@
 """The array functions, with the signatures of the extension module's, and their meaning.
 
 Arrays are cut into boxes, on which kernels work. What is in a box does not depend on the number of
-threads, nor does the order in which they are added up: results do not either.
+threads, nor does the order in which they are added up: results do not either. What kernels cannot
+settle, rare slices and inputs that are no distributions, is left to the extension module.
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ import numpy.typing as npt
 from vbfast import _vbfast
 from vbfast.backends.numba import array_kernels as kernels
 from vbfast.backends.numba.array_boxes import Boxes, size_of
-from vbfast.backends.numba.array_extremes import settle_overflow, settle_scaled
 from vbfast.backends.numba.array_kernels import Box, Operation
-from vbfast.backends.numba.constants import MANY_RANGES, PARALLEL_ELEMENTS
+from vbfast.backends.numba.blocking import MANY_RANGES, PARALLEL_ELEMENTS
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT
 from vbfast.backends.numba.threads import run_tasks
 from vbfast.contract import Float64Array
@@ -40,6 +40,9 @@ _REDUCTIONS = {
     _vbfast.REDUCTIONS["probs_logits"]: Operation(kernels.PAIR, q_logits=False, p_logits=True),
     _vbfast.REDUCTIONS["probs_probs"]: Operation(kernels.PAIR, q_logits=False),
 }
+
+# As the functions of the bound return them.
+_BOUND_TERMS = kernels.BOUND, kernels.EXPECTED, kernels.ENTROPY, kernels.EVIDENCE, kernels.KL
 
 
 @dataclass
@@ -63,20 +66,16 @@ class _Call:
         self.boxes = Boxes(self.inputs, self.outputs, self.axes, scaled)
         self.results = np.empty((len(self.kept), *self.boxes.slice_shape))
         self.sums = np.empty((len(self.boxes.blocks), kernels.N_RESULTS))
-        self._faults: list[tuple[list[int], int, str]] = []
+        self.sound = True  # all inputs that need to be distributions
 
     def run(self) -> Any:
-        """Return the results that are kept, or sums of all; a fault of an input is an error."""
+        """Return the results that are kept, or sums of all."""
         small = self.inputs[0].size < PARALLEL_ELEMENTS
         n_threads = 1 if small else self.num_threads or _vbfast.get_num_threads()
         blocks = range(len(self.boxes.blocks))
         by_range = len(blocks) < n_threads or len(self.boxes.ranges) > MANY_RANGES
         tasks = [partial(self._run_block, b, n_threads if by_range else 1) for b in blocks]
         run_tasks(tasks, 1 if by_range else n_threads)
-        if self._faults:
-            row, k, what = min(self._faults)
-            where = f"{self.names[k]} at row {', '.join(map(str, row))}" if row else self.names[k]
-            raise ValueError(f"{where} {what}; a distribution is needed")
         return self.results if self.kept else _added(self.sums).tolist()
 
     def _run_block(self, b: int, n_threads: int, worker: int) -> Iterator[None]:
@@ -110,42 +109,48 @@ class _Call:
         settled = np.empty(n_slices, np.bool_)
         kernels.finish_slices(operation, state, results, settled)
         if not settled.all():
-            which = np.flatnonzero(~settled)
-            own, parts = (state[which], results[which]), partial(boxes.elements, b, which, worker)
-            settle = settle_scaled if operation.form == kernels.SCALED else settle_overflow
-            settle(operation, parts, *own)
-            state[which], results[which] = own
+            self._settle(b, np.flatnonzero(~settled), state, results)
         weights = np.ones(n_slices) if self.weights is None else self.weights[block].flatten()
         self._keep(b, state, weights, results)
         if operation.mapping != kernels.NOTHING:
             yield from each(write)
 
+    @np.errstate(invalid="ignore")
+    def _settle(self, b: int, which: npt.NDArray[np.intp], state: Rows, results: Rows) -> None:
+        """Have the native functions settle rare slices: of huge terms, or terms that cancel."""
+        q, p = self.boxes.slices(b, which)
+        if self.operation.form == kernels.SCALED:
+            number, wanted = _vbfast.REDUCTIONS["scaled_sum_exp"], (kernels.EVIDENCE, kernels.SIGN)
+            found = _vbfast.reduce_array(number, q, p, 1, False, wanted, (), (), None, 1)
+            results[which, kernels.EVIDENCE], results[which, kernels.SIGN] = found
+            return
+        terms = _vbfast.bound_terms(p, q, self.operation.q_logits, np.inf, None, True, 1)
+        for term, values in zip(_BOUND_TERMS, terms, strict=True):
+            results[which, term] = values
+        # The map then takes the expected log-joint as the reference of p.
+        expected = terms[1]
+        joint = expected.astype(p.dtype).astype(np.float64)
+        mass = state[which, kernels.TOP] + state[which, kernels.BELOW]
+        state[which, kernels.P_REFERENCE] = joint
+        state[which, kernels.CROSS] = mass * (expected - joint)
+
     @np.errstate(all="ignore")
     def _keep(self, b: int, state: Rows, weights: Rows, results: Rows) -> None:
-        """Keep results of a block, and the first slice of each input that is no distribution."""
-        block = self.boxes.blocks[b]
-        kept = self.results[(slice(None), *block)]
-        totals = state[:, kernels.TOP] + state[:, kernels.BELOW], state[:, kernels.P_MASS]
+        """Keep results of a block, and whether its inputs are distributions."""
+        masses = state[:, kernels.TOP] + state[:, kernels.BELOW], state[:, kernels.P_MASS]
         for k, name in enumerate(self.names):
-            reference, total = state[:, kernels.REFERENCE + k], totals[k]
+            reference, mass = state[:, kernels.REFERENCE + k], masses[k]
             if k == 0 and self.operation.q_logits:
-                possible = (state[:, kernels.P_REFERENCE] > -np.inf) | (totals[1] > 0)
-                faults = reference == np.inf, (total == 0) & possible
-                what = "has a logit of +inf", "has no logit above -inf"
+                possible = (state[:, kernels.P_REFERENCE] > -np.inf) | (masses[1] > 0)
+                wrong = (reference == np.inf) | ((mass == 0) & possible)
             else:
-                faults = reference > 0, np.abs(total - 1) > self.tolerances[k]
-                what = "has a negative entry, {:f}", "sums to {1}, not one"
-            for wrong, text in zip(faults, what, strict=True):
-                found = np.flatnonzero(wrong & (weights != 0))
-                if name and len(found) > 0:
-                    n = int(found[0])
-                    within = np.unravel_index(n, kept.shape[1:])
-                    row = [each.start + int(i) for each, i in zip(block, within, strict=True)]
-                    self._faults.append((row, k, text.format(-reference[n], total[n])))
+                wrong = (reference > 0) | (np.abs(mass - 1) > self.tolerances[k])
+            self.sound = self.sound and not (name and np.any(wrong & (weights != 0)))
         if self.operation.form == kernels.SCALED and kernels.SIGN not in self.kept:
             results[results[:, kernels.SIGN] < 0, kernels.EVIDENCE] = np.nan  # of a negative sum
         results[weights == 0] = 0.0
         results *= weights[:, np.newaxis]
+        kept = self.results[(slice(None), *self.boxes.blocks[b])]
         kept[...] = results[:, self.kept].T.reshape(kept.shape)
         if not self.kept:
             self.sums[b] = _added(results)
@@ -173,9 +178,14 @@ def reduce_array(
     axes = _vbfast.reduced_axes(x.ndim, axis)
     operation, inputs = _REDUCTIONS[reduction], (x,) if y is None else (x, y)
     call = _Call(operation, inputs, axes, num_threads, (), None, names, tolerances, which)
+    found = call.run()
+    if not call.sound:  # the native one has the words for it
+        return _vbfast.reduce_array(
+            reduction, x, y, axis, keepdims, which, names, tolerances, out, num_threads
+        )
     shape = [1 if d in axes else n for d, n in enumerate(x.shape) if keepdims or d not in axes]
     with np.errstate(over="ignore"):  # of single precision
-        results = [result.reshape(shape).astype(x.dtype)[()] for result in call.run()]
+        results = [result.reshape(shape).astype(x.dtype)[()] for result in found]
     if out is not None:
         out[...] = results[0]
         return out
@@ -201,20 +211,23 @@ def bound_terms(
     per_sample: bool,
     num_threads: int,
     gradients: tuple[Array, ...] = (),
-) -> tuple[Any, Any, Any, Any, Any]:
+) -> tuple[Any, ...]:
     """Return the terms of the bound over the last axis, and fill its gradients, if any."""
     form = kernels.SINGLE if q is None else kernels.PAIR
     mapping = kernels.GRADIENT if gradients else kernels.NOTHING
     operation = Operation(form, q is None or is_logits, q is not None, mapping)
     # Gradients at the posterior are those of a pair of equal ones.
     inputs = (log_joint,) * (2 if gradients else 1) if q is None else (q, log_joint)
-    names = () if q is None else ("q_logits" if is_logits else "q",)
+    names = () if q is None else ("q",)
     tolerances = (tolerance or _vbfast.SUM_TOLERANCES[log_joint.dtype.name],)
     kept = tuple(range(kernels.N_RESULTS)) if per_sample else ()
     axes = (log_joint.ndim - 1,)
     call = _Call(operation, inputs, axes, num_threads, gradients, weight, names, tolerances, kept)
-    evidence, entropy, expected, kl, bound = call.run()
-    return bound, expected, entropy, evidence, kl
+    results = call.run()
+    if not call.sound:
+        rest = (tolerance, weight, per_sample, num_threads)
+        return tuple(_vbfast.bound_terms(log_joint, q, is_logits, *rest))
+    return tuple(results[term] for term in _BOUND_TERMS)
 
 
 def bound_and_gradients(
@@ -226,7 +239,7 @@ def bound_and_gradients(
     per_sample: bool,
     out: tuple[Array, Array] | None,
     num_threads: int,
-) -> tuple[tuple[Any, Any, Any, Any, Any], tuple[Array, Array]]:
+) -> tuple[tuple[Any, ...], tuple[Array, Array]]:
     """Return the terms, and the gradients in new arrays where none are given."""
     if out is None:
         out = np.empty(log_joint.shape, log_joint.dtype), np.empty(log_joint.shape, log_joint.dtype)

@@ -8,15 +8,14 @@ the blocking.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.constants import LIMITS, MAX_BATCH_TILES, STEP_COST
+from vbfast.backends.numba.blocking import LIMITS, MAX_BATCH_TILES, STEP_COST
 from vbfast.backends.numba.forms import Rows, whole_fours
-from vbfast.backends.numba.loops import load_rows
 from vbfast.backends.numba.memory import empty_lines
 from vbfast.backends.numba.threads import Task, run_tasks
 from vbfast.contract import Blocking, Float64Array, FloatArray, NonFiniteRowError, RowBlock
@@ -30,57 +29,28 @@ def by_row(lanes: FloatArray) -> FloatArray:
 
 
 class Batch:
-    """Memory of one thread for some tiles of rows, each array for as many.
+    """Memory of one thread for some tiles of rows, each array for as many."""
 
-    Attributes
-    ----------
-    start, n_rows : int
-        Index of the first row in the whole data, and how many there are.
-    rows : Rows
-    evaluated : tuple of arrays
-        What the form is evaluated with: the rows, unless a model puts others here.
-    joint : ndarray of shape (n_tiles, n_components, tile_rows)
-        Log-joint, then responsibilities but for a factor.
-    row_max, scale : ndarray of shape (n_tiles, tile_rows)
-        Largest log-joint of each row; that factor, then it times the row's weight.
-    label : ndarray of shape (n_tiles, tile_rows), int64
-        Of each row's first component of largest log-joint.
-    terms : ndarray of shape (5, n_tiles, tile_rows), float64
-        One, log evidence, expected log-joint, entropy and KL of each row.
-    """
-
-    def __init__(
-        self, n_tiles: int, tile_rows: int, n_features: int, n_components: int, dtype: Any
-    ) -> None:
-        lanes = empty_lines((n_tiles, whole_fours(n_features), tile_rows), dtype)
-        lanes.fill(0)
-        line = empty_lines((tile_rows,), dtype)
-        centred = empty_lines(lanes.shape[1:], dtype)
-        centred.fill(0)
-        self.rows = Rows(lanes, centred, line)
+    def __init__(self, model: Any, n_tiles: int, tile_rows: int) -> None:
+        dtype, of_rows = model.dtype, (n_tiles, tile_rows)
+        lanes = n_tiles, whole_fours(model.n_features), tile_rows
+        self.rows = Rows(*(empty_lines(shape, dtype) for shape in (lanes, lanes[1:], lanes[2:])))
+        for array in self.rows:
+            array.fill(0)
+        # What the form is evaluated with: the rows, unless a model puts others here.
         self.evaluated: Any = self.rows
-        self.start, self.n_rows = 0, 0
-        self.joint: FloatArray = empty_lines((n_tiles, n_components, tile_rows), dtype)
-        self.row_max: FloatArray = empty_lines((n_tiles, tile_rows), dtype)
-        self.scale: FloatArray = empty_lines((n_tiles, tile_rows), dtype)
-        self.label = np.zeros((n_tiles, tile_rows), np.int64)
-        self.terms: Float64Array = np.zeros((5, n_tiles, tile_rows))
+        if model.layout.whitened is not None:
+            self.evaluated = self.rows._replace(lanes=empty_lines(lanes, dtype))
+        self.start, self.n_rows = 0, 0  # the first row's index in the whole data, and how many
+        # Log-joint, then responsibilities but for a factor.
+        self.joint: FloatArray = empty_lines((n_tiles, model.n_components, tile_rows), dtype)
+        # Each row's largest log-joint, and its first component that has it.
+        self.row_max: FloatArray = empty_lines(of_rows, dtype)
+        self.label = np.zeros(of_rows, np.int64)
+        self.scale: FloatArray = empty_lines(of_rows, dtype)  # that factor, then times the weight
+        # One, log evidence, expected log-joint, entropy and KL of each row.
+        self.terms: Float64Array = np.zeros((5, *of_rows))
         self.terms[0] = 1.0
-
-    def load(self, rows: FloatArray, start: int, origin: FloatArray) -> None:
-        """Take rows, the first of which has the index ``start``, minus an origin.
-
-        Raises
-        ------
-        NonFiniteRowError
-            For the first row that is not finite.
-        """
-        self.start, self.n_rows = start, len(rows)
-        self.row_max.fill(-np.inf)
-        # Of one type for numba, whatever the strides are and whether it may be written to.
-        bad = load_rows(np.require(rows, requirements=["C", "W"]), origin, self.rows.lanes)
-        if bad >= 0:
-            raise NonFiniteRowError(start + bad)
 
     def of_rows(self, lanes: Any) -> Any:
         """Return what is of this batch's rows in an array of shape (..., n_tiles, tile_rows)."""
@@ -99,13 +69,12 @@ class Batches:
     """
 
     def __init__(self, model: Any, blocking: Blocking, moments_cost: float = 0.0) -> None:
-        cost = model.layout.cost + moments_cost
-        self._model, self._blocking = model, blocking
-        tile_rows, K = blocking.tile_rows, model.n_components
-        tile_bytes = tile_rows * blocking.dtype.itemsize * K
+        self._model, self._tile_rows = model, blocking.tile_rows
+        tile_bytes = self._tile_rows * blocking.dtype.itemsize * model.n_components
         fitting = min(MAX_BATCH_TILES, max(1, LIMITS.tile_bytes // 2 // tile_bytes))
-        self._rows = fitting * tile_rows
+        self._rows = fitting * self._tile_rows
         # Between two looks for signals.
+        cost = model.layout.cost + moments_cost
         self._components = max(1, int(STEP_COST / (self._rows * cost)))
         self._memory: dict[tuple[int, int], Batch] = {}
 
@@ -134,15 +103,19 @@ class Batches:
         """Yield loaded batches, and which rows of the block they are."""
         for start in range(0, len(block.rows), self._rows):
             rows = slice(start, min(start + self._rows, len(block.rows)))
-            n_tiles = -(-(rows.stop - start) // self._blocking.tile_rows)
-            if (worker, n_tiles) not in self._memory:
-                self._memory[worker, n_tiles] = self._model.batch(n_tiles, self._blocking.tile_rows)
-            batch = self._memory[worker, n_tiles]
-            self._model.load(batch, block.rows[rows], block.start + start)
+            memory = worker, -(-(rows.stop - start) // self._tile_rows)
+            if memory not in self._memory:
+                self._memory[memory] = Batch(self._model, memory[1], self._tile_rows)
+            batch = self._memory[memory]
+            batch.start, batch.n_rows = block.start + start, rows.stop - start
+            bad = self._model.load(batch, block.rows[rows])
+            if bad >= 0:
+                raise NonFiniteRowError(batch.start + bad)
             yield batch, rows
 
-    def steps(self) -> Iterator[tuple[int, int]]:
-        """Yield the components of each step, first and last."""
+    def each_step(self, work: Callable[[int, int], None]) -> Iterator[None]:
+        """Do some work for all components, those from a first to a last at a time."""
         K = self._model.n_components
         for first in range(0, K, self._components):
-            yield first, min(first + self._components, K)
+            work(first, min(first + self._components, K))
+            yield

@@ -23,79 +23,23 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from llvmlite import ir
 from numba import njit
-from numba.core.caching import CompileResultCacheImpl, FunctionCache
-from numba.core.dispatcher import Dispatcher
 from numba.extending import intrinsic, overload
 
 from vbfast._version import __version__
-from vbfast.backends.numba.constants import LIMITS
-
-__all__ = [
-    "choose_by_type",
-    "compiled",
-    "group_rows",
-    "group_size",
-    "inlined",
-    "kernel",
-    "larger",
-    "reduction",
-    "smaller",
-]
+from vbfast.backends.numba.blocking import GROUP_BYTES
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy"}
 
 
-def group_size(dtype: np.dtype[Any]) -> int:
-    """Return how many numbers the array functions process together in lanes."""
-    return LIMITS.group_bytes // dtype.itemsize
-
-
-def group_rows(array: Any) -> int:
-    """Return :func:`group_size` of an array's dtype.
-
-    Compiled code has it as a constant, for which loops over so many rows become vector code.
-    """
-    return group_size(array.dtype)
-
-
-def _choose_group_rows(array: Any) -> Any:
-    rows = LIMITS.group_bytes // (array.dtype.bitwidth // 8)
-
-    def constant(array: Any) -> Any:  # noqa: ARG001
-        return rows
-
-    return constant
-
-
-overload(group_rows)(_choose_group_rows)
-
-
 @functools.cache
 def _package_stamp() -> str:
     """Return a hash of the package's version and of the sources of its kernels."""
     found = hashlib.sha256(__version__.encode())
-    beside = sorted(Path(__file__).parent.glob("*.py"))
-    for path in beside:
-        found.update(path.name.encode())
-        found.update(path.read_bytes())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        found.update(path.name.encode() + path.read_bytes())
     return found.hexdigest()
-
-
-class _StampedWithPackage(CompileResultCacheImpl):  # type: ignore[misc]
-    """The place of a kernel's code, which is stale once one of the sources has changed."""
-
-    def __init__(self, function: Any) -> None:
-        super().__init__(function)
-        of_file = self.locator.get_source_stamp
-        self.locator.get_source_stamp = lambda: (of_file(), _package_stamp())
-
-
-class _PackageCache(FunctionCache):  # type: ignore[misc]
-    """What numba keeps machine code of a kernel in; one that is stale is compiled anew."""
-
-    _impl_class = _StampedWithPackage
 
 
 def _without_overlap(flags: Any) -> Any:
@@ -105,20 +49,28 @@ def _without_overlap(flags: Any) -> Any:
 
 def compiled(function: F) -> F:
     """Compile a function that takes one of the user's, which no file can stand for."""
-    dispatcher = njit(**_OPTIONS)(function)
-    if isinstance(dispatcher, Dispatcher):  # not where numba's compiler is switched off
-        private: Any = dispatcher
-        private._compiler._customize_flags = _without_overlap  # numba has no option for it
+    dispatcher: Any = njit(**_OPTIONS)(function)
+    if hasattr(dispatcher, "_compiler"):  # not where numba's compiler is switched off
+        dispatcher._compiler._customize_flags = _without_overlap  # numba has no option for it
     return cast(F, dispatcher)
 
 
 def kernel(function: F) -> F:
     """Compile a function of a module, and keep the machine code on disk."""
-    dispatcher = compiled(function)
-    if isinstance(dispatcher, Dispatcher):
-        private: Any = dispatcher
-        private._cache = _PackageCache(function)
-    return dispatcher
+    dispatcher: Any = compiled(function)
+    if hasattr(dispatcher, "enable_caching"):
+        dispatcher.enable_caching()
+        dispatcher._cache._cache_file._source_stamp = _package_stamp()
+    return cast(F, dispatcher)
+
+
+@kernel
+def group_rows(array: Any) -> Any:
+    """Return how many numbers of an array the array functions process together in lanes.
+
+    Compiled code has it as a constant, for which loops over so many rows become vector code.
+    """
+    return 8 * GROUP_BYTES // np.finfo(array.dtype).bits
 
 
 def inlined(function: F) -> F:
@@ -131,16 +83,20 @@ def reduction(function: F) -> F:
     return cast(F, njit(**{**_OPTIONS, "fastmath": {"contract", "reassoc"}})(function))
 
 
-def choose_by_type(function: Callable[..., Any], choices: dict[type, Callable[..., Any]]) -> None:
-    """Compile one of the choices into each kernel that calls ``function``.
+def by_type(choices: dict[type, Callable[..., Any]]) -> Callable[..., Any]:
+    """Return a function that is one of the choices, compiled into each kernel that calls it.
 
     The type of the first argument, a named tuple, is the key.
     """
 
+    def chosen(*arguments: Any) -> Any:
+        raise NotImplementedError("compiled code only")
+
     def choose(first: Any, *others: Any) -> Any:  # noqa: ARG001
         return choices.get(getattr(first, "instance_class", None))  # type: ignore[arg-type]
 
-    overload(function, inline="always", strict=False)(choose)
+    overload(chosen, inline="always", strict=False)(choose)
+    return chosen
 
 
 # ``a if a > b else b`` is a comparison and a choice, and where one outcome is what an array holds

@@ -23,22 +23,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.backends.numba.compiling import choose_by_type, inlined, kernel, smaller
+from vbfast.backends.numba.compiling import by_type, inlined, kernel, smaller
 from vbfast.contract import Float64Array, FloatArray
-
-__all__ = [
-    "Diagonal",
-    "Dot",
-    "Euclidean",
-    "Rows",
-    "Triangular",
-    "User",
-    "UserRows",
-    "add_slopes",
-    "evaluate",
-    "whiten",
-    "whole_fours",
-]
 
 
 class Diagonal(NamedTuple):
@@ -98,8 +84,10 @@ def whole_fours(n_features: int) -> int:
 
 
 @inlined
-def _add_product(x: Any, coefficients: Any, k: Any, j: Any, n_features: Any, y: Any) -> None:
-    """Add ``sum_d x_di a_d`` over the first features to ``y_i``, ``a = coefficients[k, j]``."""
+def _multiply(x: Any, coefficients: Any, k: Any, j: Any, n_features: Any, y: Any) -> None:
+    """Set ``y_i`` to ``sum_d x_di a_d`` over the first features, ``a = coefficients[k, j]``."""
+    for i in range(x.shape[1]):
+        y[i] = 0
     for d in range(0, n_features, 4):
         for i in range(x.shape[1]):
             for f in range(4):
@@ -114,56 +102,48 @@ def _centre(form: Any, rows: Any, g: Any, k: Any) -> None:
             rows.centred[d, i] = (form.centres[k, d] - rows.lanes[g, d, i]) + form.low[k, d]
 
 
-@inlined
-def _scaled(form: Any, rows: Any, g: Any, k: Any, d: Any, i: Any) -> Any:
+def _scaled_difference(form: Any, rows: Any, g: Any, k: Any, d: Any, i: Any) -> Any:
     difference = form.centres[k, d] - rows.lanes[g, d, i]
     return difference * form.scales[k, d] + form.low[k, d]
 
 
-def _evaluate_diagonal(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
+def _difference(form: Any, rows: Any, g: Any, k: Any, d: Any, i: Any) -> Any:
+    return form.centres[k, d] - rows.lanes[g, d, i]
+
+
+# What a form along coordinates squares.
+_deviation = by_type({Diagonal: _scaled_difference, Euclidean: _difference})
+
+
+def _evaluate_along_coordinates(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
     for i in range(joint.shape[2]):
         joint[g, k, i] = 0
     for d in range(0, form.centres.shape[1], 4):
         for i in range(joint.shape[2]):
             for f in range(4):
-                t = _scaled(form, rows, g, k, d + f, i)
-                joint[g, k, i] += t * t
-    return -joint.dtype.type(0.5)
-
-
-def _evaluate_euclidean(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    for i in range(joint.shape[2]):
-        joint[g, k, i] = 0
-    for d in range(0, form.centres.shape[1], 4):
-        for i in range(joint.shape[2]):
-            for f in range(4):
-                t = form.centres[k, d + f] - rows.lanes[g, d + f, i]
+                t = _deviation(form, rows, g, k, d + f, i)
                 joint[g, k, i] += t * t
     return -joint.dtype.type(0.5)
 
 
 def _evaluate_triangular(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    tile_rows, infinity = joint.shape[2], joint.dtype.type(np.inf)
     kf, y = min(k, len(form.factor) - 1), rows.line
+    infinity = joint.dtype.type(np.inf)
     _centre(form, rows, g, k)
-    for i in range(tile_rows):
+    for i in range(joint.shape[2]):
         joint[g, k, i] = 0
     for j in range(form.factor.shape[1]):
-        for i in range(tile_rows):
-            y[i] = 0
-        _add_product(rows.centred, form.factor, kf, j, j + 1, y)
-        for i in range(tile_rows):
+        _multiply(rows.centred, form.factor, kf, j, j + 1, y)
+        for i in range(joint.shape[2]):
             joint[g, k, i] += y[i] * y[i]
-    for i in range(tile_rows):
+    for i in range(joint.shape[2]):
         # Infinite differences may have met a zero, or each other with both signs.
         joint[g, k, i] = smaller(joint[g, k, i], infinity)
     return -joint.dtype.type(0.5)
 
 
 def _evaluate_dot(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    for i in range(joint.shape[2]):
-        joint[g, k, i] = 0
-    _add_product(rows.lanes[g], form.theta, k, 0, form.theta.shape[2], joint[g, k])
+    _multiply(rows.lanes[g], form.theta, k, 0, form.theta.shape[2], joint[g, k])
     return joint.dtype.type(1)
 
 
@@ -180,20 +160,14 @@ def _evaluate_user(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
     return joint.dtype.type(1)
 
 
-def evaluate(form: Any, rows: Any, g: Any, k: Any, joint: Any) -> Any:
-    """Fill ``joint[g, k]``, of which a factor is returned."""
-    raise NotImplementedError("compiled code only")
-
-
-choose_by_type(
-    evaluate,
+evaluate = by_type(
     {
-        Diagonal: _evaluate_diagonal,
-        Euclidean: _evaluate_euclidean,
+        Diagonal: _evaluate_along_coordinates,
+        Euclidean: _evaluate_along_coordinates,
         Triangular: _evaluate_triangular,
         Dot: _evaluate_dot,
         User: _evaluate_user,
-    },
+    }
 )
 
 
@@ -202,7 +176,7 @@ def _diagonal_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient:
     for d in range(gradient.shape[1]):
         for i in range(joint.shape[2]):
             # Without a responsibility the difference may be infinite.
-            slope = joint[g, k, i] * (_scaled(form, rows, g, k, d, i) * form.scales[k, d])
+            slope = joint[g, k, i] * (_deviation(form, rows, g, k, d, i) * form.scales[k, d])
             gradient[g, d, i] += slope if joint[g, k, i] > zero else zero
 
 
@@ -211,9 +185,7 @@ def _factor_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: A
     kf, y = min(k, len(form.factor) - 1), rows.line
     _centre(form, rows, g, k)
     for j in range(gradient.shape[1]):
-        for i in range(tile_rows):
-            y[i] = 0
-        _add_product(rows.centred, form.factor, kf, j, j + 1, y)
+        _multiply(rows.centred, form.factor, kf, j, j + 1, y)
         for i in range(tile_rows):
             y[i] = joint[g, k, i] * y[i] if joint[g, k, i] > zero else zero
         for d in range(j + 1):
@@ -227,14 +199,7 @@ def _dot_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: Any)
             gradient[g, d, i] += joint[g, k, i] * form.theta[k, 0, d]
 
 
-def add_slopes(form: Any, rows: Any, g: Any, k: Any, joint: Any, gradient: Any) -> None:
-    """Add ``joint[g, k]`` times the slopes of component ``k`` to ``gradient[g]``."""
-    raise NotImplementedError("compiled code only")
-
-
-choose_by_type(
-    add_slopes, {Diagonal: _diagonal_slopes, Triangular: _factor_slopes, Dot: _dot_slopes}
-)
+add_slopes = by_type({Diagonal: _diagonal_slopes, Triangular: _factor_slopes, Dot: _dot_slopes})
 
 
 @kernel
@@ -243,4 +208,4 @@ def whiten(factor: Any, rows: Any, whitened: Any) -> None:
     whitened[:] = 0
     for g in range(len(whitened)):
         for j in range(factor.shape[1]):
-            _add_product(rows.lanes[g], factor, 0, j, j + 1, whitened[g, j])
+            _multiply(rows.lanes[g], factor, 0, j, j + 1, whitened[g, j])

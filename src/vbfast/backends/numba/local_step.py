@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.compiling import kernel
+from vbfast.backends.numba.compiling import kernel, reduction, smaller
 from vbfast.backends.numba.exponential import exp_nonpositive
 
 __all__ = ["add_terms", "find_labels", "general_rows", "posterior_rows"]
@@ -29,13 +29,6 @@ def find_labels(joint: Any, row_max: Any, label: Any) -> None:
 
 
 @kernel
-def _share_infinite(joint: Any, g: Any, i: Any) -> None:
-    """Let components at +inf share the mass of a row."""
-    for k in range(joint.shape[1]):
-        joint[g, k, i] = 0 if joint[g, k, i] == np.inf else -np.inf
-
-
-@kernel
 def posterior_rows(
     joint: Any, row_max: Any, cutoff: Any, entropy_wanted: Any, scale: Any, terms: Any
 ) -> None:
@@ -47,24 +40,20 @@ def posterior_rows(
     shift, total, moment = row_max[0].copy(), row_max[0].copy(), row_max[0].copy()
     for g in range(len(joint)):
         for i in range(tile_rows):
-            if row_max[g, i] == np.inf:
-                _share_infinite(joint, g, i)
+            if row_max[g, i] == np.inf:  # components at +inf share the mass
+                for k in range(joint.shape[1]):
+                    joint[g, k, i] = 0 if joint[g, k, i] == np.inf else -np.inf
             shift[i] = row_max[g, i] if np.isfinite(row_max[g, i]) else zero
             total[i] = zero
             moment[i] = zero
         for k in range(joint.shape[1]):
-            if entropy_wanted:
-                for i in range(tile_rows):
-                    difference = joint[g, k, i] - shift[i]
-                    e = exp_nonpositive(difference, cutoff)
+            for i in range(tile_rows):
+                difference = joint[g, k, i] - shift[i]
+                e = exp_nonpositive(difference, cutoff)
+                if entropy_wanted:
                     moment[i] += e * (cutoff if difference < cutoff else difference)
-                    total[i] += e
-                    joint[g, k, i] = e
-            else:
-                for i in range(tile_rows):
-                    e = exp_nonpositive(joint[g, k, i] - shift[i], cutoff)
-                    total[i] += e
-                    joint[g, k, i] = e
+                total[i] += e
+                joint[g, k, i] = e
         for i in range(tile_rows):
             possible = total[i] > zero  # of nothing but -inf no component is responsible
             log_total = math.log(total[i]) if possible else zero
@@ -118,23 +107,29 @@ def general_rows(
         terms[3, g, i], terms[4, g, i] = max(entropy, 0.0), max(kl, 0.0)
 
 
+@reduction
+def _weighted_sum(weights: Any, values: Any) -> Any:
+    total = 0.0
+    for i in range(len(weights)):
+        total += weights[i] * values[i] if weights[i] > 0 else 0.0  # also of infinite values
+    return total
+
+
 @kernel
 def add_terms(terms: Any, weights: Any, scale: Any, sums: Any) -> Any:
     """Add terms of the rows, times weights, tile by tile; returns the least log evidence.
 
     ``scale`` is multiplied by the weights as well, and by zero beyond the last row.
     """
-    lowest = np.inf
+    tile_rows = scale.shape[1]
+    own, lowest = np.zeros(tile_rows), np.full(tile_rows, np.inf)
     for g in range(len(scale)):
-        tile = np.zeros(len(terms))
-        for i in range(scale.shape[1]):
-            n = g * scale.shape[1] + i
-            w = weights[n] if n < len(weights) else 0.0
-            scale[g, i] *= w
-            if w > 0:
-                lowest = min(lowest, terms[1, g, i])
-                for term in range(len(terms)):
-                    tile[term] += w * terms[term, g, i]
+        rows = weights[g * tile_rows : (g + 1) * tile_rows]
+        own[: len(rows)] = rows
+        own[len(rows) :] = 0
+        for i in range(tile_rows):
+            scale[g, i] *= own[i]
+            lowest[i] = smaller(terms[1, g, i] if own[i] > 0 else np.inf, lowest[i])
         for term in range(len(terms)):
-            sums[term] += tile[term]
-    return lowest
+            sums[term] += _weighted_sum(own, terms[term, g])
+    return lowest.min()

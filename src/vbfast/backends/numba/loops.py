@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.backends.numba.compiling import inlined, kernel, larger
+from vbfast.backends.numba.compiling import kernel, larger
 from vbfast.backends.numba.forms import add_slopes, evaluate
 
 __all__ = ["add_gradient", "fill_log_joint", "load_rows"]
@@ -55,18 +55,10 @@ def fill_log_joint(
                 row_max[g, i] = larger(value, row_max[g, i])
 
 
-@inlined
-def _is_responsible(joint: Any, g: Any, k: Any) -> Any:
-    largest = joint[g, k, 0]
-    for i in range(1, joint.shape[2]):
-        largest = max(largest, joint[g, k, i])
-    return largest > 0
-
-
 @kernel
 def add_gradient(form: Any, rows: Any, joint: Any, first: Any, last: Any, gradient: Any) -> None:
     """Add ``sum_k r_nk dl_nk / dx_n`` to ``gradient`` of shape (n_tiles, n_features, tile_rows)."""
     for g in range(len(joint)):
         for k in range(first, last):
-            if _is_responsible(joint, g, k):
+            if (joint[g, k] > 0).any():
                 add_slopes(form, rows, g, k, joint, gradient)

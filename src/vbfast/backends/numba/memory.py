@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.backends.numba.constants import CACHE_LINE
+from vbfast.backends.numba.blocking import CACHE_LINE
 
 __all__ = ["empty_lines"]
 

@@ -1,4 +1,4 @@
-"""Moments: a function of some rows and a component, and the loop that sums them up.
+"""The summary step: the moments of the rows of each component, summed up by partition.
 
 Moments are about the component's own centre, in every form. Sums over a tile are in the precision
 of the rows, from there on float64. Where few rows of a tile count for a component, they are
@@ -7,15 +7,21 @@ gathered first.
 
 from __future__ import annotations
 
+from collections import defaultdict
+from dataclasses import replace
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from vbfast.backends.numba.batch import Batch
+from vbfast.backends.numba.blocking import SPARSE, second_shape
 from vbfast.backends.numba.compiling import kernel, reduction
-from vbfast.backends.numba.constants import SPARSE
-from vbfast.contract import Float64Array, FloatArray
+from vbfast.backends.numba.memory import empty_lines
+from vbfast.backends.numba.models import Model
+from vbfast.contract import Blocking, Float64Array, FloatArray, Request, Statistics
 
-__all__ = ["Memory", "Sums", "add_moments"]
+__all__ = ["SummaryStep", "add_moments"]
 
 
 class Sums(NamedTuple):
@@ -117,14 +123,7 @@ def _add_rows(x: Any, n: Any, centre: Any, k: Any, memory: Any, sums: Any) -> No
 
 @kernel
 def add_moments(
-    centres: Any,
-    points: Any,
-    joint: Any,
-    scale: Any,
-    first: Any,
-    last: Any,
-    memory: Any,
-    sums: Any,
+    centres: Any, points: Any, joint: Any, scale: Any, first: Any, last: Any, memory: Any, sums: Any
 ) -> None:
     """Add the moments of components ``first`` to ``last`` about ``centres`` to float64 ``sums``.
 
@@ -147,3 +146,65 @@ def add_moments(
                             gathered[d, n] = points[g, d, i]
                         n += 1
                 _add_rows(gathered, n, centres[k], k, memory, sums)
+
+
+class SummaryStep:
+    """The moments that a request asks for, of a model's points.
+
+    Attributes
+    ----------
+    cost : float
+        Multiplications a row and component beside those of the log-joint.
+    """
+
+    def __init__(self, model: Model, request: Request, blocking: Blocking) -> None:
+        assert request.moments is not None
+        self._model, self._moments = model, request.moments
+        self._centres, dtype = model.centres, model.points_dtype
+        K, D = self._centres.shape
+        largest = float(np.finfo(dtype).max)
+        self._rounded = np.clip(self._centres, -largest, largest).astype(dtype)
+        shapes = (K,), (K, D), second_shape(request.moments, K, D)
+        self._sums = [Sums(*map(np.zeros, shapes)) for _ in range(blocking.n_partitions)]
+        lanes = D, blocking.tile_rows
+        of_memory = lanes[1:], lanes[1:], lanes, lanes
+        self._memory: dict[int, Memory] = defaultdict(  # of each thread
+            lambda: Memory(*(empty_lines(shape, dtype) for shape in of_memory))
+        )
+        # Pooled posterior moments are summed once for all where the origin is a point for it.
+        posterior = request.assignment == "posterior"
+        self._about_origin = request.moments == "pooled" and posterior and model.layout.near
+        self.cost = float(D * D) if request.moments == "full" else 0.0
+
+    def add(self, batch: Batch, partition: int, worker: int, first: int, last: int) -> None:
+        """Add the moments of some components; what all share, together with component 0."""
+        points, scale = self._model.points(batch), batch.scale
+        sums, memory = self._sums[partition], self._memory[worker]
+        if self._about_origin:
+            if first == 0:
+                mass = batch.joint.sum(axis=1, keepdims=True)
+                origin = np.zeros_like(self._rounded[:1])
+                all_of = Sums(np.zeros(1), np.zeros(origin.shape), sums.second)
+                add_moments(origin, points, mass, scale, 0, 1, memory, all_of)
+            sums = sums._replace(second=sums.second[:0])
+        add_moments(self._rounded, points, batch.joint, scale, first, last, memory, sums)
+
+    def statistics(self) -> Statistics:
+        """Add the partitions up in their order, and return the contract's statistics."""
+        weight, first, sums = (reduce(np.add, part) for part in zip(*self._sums, strict=True))
+        moments, rounded = self._moments, self._rounded.astype(np.float64)
+        second = None
+        if moments in ("diag", "spherical"):
+            second = sums[:, 0] if moments == "diag" else sums[:, 0].mean(axis=1)
+        elif moments != "first":
+            whole = sums + np.tril(sums, -1).swapaxes(1, 2)
+            second = whole if moments == "full" else whole[0]
+        result = Statistics(moments, rounded, weight, first, second)
+        if self._about_origin:
+            first = first + weight[:, np.newaxis] * rounded
+            result = replace(result, second=replace(result, first=first).second_about(rounded))
+        if not np.array_equal(rounded, self._centres):
+            result = result.about(self._centres)
+        if moments in ("diag", "spherical") and result.second is not None:
+            result = replace(result, second=np.maximum(result.second, 0.0))
+        return replace(result, centres=self._model.log_joint.form.centres)

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from vbfast.backends.checks import check_blocks, check_outputs
+from vbfast.backends.checks import check_blocks, check_outputs, check_seeding_blocks
+from vbfast.backends.numba import local_step
 from vbfast.backends.numba.batch import Batch, Batches, by_row
-from vbfast.backends.numba.constants import NEGLIGIBLE_EXPONENT
+from vbfast.backends.numba.blocking import NEGLIGIBLE_EXPONENT
 from vbfast.backends.numba.exponential import SMALLEST_EXPONENT
-from vbfast.backends.numba.local_step import (
-    add_terms,
-    find_labels,
-    general_rows,
-    posterior_rows,
-)
-from vbfast.backends.numba.models import Model
-from vbfast.backends.numba.moments import Memory, Sums
-from vbfast.backends.numba.summary_step import SummaryStep
+from vbfast.backends.numba.models import Model, distances_model
+from vbfast.backends.numba.moments import SummaryStep
 from vbfast.contract import (
     Blocking,
     Float64Array,
@@ -31,7 +25,7 @@ from vbfast.contract import (
     RowOutputs,
 )
 
-__all__ = ["NumbaPass"]
+__all__ = ["NumbaPass", "NumbaSeedingPass"]
 
 
 class NumbaPass:
@@ -43,15 +37,11 @@ class NumbaPass:
         check_outputs(outputs, blocking, model.n_components, model.n_features)
         self._model, self._request = model, request
         self._blocking, self._outputs = blocking, outputs
-        self._summary = None if request.moments is None else SummaryStep(model, request)
+        self._summary = None if request.moments is None else SummaryStep(model, request, blocking)
         moments_cost = 0.0 if self._summary is None else self._summary.cost
         self._batches = Batches(model, blocking, moments_cost)
         self._terms = np.zeros((blocking.n_partitions, 5))
-        self._lowest = [np.inf for _ in self._terms]
-        self._moments_memory: dict[int, Memory] = {}
-        self._sums: list[Sums] = []
-        if self._summary is not None:
-            self._sums = [self._summary.no_sums() for _ in self._terms]
+        self._lowest = np.full(blocking.n_partitions, np.inf)
 
     def run(self, blocks: Sequence[RowBlock], num_threads: int) -> None:
         """Process blocks of distinct partitions, in parallel."""
@@ -60,28 +50,19 @@ class NumbaPass:
         self._batches.run([partial(self._visit, block) for block in blocks], num_threads)
 
     def _visit(self, block: RowBlock, worker: int) -> Iterator[None]:
+        each_step = self._batches.each_step
         for batch, rows in self._batches.of(block, worker):
-            for components in self._batches.steps():
-                self._model.fill(batch, *components)
-                yield
+            yield from each_step(partial(self._model.fill, batch))
             self._assign(batch, block, rows)
             yield
             if self._outputs.gradient is not None:
                 yield from self._gradient(batch, self._outputs.gradient)
-            if self._summary is None:
-                continue
-            if worker not in self._moments_memory:
-                tile_rows = self._blocking.tile_rows
-                self._moments_memory[worker] = self._summary.memory(tile_rows)
-            memory = self._moments_memory[worker]
-            for components in self._batches.steps():
-                sums = self._sums[block.partition]
-                self._summary.add(batch, memory, components, sums)
-                yield
+            if self._summary is not None:
+                yield from each_step(partial(self._summary.add, batch, block.partition, worker))
 
     def _assign(self, batch: Batch, block: RowBlock, rows: slice) -> None:
         """Turn the log-joint into responsibilities, fill outputs and add the terms up."""
-        request, outputs = self._request, self._outputs
+        request, outputs, p = self._request, self._outputs, block.partition
         at = slice(batch.start, batch.start + batch.n_rows)
         if outputs.log_joint is not None:
             outputs.log_joint[at] = by_row(batch.joint)[: batch.n_rows]
@@ -94,7 +75,7 @@ class NumbaPass:
             self._assign_given(batch, None if block.resp is None else block.resp[rows])
         if outputs.resp is not None:
             resp = by_row(batch.joint * batch.scale[:, np.newaxis])[: batch.n_rows]
-            if request.assignment == "posterior" and len(limit) > 0:
+            if request.assignment == "posterior" and limit is not None:
                 resp[overflowed] = limit
             outputs.resp[at] = resp
         of_terms = (outputs.log_evidence, outputs.expected_log_joint, outputs.entropy)
@@ -102,16 +83,16 @@ class NumbaPass:
             if output is not None:
                 output[at] = batch.of_rows(term)
         weights = np.ones(batch.n_rows) if block.weights is None else block.weights[rows].copy()
-        lowest = add_terms(batch.terms, weights, batch.scale, self._terms[block.partition])
-        self._lowest[block.partition] = min(lowest, self._lowest[block.partition])
+        lowest = local_step.add_terms(batch.terms, weights, batch.scale, self._terms[p])
+        self._lowest[p] = min(lowest, self._lowest[p])
 
     def _assign_posterior(self, batch: Batch) -> None:
-        request, outputs, dtype = self._request, self._outputs, self._blocking.dtype
-        entropy = request.entropy or outputs.entropy is not None
-        entropy = entropy or outputs.expected_log_joint is not None
+        outputs, dtype = self._outputs, self._blocking.dtype
+        of_entropy = (outputs.entropy, outputs.expected_log_joint)
+        entropy = self._request.entropy or any(output is not None for output in of_entropy)
         smallest = NEGLIGIBLE_EXPONENT if outputs.resp is None else SMALLEST_EXPONENT[dtype]
-        filled = (batch.scale, batch.terms)
-        posterior_rows(batch.joint, batch.row_max, dtype.type(smallest), entropy, *filled)
+        given, filled = (batch.joint, batch.row_max), (batch.scale, batch.terms)
+        local_step.posterior_rows(*given, dtype.type(smallest), entropy, *filled)
 
     def _assign_given(self, batch: Batch, resp: Any) -> None:
         given: Any = np.empty((0, self._model.n_components), self._blocking.dtype)
@@ -120,46 +101,82 @@ class NumbaPass:
         elif resp is not None:
             batch.of_rows(batch.label)[:] = resp
         evidence = self._request.entropy or self._outputs.log_evidence is not None
-        general_rows(batch.joint, batch.row_max, given, batch.label, evidence, batch.terms)
+        joint, row_max = batch.joint, batch.row_max
+        local_step.general_rows(joint, row_max, given, batch.label, evidence, batch.terms)
         batch.scale.fill(1)
 
-    def _label(self, batch: Batch, rows: FloatArray) -> tuple[Any, Float64Array]:
+    def _label(self, batch: Batch, rows: FloatArray) -> tuple[Any, Float64Array | None]:
         """Find labels where they are wanted, also of rows whose maximum stays ``-inf``.
 
-        Returns these rows, and what their responsibilities are in the limit.
+        Returns these rows, and what their responsibilities are in the limit, if anything.
         """
         hard, posterior = (self._request.assignment == name for name in ("hard", "posterior"))
         labels = hard or self._outputs.labels is not None
         if labels:
-            find_labels(batch.joint, batch.row_max, batch.label)
+            local_step.find_labels(batch.joint, batch.row_max, batch.label)
         overflowed = np.flatnonzero(batch.of_rows(batch.row_max) == -np.inf)
         limit = None
         if len(overflowed) > 0 and (labels or posterior):
             limit = self._model.overflowed_posterior(rows[overflowed])
-        if limit is None:
-            return overflowed, np.empty((0, self._model.n_components))
-        batch.of_rows(batch.label)[overflowed] = limit.argmax(axis=1)
+        if limit is not None:
+            batch.of_rows(batch.label)[overflowed] = limit.argmax(axis=1)
         return overflowed, limit
 
     def _gradient(self, batch: Batch, out: FloatArray) -> Iterator[None]:
         """Fill ``out``: slopes divided by the responsibilities' mass, zero without any."""
         n_tiles, _, tile_rows = batch.joint.shape
         gradient = np.zeros((n_tiles, self._model.n_features, tile_rows), batch.joint.dtype)
-        for components in self._batches.steps():
-            self._model.add_gradient(batch, *components, gradient)
-            yield
+        yield from self._batches.each_step(partial(self._model.add_gradient, batch, gradient))
         mass = batch.joint.sum(axis=1, keepdims=True)
         np.divide(gradient, mass, out=gradient, where=mass > 0)
         out[batch.start : batch.start + batch.n_rows] = by_row(gradient)[: batch.n_rows]
 
     def finish(self) -> PassResult:
         """Add the partitions up in their order."""
-        statistics = None
-        if self._summary is not None:
-            parts = zip(*self._sums, strict=True)
-            sums = Sums(*(reduce(np.add, part) for part in parts))
-            statistics = self._summary.statistics(sums)
+        statistics = None if self._summary is None else self._summary.statistics()
         weight, evidence, expected, entropy, kl = np.add.reduce(self._terms).tolist()
         terms = (weight, evidence, expected, entropy, kl)
-        result = PassResult(*terms, statistics, min(self._lowest), self._blocking.dtype)
+        result = PassResult(*terms, statistics, float(self._lowest.min()), self._blocking.dtype)
         return result.answering(self._request)
+
+
+class NumbaSeedingPass:
+    """One of k-means++ (Arthur and Vassilvitskii 2007): what candidates leave of the distances."""
+
+    def __init__(self, candidates: Float64Array, blocking: Blocking) -> None:
+        self._blocking, self._candidates = blocking, candidates
+        self._model = distances_model(candidates, blocking.dtype)
+        self._batches = Batches(self._model, blocking)
+        self._potentials = np.zeros((blocking.n_partitions, len(candidates)))
+
+    def run(
+        self,
+        blocks: Sequence[RowBlock],
+        closest: Sequence[FloatArray],
+        lowered: Sequence[FloatArray | None],
+        num_threads: int,
+    ) -> None:
+        """Process blocks, each with its slices of ``closest`` and ``lowered``."""
+        check_seeding_blocks(blocks, closest, lowered, self._blocking, self._candidates)
+        slices = zip(blocks, closest, lowered, strict=True)
+        self._batches.run([partial(self._visit, *each) for each in slices], num_threads)
+
+    def _visit(
+        self, block: RowBlock, closest: FloatArray, lowered: FloatArray | None, worker: int
+    ) -> Iterator[None]:
+        for batch, rows in self._batches.of(block, worker):
+            yield from self._batches.each_step(partial(self._model.fill, batch))
+            distances = -2 * by_row(batch.joint)[: batch.n_rows]
+            lowest = np.minimum(distances, closest[rows, np.newaxis])
+            if lowered is not None:
+                lowered[:, rows] = lowest.T
+            weights = np.ones(batch.n_rows) if block.weights is None else block.weights[rows]
+            # A distance that overflowed does not count where the weight is zero.
+            counted = np.where(weights > 0, weights * lowest.T, 0.0)
+            tiles = np.arange(0, batch.n_rows, self._blocking.tile_rows)
+            for tile in np.add.reduceat(counted, tiles, axis=1).T:
+                self._potentials[block.partition] += tile
+
+    def finish(self) -> Float64Array:
+        """Add the partitions up in their order."""
+        return np.asarray(np.add.reduce(self._potentials))

@@ -14,9 +14,9 @@ import numpy as np
 
 from vbfast.backends.numba import loops
 from vbfast.backends.numba.batch import Batch, by_row
+from vbfast.backends.numba.blocking import FUNCTION_COST
 from vbfast.backends.numba.bounds import guarded, read_only
 from vbfast.backends.numba.compiling import compiled
-from vbfast.backends.numba.constants import FUNCTION_COST
 from vbfast.backends.numba.forms import User, UserRows
 from vbfast.backends.numba.models import Layout, Model
 from vbfast.contract import FloatArray, LogJoint, UserFunction
@@ -25,25 +25,19 @@ __all__ = ["UserModel"]
 
 
 @functools.lru_cache(maxsize=64)
-def _fill_for(log_density: Callable[..., Any]) -> Callable[..., None]:  # noqa: ARG001
-    loop: Any = loops.fill_log_joint
-    own: Callable[..., None] = compiled(loop.py_func)
-    return own
+def _loop_for(loop: Callable[..., Any], function: Callable[..., Any]) -> Callable[..., Any]:  # noqa: ARG001
+    """Compile a loop that calls a user's function."""
+    return compiled(loop)
 
 
-@functools.lru_cache(maxsize=64)
-def _fill_points_for(sufficient_statistics: Callable[..., Any]) -> Callable[..., None]:
-    @compiled
-    def fill(rows: Any, scale: Any, statistics: Any, points: Any) -> None:
-        for g in range(scale.shape[0]):
-            for i in range(scale.shape[1]):
-                # A row that counts nowhere may have statistics that are not finite.
-                statistics[:] = 0
-                if scale[g, i] != 0:
-                    sufficient_statistics(rows[g * scale.shape[1] + i], statistics)
-                points[g, :, i] = statistics
-
-    return fill
+def _fill_points(function: Any, rows: Any, scale: Any, statistics: Any, points: Any) -> None:
+    for g in range(scale.shape[0]):
+        for i in range(scale.shape[1]):
+            # A row that counts nowhere may have statistics that are not finite.
+            statistics[:] = 0
+            if scale[g, i] != 0:
+                function(rows[g * scale.shape[1] + i], statistics)
+            points[g, :, i] = statistics
 
 
 class UserModel(Model):
@@ -56,30 +50,27 @@ class UserModel(Model):
         self._theta = read_only(np.empty((0, 0)) if form.theta is None else form.theta)
         user = User(form.log_density, self._theta)
         cost = FUNCTION_COST * form.row_length
-        super().__init__(log_joint, Layout(user, user, np.zeros(form.n_features, dtype), cost))
+        super().__init__(log_joint, Layout(user, np.zeros(form.n_features, dtype), cost))
         self.points_dtype = np.dtype(np.float64)
 
-    def load(self, batch: Batch, rows: FloatArray, start: int) -> None:
+    def load(self, batch: Batch, rows: FloatArray) -> int:
         """Load rows, and one after another as the functions take them."""
-        super().load(batch, rows, start)
+        bad = super().load(batch, rows)
         plain = by_row(batch.rows.lanes[:, : self.n_features])
         batch.evaluated = UserRows(read_only(plain), np.full(2, -1))
+        return bad
 
     def fill(self, batch: Batch, first: int, last: int) -> None:
-        """Evaluate the components ``first`` to ``last``.
+        """Evaluate the components ``first`` to ``last``; raises as :func:`guarded`.
 
-        Raises
-        ------
-        TypeError
-            As :func:`guarded`.
-        ValueError
-            As well, or if the density of a row is NaN or infinite.
+        Also a ``ValueError`` if the density of a row is NaN or infinite.
         """
         log_density, rows = self._user.log_density, batch.evaluated
-        out = (batch.joint, batch.row_max)
+        loop: Any = loops.fill_log_joint
+        fill, out = _loop_for(loop.py_func, log_density), (batch.joint, batch.row_max)
         lengths = {"x": self.n_features, "theta": self._theta.shape[1]}
         with guarded("log_density", log_density, self.dtype, **lengths):
-            _fill_for(log_density)(self.layout.form, rows, self._offset, *out, first, last)
+            fill(self.layout.form, rows, self._offset, *out, first, last)
         if rows.fault[0] >= 0:
             row, component = min(int(rows.fault[0]), batch.n_rows - 1), int(rows.fault[1])
             x = rows.plain[row]
@@ -96,7 +87,8 @@ class UserModel(Model):
         statistics, n_statistics = self._user.sufficient_statistics, self._user.n_statistics
         n_tiles, tile_rows = batch.scale.shape
         points, of_row = np.empty((n_tiles, n_statistics, tile_rows)), np.zeros(n_statistics)
+        rows, fill = batch.evaluated.plain, _loop_for(_fill_points, statistics)
         lengths = {"x": self.n_features, "out": n_statistics}
         with guarded("sufficient_statistics", statistics, self.dtype, **lengths):
-            _fill_points_for(statistics)(batch.evaluated.plain, batch.scale, of_row, points)
+            fill(statistics, rows, batch.scale, of_row, points)
         return points
