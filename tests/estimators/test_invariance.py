@@ -185,6 +185,22 @@ def test_powers_of_two(rows, covariance_type, dtype, init_params, power):
 
 
 @all_types
+def test_float32_precisions_that_overflow(rows, covariance_type):
+    """Deviations of 1e-20, and a component on three rows: a fit's factors have no square."""
+    X = rows(2.0**-7)
+    X[-3:] = [40.0, -30.0] + np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]) * 2.0**-3
+    X = np.delete(X, 17, axis=0).astype(np.float32)
+    scale = np.float32(2.0**-65)
+    here, there = (
+        fit(GaussianMixture, Y, covariance_type, "kmeans", reg_covar=0.0) for Y in (X, X * scale)
+    )
+    assert there.precisions_cholesky_.max() > 2.0**64
+    bounds = np.array(there.lower_bounds_) - 2 * 65 * np.log(2)
+    np.testing.assert_allclose(bounds, here.lower_bounds_, rtol=1e-3)
+    np.testing.assert_allclose(there.predict_proba(X * scale), here.predict_proba(X), atol=1e-3)
+
+
+@all_types
 @pytest.mark.parametrize("origin", [0.0, 5e6])
 def test_marks_that_were_surveyed(rng, covariance_type, origin):
     """0.01 m of noise at 5e6 m of northing."""
