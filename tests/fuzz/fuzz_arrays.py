@@ -284,7 +284,12 @@ def bound(rng: np.random.Generator) -> str | None:
             keywords[kind], other = draw_output(rng, keywords[kind], shape, computed)
         pair = [np.empty(shape, computed) if o is None else o for o in (one, other)]
         out = tuple(pair[:: rng.choice([-1, 1])])
-    elif rng.random() < 0.3 and view.dtype == computed and _writeable(view):
+    elif (
+        rng.random() < 0.3
+        and view.dtype == computed
+        and view.flags.writeable
+        and view.flags.aligned
+    ):
         out = (view, np.empty(shape, computed))
     terms = vbfast.elbo(view, **keywords, per_sample=True)
     sums = vbfast.elbo(view, **keywords)
@@ -294,10 +299,6 @@ def bound(rng: np.random.Generator) -> str | None:
                     kind == "q_logits", w, terms, again, gradient, computed)
         or check_sums(terms, sums)
     )  # fmt: skip
-
-
-def _writeable(a: np.ndarray[Any, Any]) -> bool:
-    return a.flags.writeable and a.flags.aligned
 
 
 def no_distribution(rng: np.random.Generator) -> str | None:
