@@ -188,6 +188,10 @@ def test_what_is_refused(mixture_arrays):
     function = bridge.mixture_log_evidence
     with pytest.raises(TypeError, match=r"x must be float32, .* or bfloat16; got int32"):
         function(np.zeros((3, 2), np.int32), logits, means, P, "diag")
+    with pytest.raises(TypeError, match="q_logits must be an array of numbers that JAX has"):
+        bridge.elbo(x, "abc")
+    with pytest.raises(TypeError, match=r"axis must be an integer, several or None; got 0\.5"):
+        bridge.logsumexp(x, 0.5)
     with pytest.raises(ValueError, match="q_logits must have the shape of log_joint"):
         bridge.elbo(x, x[:1])
     with pytest.raises(ValueError, match="covariance_type must be one of"):

@@ -227,14 +227,14 @@ JAX: dict[str, Any] = {
 add(
     "jax logsumexp",
     of_jax("logsumexp"),
-    {"log_joint": "array", "axis": "axis"},
+    {"log_joint": "array for JAX", "axis": "axis"},
     lambda rng, dtype: {"log_joint": logits(rng, dtype), "axis": 1},
     **JAX,
 )
 add(
     "jax elbo",
     of_jax("elbo"),
-    {"log_joint": "array", "q_logits": "array"},
+    {"log_joint": "array for JAX", "q_logits": "array for JAX"},
     lambda rng, dtype: {"log_joint": logits(rng, dtype), "q_logits": logits(rng, dtype)},
     **JAX,
 )
@@ -242,10 +242,10 @@ add(
     "jax mixture_log_evidence",
     of_jax("mixture_log_evidence"),
     {
-        "x": "finite array",
-        "weights_logits": "array",
-        "means": "finite array",
-        "precisions_cholesky": "array",
+        "x": "finite array for JAX",
+        "weights_logits": "array for JAX",
+        "means": "finite array for JAX",
+        "precisions_cholesky": "array for JAX",
         "covariance_type": "choice",
     },
     mixture,

@@ -294,7 +294,9 @@ KINDS["finite tensor"] = [
     *KINDS["tensor of a shape"],
     refused("NaN", lambda rng, valid: valid / 0 * 0),
 ]
-KINDS["finite array"] = [*KINDS["array"], *NOT_FINITE]
+# JAX has no other byte order.
+KINDS["array for JAX"] = [kind for kind in KINDS["array"] if kind is not STORED[4]]
+KINDS["finite array for JAX"] = [*KINDS["array for JAX"], *NOT_FINITE]
 
 
 def _other_precision(valid: Any) -> Any:

@@ -154,6 +154,18 @@ KINDS["global step"] = [
     refused("complex", lambda rng, valid: lambda s, w: s + 1j),
     refused("grows", lambda rng, valid: _Growing(valid)),
 ]
+KINDS["draw"] = [
+    *NO_FUNCTIONS[1:5],
+    *(
+        refused(f"returns {value!r:.20}", lambda rng, valid, v=value: lambda t, n, r: v)
+        for value in (None, 3, "abc", np.ones(2), np.ones((5, 2)), [[1], [1, 2]], object(), 1j)
+    ),
+    refused("NaN", lambda rng, valid: lambda t, n, r: np.full((n, 2), np.nan)),
+]
+
+
+KINDS["returned parameters"] = KINDS["global step"][5:]
+KINDS["returned rows"] = KINDS["draw"][4:]
 KINDS["densities"] = [
     *(
         refused(f"return {value!r:.20}", lambda rng, valid, v=value: lambda theta, n_features: v)
@@ -166,14 +178,6 @@ KINDS["densities"] = [
     refused("of NaN", lambda rng, valid: _of_theta(lambda t: t, np.nan)),
     refused("of infinity", lambda rng, valid: _of_theta(lambda t: t, np.inf)),
     refused("of offsets of another shape", lambda rng, valid: _of_theta(lambda t: t, np.ones(5))),
-]
-KINDS["draw"] = [
-    *NO_FUNCTIONS[1:5],
-    *(
-        refused(f"returns {value!r:.20}", lambda rng, valid, v=value: lambda t, n, r: v)
-        for value in (None, 3, "abc", np.ones(2), np.ones((5, 2)), [[1], [1, 2]], object(), 1j)
-    ),
-    refused("NaN", lambda rng, valid: lambda t, n, r: np.full((n, 2), np.nan)),
 ]
 
 

@@ -213,7 +213,12 @@ def of_a_subclass(stage: Scene, arguments: dict[str, Any]) -> Any:
 add(
     "ComponentFamily",
     of_a_subclass,
-    {"log_densities": "densities", "maximize": "global step", "sample": "draw"},
+    {
+        "log_densities": "densities",
+        "maximize": "returned parameters",
+        "sample": "returned rows",
+    },
+    also={"maximize": ("log_densities",)},  # of other parameters
     lambda rng, dtype: {
         "log_densities": lambda theta, n_features: vbfast.families.LogJoint(
             np.log(theta).sum(axis=1), vbfast.families.Linear(-theta)
