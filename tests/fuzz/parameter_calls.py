@@ -218,7 +218,6 @@ add(
         "maximize": "returned parameters",
         "sample": "returned rows",
     },
-    also={"maximize": ("log_densities",)},  # of other parameters
     lambda rng, dtype: {
         "log_densities": lambda theta, n_features: vbfast.families.LogJoint(
             np.log(theta).sum(axis=1), vbfast.families.Linear(-theta)
@@ -227,6 +226,7 @@ add(
         "sample": lambda theta, n, generator: generator.exponential(1 / theta, (n, len(theta))),
     },
     backends=("native",),
+    also={"maximize": ("log_densities",)},  # of other parameters
 )
 add(
     "Custom",
