@@ -163,6 +163,11 @@ def test_it_is_cloned_and_pickled(X, fitted):
             ValueError,
             "LogJoint of 2 components and 6 features; got 3 and 2",
         ),
+        (
+            LogJoint(np.array([0.0, np.inf]), Linear(np.zeros((2, 6)))),
+            ValueError,
+            "offsets that log_densities returns must be finite or -inf",
+        ),
     ],
 )
 def test_densities_that_are_none(X, returned, error, message):

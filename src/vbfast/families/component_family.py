@@ -66,7 +66,8 @@ class ComponentParameters:
         Raises
         ------
         TypeError, ValueError
-            If ``log_densities`` returns no log-joint, or one of other components or features.
+            If ``log_densities`` returns no log-joint, or one of other components or features, or
+            an offset of it is NaN or infinity.
         """
         density = self.family.log_densities(self.theta, self.n_features)
         if not isinstance(density, LogJoint):
@@ -76,6 +77,10 @@ class ComponentParameters:
             raise ValueError(
                 f"log_densities must return a LogJoint of {K} components and {D} features; got "
                 f"{density.n_components} and {density.n_features}"
+            )
+        if not (density.offset < np.inf).all():
+            raise ValueError(
+                f"offsets that log_densities returns must be finite or -inf; got {density.offset}"
             )
         return density
 
