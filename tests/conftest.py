@@ -93,6 +93,36 @@ def mixture_batch(mixture_arrays):
 
 
 @pytest.fixture
+def far_components():
+    """A function of float32 arrays of two components 1e8 deviations apart, and what they make.
+
+    That is the evidence of rows that are near one or the other, and the sum of its gradients in the
+    arrays, by hand: at deviations of one, in one dimension.
+    """
+
+    def make(covariance_type):
+        d = np.array([-3.0, 0.0, 1.0, -8.0, 16.0])
+        of_first = np.arange(5) < 3
+        shape = {"full": (2, 1, 1), "tied": (1, 1), "diag": (2, 1), "spherical": (2,)}
+        P = np.ones(shape[covariance_type], np.float32)
+        x = np.where(of_first, d, 1e8 + d)[:, np.newaxis]
+        arguments = (x, np.zeros(2), np.array([[0.0], [1e8]]), P)
+        of_factors = np.array([np.sum(1.0 - d[near] ** 2) for near in (of_first, ~of_first)])
+        if covariance_type == "tied":
+            of_factors = of_factors.sum()
+        gradients = (
+            -d[:, np.newaxis],
+            np.array([3.0 - 2.5, 2.0 - 2.5]),
+            np.array([[d[of_first].sum()], [d[~of_first].sum()]]),
+            of_factors.reshape(P.shape),
+        )
+        evidence = np.log(0.5) - 0.5 * np.log(2.0 * np.pi) - 0.5 * d**2
+        return [array.astype(np.float32) for array in arguments], evidence, gradients
+
+    return make
+
+
+@pytest.fixture
 def passes(monkeypatch):
     """A list that grows by one with each pass over rows."""
     made = []

@@ -150,6 +150,30 @@ def test_divergence_from_subnormal_probabilities(dtype, q):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [2, 17, 600])
+@pytest.mark.parametrize("apart", [1e-2, 1e-4, 1e-6, 1e-8, 1e-10, 1e-12])
+def test_divergence_of_nearly_equal_distributions(dtype, n, apart):
+    """Of the order of the square of what they are apart by; what it misses is not: 16 eps."""
+    rng = np.random.default_rng(n)
+    q = rng.normal(scale=2.0, size=n).astype(dtype)
+    p = (q + apart * rng.normal(size=n)).astype(dtype)
+    with mpmath.workdps(50):
+        a, b = ([mpmath.mpf(float(value)) for value in row] for row in (q, p))
+        of_a, of_b = (mpmath.log(mpmath.fsum(map(mpmath.exp, row))) for row in (a, b))
+        log_ratios = [(x - of_a) - (y - of_b) for x, y in zip(a, b, strict=True)]
+        exact = float(
+            mpmath.fsum(mpmath.exp(x - of_a) * z for x, z in zip(a, log_ratios, strict=True))
+        )
+    near = 16 * float(np.finfo(dtype).eps)
+    for left, right in zip(repeated(q, 9), repeated(p, 9), strict=True):
+        ours = vbfast.kl_divergence(q_logits=left, p_logits=right)
+        assert np.all(ours >= 0)
+        assert_allclose(ours, exact, rtol=0, atol=near)
+        terms = vbfast.elbo(vbfast.log_softmax(right, axis=-1), q_logits=left, per_sample=True)
+        assert_allclose(terms.kl, exact, rtol=0, atol=near)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("kind", ["q", "q_logits"])
 def test_bound_whose_sum_overflows_before_its_division(dtype, kind):
     rng = np.random.default_rng(0)

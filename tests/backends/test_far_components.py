@@ -284,10 +284,10 @@ def test_largest_numbers(run):
     np.testing.assert_array_equal(gradient[:3], 0.0)
 
 
-@pytest.mark.parametrize("power", [60, -60])
+@pytest.mark.parametrize("power", [66, -66, 100, -100])
 @all_types
 def test_float32_factors_whose_squares_overflow(run, rng, dense_oracle, covariance_type, power):
-    """Deviations of 1e-18 or 1e18 and rows alike."""
+    """Deviations of 1e-20 or 1e20, of 1e-30 or 1e30, and rows alike; float32 has neither square."""
     scale = 2.0**power
     params, X = overflowing(covariance_type, np.float32)
     size = np.abs(params.form.centres).max()

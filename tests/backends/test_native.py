@@ -96,6 +96,9 @@ def test_linear_algebra_of_empty_axes(K, D, n_vectors, num_threads):
     )
     assert [g.shape for g in gradients] == [(K, n_vectors, D), (K, D, D), (K, D, D)]
     assert all((g == 0).all() for g in gradients)
+    rows, counts = np.zeros((n_vectors * K, D)), np.full(K, n_vectors)
+    _vbfast.draw_rows(rows, counts, matrices, np.full((K, D), 2.5), num_threads)
+    np.testing.assert_array_equal(rows, np.full((n_vectors * K, D), 2.5))
 
 
 def estep(single=False, K=2, D=3, **changes):

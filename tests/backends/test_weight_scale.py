@@ -69,14 +69,25 @@ def test_gradients_and_fits_of_an_estimator(rng, dtype, exponent, covariance_typ
     mixture.means_ = mixture.means_ + np.array([0.3, -0.2], dtype)  # where gradients are not zero
     weights = rng.uniform(0.5, 1.5, 200)
     tolerance = 1e-9 if dtype == np.float64 else 1e-4
-    value, expected = mixture.log_evidence_and_grad(X, sample_weight=weights)
-    scaled, gradient = mixture.log_evidence_and_grad(X, sample_weight=np.ldexp(weights, exponent))
+    value, expected = mixture.log_evidence_and_grad(X, sample_weight=weights, wrt_x=True)
+    with np.errstate(over="ignore"):
+        scaled, gradient = mixture.log_evidence_and_grad(
+            X, sample_weight=np.ldexp(weights, exponent), wrt_x=True
+        )
     np.testing.assert_allclose(in_units_of(scaled, exponent), value, rtol=tolerance)
     for name in ("weights", "logits", "means", "covariances", "precisions_cholesky"):
         ours, theirs = getattr(gradient, name), getattr(expected, name)
         np.testing.assert_allclose(
             in_units_of(ours, exponent), theirs, atol=tolerance * np.abs(theirs).max()
         )
+    # Of the rows' type, which may have no such number.
+    assert gradient.X.dtype == dtype
+    with np.errstate(over="ignore", under="ignore"):
+        in_x = np.ldexp(expected.X.astype(np.longdouble), exponent).astype(dtype)
+    lowest = np.finfo(dtype).smallest_subnormal + np.ldexp(
+        tolerance * np.abs(expected.X).max().astype(np.longdouble), exponent
+    )
+    np.testing.assert_allclose(gradient.X, in_x, rtol=tolerance, atol=lowest)
     fits = [
         GaussianMixture(2, covariance_type=covariance_type, random_state=0).fit(
             X, sample_weight=each

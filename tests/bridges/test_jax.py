@@ -69,6 +69,25 @@ def test_types_are_jaxs(request, rng, dtype, x64):
         assert gradient.dtype == values.dtype
 
 
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("n_mixtures", [None, 3])
+def test_components_far_from_each_other_in_float32(far_components, covariance_type, n_mixtures):
+    arrays, evidence, expected = far_components(covariance_type)
+    if n_mixtures is not None:
+        arrays = [np.tile(a, (n_mixtures, *(1,) * a.ndim)) for a in arrays]
+
+    def evidence_of(*arguments):
+        value = bridge.mixture_log_evidence(*arguments, covariance_type)
+        return value.sum(), value
+
+    (_, value), gradients = jax.value_and_grad(evidence_of, (0, 1, 2, 3), has_aux=True)(*arrays)
+    assert value.dtype == np.float32
+    np.testing.assert_allclose(value, np.broadcast_to(evidence, value.shape), rtol=1e-6)
+    for actual, wanted in zip(gradients, expected, strict=True):
+        wanted = np.broadcast_to(wanted, actual.shape)
+        np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_half_precision_is_computed_in_single(mixture_arrays):
     arguments = [jnp.asarray(array, jnp.bfloat16) for array in mixture_arrays("full")]
     single = [array.astype(jnp.float32) for array in arguments]
@@ -169,6 +188,10 @@ def test_what_is_refused(mixture_arrays):
     function = bridge.mixture_log_evidence
     with pytest.raises(TypeError, match=r"x must be float32, .* or bfloat16; got int32"):
         function(np.zeros((3, 2), np.int32), logits, means, P, "diag")
+    with pytest.raises(TypeError, match="q_logits must be an array of numbers that JAX has"):
+        bridge.elbo(x, "abc")
+    with pytest.raises(TypeError, match=r"axis must be an integer, several or None; got 0\.5"):
+        bridge.logsumexp(x, 0.5)
     with pytest.raises(ValueError, match="q_logits must have the shape of log_joint"):
         bridge.elbo(x, x[:1])
     with pytest.raises(ValueError, match="covariance_type must be one of"):

@@ -124,7 +124,7 @@ def test_dimensions_that_are_refused():
         ((0, -3), IndexError, "dim must be in the range"),
         ((0, -2), ValueError, "dim must name each dimension once"),
         ((), ValueError, "dim must name a dimension, or be None"),
-        (0.5, TypeError, "cannot be interpreted as an integer"),
+        (0.5, TypeError, "dim must be an integer, several or None; got 0.5"),
     ):
         with pytest.raises(error, match=message):
             bridge.logsumexp(values, dim)

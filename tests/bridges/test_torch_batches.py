@@ -53,6 +53,22 @@ def test_values_and_gradients(mixture_batch, rng, covariance_type):
     torch.testing.assert_close(single, value.float(), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("n_mixtures", [None, 3])
+def test_components_far_from_each_other_in_float32(far_components, covariance_type, n_mixtures):
+    arrays, evidence, expected = far_components(covariance_type)
+    if n_mixtures is not None:
+        arrays = [np.tile(a, (n_mixtures, *(1,) * a.ndim)) for a in arrays]
+    ours = leaves(arrays, torch.float32)
+    value = bridge.mixture_log_evidence(*ours, covariance_type)
+    value.sum().backward()
+    evidence = torch.tensor(evidence, dtype=torch.float32).expand(value.shape)
+    torch.testing.assert_close(value.detach(), evidence, rtol=1e-6, atol=0)
+    for tensor, wanted in zip(ours, expected, strict=True):
+        wanted = torch.tensor(wanted, dtype=torch.float32).expand(tensor.shape)
+        torch.testing.assert_close(tensor.grad, wanted, rtol=1e-5, atol=1e-5)
+
+
 def test_views_and_parameters_that_are_shared(mixture_batch):
     x, logits, means, P = leaves(mixture_batch("full", n_mixtures=4, n_rows=3))
     shared = bridge.mixture_log_evidence(x, logits, means[0], P[:1], "full")

@@ -222,6 +222,7 @@ def test_errors_of_compiled_code():
     [
         (lambda a: numba_api.logsumexp(a), (np.arange(3),), "a must be a 1-d array of float64"),
         (lambda a: numba_api.logsumexp(a), (np.zeros((2, 2)),), "a must be a 1-d array"),
+        (lambda p: numba_api.entropy(p), (np.zeros((2, 2)),), "probs must be a 1-d array"),
         (lambda a: numba_api.entropy(a, a), (np.zeros(2),), "exactly one of probs and logits"),
         (
             lambda a, b: numba_api.kl_divergence(q_logits=a, p_logits=b),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -48,9 +49,16 @@ def test_posterior_mean_of_one_component_is_the_wiener_filter():
     np.testing.assert_allclose(clean, mean + (rows - mean) @ gain.T, atol=1e-10)
 
 
-def test_denoising_helps(tmp_path, capsys):
-    from PIL import Image
+def test_denoising_helps(tmp_path, capsys, monkeypatch):
+    from PIL import Image, ImageDraw
 
+    texts, write = [], ImageDraw.ImageDraw.text
+
+    def recording(pen, place, text, **options):
+        texts.append(text)
+        write(pen, place, text, **options)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", recording)
     output = tmp_path / "demo.png"
     before, after = run_demo(n_patches=5000, n_components=10, output=output)
     assert 19.5 < before < 21.0
@@ -58,8 +66,17 @@ def test_denoising_helps(tmp_path, capsys):
     printed = capsys.readouterr()
     assert "10 components, converged after " in printed.out
     assert f"PSNR {before:.2f} dB noisy, {after:.2f} dB denoised" in printed.out
-    for name in ("vbfast", "scikit-learn"):
-        assert f"an iteration over all patches: {name} " in printed.out
+    assert texts[0].startswith("10 Gaussians, fitted to 5,000 patches of 8 x 8 pixels")
+    names = ["clean", "", "noisy", f"PSNR {before:.1f} dB", "denoised", f"PSNR {after:.1f} dB"]
+    assert texts[1:7] == names
+    assert texts[7].startswith("One EM iteration, ")
+    assert texts[8::2] == ["vbfast", "scikit-learn"]
+    for name, figure in zip(texts[8::2], texts[9::2], strict=True):
+        words = f"an iteration over all patches: {name} {figure}"
+        assert words.split() in [line.split() for line in printed.out.splitlines()]
+    ours, theirs = (float(figure.split(" s")[0].replace(",", "")) for figure in texts[9::2])
+    assert 0.0 <= ours < theirs
+    assert re.search(r" s  \(\d+ times as long", texts[11])
     assert printed.out.endswith(f"wrote {output}\n")
     assert "Iteration 1\t" in printed.err
     assert "inf" not in printed.err

@@ -123,6 +123,7 @@ def test_another_family_than_the_fitted_one(clustered):
         (("round",), "covariance_type must be one of 'full', 'tied', 'diag', 'spherical'; got"),
         (("full", -1.0), "reg_covar must be at least 0 and finite; got -1.0"),
         (("full", np.nan), "reg_covar must be at least 0 and finite; got nan"),
+        (("full", [1.0]), "reg_covar must be at least 0 and finite; got"),
     ],
 )
 def test_what_is_no_family_of_gaussians(arguments, message):

@@ -54,6 +54,32 @@ def test_single_precision(clustered, given_start):
     assert gradient.covariances.dtype == np.float64
 
 
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("backend", ["native", "numba", "reference"])
+def test_components_far_from_each_other_in_float32(far_components, covariance_type, backend):
+    (X, _, means, P), evidence, (of_rows, _, of_means, of_factors) = far_components(covariance_type)
+    mixture = GaussianMixture(
+        2,
+        covariance_type=covariance_type,
+        weights_init=[0.5, 0.5],
+        means_init=means,
+        precisions_init=P,
+        max_iter=0,
+        backend=backend,
+    ).fit(X)
+    np.testing.assert_allclose(mixture.score_samples(X), evidence, rtol=1e-6)
+    terms = mixture.elbo(X)
+    np.testing.assert_allclose([terms.elbo, terms.log_evidence], evidence.sum(), rtol=1e-6)
+    assert terms.entropy == terms.kl == 0.0
+    value, gradient = mixture.log_evidence_and_grad(X, wrt_x=True)
+    np.testing.assert_allclose(value, evidence.sum(), rtol=1e-6)
+    np.testing.assert_allclose(gradient.X, of_rows, rtol=1e-6)
+    np.testing.assert_allclose(gradient.means, of_means, rtol=1e-5)
+    np.testing.assert_allclose(gradient.precisions_cholesky, of_factors, rtol=1e-5)
+    np.testing.assert_allclose(gradient.covariances, -0.5 * of_factors, rtol=1e-5)
+    np.testing.assert_allclose(gradient.weights, [6.0, 4.0], rtol=1e-5)
+
+
 def test_what_is_refused(fitted, clustered):
     with pytest.raises(ValueError, match="features"):
         fitted.log_evidence_and_grad(clustered[:, :2])

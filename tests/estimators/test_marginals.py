@@ -117,7 +117,8 @@ def test_truth_values_and_negative_columns(X):
         ([0.0], TypeError, "features must be columns or their names"),
         ([[0, 1]], TypeError, "features must be columns or their names"),
         ([True], ValueError, "features has 1 truth values for 4 features"),
-        ("a", ValueError, "without feature names; got 'a'"),
+        ("a", ValueError, "features .* without feature names; got 'a'"),
+        ([[1], [0, 1]], TypeError, "features must be columns or their names"),
         ([None], TypeError, "features must be columns or their names; got None"),
     ],
 )

@@ -154,6 +154,31 @@ def test_it_is_cloned_and_pickled(X, fitted):
     np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
 
 
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (None, TypeError, "log_densities must return a LogJoint; got None"),
+        (
+            LogJoint(np.zeros(3), Linear(np.zeros((3, 2)))),
+            ValueError,
+            "LogJoint of 2 components and 6 features; got 3 and 2",
+        ),
+        (
+            LogJoint(np.array([0.0, np.inf]), Linear(np.zeros((2, 6)))),
+            ValueError,
+            "offsets that log_densities returns must be finite or -inf",
+        ),
+    ],
+)
+def test_densities_that_are_none(X, returned, error, message):
+    class Broken(Bernoulli):
+        def log_densities(self, theta, n_features):
+            return returned
+
+    with pytest.raises(error, match=message):
+        vbfast.Mixture(Broken(), 2, random_state=0).fit(X)
+
+
 def test_what_the_family_does_not_have_is_an_error(X):
     assert isinstance(Bernoulli(), Family)
     with pytest.raises(ValueError, match="accelerate='squarem' needs coordinates"):

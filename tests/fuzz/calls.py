@@ -40,6 +40,8 @@ class Call:
     ``also``: patterns by argument that a message may have in place of the argument's name, in the
     words of scikit-learn. ``arguments`` makes valid ones from a generator and a dtype, ``derived``
     those that come from the estimator. ``pairs``: whether two odd arguments are as odd as one.
+    ``errors``: what a wrong argument may raise beside what all may. ``weight``: how often it is
+    drawn. ``warmed``: whether the valid call is made once before children make odd ones.
     """
 
     name: str
@@ -51,6 +53,9 @@ class Call:
     also: dict[str, tuple[str, ...]] = field(default_factory=dict)
     pairs: bool = True
     backends: tuple[str, ...] = ("native", "numba", "reference")
+    errors: tuple[type[Exception], ...] = ()
+    weight: float = 1.0
+    warmed: bool = True
 
 
 TYPES = ("full", "tied", "diag", "spherical")

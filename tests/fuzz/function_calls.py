@@ -1,18 +1,14 @@
-"""Calls of the array functions, in Python, numba and torch, and of the configuration."""
+"""Calls of the array functions and the mixture's evidence, and of the configuration."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-import numba
 import numpy as np
-import torch
 
 import vbfast
-import vbfast.torch
 from calls import K, N, Scene, add, responsibilities, rows, weights
-from vbfast import numba_api
 
 # --------------------------------------------------------------------------- array functions
 
@@ -162,81 +158,5 @@ add(
     set_threads,
     {"num_threads": "threads"},
     lambda rng, dtype: {"num_threads": 2},
-    backends=("native",),
-)
-
-# ------------------------------------------------------------------------------- compiled code
-
-
-@numba.njit
-def compiled_softmax(a: Any, out: Any) -> Any:
-    numba_api.softmax(a, out)
-    return out
-
-
-@numba.njit
-def compiled_softmax_rows(a: Any, out: Any) -> Any:
-    numba_api.softmax_rows(a, out)
-    return out
-
-
-@numba.njit
-def compiled_kl(q: Any, p: Any) -> Any:
-    return numba_api.kl_divergence(q, p_logits=p)
-
-
-@numba.njit
-def compiled_elbo_rows(log_joint: Any, q_logits: Any, sample_weight: Any) -> Any:
-    return numba_api.elbo_rows(log_joint, q_logits=q_logits, sample_weight=sample_weight)
-
-
-@numba.njit
-def compiled_gradients(log_joint: Any, q_logits: Any, out: Any, other: Any) -> Any:
-    numba_api.elbo_and_grad_rows(log_joint, q_logits, (out, other))
-    return out, other
-
-
-def as_lengths(function: Callable[..., Any]) -> Callable[[Scene, dict[str, Any]], Any]:
-    return lambda stage, arguments: function(*arguments.values())
-
-
-for function, of in (
-    (compiled_softmax, ("a", "out")),
-    (compiled_softmax_rows, ("a", "out")),
-    (compiled_kl, ("q", "p")),
-    (compiled_elbo_rows, ("log_joint", "q_logits", "sample_weight")),
-    (compiled_gradients, ("log_joint", "q_logits", "out", "other")),
-):
-    flat = function in (compiled_softmax, compiled_kl)
-    add(
-        function.__name__,
-        as_lengths(function),
-        {name: "contiguous length" if name == "sample_weight" else "length" for name in of},
-        lambda rng, dtype, of=of, flat=flat: {
-            name: weights(rng)
-            if name == "sample_weight"
-            else np.ascontiguousarray(responsibilities(rng, dtype)[0 if flat else slice(None)])
-            for name in of
-        },
-        backends=("native",),
-        also=dict.fromkeys(of, of),
-        pairs=False,
-    )
-
-# ------------------------------------------------------------------------------------- torch
-
-
-def tensors(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
-    return {
-        "log_joint": torch.from_numpy(logits(rng, dtype)),
-        "q_logits": torch.from_numpy(logits(rng, dtype)),
-    }
-
-
-add(
-    "torch elbo",
-    lambda stage, arguments: vbfast.torch.elbo(**arguments).numpy(),
-    {"log_joint": "tensor", "q_logits": "tensor"},
-    tensors,
     backends=("native",),
 )

@@ -30,6 +30,7 @@ from sklearn.base import BaseEstimator
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import bridge_calls  # noqa: F401
 import kinds_of_arrays  # noqa: F401
 import kinds_of_numbers  # noqa: F401
 import kinds_of_objects  # noqa: F401
@@ -38,6 +39,9 @@ import parameter_calls  # noqa: F401
 import estimator_calls  # noqa: F401
 import function_calls  # noqa: F401
 import vbfast
+import vbfast.jax
+import vbfast.numba_api
+import vbfast.torch
 from calls import CALLS, Call, Scene, scene
 from fuzzing import main
 from odd_values import KINDS, Odd
@@ -60,14 +64,17 @@ OF_NUMBERS = OF_X + r"|overflow|too large|singular|positive definite|not finite|
 
 # Words of implementations, which say nothing to who called.
 INTERNAL = (
-    r"incompatible function arguments|pybind|TypingError|truth value|could not be broadcast|"
+    r"incompatible function arguments|pybind|TypingError|truth value of|could not be broadcast|"
     r"object has no attribute|has no len\(\)|unhashable|not subscriptable|not iterable"
 )
 
 
+OFTEN = np.array([call.weight for call in CALLS]) / sum(call.weight for call in CALLS)
+
+
 def case(rng: np.random.Generator) -> str | None:
     """Call something with one or two odd arguments."""
-    call = CALLS[rng.integers(len(CALLS))]
+    call = CALLS[rng.choice(len(CALLS), p=OFTEN)]
     stage = scene(rng, call)
     names = list(call.kinds)
     count = 2 if len(names) > 1 and call.pairs and rng.random() < 0.1 else 1
@@ -87,7 +94,7 @@ _warmed: set[str] = set()
 def warm(call: Call, stage: Scene) -> None:
     """Make the valid call once, so that children need not compile; it has to be valid."""
     key = f"{call.name} {stage.settings}" if stage.backend == "numba" else call.name
-    if key not in _warmed:
+    if call.warmed and key not in _warmed:
         run(call, replace(stage), {})
         _warmed.add(key)
 
@@ -111,7 +118,7 @@ def outcome(call: Call, stage: Scene, odd: dict[str, Odd]) -> str | None:
         result = run(call, changing, {name: value.value for name, value in odd.items()})
     except MemoryError:
         return None
-    except OURS as error:
+    except (*OURS, *call.errors) as error:
         if changed_by_failure(changing, state):
             return "the estimator changed"
         if all(value.plain is not None for value in odd.values()) and fails_alike(
@@ -134,7 +141,7 @@ def fails_alike(call: Call, stage: Scene, plain: dict[str, Any], error: Exceptio
     """Whether a call fails as well, and with the same message."""
     try:
         run(call, replace(stage), plain)
-    except OURS as other:
+    except (*OURS, *call.errors) as other:
         return str(other) == str(error)
     return False
 
@@ -272,26 +279,34 @@ def _address_space() -> int:
 # What has nothing that could be wrong, or is scikit-learn's; files have a fuzzer of their own.
 LEFT_OUT = {
     *dir(BaseEstimator),
-    *("set_fit_request", "set_score_request", "prune", "save", "load"),
+    *("set_fit_request", "set_score_request", "prune", "save", "load", "to_sklearn"),
     *("show_config", "get_num_threads", "get_include"),
 }
+
+# By what the names of their calls begin with.
+OWNERS = {
+    "": vbfast,
+    "gaussian ": vbfast.GaussianMixture,
+    "bayesian ": vbfast.BayesianGaussianMixture,
+    "own ": vbfast.Mixture,
+    "numba_api ": vbfast.numba_api,
+    "torch ": vbfast.torch,
+    "jax ": vbfast.jax,
+}
+# Families that are made, or made of what users write.
+FAMILIES = {"ComponentFamily", "Custom", "Gaussian"}
 
 
 def missing() -> set[str]:
     """Return the public functions and methods of which no call is made."""
-    classes = {
-        "gaussian": vbfast.GaussianMixture,
-        "bayesian": vbfast.BayesianGaussianMixture,
-        "own": vbfast.Mixture,
-    }
     wanted = {
         f"{prefix}{name}"
-        for prefix, owner in {"": vbfast, **{f"{k} ": v for k, v in classes.items()}}.items()
+        for prefix, owner in OWNERS.items()
         for name in getattr(owner, "__all__", dir(owner))
-        if inspect.isfunction(getattr(owner, name)) and not name.startswith("_")
-        if name not in LEFT_OUT
+        if inspect.isfunction(getattr(owner, name)) or inspect.ismethod(getattr(owner, name))
+        if not name.startswith("_") and name not in LEFT_OUT
     }
-    return wanted - {call.name for call in CALLS}
+    return (wanted | FAMILIES) - {call.name for call in CALLS}
 
 
 if __name__ == "__main__":

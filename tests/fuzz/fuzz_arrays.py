@@ -205,12 +205,15 @@ def kl_divergence(rng: np.random.Generator) -> str | None:
         dtypes.append(dtype)
     computed = np.result_type(*dtypes)
     wanted = shape_without(shape, axes, keepdims)
-    out = np.empty(wanted, computed) if rng.random() < 0.3 else None
+    beside = list(arguments)[rng.integers(2)]  # the one in whose memory the output may be
+    arguments[beside], out = draw_output(rng, arguments[beside], wanted, computed)
     call = lambda: vbfast.kl_divergence(**arguments, axis=axis, keepdims=keepdims, out=out)  # noqa: E731
     n_rows, n = rows[0].shape
     if n == 0 and n_rows > 0 and not all(kinds):
         return expect_error(call, "sums to 0")
     ours = call()
+    if out is not None and ours is not out:
+        return "out is not what is returned"
     if rows[0].size == 0:
         return compare("kl", ours, np.zeros(wanted, Wide), 0, computed)
     log_q, log_p = (log_probs(r, k) for r, k in zip(rows, kinds, strict=True))
@@ -273,11 +276,14 @@ def bound(rng: np.random.Generator) -> str | None:
         keywords["sample_weight"] = lay(rng, weights)
     w = np.ones(rows.shape[0], Wide) if weights is None else weights.reshape(-1).astype(Wide)
     view = lay(rng, joint)
-    terms = vbfast.elbo(view, **keywords, per_sample=True)
-    sums = vbfast.elbo(view, **keywords)
     out = None
-    if rng.random() < 0.3:
-        out = (np.empty(shape, computed), np.empty(shape, computed))
+    if rng.random() < 0.6:
+        view, one = draw_output(rng, view, shape, computed)
+        other = None
+        if kind != "posterior":
+            keywords[kind], other = draw_output(rng, keywords[kind], shape, computed)
+        pair = [np.empty(shape, computed) if o is None else o for o in (one, other)]
+        out = tuple(pair[:: rng.choice([-1, 1])])
     elif (
         rng.random() < 0.3
         and view.dtype == computed
@@ -285,6 +291,8 @@ def bound(rng: np.random.Generator) -> str | None:
         and view.flags.aligned
     ):
         out = (view, np.empty(shape, computed))
+    terms = vbfast.elbo(view, **keywords, per_sample=True)
+    sums = vbfast.elbo(view, **keywords)
     again, gradient = vbfast.elbo_and_grad(view, **keywords, per_sample=True, out=out)
     return (
         check_bound(rows, None if kind == "posterior" else rows_of(q, (len(shape) - 1,)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from odd_values import (
@@ -212,6 +214,9 @@ KINDS["attribute"] = [
     *STORED[:7],
 ]
 
+# A copy stays in its byte order.
+KINDS["copied attribute"] = [kind for kind in KINDS["attribute"] if kind is not STORED[4]]
+
 KINDS["coordinates"] = [
     *NO_NUMBERS,
     *STORED[:7],
@@ -227,16 +232,72 @@ KINDS["length"] = [
     refused("one less", lambda rng, valid: valid[..., :-1].copy()),
     refused("one more", lambda rng, valid: np.concatenate([valid, valid[..., :1]], axis=-1)),
     refused("none", lambda rng, valid: valid[..., :0].copy()),
+]
+# What is refused when its caller is compiled.
+NOT_COMPILED = [
+    refused("an axis more", lambda rng, valid: valid[..., np.newaxis]),
+    refused("integers", lambda rng, valid: valid.astype(int)),
+    refused("half", lambda rng, valid: valid.astype(np.float16)),
+    refused("complex", lambda rng, valid: valid + 1j),
+    refused("None", lambda rng, valid: None),
+    refused("text", lambda rng, valid: "abc"),
+    refused("a number", lambda rng, valid: 3.0),
+    refused("a tuple", lambda rng, valid: tuple(valid.ravel().tolist())),
+]
+KINDS["compiled array"] = [
+    *NOT_COMPILED,
     same("strided", strided),
     same("backwards", backwards),
 ]
-KINDS["contiguous length"] = KINDS["length"][:3]  # what is no more is refused when it is compiled
+KINDS["compiled distributions"] = [
+    *KINDS["compiled array"],
+    refused("negative", with_negative),
+    refused("sums of two", lambda rng, valid: valid * 2),
+]
+KINDS["compiled length"] = [
+    *KINDS["length"],
+    *(
+        kind for kind in KINDS["compiled array"] if kind is not NOT_COMPILED[4]
+    ),  # it may be left out
+    refused("another precision", lambda rng, valid: valid.astype(np.float32)),
+]
+KINDS["compiled output"] = [
+    *KINDS["length"],
+    *KINDS["compiled array"],
+    refused("another precision", lambda rng, valid: valid.astype(np.float32)),
+    refused("read-only", read_only),
+]
+KINDS["compiled weights"] = [
+    *KINDS["length"],
+    *(kind for kind in NOT_COMPILED if kind is not NOT_COMPILED[4]),
+    refused("strided", strided),
+    refused("negative", with_one(-1.0)),
+    *NOT_FINITE,
+]
+
 KINDS["tensor"] = [
     *NO_ARRAYS,
     refused("an array", lambda rng, valid: valid.numpy()),
     refused("None", lambda rng, valid: None),
     refused("a list", lambda rng, valid: valid.tolist()),
     refused("complex", lambda rng, valid: valid + 1j),
-    refused("shorter", lambda rng, valid: valid[:, :-1]),
-    same("transposed twice", lambda rng, valid: valid.T.contiguous().T),
+    same("strided", lambda rng, valid: valid.unsqueeze(-1).repeat_interleave(3, -1)[..., 1]),
+    same("a view from the end", lambda rng, valid: valid.flip(0).contiguous().flip(0)),
 ]
+KINDS["tensor of a shape"] = [
+    *KINDS["tensor"],
+    refused("shorter", lambda rng, valid: valid[..., :-1]),
+    refused("integers", lambda rng, valid: valid.long()),
+    refused("another precision", lambda rng, valid: valid.to(_other_precision(valid))),
+]
+KINDS["finite tensor"] = [
+    *KINDS["tensor of a shape"],
+    refused("NaN", lambda rng, valid: valid / 0 * 0),
+]
+# JAX has no other byte order.
+KINDS["array for JAX"] = [kind for kind in KINDS["array"] if kind is not STORED[4]]
+KINDS["finite array for JAX"] = [*KINDS["array for JAX"], *NOT_FINITE]
+
+
+def _other_precision(valid: Any) -> Any:
+    return type(valid)([0]).dtype if valid.element_size() == 8 else valid.double().dtype

@@ -135,3 +135,24 @@ KINDS["threads or none"] = [
     refused("2**40", lambda rng, valid: 2**40),
 ]
 KINDS["threads"] = [*KINDS["positive count"][:-1], refused("2**40", lambda rng, valid: 2**40)]
+# Of two features, the last.
+KINDS["features"] = [
+    *NO_ARRAYS,
+    refused("None", lambda rng, valid: None),
+    refused("none", lambda rng, valid: []),
+    refused("twice", lambda rng, valid: [*valid, *valid]),
+    refused("out of range", lambda rng, valid: [2]),
+    refused("below range", lambda rng, valid: [-3]),
+    refused("huge", lambda rng, valid: [2**70]),
+    refused("a fraction", lambda rng, valid: [0.5]),
+    refused("NaN", lambda rng, valid: [np.nan]),
+    refused("names", lambda rng, valid: ["a"]),
+    refused("an axis more", lambda rng, valid: [valid]),
+    refused("too few truth values", lambda rng, valid: [True]),
+    refused("ragged", lambda rng, valid: [valid, [0, 1]]),
+    same("an array", lambda rng, valid: np.array(valid)),
+    same("a small type", lambda rng, valid: np.array(valid, np.uint8)),
+    same("a tuple", lambda rng, valid: tuple(valid)),
+    same("truth values", lambda rng, valid: [False, True]),
+    same("a number", lambda rng, valid: valid[0]),
+]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import sklearn.mixture
+import sklearn.preprocessing
 
 from odd_values import KINDS, NO_ARRAYS, either, refused, same
+from vbfast.families import Linear, LogJoint
 
 KINDS["no natural parameters"] = [
     *NO_ARRAYS,
@@ -39,6 +43,22 @@ KINDS["factor"] = [
     either("NaN", lambda rng, valid: np.nan),
     same("NumPy's", lambda rng, valid: np.float64(valid)),
 ]
+
+
+KINDS["scikit-learn's mixture"] = [
+    *NO_ARRAYS,
+    refused("None", lambda rng, valid: None),
+    refused("not fitted", lambda rng, valid: type(valid)()),
+    refused("another class", lambda rng, valid: sklearn.mixture.GaussianMixture.__mro__[1]),
+    refused("a scaler", lambda rng, valid: sklearn.preprocessing.StandardScaler()),
+    same("a subclass", lambda rng, valid: _of_a_subclass(valid)),
+]
+
+
+def _of_a_subclass(valid: Any) -> Any:
+    copied = copy.copy(valid)
+    copied.__class__ = type("Mine", (type(valid),), {"__init__": type(valid).__init__})
+    return copied
 
 
 def _density_beyond(x: Any, theta: Any) -> float:
@@ -144,6 +164,23 @@ KINDS["draw"] = [
 ]
 
 
+KINDS["returned parameters"] = KINDS["global step"][5:]
+KINDS["returned rows"] = KINDS["draw"][4:]
+KINDS["densities"] = [
+    *(
+        refused(f"return {value!r:.20}", lambda rng, valid, v=value: lambda theta, n_features: v)
+        for value in (None, 3, "abc", np.ones(2), [[1], [1, 2]], object(), 1j)
+    ),
+    refused("of a component more", lambda rng, valid: _of_theta(lambda t: np.r_[t, t[:1]])),
+    refused("of a component less", lambda rng, valid: _of_theta(lambda t: t[1:])),
+    refused("of a feature more", lambda rng, valid: _of_theta(lambda t: np.c_[t, t[:, :1]])),
+    refused("of a feature less", lambda rng, valid: _of_theta(lambda t: t[:, 1:])),
+    refused("of NaN", lambda rng, valid: _of_theta(lambda t: t, np.nan)),
+    refused("of infinity", lambda rng, valid: _of_theta(lambda t: t, np.inf)),
+    refused("of offsets of another shape", lambda rng, valid: _of_theta(lambda t: t, np.ones(5))),
+]
+
+
 class _Growing:
     """A global step that returns more parameters every time."""
 
@@ -155,3 +192,13 @@ class _Growing:
         self._more += 1
         found = self._step(statistics, weight)
         return np.concatenate([found] + [found[:, :1]] * self._more, axis=1)
+
+
+def _of_theta(change: Any, offset: Any = 0.0) -> Any:
+    """Densities of other parameters."""
+
+    def log_densities(theta: Any, n_features: int) -> Any:
+        changed = change(theta)
+        return LogJoint(np.log(changed).sum(axis=1) + offset, Linear(-changed))
+
+    return log_densities

@@ -66,6 +66,57 @@ add(
     pairs=False,  # of both one less is a mixture
 )
 
+# ------------------------------------------------------------------ marginals and conditionals
+
+for maker in (gaussian, bayesian):
+    add(
+        f"{maker.__name__} marginal",
+        method("marginal"),
+        {"features": "features"},
+        lambda rng, dtype: {"features": [1]},
+        estimator=fitted(maker),
+    )
+    add(
+        f"{maker.__name__} condition",
+        method("condition"),
+        {"features": "features", "values": "array of a shape"},
+        lambda rng, dtype: {"features": [1], "values": np.array([2.5])},
+        estimator=fitted(maker),
+    )
+
+
+# ------------------------------------------------------------------------------- scikit-learn
+
+
+def from_sklearn(stage: Scene, arguments: dict[str, Any]) -> Any:
+    """Take over scikit-learn's estimator, or what is none, with attributes that may be odd."""
+    theirs = copy.copy(arguments.pop("mixture"))
+    for name, value in arguments.items():
+        if hasattr(theirs, name):
+            setattr(theirs, name, value)
+    return type(stage.estimator).from_sklearn(theirs)
+
+
+for maker, more in (
+    (gaussian, ("weights_",)),
+    (bayesian, ("weight_concentration_", "mean_precision_", "degrees_of_freedom_")),
+):
+    names = (*more, "means_", "precisions_cholesky_")
+    add(
+        f"{maker.__name__} from_sklearn",
+        from_sklearn,
+        {"mixture": "scikit-learn's mixture", **dict.fromkeys(names, "copied attribute")},
+        lambda rng, dtype: {},
+        estimator=fitted(maker),
+        derived=lambda stage, names=names: {
+            "mixture": stage.estimator.to_sklearn(),
+            **{name: getattr(stage.estimator.to_sklearn(), name) for name in names},
+        },
+        # As in a model file; of means there are to be as many as of weights.
+        also={name: (rf"\b{name.rstrip('_')}", rf"\b{more[0].rstrip('_')}") for name in names},
+        pairs=False,
+    )
+
 # ------------------------------------------------------------------------ natural parameters
 
 
@@ -126,6 +177,57 @@ def of_ones_own(stage: Scene, arguments: dict[str, Any]) -> Any:
     return fitted_to, fitted_to.sample(4)
 
 
+def of_a_gaussian(stage: Scene, arguments: dict[str, Any]) -> Any:
+    X = np.arange(1.0, 41.0).reshape(20, D)
+    family = vbfast.families.Gaussian(**arguments)
+    return vbfast.Mixture(family, 2, tol=0.0, max_iter=3, random_state=0).fit(X)
+
+
+add(
+    "Gaussian",
+    of_a_gaussian,
+    {"covariance_type": "choice", "reg_covar": "real"},
+    lambda rng, dtype: {"covariance_type": "diag", "reg_covar": 1e-3},
+    backends=("native",),
+)
+
+
+def of_a_subclass(stage: Scene, arguments: dict[str, Any]) -> Any:
+    """Fit a mixture of exponential distributions some of whose functions are odd."""
+
+    class Exponential(vbfast.families.ComponentFamily):
+        def log_densities(self, theta: Any, n_features: int) -> Any:
+            return arguments["log_densities"](theta, n_features)
+
+        def maximize(self, statistics: Any, weight: Any) -> Any:
+            return arguments["maximize"](statistics, weight)
+
+        def sample(self, theta: Any, n_samples: int, random_state: Any) -> Any:
+            return arguments["sample"](theta, n_samples, random_state)
+
+    X = np.arange(1.0, 41.0).reshape(20, D)
+    mixture = vbfast.Mixture(Exponential(), 2, tol=0.0, max_iter=3, random_state=0).fit(X)
+    return mixture, mixture.sample(4)
+
+
+add(
+    "ComponentFamily",
+    of_a_subclass,
+    {
+        "log_densities": "densities",
+        "maximize": "returned parameters",
+        "sample": "returned rows",
+    },
+    lambda rng, dtype: {
+        "log_densities": lambda theta, n_features: vbfast.families.LogJoint(
+            np.log(theta).sum(axis=1), vbfast.families.Linear(-theta)
+        ),
+        "maximize": lambda statistics, weight: weight[:, np.newaxis] / statistics,
+        "sample": lambda theta, n, generator: generator.exponential(1 / theta, (n, len(theta))),
+    },
+    backends=("native",),
+    also={"maximize": ("log_densities",)},  # of other parameters
+)
 add(
     "Custom",
     of_ones_own,

@@ -79,6 +79,20 @@ def test_a_restricted_posterior_estimates_the_evidence_of_the_model(rows, covari
     assert abs(estimate.value - exact) < max(5 * estimate.standard_error, 0.05)
 
 
+@both_priors
+@pytest.mark.parametrize("covariance_type", ["diag", "spherical"])
+def test_the_gap_is_that_of_the_bound(rows, covariance_type, prior):
+    """Of rows with a correlation of 0.2, which the posterior does not have: 0.8 nats."""
+    rows = rows - rows.mean(axis=0)
+    rows = np.linalg.qr(rows)[0] @ np.array([[1.0, 0.2], [0.0, math.sqrt(1.0 - 0.2**2)]]) * 6.0
+    mixture = fit(rows, 1, covariance_type, prior)
+    scale = np.eye(2) * mixture.covariance_prior_
+    gap = fit(rows, 1, "full", prior, covariance_prior=scale).elbo_ - mixture.elbo(rows).total
+    estimate = mixture.log_marginal_likelihood(rows, n_draws=1000, random_state=0)
+    assert 0.7 < gap < 0.9
+    assert abs(estimate.kl_gap - gap) < 0.2
+
+
 def test_the_standard_error_is_that_of_repetitions(rows):
     mixture = fit(rows, 1, "diag", "dirichlet_process")
     exact = fit(
@@ -165,6 +179,8 @@ def test_well_separated_components_miss_the_symmetric_modes():
     estimate = mixture.log_marginal_likelihood(rows, n_draws=1000)
     assert estimate.log_symmetry == pytest.approx(math.log(2.0))
     assert abs(estimate.value + estimate.log_symmetry - exact) < 0.1
+    gap = exact - mixture.elbo(rows).total
+    assert abs(estimate.kl_gap + estimate.log_symmetry - gap) < 0.1
     assert mixture.elbo_ < estimate.value < exact
     assert "may lack up to 0.6931 nats by symmetric modes" in repr(estimate)
 
@@ -198,6 +214,7 @@ def test_weights_count_as_repeated_rows(rng, rows, covariance_type):
     left = mixture.log_marginal_likelihood(rows, 50, random_state=1, sample_weight=weight)
     right = mixture.log_marginal_likelihood(np.repeat(rows, weight, axis=0), 50, random_state=1)
     np.testing.assert_allclose(left.value, right.value, rtol=1e-10)
+    np.testing.assert_allclose(left.kl_gap, right.kl_gap, rtol=1e-8)
 
 
 def test_the_same_seed_gives_the_same_estimate(rows):

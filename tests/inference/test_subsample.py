@@ -79,6 +79,13 @@ def test_integer_weights_count_as_rows(X):
     assert drawn(X, 1500, np.full(len(X), 0.5)) is None
 
 
+@pytest.mark.parametrize("exponent", [-300, 4, 300])
+def test_no_scale_of_weights_that_are_not_whole_makes_rows_many(X, exponent):
+    weights = np.random.default_rng(1).uniform(0.5, 1.5, size=len(X))
+    assert drawn(X, None, np.ldexp(weights, exponent)) is None
+    assert drawn(X, len(X) + 1, np.ldexp(weights, exponent)) is None
+
+
 def test_all_rows_where_few_have_the_weight(X):
     weights = np.ones(len(X))
     weights[17] = 1e9

@@ -155,6 +155,25 @@ def test_a_batch_is_its_mixtures_one_by_one(regime, mixture_batch, covariance_ty
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+@pytest.mark.parametrize("backend", ["native", "numba", "reference"])
+def test_components_far_from_each_other_in_float32(
+    regime, far_components, covariance_type, backend
+):
+    arguments, evidence, expected = far_components(covariance_type)
+    with vbfast.config_context(backend=backend):
+        for n_mixtures in (None, 3):
+            several = arguments
+            if n_mixtures is not None:
+                several = [np.tile(a, (n_mixtures, *(1,) * a.ndim)) for a in arguments]
+            value, gradients = evaluate(several, covariance_type)
+            assert value.dtype == np.float32
+            np.testing.assert_allclose(value, np.broadcast_to(evidence, value.shape), rtol=1e-6)
+            for actual, wanted in zip(gradients, expected, strict=True):
+                wanted = np.broadcast_to(wanted, actual.shape)
+                np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_a_fitted_mixture_has_the_same_evidence_and_gradient(rng, covariance_type):
     X = rng.normal(size=(400, 3)) + rng.integers(2, size=(400, 1)) * 4.0
     mixture = vbfast.GaussianMixture(

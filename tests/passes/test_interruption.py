@@ -29,17 +29,29 @@ def broad(*shape):
     return np.broadcast_to(np.float64(0.5), shape)
 
 
-def full_model(n_components, n_features, covariance_type="full"):
-    """Pack a model for a gradient in the rows, which multiplies every factor by itself."""
+def model(covariance_type, n_components, n_features, gradient=None):
+    """A function that packs a model, for a gradient in the rows that are all in one tile."""
     factors = np.eye(n_features)
     if covariance_type == "full":
         factors = np.tile(factors, (n_components, 1, 1))
-    outputs = (None,) * 5 + (np.empty((1, n_features)), None)
+    outputs = (None,) * 5 + (gradient, None)
     means = np.zeros((n_components, n_features))
     return lambda num_threads: _vbfast.EStep(
         covariance_type, np.zeros(n_components), means, factors, "posterior", "none", False,
         False, 1, 2048, False, outputs, _vbfast.Workspace(), num_threads,
     )  # fmt: skip
+
+
+def packing(covariance_type, n_components, n_features):
+    """Of a gradient, which multiplies every factor by itself."""
+    return model(covariance_type, n_components, n_features, np.empty((1, n_features)))
+
+
+def one_tile(n_components, n_features, with_gradient):
+    rows = np.ones((2048, n_features))
+    gradient = np.empty_like(rows) if with_gradient else None
+    estep = model("full", n_components, n_features, gradient)(2)
+    return lambda num_threads: estep.run([(0, 0, rows, None, None)], num_threads)
 
 
 def factors(name, n_matrices, n_features):
@@ -97,8 +109,10 @@ CALLS = {
     "ratio of large matrices": lambda: factors("ratio_norms", 1, 4000),
     "gradients of many matrices": lambda: factors("matrix_gradients", 30, 600),
     "draws": lambda: factors("draw_rows", 5, 1000),
-    "packing of many components": lambda: full_model(300, 250),
-    "packing of a large tied factor": lambda: full_model(2, 2500, "tied"),
+    "packing of many components": lambda: packing("full", 300, 250),
+    "packing of a large tied factor": lambda: packing("tied", 2, 2500),
+    "one tile": lambda: one_tile(60, 700, with_gradient=False),
+    "one tile with its gradient": lambda: one_tile(60, 700, with_gradient=True),
 }
 
 

@@ -35,7 +35,10 @@ def feature_indices(
     ValueError
         If there are none, one is unknown, or one stands there twice.
     """
-    chosen = np.atleast_1d(np.asarray(features))
+    try:
+        chosen = np.atleast_1d(np.asarray(features))
+    except ValueError as error:
+        raise TypeError(f"features must be columns or their names; got {features!r}") from error
     if chosen.ndim != 1 or chosen.dtype.kind not in "iubUOT":
         raise TypeError(f"features must be columns or their names; got {features!r}")
     if chosen.dtype.kind == "b":
@@ -59,7 +62,10 @@ def _index(name: Any, names: npt.NDArray[Any] | None) -> int:
     if not isinstance(name, str):
         raise TypeError(f"features must be columns or their names; got {name!r}")
     if names is None:
-        raise ValueError(f"the mixture was fitted to rows without feature names; got {name!r}")
+        raise ValueError(
+            "features must be columns where the mixture was fitted to rows without feature names; "
+            f"got {name!r}"
+        )
     found = np.flatnonzero(names == name)
     if len(found) == 0:
         raise ValueError(f"{name!r} is none of the features {', '.join(names)}")

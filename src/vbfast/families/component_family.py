@@ -61,8 +61,28 @@ class ComponentParameters:
         return replace(density, offset=self.log_weights + density.offset)
 
     def log_density(self) -> LogJoint:
-        """Return the log-joint without the weights."""
-        return self.family.log_densities(self.theta, self.n_features)
+        """Return the log-joint without the weights.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If ``log_densities`` returns no log-joint, or one of other components or features, or
+            an offset of it is NaN or infinity.
+        """
+        density = self.family.log_densities(self.theta, self.n_features)
+        if not isinstance(density, LogJoint):
+            raise TypeError(f"log_densities must return a LogJoint; got {density!r}")
+        K, D = len(self.theta), self.n_features
+        if (density.n_components, density.n_features) != (K, D):
+            raise ValueError(
+                f"log_densities must return a LogJoint of {K} components and {D} features; got "
+                f"{density.n_components} and {density.n_features}"
+            )
+        if not (density.offset < np.inf).all():
+            raise ValueError(
+                f"offsets that log_densities returns must be finite or -inf; got {density.offset}"
+            )
+        return density
 
     @property
     def log_weights(self) -> Float64Array:
@@ -139,6 +159,11 @@ class ComponentFamily(EvidencePerRow):
         ----------
         theta : ndarray of shape (n_components, n_parameters), float64
         n_features : int
+
+        Returns
+        -------
+        LogJoint
+            Of as many components and features.
         """
         raise NotImplementedError
 

@@ -59,7 +59,7 @@ class Gaussian(EvidencePerRow):
     Raises
     ------
     ValueError
-        If the covariance type is unknown, or ``reg_covar`` negative or not finite.
+        If the covariance type is unknown, or ``reg_covar`` negative, not finite or no number.
 
     Notes
     -----
@@ -87,7 +87,8 @@ class Gaussian(EvidencePerRow):
                 f"covariance_type must be one of {', '.join(map(repr, COVARIANCE_TYPES))}; got "
                 f"{self.covariance_type!r}"
             )
-        if not 0.0 <= self.reg_covar < np.inf:
+        a_number = isinstance(self.reg_covar, (int, float, np.integer, np.floating))
+        if not a_number or not 0.0 <= self.reg_covar < np.inf:
             raise ValueError(f"reg_covar must be at least 0 and finite; got {self.reg_covar!r}")
 
     # What the iterations climb.

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.contract import NonFiniteRowError
+from vbfast.contract import Float64Array, NonFiniteRowError
 from vbfast.inputs.weights import n_weighted_rows
 from vbfast.passes.runner import LocalRunner
 
@@ -44,7 +44,8 @@ def subsample(
     n_components : int
     init_size : int, 'all' or None
         How many rows; by default 256 a component, four a component and feature where that is more,
-        and at least 8,192, but all where they are less than twice as many.
+        and at least 8,192, but all where they are less than twice as many. Weights that are whole
+        numbers count as so many rows, others as one each.
     random_state : numpy.random.RandomState
 
     Raises
@@ -66,8 +67,9 @@ def subsample(
     n_rows = n_weighted_rows(weights, runner.n_samples)
     per_component = max(ROWS_PER_COMPONENT, ROWS_PER_FEATURE * runner.n_features)
     size = init_size or max(LEAST_ROWS, per_component * n_components)
-    # Weights may have any scale, but those of repeated rows count the rows.
-    if max(n_rows, runner.total_weight) < size * (SAVING if init_size is None else 1):
+    if _counts_rows(weights):
+        n_rows = round(runner.total_weight)
+    if n_rows < size * (SAVING if init_size is None else 1):
         return None
     quantiles = (np.arange(size) + random_state.uniform(size=size)) / size
     if weights is None:
@@ -79,6 +81,13 @@ def subsample(
         if len(np.unique(rows)) < n_components:
             return None
     return runner.only(rows), rows
+
+
+def _counts_rows(weights: Float64Array | None) -> bool:
+    """Tell whether weights may stand for repeated rows: whole numbers. Others have any scale."""
+    if weights is None:
+        return True
+    return bool(weights.sum() < 2.0**53 and np.all(weights == np.floor(weights)))
 
 
 def check_enough_rows(runner: LocalRunner, n_components: int) -> None:

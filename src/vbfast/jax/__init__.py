@@ -82,7 +82,10 @@ def logsumexp(log_joint: Any, axis: int | Sequence[int] | None = -1, keepdims: b
         axes = list(range(joint.ndim))
     else:
         given = axis if isinstance(axis, Sequence) else (axis,)
-        axes = [operator.index(number) for number in given]
+        try:
+            axes = [operator.index(number) for number in given]
+        except TypeError as error:
+            raise TypeError(f"axis must be an integer, several or None; got {axis!r}") from error
     if not axes:
         return joint.astype(dtype)
     last = list(range(-len(axes), 0))

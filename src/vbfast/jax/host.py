@@ -27,11 +27,11 @@ def real(*, integers: bool = False, **arrays: Any) -> tuple[Any, list[Any]]:
     ------
     TypeError
         If one is not float32, float64, float16 or bfloat16, nor an integer that is allowed, or is
-        masked or sparse.
+        masked, sparse or no array to JAX.
     """
     for name, array in arrays.items():
         check_plain(array, name)
-    values = {name: jnp.asarray(array) for name, array in arrays.items()}
+    values = {name: _as_array(name, array) for name, array in arrays.items()}
     for name, value in values.items():
         dtype = value.dtype
         if integers and (jnp.issubdtype(dtype, jnp.integer) or dtype == jnp.bool_):
@@ -42,6 +42,13 @@ def real(*, integers: bool = False, **arrays: Any) -> tuple[Any, list[Any]]:
     if not jnp.issubdtype(dtype, jnp.floating):
         dtype = jax.eval_shape(jax.nn.logsumexp, jax.ShapeDtypeStruct((1,), dtype)).dtype
     return dtype, [value.astype(computed(dtype)) for value in values.values()]
+
+
+def _as_array(name: str, array: Any) -> Any:
+    try:
+        return jnp.asarray(array)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise TypeError(f"{name} must be an array of numbers that JAX has: {error}") from error
 
 
 def computed(dtype: Any) -> Any:

@@ -139,7 +139,10 @@ def dimensions(dim: int | Sequence[int] | None, n_dimensions: int) -> tuple[int,
     if not given:
         raise ValueError("dim must name a dimension, or be None for all of them; got ()")
     size = max(1, n_dimensions)  # a number has the dimension 0, as elsewhere in torch
-    dims = [operator.index(d) for d in given]
+    try:
+        dims = [operator.index(d) for d in given]
+    except TypeError as error:
+        raise TypeError(f"dim must be an integer, several or None; got {dim!r}") from error
     for d in dims:
         if not -size <= d < size:
             raise IndexError(f"dim must be in the range of [{-size}, {size - 1}]; got {d}")

@@ -79,7 +79,8 @@ _overload_map_rows(functions.log_softmax_rows)
 @overload(functions.entropy_rows)
 def _overload_entropy_rows(probs=None, logits=None, num_threads=1):
     kind = check_one_of(probs=probs, logits=logits)
-    call = external("entropy_rows", check_array("distributions", probs if kind else logits, 2))
+    given = ("probs", probs) if kind else ("logits", logits)
+    call = external("entropy_rows", check_array(*given, 2))
 
     def entropy_rows(probs=None, logits=None, num_threads=1):
         x = aligned(either(probs, logits))

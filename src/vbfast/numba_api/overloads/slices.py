@@ -66,7 +66,8 @@ _overload_map(functions.log_softmax)
 @overload(functions.entropy)
 def _overload_entropy(probs=None, logits=None):
     kind = check_one_of(probs=probs, logits=logits)
-    call = external("entropy", check_array("a distribution", probs if kind else logits, 1))
+    given = ("probs", probs) if kind else ("logits", logits)
+    call = external("entropy", check_array(*given, 1))
 
     def entropy(probs=None, logits=None):
         x = aligned(either(probs, logits))
