@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from sklearn.utils._param_validation import StrOptions
 
-from vbfast.config.settings import config_context
-from vbfast.contract import COVARIANCE_TYPES, CovarianceType, FloatArray
+from vbfast.config.settings import config_context, current_backend
+from vbfast.contract import COVARIANCE_TYPES, CovarianceType, FloatArray, LogJoint
 from vbfast.estimators.base import BaseMixture
+from vbfast.estimators.ready import ready_log_joint
 from vbfast.estimators.validation import RealInterval
 from vbfast.families.gaussian import Gaussian
 from vbfast.families.variational import VariationalGaussian
@@ -34,6 +35,20 @@ class BaseGaussianMixture(BaseMixture):
     covariances_: FloatArray
     precisions_: FloatArray
     precisions_cholesky_: FloatArray
+
+    def _fitted_log_joint(self) -> LogJoint:
+        held = vars(self)
+        names = self._stored.attributes
+        return ready_log_joint(
+            self,
+            (
+                self.covariance_type,
+                self.reg_covar,
+                current_backend(),
+                *(held.get(name) for name in names),
+            ),
+            super()._fitted_log_joint,
+        )
 
     def _grown(self, n_components: int) -> Self:
         """Return a copy whose next fit starts with the widest components cut in two."""
