@@ -190,8 +190,9 @@ class StickBreaking:
     @classmethod
     def from_counts(cls, prior_concentration: float, counts: Float64Array) -> Self:
         """Return the posterior of components that hold ``counts``."""
-        left = np.full(len(counts), prior_concentration)
-        left[:-1] += np.cumsum(counts[:0:-1])[::-1]
+        left = np.empty(len(counts))
+        left.fill(prior_concentration)
+        left[:-1] += np.add.accumulate(counts[:0:-1])[::-1]
         return cls(prior_concentration, 1.0 + counts, left)
 
     @classmethod
