@@ -37,16 +37,10 @@ class BaseGaussianMixture(BaseMixture):
     precisions_cholesky_: FloatArray
 
     def _fitted_log_joint(self) -> LogJoint:
-        held = vars(self)
-        names = self._stored.attributes
+        attributes = map(vars(self).get, self._stored.attributes)
         return ready_log_joint(
             self,
-            (
-                self.covariance_type,
-                self.reg_covar,
-                current_backend(),
-                *(held.get(name) for name in names),
-            ),
+            (self.covariance_type, self.reg_covar, current_backend(), *attributes),
             super()._fitted_log_joint,
         )
 

@@ -19,7 +19,7 @@ __all__ = ["ready_log_joint"]
 # The most numbers of an attribute that is copied: the pass takes longer than reading more.
 LARGEST = 4096
 
-_NUMBERS = (float, int, np.float64, np.float32)
+_PLAIN = frozenset({float, int, str, np.float64, np.float32})
 
 # Not in the estimator: predictions leave that as it is.
 _ready: WeakKeyDictionary[Any, tuple[tuple[Any, ...], LogJoint]] = WeakKeyDictionary()
@@ -58,14 +58,18 @@ def _content(values: Iterable[Any]) -> tuple[Any, ...] | None:
     content: list[Any] = []
     for value in values:
         kind = type(value)
-        if kind is np.ndarray and value.size <= LARGEST and value.dtype.char in "fd":
-            content.append((value.dtype.char, value.shape, value.tobytes()))
-        elif kind in _NUMBERS or kind is str:
-            content.append((kind, value))
-        elif kind is tuple:
-            content.append(_content(value))
-            if content[-1] is None:
+        if kind is np.ndarray:
+            dtype = value.dtype.char
+            if value.size > LARGEST or dtype not in "fd":
                 return None
+            content += (dtype, value.shape, value.tobytes())
+        elif kind in _PLAIN:
+            content += (kind, value)
+        elif kind is tuple:
+            inner = _content(value)
+            if inner is None:
+                return None
+            content.append(inner)
         else:
             return None
     return tuple(content)
