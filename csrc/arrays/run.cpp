@@ -4,10 +4,10 @@
 #include <memory>
 #include <vector>
 
-#include "arrays/compensated_sum.h"
 #include "arrays/halves.h"
 #include "arrays/maps.h"
 #include "arrays/reductions.h"
+#include "runtime/compensated_sum.h"
 #include "runtime/thread_count.h"
 
 #if defined(__SSE2__)
@@ -163,7 +163,7 @@ void Runner<T>::each(std::int64_t n_tasks, Task task) {
         plan_.n_slices * plan_.n_elements * operations_per_element, call_.num_threads);
     if (n_tasks > 1 && threads > 1) return each_on_threads(n_tasks, threads, task);
     Scratch<T> scratch(plan_, reductions_.n_states());
-    CompensatedSum sums[result_count];
+    runtime::CompensatedSum sums[result_count];
     runtime::parallel(n_tasks, 1, call_.interrupt,
                       [&](std::int64_t index, int worker, runtime::Region& region) {
                           scratch.begin(region, worker);
@@ -194,7 +194,7 @@ void Runner<T>::each_on_threads(std::int64_t n_tasks, int threads, Task task) {
     };
     runtime::parallel((n_tasks + together - 1) / together, threads, call_.interrupt, turn);
     for (int k = 0; k < result_count; ++k) {
-        CompensatedSum sum;
+        runtime::CompensatedSum sum;
         for (std::size_t i = k; i < sums.size(); i += result_count) sum.add(sums[i]);
         outcome_.sums[k] += sum.value();
     }

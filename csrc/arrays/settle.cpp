@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "arrays/compensated_sum.h"
+#include "runtime/compensated_sum.h"
 #include "runtime/numbers.h"
 
 namespace vbfast::arrays {
@@ -88,7 +88,7 @@ void settle_scaled(const Plan& plan, const Position& slice, double* results, Scr
         };
         int exponent = std::numeric_limits<int>::min();
         each_term([&](ScaledTerm term) { exponent = std::max(exponent, term.exponent); });
-        CompensatedSum terms;
+        runtime::CompensatedSum terms;
         each_term(
             [&](ScaledTerm term) { terms.add(std::ldexp(term.factor, term.exponent - exponent)); });
         const double sum = terms.value();
@@ -109,7 +109,8 @@ bool settle_overflow(const Plan& plan, const Position& slice, bool q_logits, dou
         if (!q_logits) return q;
         return q - q_reference < none_below ? 0 : std::exp(q - q_reference);
     };
-    CompensatedSum masses;  // in float64: what is lost beside one is lost of the largest numbers
+    runtime::CompensatedSum
+        masses;  // in float64: what is lost beside one is lost of the largest numbers
     const bool finite = each_element<T>(plan, slice, scratch, [&](double q, double p) {
         const double e = mass(q);
         masses.add(e);
@@ -119,7 +120,7 @@ bool settle_overflow(const Plan& plan, const Position& slice, bool q_logits, dou
     const double total = masses.value();
     // Halves, since the distance of two numbers may overflow.
     const double half_evidence = results[result_log_evidence * plane] / 2;
-    CompensatedSum half, half_kl;
+    runtime::CompensatedSum half, half_kl;
     each_element<T>(plan, slice, scratch, [&](double q, double p) {
         const double e = mass(q), share = e / total;
         if (share == 0) return true;

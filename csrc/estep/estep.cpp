@@ -259,10 +259,13 @@ class EStepOf final : public EStep {
 
     std::int64_t K() const { return packed_.model.n_components; }
     std::int64_t D() const { return packed_.model.n_features; }
-    // Roughly: an exponential a component, and a product with each number of its precision.
+    // Roughly, as bench/small_fits.py measures them: a row is loaded and its responsibilities are
+    // made, a component has an exponential and a product with each number of its precision.
     std::int64_t operations_per_row() const {
-        const std::int64_t features = packed_.model.form == Form::full ? D() * D() : D();
-        return packed_.model.n_components * (8 + features);
+        const Form form = packed_.model.form;
+        const std::int64_t square = D() * D();
+        const std::int64_t component = 12 + (form == Form::full ? square : D());
+        return 100 + 10 * D() + (form == Form::tied ? square : 0) + K() * component;
     }
 
     const Kernels<T>& kernels_;

@@ -7,6 +7,7 @@ namespace vbfast::python {
 void register_build_info(pybind11::module_& module);
 void register_threads(pybind11::module_& module);
 void register_linalg(pybind11::module_& module);
+void register_posteriors(pybind11::module_& module);
 void register_estep(pybind11::module_& module);
 void register_array_arguments(pybind11::module_& module);
 void register_arrays(pybind11::module_& module);
@@ -21,6 +22,7 @@ PYBIND11_MODULE(_vbfast, module) {
     vbfast::python::register_build_info(module);
     vbfast::python::register_threads(module);
     vbfast::python::register_linalg(module);
+    vbfast::python::register_posteriors(module);
     vbfast::python::register_estep(module);
     vbfast::python::register_array_arguments(module);
     vbfast::python::register_arrays(module);

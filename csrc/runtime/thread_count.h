@@ -18,9 +18,9 @@ void set_num_threads(int num_threads);  // 0 goes back to the default
 // gain nothing, and each takes some megabytes of address space.
 int most_threads();
 
-// The number of threads for a call of this many elementary operations, of a nanosecond or less
-// each: one where the work takes no longer than to wake another, else num_threads (0: the default),
-// but at most most_threads().
+// The number of threads for a call of this many elementary operations, of a tenth of a nanosecond
+// each, as a multiplication in lanes: num_threads (0: the default) and at most most_threads(), but
+// no more than have a share that is worth waking them for.
 int threads_for(std::int64_t operations, int num_threads);
 
 }  // namespace vbfast::runtime

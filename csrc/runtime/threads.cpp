@@ -128,13 +128,13 @@ class Pool {
             if (n_workers > 0) region.share();
             region_ = &region;
             wanted_ = n_workers;
-            running_ = n_workers;
             ++generation_;
         }
         start_.notify_all();
         region.work(0);
         if (region.is_torn()) return;  // with a mutex that may be locked for ever
         std::unique_lock<std::mutex> lock(mutex_);
+        region_ = nullptr;  // no task is left for a worker that has not come yet
         while (running_ > 0) {
             done_.wait_for(lock, std::chrono::milliseconds(50));
             if (running_ > 0 && region.has_interrupt()) {
@@ -144,7 +144,6 @@ class Pool {
                 lock.lock();
             }
         }
-        region_ = nullptr;
     }
 
   private:
@@ -165,8 +164,11 @@ class Pool {
         std::uint64_t seen = 0;
         std::unique_lock<std::mutex> lock(mutex_);
         for (;;) {
-            start_.wait(lock, [&] { return generation_ != seen && number <= wanted_; });
+            start_.wait(lock, [&] {
+                return region_ != nullptr && generation_ != seen && number <= wanted_;
+            });
             seen = generation_;
+            ++running_;
             Region* region = region_;
             lock.unlock();
             region->work(number);
@@ -181,7 +183,7 @@ class Pool {
     std::vector<std::thread> workers_;
     Region* region_ = nullptr;
     int wanted_ = 0;
-    int running_ = 0;
+    int running_ = 0;  // workers that are in the region
     std::uint64_t generation_ = 0;
 };
 

@@ -30,6 +30,74 @@ def draw_rows(
     means: _Float64,
     num_threads: int,
 ) -> None: ...
+def log1p_less_argument(x: npt.ArrayLike) -> Any: ...
+def itakura_saito(x: npt.ArrayLike, y: npt.ArrayLike, step: npt.ArrayLike) -> Any: ...
+def log_ratio(x: npt.ArrayLike, step: npt.ArrayLike) -> Any: ...
+def digamma_less_log(x: npt.ArrayLike) -> Any: ...
+def log_gamma_increment(x: npt.ArrayLike, step: npt.ArrayLike) -> Any: ...
+def log_gamma_divergence(x: npt.ArrayLike, step: npt.ArrayLike) -> Any: ...
+def dirichlet_expected_log(concentration: _Float64) -> _Float64: ...
+def dirichlet_log_evidence(prior_concentration: float, counts: _Float64) -> float: ...
+def stick_expected_log(taken: _Float64, left: _Float64) -> _Float64: ...
+def stick_log_evidence(gamma: float, rows: _Float64, later: _Float64) -> float: ...
+def normal_wishart_posterior(
+    covariance_type: str,
+    prior_mean_precision: float,
+    prior_mean: _Float64,
+    prior_degrees_of_freedom: float,
+    prior_covariance: _Float64,
+    centres: _Float64,
+    weight: _Float64,
+    mass: _Float64,
+    first: _Float64,
+    second: _Float64,
+    variance: float,
+    least_count: float,
+    num_threads: int,
+) -> tuple[_Float64, _Float64, _Float64, _Float64, _Float64, int]: ...
+def normal_wishart_divergence(
+    covariance_type: str,
+    q: tuple[_Float64, _Float64, _Float64, _Float64],
+    r: tuple[_Float64, _Float64, _Float64, _Float64],
+    num_threads: int,
+) -> _Float64: ...
+def expected_log_density(
+    covariance_type: str, q: tuple[_Float64, _Float64, _Float64, _Float64], num_threads: int
+) -> _Float64: ...
+def expected_log_det(
+    covariance_type: str,
+    n_features: int,
+    degrees_of_freedom: _Float64,
+    factor: _Float64,
+    num_threads: int,
+) -> _Float64: ...
+def gaussian_moments(
+    covariance_type: str,
+    centres: _Float64,
+    weight: _Float64,
+    mass: _Float64,
+    first: _Float64,
+    second: _Float64,
+    variance: float,
+    least_count: float,
+    empty: float,
+    previous_means: _Float64 | None,
+    previous_covariances: _Float64 | None,
+    num_threads: int,
+) -> tuple[_Float64, _Float64, _Float64]: ...
+def second_moments_cancel(
+    factor_type: str,
+    offset: _Float64,
+    centres: _Float64,
+    factor: _Float64,
+    second_type: str,
+    weight: _Float64,
+    first: _Float64,
+    second: _Float64,
+    floor: _Float64,
+    tolerated: float,
+    reach: float,
+) -> bool: ...
 
 C_API_VERSION: int
 C_FUNCTIONS: dict[str, dict[str, int]]

@@ -11,6 +11,7 @@ from scipy.special import entr, logsumexp, rel_entr
 from sklearn.base import clone
 
 from vbfast import BayesianGaussianMixture, GaussianMixture, Mixture, backends, config_context
+from vbfast.backends.reference.linalg import ReferenceLinearAlgebra
 from vbfast.contract import (
     COVARIANCE_TYPES,
     Blocking,
@@ -145,7 +146,7 @@ class ToySeeding:
         return self.potentials
 
 
-class ToyLinearAlgebra:
+class ToyLinearAlgebra(ReferenceLinearAlgebra):
     def precision_cholesky(self, covariances):
         lower = np.empty_like(covariances)
         for k, covariance in enumerate(covariances):
@@ -154,9 +155,6 @@ class ToyLinearAlgebra:
             except np.linalg.LinAlgError as error:
                 raise NotPositiveDefiniteError(k) from error
         return np.triu(np.linalg.inv(lower).swapaxes(1, 2))
-
-    def ratio_norms(self, factors, denominators):
-        return np.square(np.linalg.solve(denominators, factors)).sum(axis=(1, 2))
 
     def subtract_symmetric(self, matrices, a, b):
         return subtract_symmetric(matrices, a, b)

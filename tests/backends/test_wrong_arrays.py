@@ -6,8 +6,6 @@ write out of bounds.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -170,7 +168,7 @@ def test_blocks(problem, change, message):
     evidence = problem.output("log_evidence")
     running = problem.begin(log_evidence=evidence)
     with pytest.raises(ValueError, match=message):
-        running.run([replace(problem.block(), **change(problem))], 2)
+        running.run([problem.block()._replace(**change(problem))], 2)
     np.testing.assert_array_equal(evidence, 7)
 
 
@@ -186,7 +184,7 @@ def test_blocks_of_the_same_rows(backend, dtype):
     assert problem.blocking.n_partitions > 1
     first, second = problem.block(0), problem.block(1)
     with pytest.raises(ValueError, match="rows"):
-        problem.begin().run([first, replace(second, start=first.start)], 2)
+        problem.begin().run([first, second._replace(start=first.start)], 2)
 
 
 @pytest.mark.parametrize(

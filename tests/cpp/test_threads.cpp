@@ -149,7 +149,7 @@ void what_a_task_throws_on_one_thread_reaches_the_caller() {
 
 void no_more_threads_than_processors_or_64() {
     const int most = std::max(64, static_cast<int>(std::thread::hardware_concurrency()));
-    EXPECT(vbfast::runtime::threads_for(1 << 20, 65535) == most);
+    EXPECT(vbfast::runtime::threads_for(std::int64_t{1} << 40, 65535) == most);
     std::atomic<int> highest{0};
     vbfast::runtime::parallel(2000, 65535, nullptr, [&](std::int64_t, int worker, Region&) {
         int seen = highest;
@@ -323,8 +323,10 @@ void limits_of_both_versions() {}
 void short_work_stays_on_one_thread() {
     EXPECT(vbfast::runtime::threads_for(1000, 4) == 1);
     EXPECT(vbfast::runtime::threads_for(1000, 0) == 1);
-    EXPECT(vbfast::runtime::threads_for(1 << 20, 4) == 4);
-    EXPECT(vbfast::runtime::threads_for(1 << 20, 0) == vbfast::runtime::get_num_threads());
+    EXPECT(vbfast::runtime::threads_for(1 << 20, 4) == 2);
+    const std::int64_t long_work = std::int64_t{1} << 30;
+    EXPECT(vbfast::runtime::threads_for(long_work, 4) == 4);
+    EXPECT(vbfast::runtime::threads_for(long_work, 0) == vbfast::runtime::get_num_threads());
 }
 
 // Sanitizers reserve address space without end.

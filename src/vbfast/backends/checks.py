@@ -12,6 +12,9 @@ from vbfast.contract import Blocking, FloatArray, Linear, LogJoint, Request, Row
 __all__ = ["check_blocks", "check_log_joint", "check_outputs", "check_seeding_blocks"]
 
 
+INT64 = np.dtype(np.int64)
+
+
 def check_log_joint(log_joint: LogJoint, blocking: Blocking) -> None:
     """Check that the dtype of the computation has the parameters of a linear form.
 
@@ -35,12 +38,15 @@ def check_outputs(
     ValueError
         If one has another shape or dtype, is not in C order or cannot be written to.
     """
-    rows = {"resp": (n_components,), "log_joint": (n_components,), "gradient": (n_features,)}
     for name, array in vars(outputs).items():
         if array is None:
             continue
-        shape = (blocking.n_samples, *rows.get(name, ()))
-        dtype = np.dtype(np.int64) if name == "labels" else blocking.dtype
+        shape: tuple[int, ...] = (blocking.n_samples,)
+        if name in ("resp", "log_joint"):
+            shape = (*shape, n_components)
+        elif name == "gradient":
+            shape = (*shape, n_features)
+        dtype = INT64 if name == "labels" else blocking.dtype
         flags = array.flags
         if (array.shape, array.dtype) != (shape, dtype) or not (
             flags.c_contiguous and flags.writeable and flags.aligned

@@ -112,9 +112,7 @@ def get_num_threads() -> int:
     return 1 if pool is None else int(pool.get_num_threads())
 
 
-def current_num_threads() -> int:
-    """Return :func:`get_num_threads`, under the name that engine code uses."""
-    return get_num_threads()
+current_num_threads = get_num_threads  # under the name that engine code uses
 
 
 def current_backend() -> str:

@@ -14,11 +14,7 @@ from __future__ import annotations
 
 from vbfast.contract.backend import Backend, Pass, SeedingPass
 from vbfast.contract.blocking import Blocking
-from vbfast.contract.linear_algebra import (
-    LinearAlgebra,
-    NotPositiveDefiniteError,
-    subtract_symmetric,
-)
+from vbfast.contract.linear_algebra import LinearAlgebra, NotPositiveDefiniteError
 from vbfast.contract.log_joint import (
     NEAR_LIMIT,
     Form,
@@ -32,6 +28,8 @@ from vbfast.contract.log_joint import (
     quadratic_form,
 )
 from vbfast.contract.merging import merge
+from vbfast.contract.moment_shifts import subtract_symmetric
+from vbfast.contract.posteriors import NormalWishartArrays, Posteriors
 from vbfast.contract.request import Assignment, Request, RowOutputs
 from vbfast.contract.result import PassResult
 from vbfast.contract.rows import NonFiniteRowError, RowBlock, RowSource
@@ -61,9 +59,11 @@ __all__ = [
     "LogJoint",
     "Moments",
     "NonFiniteRowError",
+    "NormalWishartArrays",
     "NotPositiveDefiniteError",
     "Pass",
     "PassResult",
+    "Posteriors",
     "Quadratic",
     "Request",
     "RowBlock",

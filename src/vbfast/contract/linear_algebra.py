@@ -1,4 +1,4 @@
-"""The linear algebra of a global step: batches of triangular factors and symmetric matrices."""
+"""What a backend computes of a global step: batches of small matrices, and posteriors."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from vbfast.contract.gaussian_moments import GaussianMoments
+from vbfast.contract.moment_shifts import MomentShifts
+from vbfast.contract.posteriors import Posteriors
 from vbfast.contract.types import Float64Array
 
-__all__ = ["LinearAlgebra", "NotPositiveDefiniteError", "subtract_symmetric"]
+__all__ = ["LinearAlgebra", "NotPositiveDefiniteError"]
 
 
 class NotPositiveDefiniteError(ValueError):
@@ -20,8 +23,8 @@ class NotPositiveDefiniteError(ValueError):
         self.component = component
 
 
-class LinearAlgebra(Protocol):
-    """What a backend computes with stacks of small matrices, all float64.
+class LinearAlgebra(MomentShifts, GaussianMoments, Posteriors, Protocol):
+    """What a backend computes with stacks of small matrices, and posteriors, all float64.
 
     The bits of every result are the same for any number of threads.
     """
@@ -44,39 +47,6 @@ class LinearAlgebra(Protocol):
         ------
         NotPositiveDefiniteError
             If a matrix is not positive definite, or not finite.
-        """
-
-    def ratio_norms(self, factors: Float64Array, denominators: Float64Array) -> Float64Array:
-        """Squared Frobenius norms ``||B^-1 A||^2`` of upper triangular factors.
-
-        With ``A`` and ``B`` precision factors that is ``tr((B B^T)^-1 A A^T)``, computed without
-        either product, which would square the condition number.
-
-        Parameters
-        ----------
-        factors : ndarray of shape (n_components, n_features, n_features)
-            ``A``.
-        denominators : ndarray of the same shape, or of shape (1, n_features, n_features)
-            ``B``.
-
-        Returns
-        -------
-        ndarray of shape (n_components,)
-        """
-
-    def subtract_symmetric(
-        self, matrices: Float64Array, a: Float64Array, b: Float64Array
-    ) -> Float64Array:
-        """Matrices less ``a b^T + b a^T``, exactly symmetric where the matrices are.
-
-        Parameters
-        ----------
-        matrices : ndarray of shape (n_components, n_features, n_features)
-        a, b : ndarray of shape (n_components, n_features)
-
-        Returns
-        -------
-        ndarray of shape (n_components, n_features, n_features)
         """
 
     def matrix_gradients(
@@ -138,10 +108,3 @@ class LinearAlgebra(Protocol):
         -------
         ndarray of shape (n_samples, n_features)
         """
-
-
-def subtract_symmetric(matrices: Float64Array, a: Float64Array, b: Float64Array) -> Float64Array:
-    """Return what :meth:`LinearAlgebra.subtract_symmetric` does, in plain NumPy."""
-    product = a[:, :, np.newaxis] * b[:, np.newaxis, :]
-    # The products are added first: subtracted in turn they would round unsymmetrically.
-    return np.asarray(matrices - (product + product.swapaxes(1, 2)))

@@ -11,7 +11,7 @@ so that variational Bayes takes the passes of expectation-maximization.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -291,7 +291,7 @@ class LogJoint:
 
     offset: Float64Array
     form: Form
-    link: Link = field(default_factory=Identity)
+    link: Link = Identity()
 
     def __post_init__(self) -> None:
         if self.offset.shape != (self.form.n_components,) or len(self.offset) == 0:

@@ -55,19 +55,35 @@ class PassResult:
     lowest_log_evidence: float = math.nan
     dtype: np.dtype[Any] = FLOAT64
 
+    @classmethod
+    def answer(
+        cls,
+        request: Request,
+        total_weight: float,
+        log_evidence: float,
+        expected_log_joint: float,
+        entropy: float,
+        kl: float,
+        statistics: Statistics | None,
+        lowest_log_evidence: float,
+        dtype: np.dtype[Any],
+    ) -> PassResult:
+        """Return a result with NaN for the terms that a request did not ask for."""
+        posterior, all_terms = request.assignment == "posterior", request.entropy
+        return cls(
+            total_weight,
+            log_evidence if posterior or all_terms else math.nan,
+            expected_log_joint if not posterior or all_terms else math.nan,
+            entropy if all_terms else math.nan,
+            kl if all_terms else math.nan,
+            statistics,
+            lowest_log_evidence if posterior else math.nan,
+            dtype,
+        )
+
     def answering(self, request: Request) -> PassResult:
         """Return the result with NaN for the terms that a request did not ask for."""
-        posterior, all_terms = request.assignment == "posterior", request.entropy
-        return PassResult(
-            self.total_weight,
-            self.log_evidence if posterior or all_terms else math.nan,
-            self.expected_log_joint if not posterior or all_terms else math.nan,
-            self.entropy if all_terms else math.nan,
-            self.kl if all_terms else math.nan,
-            self.statistics,
-            self.lowest_log_evidence if posterior else math.nan,
-            self.dtype,
-        )
+        return self.answer(request, *(getattr(self, field.name) for field in fields(self)))
 
     def __add__(self, other: PassResult) -> PassResult:
         """Return the sums over the rows of both.

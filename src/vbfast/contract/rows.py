@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +12,7 @@ from vbfast.contract.types import Float64Array, FloatArray
 __all__ = ["NonFiniteRowError", "RowBlock", "RowSource"]
 
 
-@dataclass(frozen=True)
-class RowBlock:
+class RowBlock(NamedTuple):
     """Consecutive rows of one partition, in memory.
 
     Attributes

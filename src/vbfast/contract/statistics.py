@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.contract.linear_algebra import LinearAlgebra, subtract_symmetric
+from vbfast.contract.moment_shifts import MomentShifts, subtract_symmetric
 from vbfast.contract.types import Float64Array
 
 __all__ = ["Moments", "Statistics", "second_shape"]
@@ -132,7 +132,7 @@ class Statistics:
 
     __hash__ = None  # type: ignore[assignment]
 
-    def about(self, centres: Float64Array, linalg: LinearAlgebra | None = None) -> Statistics:
+    def about(self, centres: Float64Array, linalg: MomentShifts | None = None) -> Statistics:
         """Return the statistics about other centres.
 
         With ``s`` the way to the new centre, ``sum r (d - s) = f - M s`` and
@@ -142,7 +142,7 @@ class Statistics:
         Parameters
         ----------
         centres : ndarray of shape (n_components, n_features)
-        linalg : LinearAlgebra, optional
+        linalg : MomentShifts, optional
             A backend's, for large matrices; by default NumPy's.
 
         Returns
@@ -154,7 +154,7 @@ class Statistics:
         first = self.first - self.mass[:, np.newaxis] * step
         return Statistics(self.moments, centres, self.weight, first, second, self.scale)
 
-    def second_about(self, step: Float64Array, linalg: LinearAlgebra | None = None) -> Float64Array:
+    def second_about(self, step: Float64Array, linalg: MomentShifts | None = None) -> Float64Array:
         """Return the second moments about ``centres + step``, see :meth:`about`.
 
         Elementwise, or summed in a fixed order: the bits must not depend on a threaded BLAS.
@@ -162,7 +162,7 @@ class Statistics:
         Parameters
         ----------
         step : ndarray of shape (n_components, n_features)
-        linalg : LinearAlgebra, optional
+        linalg : MomentShifts, optional
 
         Raises
         ------

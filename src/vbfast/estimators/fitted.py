@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import DensityMixin
 from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
@@ -26,7 +26,8 @@ from vbfast.contract import (
     RowSource,
 )
 from vbfast.estimators.model_file import save_model
-from vbfast.estimators.validation import as_random_state, translated_errors, validate_rows
+from vbfast.estimators.parameters import QuicklyValidated
+from vbfast.estimators.validation import TranslatedErrors, as_random_state, validate_rows
 from vbfast.families.family import Family
 from vbfast.inference.responsibilities import log_responsibilities
 from vbfast.inference.sampling import draw_rows
@@ -39,7 +40,7 @@ from vbfast.results import ElboTerms
 __all__ = ["FittedMixture"]
 
 
-class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ignore[misc]
+class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type: ignore[misc]
     """Base class of mixtures: their methods after the fit, each a pass over the rows.
 
     A subclass says of which family the mixture is; that says the rest.
@@ -67,11 +68,15 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
                 f"{type(self).__name__} has no fitted attribute {error}: fit it again"
             ) from None
 
-    @contextlib.contextmanager
-    def _passes_over(self, rows: RowSource) -> Iterator[None]:
+    def _fitted_log_joint(self) -> LogJoint:
+        """Return the log-joint of the fitted attributes."""
+        log_joint: LogJoint = self._fitted_parameters().log_joint()
+        return log_joint
+
+    def _passes_over(self, rows: RowSource) -> contextlib.AbstractContextManager[None]:
         """Run passes on the estimator's backend, and raise what they do in scikit-learn's words."""
-        with translated_errors(self, rows.dtype, rows), config_context(backend=self.backend):
-            yield
+        translated = TranslatedErrors(self, rows.dtype, rows)
+        return translated if self.backend is None else _on_backend(self.backend, translated)
 
     def _evaluate(
         self,
@@ -85,11 +90,11 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         """Run a pass with the fitted parameters."""
         with self._passes_over(rows):
             runner = LocalRunner(rows, as_sample_weight(sample_weight, rows.n_samples))
-            log_joint = self._fitted_parameters().log_joint()
-            return runner.run(log_joint, request, resp=resp, outputs=outputs)
+            return runner.run(self._fitted_log_joint(), request, resp=resp, outputs=outputs)
 
     def _fitted_rows(self, X: Any) -> RowSource:
-        check_is_fitted(self)
+        if "weights_" not in vars(self):
+            check_is_fitted(self)
         return validate_rows(self, X, reset=False)
 
     def predict(self, X: Any) -> npt.NDArray[np.int64]:
@@ -185,7 +190,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         True
         """
         rows = self._fitted_rows(X)
-        return self._log_joint(rows, self._fitted_parameters().log_joint(), out)
+        return self._log_joint(rows, self._fitted_log_joint(), out)
 
     def _log_joint(
         self, rows: RowSource, log_joint: LogJoint, out: FloatArray | None = None
@@ -221,8 +226,7 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
         """Return the log-evidence of each row and its log-responsibilities."""
         rows = self._fitted_rows(X)
         with self._passes_over(rows):
-            log_joint = self._fitted_parameters().log_joint()
-            return log_responsibilities(LocalRunner(rows), log_joint)
+            return log_responsibilities(LocalRunner(rows), self._fitted_log_joint())
 
     def _estimate_log_weights(self) -> FloatArray:
         """Return the weights' share of the log-joint."""
@@ -370,6 +374,14 @@ class FittedMixture(DensityMixin, BaseEstimator, metaclass=ABCMeta):  # type: ig
             in float32.
         """
         save_model(path, self)
+
+
+@contextlib.contextmanager
+def _on_backend(
+    backend: str, translated: contextlib.AbstractContextManager[None]
+) -> Iterator[None]:
+    with translated, config_context(backend=backend):
+        yield
 
 
 def _may_overlap(out: FloatArray, rows: RowSource) -> bool:

@@ -11,10 +11,11 @@ import numpy.typing as npt
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from vbfast.config.settings import config_context
-from vbfast.contract import COVARIANCE_TYPES, CovarianceType, FloatArray
+from vbfast.config.settings import config_context, current_backend
+from vbfast.contract import COVARIANCE_TYPES, CovarianceType, FloatArray, LogJoint
 from vbfast.estimators.base import BaseMixture
 from vbfast.estimators.features import feature_indices
+from vbfast.estimators.ready import ready_log_joint
 from vbfast.estimators.scikit_learn import from_scikit_learn, to_scikit_learn
 from vbfast.estimators.validation import RealInterval
 from vbfast.families.gaussian import Gaussian
@@ -42,6 +43,14 @@ class BaseGaussianMixture(BaseMixture):
     covariances_: FloatArray
     precisions_: FloatArray
     precisions_cholesky_: FloatArray
+
+    def _fitted_log_joint(self) -> LogJoint:
+        attributes = map(vars(self).get, self._stored.attributes)
+        return ready_log_joint(
+            self,
+            (self.covariance_type, self.reg_covar, current_backend(), *attributes),
+            super()._fitted_log_joint,
+        )
 
     def _grown(self, n_components: int) -> Self:
         """Return a copy whose next fit starts with the widest components cut in two."""

@@ -14,9 +14,9 @@ from vbfast.config.settings import config_context, current_linalg
 from vbfast.contract import Form, Moments, PassResult, Quadratic, Request
 from vbfast.estimators.fitted import FittedMixture
 from vbfast.estimators.validation import (
+    TranslatedErrors,
     as_random_state,
     check_enough_rows,
-    translated_errors,
     unchanged_on_failure,
     validate_rows,
 )
@@ -222,14 +222,14 @@ class StepwiseMixture(FittedMixture):
         family, parameters = self._fitted_family(), self._fitted_parameters()
         _check_summary(summary, family.moments, parameters.log_joint().form)
         reached = EMResult(parameters, self.lower_bounds_, False, self.n_passes_)
-        with config_context(backend=self.backend), translated_errors(self, summary.dtype):
+        with config_context(backend=self.backend), TranslatedErrors(self, summary.dtype):
             result = take_global_step(family, summary, reached, self.tol, current_linalg())
         self._take(family, result, summary.dtype)
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def _start_from_arguments(self, n_features: int, dtype: np.dtype[Any]) -> None:
         """Take the parameters that the constructor was given."""
-        with config_context(backend=self.backend), translated_errors(self, dtype):
+        with config_context(backend=self.backend), TranslatedErrors(self, dtype):
             given = self._given_start(n_features)
         if given is None:
             raise NotFittedError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from numbers import Real
+from numbers import Integral, Real
+from types import TracebackType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random.bit_generator import ISeedSequence
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils import assert_all_finite, check_random_state
@@ -25,15 +27,15 @@ from vbfast.contract import (
 from vbfast.inputs.numbers import as_array, as_numbers
 from vbfast.inputs.plain import check_plain
 from vbfast.inputs.weights import n_weighted_rows
-from vbfast.passes.rows import as_row_source
+from vbfast.passes.rows import COMPUTED_IN, ArrayRows, as_row_source
 
 __all__ = [
     "KnownBackend",
     "RealInterval",
+    "TranslatedErrors",
     "as_random_state",
     "check_enough_rows",
     "keep_partial",
-    "translated_errors",
     "unchanged_on_failure",
     "validate_rows",
 ]
@@ -95,17 +97,19 @@ def validate_rows(
         As :func:`sklearn.utils.validation.validate_data`; for a masked array, whose mask would be
         lost, and for records and dates.
     """
-    check_plain(X, "X")
-    if not _is_read_in_slices(X):
+    ordinary = type(X) is np.ndarray and X.dtype in COMPUTED_IN
+    if not ordinary:
+        check_plain(X, "X")
+    if ordinary or not _is_read_in_slices(X):
         X = validate_data(
             estimator,
-            _in_numpy_words(X),
+            X if ordinary else _in_numpy_words(X),
             reset=reset,
             dtype=[np.float64, np.float32],
             ensure_all_finite=False,
             ensure_min_samples=min_samples,
         )
-        return as_row_source(X)
+        return ArrayRows(X) if ordinary and X.flags.aligned else as_row_source(X)
     source = as_row_source(X)
     if source.n_samples < min_samples:
         raise ValueError(
@@ -151,6 +155,16 @@ def _is_read_in_slices(X: Any) -> bool:
     )
 
 
+class _NoEntropy(ISeedSequence):
+    """The seed of a generator that is going to have another."""
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint32) -> npt.NDArray[Any]:
+        return np.zeros(n_words, dtype)
+
+
+_NO_ENTROPY = _NoEntropy()
+
+
 def as_random_state(random_state: Any) -> np.random.RandomState:
     """Return the generator that a seed makes, or the one that is given.
 
@@ -160,13 +174,17 @@ def as_random_state(random_state: Any) -> np.random.RandomState:
         If it is neither.
     """
     try:
-        generator: np.random.RandomState = check_random_state(random_state)
+        if isinstance(random_state, Integral):
+            # RandomState(seed) draws from the system first, which takes longer than an iteration.
+            generator = np.random.RandomState(np.random.MT19937(_NO_ENTROPY))  # type: ignore[arg-type]
+            generator.seed(random_state)  # type: ignore[arg-type]
+            return generator
+        return check_random_state(random_state)  # type: ignore[no-any-return]
     except (TypeError, ValueError) as error:
         raise ValueError(
             "random_state must be an integer in [0, 2**32), a RandomState or None: "
             f"{error}; got {random_state!r}"
         ) from error
-    return generator
 
 
 def check_enough_rows(
@@ -192,25 +210,37 @@ def check_enough_rows(
         )
 
 
-@contextlib.contextmanager
-def translated_errors(
-    estimator: BaseEstimator, dtype: np.dtype[Any], source: RowSource | None = None
-) -> Iterator[None]:
-    """Raise what passes over rows, and global steps, raise in scikit-learn's words."""
-    try:
-        yield
-    except NonFiniteRowError as error:
-        assert source is not None
-        with np.errstate(invalid="ignore"):  # it adds infinities of both signs
-            assert_all_finite(
-                source.block(error.row, error.row + 1),
-                estimator_name=type(estimator).__name__,
-                input_name="X",
-            )
-        # scikit-learn checks nothing while its option assume_finite is set.
-        raise
-    except NotPositiveDefiniteError as error:
-        raise ValueError(_ill_defined(dtype)) from error
+class TranslatedErrors(contextlib.AbstractContextManager[None]):
+    """Raises what passes over rows, and global steps, raise in scikit-learn's words.
+
+    A class, as a generator would take as long as a pass over a row.
+    """
+
+    def __init__(
+        self, estimator: BaseEstimator, dtype: np.dtype[Any], source: RowSource | None = None
+    ) -> None:
+        self._estimator = estimator
+        self._dtype = dtype
+        self._source = source
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Raise the translated error."""
+        if isinstance(error, NonFiniteRowError):
+            assert self._source is not None
+            with np.errstate(invalid="ignore"):  # it adds infinities of both signs
+                assert_all_finite(
+                    self._source.block(error.row, error.row + 1),
+                    estimator_name=type(self._estimator).__name__,
+                    input_name="X",
+                )
+            # scikit-learn checks nothing while its option assume_finite is set.
+        elif isinstance(error, NotPositiveDefiniteError):
+            raise ValueError(_ill_defined(self._dtype)) from error
 
 
 def _ill_defined(dtype: npt.DTypeLike) -> str:

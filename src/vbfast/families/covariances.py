@@ -16,7 +16,6 @@ from vbfast.contract import (
     Moments,
     NotPositiveDefiniteError,
 )
-from vbfast.families.gamma_differences import itakura_saito
 from vbfast.families.linalg import gram, log_det_cholesky
 
 __all__ = [
@@ -28,7 +27,6 @@ __all__ = [
     "precision_factor",
     "precision_traces",
     "precisions_of",
-    "relative_divergence",
     "scatter_floor",
     "squares",
 ]
@@ -101,46 +99,6 @@ def precision_traces(
     return np.asarray(squared.sum(axis=-1 if covariance_type == "diag" else (-2, -1)))
 
 
-def relative_divergence(
-    covariance_type: CovarianceType,
-    factor: Float64Array,
-    reference: Float64Array,
-    n_features: int,
-) -> Float64Array:
-    """Return ``tr(M) - D - log det M`` with ``M = (Q Q^T)^-1 P P^T``: shape (K,), for 'tied' ().
-
-    Never negative, and zero where ``P`` is ``Q`` (James and Stein 1961). With ``T = Q^-1 P``, whose
-    diagonal is the ratio of theirs, it is a sum of squares above the diagonal and of
-    ``t^2 - 1 - log t^2`` on it, which keeps its digits as ``T`` comes near the identity.
-
-    Parameters
-    ----------
-    covariance_type : {'full', 'tied', 'diag', 'spherical'}
-    factor : ndarray
-        Precision factors ``P`` of that type.
-    reference : ndarray
-        Precision factors ``Q``, of the same shape or, for all components, with one axis less.
-    n_features : int
-    """
-    if covariance_type in ("full", "tied"):
-        shape = (-1, n_features, n_features)
-        upper, by = factor.reshape(shape), reference.reshape(shape)
-        ratios = upper.diagonal(axis1=1, axis2=2) / by.diagonal(axis1=1, axis2=2)
-        # Q^-1 (P - Q diag(t)) is T above the diagonal and zero on it.
-        above = current_linalg().ratio_norms(np.triu(upper - by * ratios[:, np.newaxis], 1), by)
-        divergence = _square_divergence(ratios).sum(axis=1) + above
-        return divergence if covariance_type == "full" else np.asarray(divergence[0])
-    divergence = _square_divergence(factor / reference)
-    if covariance_type == "diag":
-        return np.asarray(divergence.sum(axis=1))
-    return np.asarray(n_features * divergence)
-
-
-def _square_divergence(ratios: Float64Array) -> Float64Array:
-    """Return ``t^2 - 1 - log t^2``."""
-    return itakura_saito(np.square(ratios), 1.0, (1.0 - ratios) * (1.0 + ratios))
-
-
 def log_det_factor(
     covariance_type: CovarianceType, factor: Float64Array, n_features: int
 ) -> Float64Array:
@@ -156,7 +114,7 @@ def scatter_floor(
     covariance_type: CovarianceType,
     counts: Float64Array,
     reg_covar: float,
-    covariance: Float64Array | float = 0.0,
+    covariance: Float64Array | None = None,
 ) -> Float64Array:
     """Return what a global step adds to the sums of squares of every feature.
 
@@ -169,8 +127,9 @@ def scatter_floor(
         Broadcasts against (n_components, n_features); for 'tied' against (1, n_features), the sum
         over the components.
     """
-    variances = np.diagonal(covariance) if np.ndim(covariance) == 2 else np.asarray(covariance)
-    floor = reg_covar * counts[:, np.newaxis] + variances
+    floor = reg_covar * counts[:, np.newaxis]
+    if covariance is not None:
+        floor = floor + (covariance.diagonal() if covariance.ndim == 2 else covariance)
     return np.asarray(floor.sum(axis=0, keepdims=True) if covariance_type == "tied" else floor)
 
 
@@ -189,15 +148,15 @@ def _per_component(covariance_type: CovarianceType, diagonals: Float64Array) -> 
 
 
 def add_to_diagonal(
-    covariance_type: CovarianceType, covariances: Float64Array, value: float | Float64Array
+    covariance_type: CovarianceType, covariances: Float64Array, value: float
 ) -> None:
-    """Add ``value``, a number or for all but 'tied' one a component, to diagonals in place.
+    """Add ``value`` to diagonals in place.
 
     Matrices have to be in C order.
     """
     if covariance_type in ("full", "tied"):
         assert covariances.flags.c_contiguous
         D = covariances.shape[-1]
-        covariances.reshape(-1, D * D)[:, :: D + 1] += np.reshape(value, (-1, 1))
+        covariances.reshape(-1, D * D)[:, :: D + 1] += value
     else:
-        covariances += np.reshape(value, (-1,) + (1,) * (covariances.ndim - 1))
+        covariances += value

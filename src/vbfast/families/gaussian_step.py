@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from vbfast.config.settings import current_linalg
 from vbfast.contract import (
     Float64Array,
     LinearAlgebra,
     NotPositiveDefiniteError,
     Statistics,
 )
-from vbfast.families.covariances import COVARIANCE_TYPE_OF, add_to_diagonal
+from vbfast.families.covariances import COVARIANCE_TYPE_OF
 from vbfast.families.gaussian_parameters import GaussianParameters
 
 __all__ = ["EMPTY_COMPONENT", "maximize", "moments"]
@@ -138,7 +139,6 @@ def _check_spread(
         raise NotPositiveDefiniteError(int(np.argmax(failed)))
 
 
-@np.errstate(over="ignore", invalid="ignore")  # no finite covariance is an error of its own
 def moments(
     statistics: Statistics,
     *,
@@ -168,33 +168,12 @@ def moments(
     """
     if statistics.second is None:
         raise ValueError(f"a global step needs second moments; got moments {statistics.moments!r}")
-    covariance_type = COVARIANCE_TYPE_OF[statistics.moments]
-    empty = statistics.weight < EMPTY_COMPONENT * eps
-    weight = statistics.weight + WEIGHT_FLOOR * eps
-
-    # Steps are taken from the centres, which are the current means: sums of x would cancel.
-    step = np.divide(
-        statistics.first,
-        statistics.weight[:, np.newaxis],
-        out=np.zeros_like(statistics.first),
-        where=~empty[:, np.newaxis],
+    return (linalg or current_linalg()).gaussian_moments(
+        COVARIANCE_TYPE_OF[statistics.moments],
+        statistics,
+        variance=reg_covar,
+        least_count=WEIGHT_FLOOR * eps,
+        empty=EMPTY_COMPONENT * eps,
+        previous_means=None if previous is None else previous.means,
+        previous_covariances=None if previous is None else previous.covariances,
     )
-    any_empty = bool(empty.any())
-    if any_empty and previous is not None:
-        step[empty] = previous.means[empty] - statistics.centres[empty]
-    means = statistics.centres + step
-
-    covariances = statistics.second_about(step, linalg)
-    if covariance_type == "tied":
-        covariances /= weight.sum()
-    else:
-        # A sum of squares of rows that coincide may fall below zero by rounding.
-        if covariance_type != "full":
-            np.maximum(covariances, 0.0, out=covariances)
-        np.divide(covariances.T, weight, out=covariances.T)
-    add_to_diagonal(covariance_type, covariances, reg_covar)
-    if any_empty:
-        weight[empty] = statistics.weight[empty]
-        if previous is not None and covariance_type != "tied":
-            covariances[empty] = previous.covariances[empty]
-    return weight, means, covariances

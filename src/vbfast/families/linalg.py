@@ -67,4 +67,4 @@ def log_det_cholesky(factors: Float64Array) -> Float64Array:
     ndarray of shape (...), float64
     """
     diagonals = factors.diagonal(axis1=-2, axis2=-1)
-    return np.asarray(np.log(diagonals).sum(axis=-1))
+    return np.asarray(np.add.reduce(np.log(diagonals), axis=-1))

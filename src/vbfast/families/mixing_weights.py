@@ -11,20 +11,14 @@ where the last stick keeps its Beta as in scikit-learn, instead of taking all th
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
+from vbfast.config.settings import current_linalg
 from vbfast.contract import Float64Array
-from vbfast.families.gamma_differences import (
-    digamma_less_log,
-    log_gamma_divergence,
-    log_gamma_increment,
-    log_ratio,
-)
 
 __all__ = ["WEIGHT_PRIORS", "Dirichlet", "MixingWeights", "StickBreaking", "log_proportions"]
 
@@ -140,33 +134,21 @@ class Dirichlet:
     @functools.cached_property
     def expected_log(self) -> Float64Array:
         """``E[log pi_k]`` (Bishop 2006, eq. 10.66)."""
-        whole = self.concentration.sum()
-        logs = -log_ratio(self.concentration, whole - self.concentration)
-        return np.asarray(logs + digamma_less_log(self.concentration) - digamma_less_log(whole))
+        return current_linalg().dirichlet_expected_log(self.concentration)
 
     @property
     def kl(self) -> float:
         """``KL(q || p)``, by divergences of log-gammas (Bishop 2006, eq. B.23)."""
-        counts = self.counts
-        each = log_gamma_divergence(self.prior_concentration, counts)
-        whole = log_gamma_divergence(self._prior_whole, counts.sum())
+        counts, linalg = self.counts, current_linalg()
+        prior_whole = len(counts) * self.prior_concentration
+        each = linalg.log_gamma_divergence(self.prior_concentration, counts)
+        whole = linalg.log_gamma_divergence(prior_whole, counts.sum())
         return max(0.0, float(each.sum() - whole))
 
     @property
     def log_evidence(self) -> float:
-        """``log C(prior) - log C(posterior)`` with C the normaliser (Bishop 2006, eq. B.23).
-
-        What is linear in the counts, ``N_k log a_0`` and ``N log(K a_0)``, is ``N log K`` together.
-        """
-        counts = self.counts
-        total = counts.sum()
-        each = log_gamma_increment(self.prior_concentration, counts)
-        whole = log_gamma_increment(self._prior_whole, total)
-        return float(each.sum() - whole - total * math.log(len(counts)))
-
-    @property
-    def _prior_whole(self) -> float:
-        return len(self.concentration) * self.prior_concentration
+        """``log C(prior) - log C(posterior)`` with C the normaliser (Bishop 2006, eq. B.23)."""
+        return current_linalg().dirichlet_log_evidence(self.prior_concentration, self.counts)
 
     @property
     def log_symmetry(self) -> float:
@@ -208,8 +190,9 @@ class StickBreaking:
     @classmethod
     def from_counts(cls, prior_concentration: float, counts: Float64Array) -> Self:
         """Return the posterior of components that hold ``counts``."""
-        left = np.full(len(counts), prior_concentration)
-        left[:-1] += np.cumsum(counts[:0:-1])[::-1]
+        left = np.empty(len(counts))
+        left.fill(prior_concentration)
+        left[:-1] += np.add.accumulate(counts[:0:-1])[::-1]
         return cls(prior_concentration, 1.0 + counts, left)
 
     @classmethod
@@ -239,28 +222,23 @@ class StickBreaking:
     @functools.cached_property
     def expected_log(self) -> Float64Array:
         """``E[log v_k] + sum_{j<k} E[log (1 - v_j)]``."""
-        both = self.parameters
-        parts = digamma_less_log(both) - digamma_less_log(both.sum(axis=0))
-        result, remaining = parts - log_ratio(both, both[::-1])
-        result[1:] += np.cumsum(remaining)[:-1]
-        return np.asarray(result)
+        return current_linalg().stick_expected_log(self.taken, self.left)
 
     @property
     def kl(self) -> float:
         """``KL(q || p)``, summed over the sticks, by divergences of log-gammas."""
         gamma = self.prior_concentration
         rows, later = self.taken - 1.0, self.left - gamma
-        own, others, both = log_gamma_divergence(*_of_beta(gamma, rows, later))
+        divergence = current_linalg().log_gamma_divergence
+        own, others = divergence(1.0, rows), divergence(gamma, later)
+        both = divergence(1.0 + gamma, rows + later)
         return max(0.0, float((own + others - both).sum()))
 
     @property
     def log_evidence(self) -> float:
         """``sum_k log B(taken_k, left_k) - log B(1, gamma)``."""
         gamma = self.prior_concentration
-        rows, later = self.taken - 1.0, self.left - gamma
-        own, others, both = log_gamma_increment(*_of_beta(gamma, rows, later))
-        sticks = own + others - both - rows * math.log1p(gamma) - later * log_ratio(gamma, 1.0)
-        return float(sticks.sum())
+        return current_linalg().stick_log_evidence(gamma, self.taken - 1.0, self.left - gamma)
 
     @property
     def log_symmetry(self) -> float:
@@ -274,14 +252,6 @@ class StickBreaking:
         whole = np.logaddexp(taken, left)
         remaining = np.cumsum(left - whole)
         return np.asarray(taken - whole + np.append(0.0, remaining[:-1]))
-
-
-def _of_beta(
-    gamma: float, rows: Float64Array, later: Float64Array
-) -> tuple[Float64Array, Float64Array]:
-    """Return the prior's arguments of the three log-gammas of a Beta function, and their steps."""
-    prior = np.array([[1.0], [gamma], [1.0 + gamma]])
-    return prior, np.stack([rows, later, rows + later])
 
 
 # By scikit-learn's names.

@@ -28,30 +28,20 @@ component that has lost its rows has its prior for a posterior. The addition is 
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.contract import Float64Array, LinearAlgebra, Statistics
+from vbfast.config.settings import current_linalg
+from vbfast.contract import Float64Array, LinearAlgebra, NormalWishartArrays, Statistics
 from vbfast.families.covariances import (
-    add_to_diagonal,
     log_det_factor,
-    precision_factor,
     precision_traces,
     precisions_of,
-    relative_divergence,
-    squares,
-)
-from vbfast.families.gamma_differences import (
-    digamma_less_log,
-    itakura_saito,
-    log1p_less_argument,
-    log_gamma_divergence,
 )
 from vbfast.families.normal_wishart_prior import LEAST_COUNT, NormalWishartPrior
-from vbfast.families.wishart import half_degrees, log_wishart_normaliser
+from vbfast.families.wishart import log_wishart_normaliser
 
 __all__ = ["NormalWishart"]
 
@@ -85,7 +75,6 @@ class NormalWishart:
     precision_cholesky: Float64Array
 
     @classmethod
-    @np.errstate(over="ignore", invalid="ignore")  # no finite covariance is an error of its own
     def from_statistics(
         cls,
         prior: NormalWishartPrior,
@@ -115,25 +104,24 @@ class NormalWishart:
         NotPositiveDefiniteError
             If a ``W_k^-1`` is not positive definite.
         """
-        kind, counts = prior.covariance_type, statistics.weight
-        mean_precision = prior.mean_precision + counts
-        # Deviations from the prior mean and from the centres: sums of x would cancel.
-        pull = statistics.first + counts[:, np.newaxis] * (statistics.centres - prior.mean)
-        deviation = pull / mean_precision[:, np.newaxis]
-        means = prior.mean + deviation
-        scatter = statistics.second_about(means - statistics.centres, linalg)
-        scatter += prior.mean_precision * squares(kind, deviation)
-        total: Float64Array = counts
-        if kind == "tied":
-            scatter /= len(counts)
-            total = counts.sum() / len(counts)
-        least_count = 0.0 if prior.proper else LEAST_COUNT
-        add_to_diagonal(kind, scatter, reg_covar * (total + least_count))
-        scatter += prior.covariance
-        degrees_of_freedom = np.asarray(prior.degrees_of_freedom + total)
-        covariances = np.divide(scatter.T, degrees_of_freedom, out=scatter.T).T
-        factor = precision_factor(kind, covariances, linalg)
-        return cls(prior, mean_precision, means, degrees_of_freedom, covariances, factor)
+        posterior, covariances = (linalg or current_linalg()).normal_wishart_posterior(
+            prior.covariance_type,
+            prior.mean_precision,
+            prior.mean,
+            prior.degrees_of_freedom,
+            prior.covariance,
+            statistics,
+            variance=reg_covar,
+            least_count=0.0 if prior.proper else LEAST_COUNT,
+        )
+        return cls(
+            prior,
+            posterior.mean_precision,
+            posterior.means,
+            posterior.degrees_of_freedom,
+            covariances,
+            posterior.factor,
+        )
 
     def restricted_to(self, kept: npt.NDArray[np.bool_]) -> NormalWishart:
         """Return the posterior of some of the components."""
@@ -166,26 +154,21 @@ class NormalWishart:
 
     @functools.cached_property
     def expected_log_det(self) -> Float64Array:
-        """``E[log det Lambda_k]`` (Bishop 2006, eq. 10.65), shaped as the degrees of freedom.
+        """``E[log det Lambda_k]`` (Bishop 2006, eq. 10.65), shaped as the degrees of freedom."""
+        return current_linalg().expected_log_det(
+            self.prior.covariance_type,
+            self.n_features,
+            self.degrees_of_freedom,
+            self.precision_cholesky,
+        )
 
-        ``psi(x)`` is taken relative to ``log x``, and ``W_k`` to ``nu_k W_k``.
-        """
-        D, nu = self.n_features, self.degrees_of_freedom
-        psi = digamma_less_log(half_degrees(nu, D)).sum(axis=-1)
-        lost = np.log1p(-np.divide.outer(np.arange(float(D)), nu)).sum(axis=0)
-        log_det = log_det_factor(self.prior.covariance_type, self.precision_cholesky, D)
-        return np.asarray(psi + lost + 2.0 * log_det)
-
-    @property
-    @np.errstate(over="ignore")  # of a mean that is anywhere: no row is likely then
+    @functools.cached_property
     def expected_log_density(self) -> Float64Array:
         """``E[log N(x | mu_k, Lambda_k^-1)]`` at ``x = m_k``, shape (n_components,), nats.
 
         Elsewhere ``1/2 ||(x - m_k) P_k||^2`` less (Bishop 2006, eq. 10.64).
         """
-        D = self.n_features
-        spread = D / self.mean_precision  # of the mean
-        return np.asarray(0.5 * (self.expected_log_det - D * math.log(2.0 * math.pi) - spread))
+        return current_linalg().expected_log_density(self.prior.covariance_type, self.arrays)
 
     @functools.cached_property
     def log_normaliser(self) -> Float64Array:
@@ -203,13 +186,8 @@ class NormalWishart:
         divergence without a lower limit.
         """
         prior = self.prior
-        if prior.precision_cholesky is not None:
-            return self._divergence(
-                prior.precision_cholesky,
-                np.asarray(prior.degrees_of_freedom),
-                prior.mean,
-                np.asarray(prior.mean_precision),
-            )
+        if prior.arrays is not None:
+            return self._divergence(prior.arrays)
         D, nu = self.n_features, self.degrees_of_freedom
         wishart = (
             self.log_normaliser
@@ -217,9 +195,9 @@ class NormalWishart:
             + 0.5 * (nu - prior.degrees_of_freedom) * self.expected_log_det
             + 0.5 * (self._prior_trace() - nu * D)
         )
-        return np.asarray(
-            wishart + self._mean_divergence(prior.mean, np.asarray(prior.mean_precision))
-        )
+        beta, step = prior.mean_precision, self.mean_precision - prior.mean_precision
+        spread = current_linalg().itakura_saito(beta, self.mean_precision, step)
+        return np.asarray(wishart + 0.5 * (D * spread + beta * self._distance_to(prior.mean)))
 
     def expected_log_ratio(self, other: NormalWishart) -> Float64Array:
         """Return ``E_q[log p(mu_k, Lambda_k) - log other(mu_k, Lambda_k)]``, p being the prior.
@@ -236,47 +214,19 @@ class NormalWishart:
         -------
         ndarray of shape (n_components,), nats
         """
-        return (
-            self._divergence(
-                other.precision_cholesky,
-                other.degrees_of_freedom,
-                other.means,
-                other.mean_precision,
-            )
-            - self.kl
+        return np.asarray(self._divergence(other.arrays) - self.kl)
+
+    @functools.cached_property
+    def arrays(self) -> NormalWishartArrays:
+        """What a backend takes of it."""
+        return NormalWishartArrays(
+            self.mean_precision, self.means, self.degrees_of_freedom, self.precision_cholesky
         )
 
-    def _divergence(
-        self,
-        factor: Float64Array,
-        degrees_of_freedom: Float64Array,
-        means: Float64Array,
-        mean_precision: Float64Array,
-    ) -> Float64Array:
-        """Return ``KL(q || r)``, shape (n_components,), with ``factor`` that of ``nu_r W_r``.
-
-        With ``M = (nu_r W_r)^-1 nu_k W_k`` and ``d = nu_k - nu_r``, of the Wishart part that is
-
-            nu_r / 2 (tr M - D - log det M + D (log(1 + d / nu_r) - d / nu_r))
-            + sum_i (log G(x_i) - log G(x_i + d / 2) + d / 2 psi(x_i + d / 2)),
-
-        where ``x_i = (nu_r - i) / 2`` and G is the gamma function: each term vanishes at ``r = q``.
-        """
-        D, nu = self.n_features, degrees_of_freedom
-        step = np.asarray(self.degrees_of_freedom - nu)
-        scale = relative_divergence(
-            self.prior.covariance_type, self.precision_cholesky, factor, D
-        ) + D * log1p_less_argument(step / nu)
-        gammas = log_gamma_divergence(half_degrees(nu, D), 0.5 * step[..., np.newaxis])
-        wishart = 0.5 * nu * scale + gammas.sum(axis=-1)
-        return np.asarray(np.maximum(wishart, 0.0) + self._mean_divergence(means, mean_precision))
-
-    def _mean_divergence(self, means: Float64Array, mean_precision: Float64Array) -> Float64Array:
-        """Return the divergence of the normal part, expected over the precisions."""
-        step = self.mean_precision - mean_precision
-        spread = itakura_saito(mean_precision, self.mean_precision, step)
-        distance = mean_precision * self._distance_to(means)
-        return np.asarray(0.5 * (self.n_features * spread + distance))
+    def _divergence(self, other: NormalWishartArrays) -> Float64Array:
+        """Return ``KL(q || other)``, shape (n_components,)."""
+        kind = self.prior.covariance_type
+        return current_linalg().normal_wishart_divergence(kind, self.arrays, other)
 
     @functools.cached_property
     def excess_over_prior(self) -> Float64Array | None:

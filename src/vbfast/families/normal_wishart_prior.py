@@ -8,7 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vbfast.contract import CovarianceType, Float64Array, NotPositiveDefiniteError
+from vbfast.contract import (
+    CovarianceType,
+    Float64Array,
+    NormalWishartArrays,
+    NotPositiveDefiniteError,
+)
 from vbfast.families.covariances import add_to_diagonal, log_det_factor, precision_factor
 from vbfast.families.wishart import log_wishart_normaliser
 
@@ -82,6 +87,15 @@ class NormalWishartPrior:
         except NotPositiveDefiniteError:
             return None
         return np.asarray(factor if tied else factor[0])
+
+    @functools.cached_property
+    def arrays(self) -> NormalWishartArrays | None:
+        """What a backend takes of it; None if it has no factor."""
+        factor = self.precision_cholesky
+        if factor is None:
+            return None
+        beta, nu = np.asarray(self.mean_precision), np.asarray(self.degrees_of_freedom)
+        return NormalWishartArrays(beta, self.mean, nu, factor)
 
     @functools.cached_property
     def _log_det(self) -> float:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vbfast.config.settings import current_linalg
 from vbfast.contract import Float64Array, LogJoint
-from vbfast.families.gamma_differences import log_gamma_increment, log_ratio
 from vbfast.families.linalg import log_det_cholesky
 from vbfast.families.mixture_posterior import MixturePosterior
 from vbfast.families.normal_wishart import NormalWishart
@@ -145,10 +145,11 @@ def _wishart_log_ratio(
     halves = 0.5 * (start - np.arange(float(D)))
     half_step = 0.5 * step[..., np.newaxis]
     logs = 2.0 * np.log(scaled.diagonal(axis1=1, axis2=2))
-    gammas = log_gamma_increment(halves, half_step) + half_step * (
+    linalg = current_linalg()
+    gammas = linalg.log_gamma_increment(halves, half_step) + half_step * (
         np.log(2.0 * halves / np.asarray(degrees)[..., np.newaxis]) - logs
     )
-    scale = log_det - stretched - D * log_ratio(start, step)
+    scale = log_det - stretched - D * linalg.log_ratio(start, step)
     return np.asarray(0.5 * (start * scale + step * spread) + gammas.sum(axis=-1))
 
 

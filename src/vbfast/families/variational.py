@@ -151,9 +151,11 @@ class VariationalGaussian:
         # of.
         added = self._added(counts)
         components += 0.5 * added * (after.expected_trace - before.expected_trace)
-        held = counts > 0.0
-        weights = updated.weights.log_evidence - counts[held] @ previous.weights.expected_log[held]
-        return float(sums.log_evidence + weights + components.sum())
+        expected_log = previous.weights.expected_log
+        if not counts.all():  # where a component has nothing its weight may be zero
+            counts, expected_log = counts[counts > 0.0], expected_log[counts > 0.0]
+        weights = updated.weights.log_evidence - counts @ expected_log
+        return float(sums.log_evidence + weights + np.add.reduce(components))
 
     @property
     def climbs_merit(self) -> bool:

@@ -36,12 +36,11 @@ def has_settled(
         The bound before the first; ``-inf`` for a new start. Iterations that go on from others have
         had their rise: any change is small beside that.
     """
-    changes = [
-        after - before
-        for before, after in zip([previous_bound, *bounds][-3:-1], bounds[-2:], strict=False)
-    ]
-    change = changes[-1]
-    before = changes[-2] if len(changes) > 1 and math.isfinite(changes[-2]) else 0.0
+    change = bounds[-1] - (bounds[-2] if len(bounds) > 1 else previous_bound)
+    before = 0.0
+    if len(bounds) > 1:
+        before = bounds[-2] - (bounds[-3] if len(bounds) > 2 else previous_bound)
+        before = before if math.isfinite(before) else 0.0
     small = previous_bound > -math.inf or abs(change) < SMALL * abs(bounds[-1] - bounds[0])
     settled = small and abs(change) <= abs(before)
     return abs(change) < tol or (settled and abs(change) < threshold)

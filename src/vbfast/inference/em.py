@@ -198,6 +198,7 @@ def run_em(
     fallback: P | None = None  # the global step that the parameters were proposed instead of
     drifts = False  # whether plain iterations lower the merit
     updated = parameters
+    request = Request(moments=objective.moments)
     monitor.ascent_begins()
     while not converged and len(bounds) < stopping.max_iter:
         log_joint = parameters.log_joint()
@@ -205,14 +206,19 @@ def run_em(
         everywhere = isinstance(log_joint.form, Quadratic)
         sums = runner.iterate(
             log_joint,
-            Request(moments=objective.moments),
+            request,
             previous=accepted,
             scatter_floor=objective.scatter_floor,
         )
         impossible = everywhere and sums.log_evidence == -np.inf
         try:
             updated, reached = _global_step(objective, sums, parameters, runner.linalg)
-            reached_merit = objective.merit(reached, sums, parameters, updated)
+            # Nobody but an accelerator asks for it.
+            reached_merit = (
+                reached
+                if accelerator is None
+                else objective.merit(reached, sums, parameters, updated)
+            )
         except (NotPositiveDefiniteError, NoResponsibilityError) as error:
             if fallback is None and not impossible:
                 assert sums.statistics is not None
@@ -305,7 +311,7 @@ def _global_step(
 ) -> tuple[P, float]:
     """Return the updated parameters and the bound."""
     assert sums.statistics is not None
-    if not sums.statistics.weight.any():
+    if not np.logical_or.reduce(sums.statistics.weight):
         raise NoResponsibilityError
     updated = objective.global_step(sums, parameters, linalg)
     return updated, objective.lower_bound(sums, parameters, updated)

@@ -8,9 +8,9 @@ partition's tiles are the same and are added up in the same order, hence the bit
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from vbfast.contract import (
     Float64Array,
     FloatArray,
     LogJoint,
+    Moments,
     NonFiniteRowError,
     PassResult,
     Request,
@@ -32,10 +33,38 @@ from vbfast.contract import (
 )
 from vbfast.inputs.weights import of_unit_scale
 from vbfast.passes.responsibilities import RespSource, as_resp_source
+from vbfast.passes.rows import ArrayRows
 
-__all__ = ["run_pass", "run_seeding"]
+__all__ = ["Layout", "Layouts", "run_pass", "run_seeding"]
 
 ROUND_BYTES = 32 << 20
+NO_OUTPUTS = RowOutputs()
+
+
+class Layout(NamedTuple):
+    """How the rows of a source are handed to a backend, the same in every pass of a kind.
+
+    Attributes
+    ----------
+    blocking : Blocking
+    sample_weight : ndarray of shape (n_samples,), float64, or None
+        From :func:`vbfast.inputs.weights.of_unit_scale`.
+    exponent : int
+        By how many doublings the weights are larger.
+    blocks : list of RowBlock or None
+        Of the only round, where the rows are an array in memory.
+    """
+
+    blocking: Blocking
+    sample_weight: Float64Array | None
+    exponent: int
+    blocks: list[RowBlock] | None
+
+
+# Those of one source, weights and backend: by the length of a row, the number of components, and
+# the moments.
+Kind = tuple[int, int, Moments | None]
+Layouts = dict[Kind, Layout]
 
 
 def run_pass(
@@ -49,6 +78,7 @@ def run_pass(
     backend: Backend | None = None,
     workspace: Any = None,
     blocking_components: int | None = None,
+    layouts: Layouts | None = None,
 ) -> PassResult:
     """Visit every row once.
 
@@ -73,6 +103,9 @@ def run_pass(
         between passes.
     blocking_components : int, optional
         The number of components that the blocking is for, where ``log_joint`` has not all of them.
+    layouts : dict, optional
+        Layouts that passes over the same source with the same weights and backend have made, to
+        which this one's is added.
 
     Returns
     -------
@@ -109,8 +142,8 @@ def run_pass(
         )
     if (resp is not None) != (request.assignment == "given"):
         raise ValueError(f"resp does not go with assignment {request.assignment!r}")
-    outputs = outputs or RowOutputs()
-    if request.assignment != "posterior":
+    outputs = outputs or NO_OUTPUTS
+    if request.assignment != "posterior" and outputs is not NO_OUTPUTS:
         for name in ("gradient", "log_joint"):
             if getattr(outputs, name) is not None:
                 raise ValueError(f"{name} does not go with assignment {request.assignment!r}")
@@ -124,31 +157,33 @@ def run_pass(
             sample_weight=sample_weight,
         )
     backend = backend or backend_for(log_joint, current_backend())
-    blocking = backend.blocking(
-        source.n_samples,
+    kind = (
         log_joint.form.row_length,
         blocking_components or log_joint.n_components,
-        source.dtype,
         request.moments,
     )
-    sample_weight, exponent = of_unit_scale(sample_weight)
+    layout = _layout_of(kind, source, sample_weight, backend, layouts)
+    num_threads = current_num_threads()
     running = backend.begin(
         log_joint,
         request,
-        blocking,
+        layout.blocking,
         outputs=outputs,
         workspace=backend.workspace() if workspace is None else workspace,
-        num_threads=current_num_threads(),
+        num_threads=num_threads,
     )
-    for blocks in _rounds(source, blocking, sample_weight, resp_source, log_joint.n_components):
+    for blocks in _rounds_of(layout, source, resp_source, log_joint.n_components):
         try:
-            running.run(blocks, current_num_threads())
+            running.run(blocks, num_threads)
         except NonFiniteRowError as error:
-            raise NonFiniteRowError(_first_non_finite(source, blocking, error.row)) from None
+            row = _first_non_finite(source, layout.blocking, error.row)
+            raise NonFiniteRowError(row) from None
     result = running.finish()
+    if layout.exponent == 0:
+        return result
     # In two steps, each of which is a number: of rows of the least weights it is beyond them.
-    half = exponent // 2
-    return result if exponent == 0 else result * 2.0**half * 2.0 ** (exponent - half)
+    half = layout.exponent // 2
+    return result * 2.0**half * 2.0 ** (layout.exponent - half)
 
 
 def run_seeding(
@@ -159,6 +194,7 @@ def run_seeding(
     sample_weight: Float64Array | None = None,
     lowered: FloatArray | None = None,
     backend: Backend | None = None,
+    layouts: Layouts | None = None,
 ) -> Float64Array:
     """Weigh candidates for the next centre of k-means++ (Arthur and Vassilvitskii 2007).
 
@@ -175,6 +211,8 @@ def run_seeding(
         is taken.
     backend : Backend, optional
         By default the one in use.
+    layouts : dict, optional
+        As for :func:`run_pass`.
 
     Returns
     -------
@@ -190,19 +228,58 @@ def run_seeding(
     """
     n_candidates, n_features = candidates.shape
     backend = backend or get_backend(current_backend())
-    blocking = backend.blocking(source.n_samples, n_features, n_candidates, source.dtype, None)
-    sample_weight, exponent = of_unit_scale(sample_weight)
-    running = backend.begin_seeding(candidates, blocking)
-    for blocks in _rounds(source, blocking, sample_weight):
+    kind = (n_features, n_candidates, None)
+    layout = _layout_of(kind, source, sample_weight, backend, layouts)
+    running = backend.begin_seeding(candidates, layout.blocking)
+    for blocks in _rounds_of(layout, source):
         slices = [slice(block.start, block.start + len(block.rows)) for block in blocks]
         before = [closest[rows] for rows in slices]
         after = [None if lowered is None else lowered[:, rows] for rows in slices]
         try:
             running.run(blocks, before, after, current_num_threads())
         except NonFiniteRowError as error:
-            raise NonFiniteRowError(_first_non_finite(source, blocking, error.row)) from None
+            row = _first_non_finite(source, layout.blocking, error.row)
+            raise NonFiniteRowError(row) from None
+    if layout.exponent == 0:
+        return running.finish()
     with np.errstate(over="ignore"):
-        return np.asarray(np.ldexp(running.finish(), exponent))
+        return np.asarray(np.ldexp(running.finish(), layout.exponent))
+
+
+def _layout_of(
+    kind: Kind,
+    source: RowSource,
+    sample_weight: Float64Array | None,
+    backend: Backend,
+    layouts: Layouts | None,
+) -> Layout:
+    """Return the layout of a kind of passes, and keep it with the others."""
+    if layouts is not None and kind in layouts:
+        return layouts[kind]
+    row_length, n_components, moments = kind
+    blocking = backend.blocking(source.n_samples, row_length, n_components, source.dtype, moments)
+    weights, exponent = of_unit_scale(sample_weight)
+    blocks = None
+    if isinstance(source, ArrayRows):
+        one = blocking.n_partitions == 1
+        blocks = (
+            [RowBlock(0, 0, source.in_memory, weights)]
+            if one
+            else next(_rounds(source, blocking, weights))
+        )
+    layout = Layout(blocking, weights, exponent, blocks)
+    if layouts is not None:
+        layouts[kind] = layout
+    return layout
+
+
+def _rounds_of(
+    layout: Layout, source: RowSource, resp: RespSource | None = None, n_components: int = 0
+) -> Iterable[list[RowBlock]]:
+    """Return the blocks of each round, see :func:`_rounds`."""
+    if layout.blocks is not None and resp is None:
+        return (layout.blocks,)
+    return _rounds(source, layout.blocking, layout.sample_weight, resp, n_components)
 
 
 def _rounds(

@@ -16,7 +16,7 @@ from vbfast.contract import FloatArray, RowSource
 from vbfast.inputs.numbers import as_numbers, claimed_dtype, claimed_shape, read_slice
 from vbfast.inputs.plain import check_plain
 
-_COMPUTED_IN = (np.dtype(np.float32), np.dtype(np.float64))
+COMPUTED_IN = (np.dtype(np.float32), np.dtype(np.float64))
 # Of the longest slice that is read for some of its rows.
 SLICE_BYTES = 1 << 20
 _NUMERIC_KINDS = "biufO"  # objects may be numbers: their conversion tells
@@ -145,7 +145,7 @@ class DoubleRows:
 def _checked(source: RowSource) -> RowSource:
     """Return a row source, whose shape and dtype kernels go by."""
     _check_shape((source.n_samples, source.n_features))
-    if source.dtype not in _COMPUTED_IN:
+    if source.dtype not in COMPUTED_IN:
         raise ValueError(f"X.dtype must be float32 or float64; got {source.dtype}")
     return source
 
@@ -169,7 +169,7 @@ def _computation_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
     if dtype.kind not in _NUMERIC_KINDS:
         raise ValueError(f"X must be numeric; got dtype {dtype}")
     native = dtype.newbyteorder("=")
-    return native if native in _COMPUTED_IN else np.dtype(np.float64)
+    return native if native in COMPUTED_IN else np.dtype(np.float64)
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

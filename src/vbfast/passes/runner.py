@@ -28,7 +28,7 @@ from vbfast.contract import (
 )
 from vbfast.passes.distances import squared_distances
 from vbfast.passes.negligible import negligible_components
-from vbfast.passes.one_pass import run_pass, run_seeding
+from vbfast.passes.one_pass import Layouts, run_pass, run_seeding
 from vbfast.passes.recentring import second_moments_cancel, way_to_the_means
 from vbfast.passes.responsibilities import RespSource
 from vbfast.passes.rows import ArrayRows, DoubleRows
@@ -77,6 +77,7 @@ class LocalRunner:
         self.n_passes = 0
         self._first_row = 0
         self._workspaces: dict[str, Any] = {}
+        self._layouts: dict[str, Layouts] = {}
 
     @property
     def n_samples(self) -> int:
@@ -136,6 +137,7 @@ class LocalRunner:
                 sample_weight=self.sample_weight,
                 backend=backend,
                 workspace=self._workspace(backend),
+                layouts=self._layouts.setdefault(backend.name, {}),
                 **arguments,
             )
         except NonFiniteRowError as error:
@@ -191,6 +193,7 @@ class LocalRunner:
             statistics,
             self.dtype,
             scatter_floor(statistics.weight),
+            self.linalg,
         ):
             return result
         self.n_passes += 1
@@ -206,7 +209,7 @@ class LocalRunner:
         self, log_joint: LogJoint, request: Request, lowest_log_evidence: float
     ) -> PassResult:
         negligible = negligible_components(log_joint, lowest_log_evidence, margin=MARGIN)
-        if negligible.any() and not negligible.all():
+        if np.logical_or.reduce(negligible) and not negligible.all():
             result = self._run(
                 log_joint.select(~negligible),
                 request,
@@ -271,6 +274,7 @@ class LocalRunner:
             sample_weight=self.sample_weight,
             lowered=lowered,
             backend=self._backend,
+            layouts=self._layouts.setdefault(self._backend.name, {}),
         )
 
     def moments_about(self, centre: Float64Array, moments: Moments) -> Statistics:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from vbfast import _vbfast
@@ -59,7 +60,10 @@ class NativeBackend:
 
     def linalg(self, num_threads: int) -> NativeLinearAlgebra:
         """Native as well, batched over the components."""
-        return NativeLinearAlgebra(num_threads)
+        return _linalg(num_threads)
+
+
+_linalg = functools.cache(NativeLinearAlgebra)  # an iteration asks several times
 
 
 def create_backend() -> Backend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ def statistics_size(moments: Moments | None, n_components: int, n_features: int)
     return n_components * (1 + n_features + second[moments]) + shared
 
 
+@functools.lru_cache  # of a fit's passes most are alike
 def blocking(
     n_samples: int,
     row_length: int,

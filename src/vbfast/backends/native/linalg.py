@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast import _vbfast
-from vbfast.contract import Float64Array, NotPositiveDefiniteError
+from vbfast.backends.native.posteriors import NativePosteriors
+from vbfast.contract import CovarianceType, Float64Array, NotPositiveDefiniteError, Statistics
 
 __all__ = ["NativeLinearAlgebra"]
 
 
-class NativeLinearAlgebra:
+class NativeLinearAlgebra(NativePosteriors):
     """See :class:`vbfast.contract.LinearAlgebra`."""
 
     def __init__(self, num_threads: int) -> None:
@@ -30,12 +31,6 @@ class NativeLinearAlgebra:
             raise NotPositiveDefiniteError(failed)
         return factors
 
-    def ratio_norms(self, factors: Float64Array, denominators: Float64Array) -> Float64Array:
-        """Squared Frobenius norms ``||B^-1 A||^2`` of upper triangular factors."""
-        return _vbfast.ratio_norms(
-            np.ascontiguousarray(factors), np.ascontiguousarray(denominators), self._num_threads
-        )
-
     def subtract_symmetric(
         self, matrices: Float64Array, a: Float64Array, b: Float64Array
     ) -> Float64Array:
@@ -46,6 +41,55 @@ class NativeLinearAlgebra:
             np.ascontiguousarray(b),
             self._num_threads,
         )
+
+    def gaussian_moments(
+        self,
+        covariance_type: CovarianceType,
+        statistics: Statistics,
+        *,
+        variance: float,
+        least_count: float,
+        empty: float,
+        previous_means: Float64Array | None,
+        previous_covariances: Float64Array | None,
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Moments of most likelihood."""
+        assert statistics.second is not None
+        return _vbfast.gaussian_moments(
+            covariance_type,
+            statistics.centres,
+            statistics.weight,
+            statistics.mass,
+            statistics.first,
+            statistics.second,
+            variance,
+            least_count,
+            empty,
+            previous_means,
+            previous_covariances,
+            self._num_threads,
+        )
+
+    def second_moments_cancel(
+        self,
+        factor_type: CovarianceType,
+        offset: Float64Array,
+        centres: Float64Array,
+        factor: Float64Array,
+        second_type: CovarianceType,
+        weight: Float64Array,
+        first: Float64Array,
+        second: Float64Array,
+        floor: Float64Array,
+        *,
+        tolerated: float,
+        reach: float,
+    ) -> bool:
+        """Whether second moments lose too many digits on the way to the rows' means."""
+        return _vbfast.second_moments_cancel(
+            factor_type, offset, centres, factor, second_type, weight, first, second, floor,
+            tolerated, reach,
+        )  # fmt: skip
 
     def matrix_gradients(
         self,

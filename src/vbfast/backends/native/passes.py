@@ -81,24 +81,20 @@ class NativePass:
         """Process blocks of distinct partitions, in parallel."""
         if self._request.assignment == "given" and any(block.resp is None for block in blocks):
             raise ValueError("a 'given' pass needs RowBlock.resp")
-        row = self._estep.run(
-            [(b.partition, b.start, b.rows, b.weights, b.resp) for b in blocks], num_threads
-        )
+        row = self._estep.run(list(blocks), num_threads)
         if row >= 0:
             raise NonFiniteRowError(row)
 
     def finish(self) -> PassResult:
         """Merge the partitions in their order."""
-        request = self._request
-        weight, log_evidence, expected_log_joint, entropy, kl, lowest = self._estep.sums()
         statistics = None
-        if request.moments is not None:
-            statistics = Statistics(
-                request.moments,
-                self._centres,
-                *self._estep.statistics(self._num_threads),
-            )
-        result = PassResult(
+        moments = self._request.moments
+        if moments is not None:
+            sums = self._estep.statistics(self._num_threads)
+            statistics = Statistics(moments, self._centres, *sums)
+        weight, log_evidence, expected_log_joint, entropy, kl, lowest = self._estep.sums()
+        return PassResult.answer(
+            self._request,
             weight,
             log_evidence,
             expected_log_joint,
@@ -108,7 +104,6 @@ class NativePass:
             lowest,
             self._dtype,
         )
-        return result.answering(request)
 
 
 class NativeSeedingPass:

@@ -4,37 +4,93 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import LinAlgError, cholesky, solve_triangular
+from scipy.linalg import solve_triangular
 
-from vbfast.contract import Float64Array, NotPositiveDefiniteError, subtract_symmetric
+from vbfast.backends.reference.posteriors import ReferencePosteriors
+from vbfast.contract import CovarianceType, Float64Array, Statistics, subtract_symmetric
 
 __all__ = ["ReferenceLinearAlgebra"]
 
 
-class ReferenceLinearAlgebra:
+class ReferenceLinearAlgebra(ReferencePosteriors):
     """See :class:`vbfast.contract.LinearAlgebra`."""
-
-    def precision_cholesky(self, covariances: Float64Array) -> Float64Array:
-        """Upper triangular factors of the inverses of covariance matrices."""
-        identity = np.eye(covariances.shape[-1])
-        factors = np.empty_like(covariances, order="C")
-        for k, covariance in enumerate(covariances):
-            try:
-                lower = cholesky(covariance, lower=True)
-            except (LinAlgError, ValueError) as error:
-                raise NotPositiveDefiniteError(k) from error
-            factors[k] = solve_triangular(lower, identity, lower=True).T
-        return factors
-
-    def ratio_norms(self, factors: Float64Array, denominators: Float64Array) -> Float64Array:
-        """Squared Frobenius norms ``||B^-1 A||^2`` of upper triangular factors."""
-        return np.asarray(np.square(np.linalg.solve(denominators, factors)).sum(axis=(1, 2)))
 
     def subtract_symmetric(
         self, matrices: Float64Array, a: Float64Array, b: Float64Array
     ) -> Float64Array:
         """Matrices less ``a b^T + b a^T``."""
         return subtract_symmetric(matrices, a, b)
+
+    @np.errstate(over="ignore", invalid="ignore")  # no finite covariance is an error of its own
+    def gaussian_moments(
+        self,
+        covariance_type: CovarianceType,
+        statistics: Statistics,
+        *,
+        variance: float,
+        least_count: float,
+        empty: float,
+        previous_means: Float64Array | None,
+        previous_covariances: Float64Array | None,
+    ) -> tuple[Float64Array, Float64Array, Float64Array]:
+        """Moments of most likelihood."""
+        weight, centres = statistics.weight, statistics.centres
+        lost = weight < empty
+        counts = weight + least_count
+        # Steps are taken from the centres, which are the current means: sums of x would cancel.
+        step = np.divide(
+            statistics.first,
+            weight[:, np.newaxis],
+            out=np.zeros_like(centres),
+            where=~lost[:, np.newaxis],
+        )
+        if previous_means is not None:
+            step[lost] = previous_means[lost] - centres[lost]
+        covariances = statistics.second_about(step)
+        if covariance_type == "tied":
+            covariances /= counts.sum()
+        else:
+            # A sum of squares of rows that coincide may fall below zero by rounding.
+            if covariance_type != "full":
+                np.maximum(covariances, 0.0, out=covariances)
+            np.divide(covariances.T, counts, out=covariances.T)
+        if covariance_type in ("full", "tied"):
+            covariances += variance * np.eye(centres.shape[1])
+        else:
+            covariances += variance
+        counts[lost] = weight[lost]
+        if previous_covariances is not None and covariance_type != "tied":
+            covariances[lost] = previous_covariances[lost]
+        return counts, centres + step, covariances
+
+    @np.errstate(over="ignore", invalid="ignore")
+    def second_moments_cancel(
+        self,
+        factor_type: CovarianceType,
+        offset: Float64Array,
+        centres: Float64Array,
+        factor: Float64Array,
+        second_type: CovarianceType,
+        weight: Float64Array,
+        first: Float64Array,
+        second: Float64Array,
+        floor: Float64Array,
+        *,
+        tolerated: float,
+        reach: float,
+    ) -> bool:
+        """Whether second moments lose too many digits on the way to the rows' means."""
+        weight = weight[:, np.newaxis]
+        step = np.divide(first, weight, out=np.zeros_like(first), where=weight > 0)
+        along = 2.0 * (first - 0.5 * weight * step) * step
+        if second_type in ("full", "tied"):
+            second = np.diagonal(second, axis1=-2, axis2=-1)
+        elif second_type == "spherical":
+            second = second[:, np.newaxis]
+        kept = tolerated * (second - _of_one_variance(second_type, along) + floor)
+        squared = _squared_reach(factor_type, offset, centres, factor, reach)
+        subtracted = weight * (np.square(step) + squared)
+        return bool((_of_one_variance(second_type, subtracted) > kept).any())
 
     def matrix_gradients(
         self,
@@ -73,3 +129,34 @@ class ReferenceLinearAlgebra:
             if end > start:
                 rows[start:end] += solve_triangular(factor, normals[start:end].T, trans="T").T
         return rows
+
+
+def _of_one_variance(second_type: CovarianceType, values: Float64Array) -> Float64Array:
+    """Return the mean or sum over what shares a variance, with that axis kept."""
+    if second_type == "spherical":
+        return np.asarray(values.mean(axis=1, keepdims=True))
+    return np.asarray(values.sum(axis=0, keepdims=True)) if second_type == "tied" else values
+
+
+def _squared_reach(
+    factor_type: CovarianceType,
+    offset: Float64Array,
+    centres: Float64Array,
+    factor: Float64Array,
+    reach: float,
+) -> Float64Array:
+    """Return how far, squared, points may be from the centres that a pass took moments about.
+
+    Such a point is in the middle of the components; centres that are farther from it than the
+    reach have moments about themselves.
+    """
+    possible = np.isfinite(offset)
+    if not possible.any():
+        return np.zeros_like(centres)
+    squared = np.square(centres - np.median(centres[possible], axis=0))
+    if factor_type in ("full", "tied"):
+        steepest = np.square(factor).sum(axis=-2).max(axis=-1)
+        distance = squared.sum(axis=1) * steepest
+    else:
+        distance = (squared * np.square(factor.reshape(len(factor), -1))).max(axis=1)
+    return np.where((distance <= reach)[:, np.newaxis], squared, 0.0)

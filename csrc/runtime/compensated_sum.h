@@ -3,7 +3,7 @@
 
 #include <cmath>
 
-namespace vbfast::arrays {
+namespace vbfast::runtime {
 
 // Keeps apart what each addition rounds away (Neumaier 1974).
 class CompensatedSum {
@@ -20,4 +20,4 @@ class CompensatedSum {
     double total_ = 0, lost_ = 0;
 };
 
-}  // namespace vbfast::arrays
+}  // namespace vbfast::runtime

@@ -61,7 +61,7 @@ def log1p_less_argument(x: npt.ArrayLike) -> Float64Array:
 
     Examples
     --------
-    >>> from vbfast.families.gamma_differences import log1p_less_argument
+    >>> from vbfast.backends.reference.gamma_differences import log1p_less_argument
     >>> float(log1p_less_argument(1e-20))
     -5e-41
     """
@@ -132,7 +132,7 @@ def log_gamma_increment(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
 
     Examples
     --------
-    >>> from vbfast.families.gamma_differences import log_gamma_increment
+    >>> from vbfast.backends.reference.gamma_differences import log_gamma_increment
     >>> f"{log_gamma_increment(1e18, 1e6):.3g}"  # of two log-gammas of 4e19
     '5e-07'
     """
@@ -172,7 +172,7 @@ def log_gamma_divergence(x: npt.ArrayLike, step: npt.ArrayLike) -> Float64Array:
 
     Examples
     --------
-    >>> from vbfast.families.gamma_differences import log_gamma_divergence
+    >>> from vbfast.backends.reference.gamma_differences import log_gamma_divergence
     >>> f"{log_gamma_divergence(1e18, 1e6):.6g}"
     '5e-07'
     """

@@ -1,0 +1,110 @@
+#include "linalg/gaussian_moments.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/linalg/table.h"
+#include "runtime/thread_count.h"
+
+namespace vbfast::linalg {
+
+namespace {
+
+// The sum in the order that NumPy adds numbers in, so that both have the same bits: eight sums side
+// by side of up to 128 numbers, halves of more.
+double sum_as_numpy(const double* values, std::int64_t n) {
+    if (n < 8) {
+        double sum = 0.0;
+        for (std::int64_t i = 0; i < n; ++i) sum += values[i];
+        return sum;
+    }
+    if (n > 128) {
+        const std::int64_t half = n / 2 - n / 2 % 8;
+        return sum_as_numpy(values, half) + sum_as_numpy(values + half, n - half);
+    }
+    double r[8];
+    std::copy_n(values, 8, r);
+    std::int64_t i = 8;
+    for (; i < n - n % 8; i += 8)
+        for (int j = 0; j < 8; ++j) r[j] += values[i + j];
+    double sum = ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
+    for (; i < n; ++i) sum += values[i];
+    return sum;
+}
+
+// 0 for negative numbers, and NaN for NaN.
+double at_least_zero(double value) {
+    return value < 0.0 ? 0.0 : value;
+}
+
+}  // namespace
+
+void gaussian_moments(Pattern pattern, std::int64_t n_components, std::int64_t n_features,
+                      const MomentSums& sums, double variance, double least_count, double empty,
+                      const PreviousMoments& previous, const GaussianMoments& out, int num_threads,
+                      const runtime::Interrupt* interrupt) {
+    const std::int64_t K = n_components, D = n_features, size = pattern_size(pattern, D);
+    std::vector<double> memory(static_cast<std::size_t>(2 * K * D));
+    double *half = memory.data(), *step = half + K * D;
+    for (std::int64_t k = 0; k < K; ++k) {
+        const bool lost = sums.weight[k] < empty;
+        out.counts[k] = sums.weight[k] + least_count;
+        for (std::int64_t at = k * D; at < (k + 1) * D; ++at) {
+            // Steps are taken from the centres, which are the current means: sums of x would
+            // cancel.
+            if (!lost)
+                step[at] = sums.first[at] / sums.weight[k];
+            else
+                step[at] = previous.means ? previous.means[at] - sums.centres[at] : 0.0;
+            out.means[at] = sums.centres[at] + step[at];
+            half[at] = sums.first[at] - 0.5 * sums.mass[k] * step[at];
+        }
+    }
+    if (pattern == Pattern::tied) {
+        std::fill_n(out.covariances, D * D, 0.0);
+        for (std::int64_t k = 0; k < K; ++k)
+            for (std::int64_t i = 0; i < D; ++i)
+                for (std::int64_t j = 0; j < D; ++j)
+                    out.covariances[i * D + j] += half[k * D + i] * step[k * D + j];
+        const double total = sum_as_numpy(out.counts, K);
+        for (std::int64_t i = 0; i < D; ++i)
+            for (std::int64_t j = 0; j <= i; ++j) {
+                double* one = out.covariances + i * D + j;
+                double* other = out.covariances + j * D + i;
+                const double product = *one + *other;
+                *one = (sums.second[i * D + j] - product) / total;
+                *other = (sums.second[j * D + i] - product) / total;
+            }
+    }
+    const auto own_matrix = [&](std::int64_t k, int, runtime::Region&) {
+        double* h = half + k * D;
+        const double* s = step + k * D;
+        const double* second = sums.second + k * size;
+        double* own = out.covariances + k * size;
+        if (pattern == Pattern::full) {
+            kernels().subtract_symmetric(second, h, s, D, own);
+        } else {
+            for (std::int64_t i = 0; i < D; ++i) h[i] = 2.0 * h[i] * s[i];
+            if (pattern == Pattern::spherical)
+                *own = at_least_zero(*second - sum_as_numpy(h, D) / static_cast<double>(D));
+            else
+                for (std::int64_t i = 0; i < D; ++i) own[i] = at_least_zero(second[i] - h[i]);
+        }
+        for (std::int64_t i = 0; i < size; ++i) own[i] /= out.counts[k];
+    };
+    if (pattern != Pattern::tied)
+        runtime::parallel(K, runtime::threads_for(10 * K * size, num_threads), interrupt,
+                          own_matrix);
+    const std::int64_t stride = has_matrices(pattern) ? D + 1 : 1;
+    const std::int64_t n_matrices = pattern == Pattern::tied ? 1 : K;
+    for (std::int64_t k = 0; k < n_matrices; ++k)
+        for (std::int64_t i = 0; i < size; i += stride) out.covariances[k * size + i] += variance;
+    for (std::int64_t k = 0; k < K; ++k) {
+        if (!(sums.weight[k] < empty)) continue;
+        out.counts[k] = sums.weight[k];
+        if (previous.covariances && pattern != Pattern::tied)
+            std::copy_n(previous.covariances + k * size, size, out.covariances + k * size);
+    }
+}
+
+}  // namespace vbfast::linalg

@@ -1,0 +1,21 @@
+// How numbers of a symmetric or triangular matrix are laid out.
+#pragma once
+
+#include <cstdint>
+
+namespace vbfast::linalg {
+
+// What scale matrices, precision factors and second moments are, all row-major: (K, D, D), one
+// (D, D) for all, their (K, D) diagonals, or (K,) numbers.
+enum class Pattern { full, tied, diag, spherical };
+
+// The numbers that a matrix of the pattern has.
+constexpr std::int64_t pattern_size(Pattern pattern, std::int64_t D) {
+    return pattern == Pattern::spherical ? 1 : pattern == Pattern::diag ? D : D * D;
+}
+
+constexpr bool has_matrices(Pattern pattern) {
+    return pattern == Pattern::full || pattern == Pattern::tied;
+}
+
+}  // namespace vbfast::linalg
