@@ -96,6 +96,10 @@ def bound_and_gradients(
 class Workspace:
     def __init__(self) -> None: ...
 
+class NearestBounds:
+    met: float
+    def __init__(self, n_rows: int) -> None: ...
+
 class EStep:
     def __init__(
         self,
@@ -112,6 +116,7 @@ class EStep:
         split_components: bool,
         outputs: tuple[Any, ...],
         workspace: Workspace,
+        bounds: NearestBounds | None,
         num_threads: int,
     ) -> None: ...
     def run(self, blocks: list[tuple[Any, ...]], num_threads: int) -> int: ...

@@ -40,6 +40,7 @@ def kmeans(
     n_clusters: int,
     random_state: np.random.RandomState,
     *,
+    bounds: Any = None,
     monitor: Monitor = SILENT,
 ) -> Float64Array:
     """Cluster the rows: k-means++ seeding, then Lloyd's algorithm to scikit-learn's tolerance.
@@ -49,6 +50,8 @@ def kmeans(
     runner : LocalRunner
     n_clusters : int
     random_state : numpy.random.RandomState
+    bounds : object, optional
+        See :func:`lloyd`.
     monitor : Monitor, optional
         Told of every centre and iteration.
 
@@ -81,6 +84,7 @@ def kmeans(
         runner.gather(rows),
         tolerance=RELATIVE_TOLERANCE * float(variance.mean()),
         unit=SEPARATIONS * separation if separation > 0.0 else None,
+        bounds=bounds,
         monitor=monitor,
     )
 
@@ -225,6 +229,7 @@ def lloyd(
     *,
     tolerance: float,
     unit: float | None = None,
+    bounds: Any = None,
     monitor: Monitor = SILENT,
 ) -> Float64Array:
     """Move centres to the means of the rows closest to them until they rest (Lloyd 1982).
@@ -241,6 +246,9 @@ def lloyd(
         Converged once the squared shifts of all centres sum to no more.
     unit : float, optional
         See :func:`vbfast.passes.distances.squared_distances`.
+    bounds : object, optional
+        What ``runner.nearest_bounds()`` returned: passes after this one find there what this one
+        knows of the rows. By default new ones. Results are the same, to the bit.
     monitor : Monitor, optional
         Told of every iteration.
 
@@ -254,10 +262,11 @@ def lloyd(
         If a row is not finite; the first such row.
     """
     request = Request("hard", "first")
+    bounds = runner.nearest_bounds() if bounds is None else bounds
     for iteration in range(1, MAX_ITERATIONS + 1):
         monitor.start_progressed(f"k-means iteration {iteration} of at most {MAX_ITERATIONS}")
         distances = squared_distances(centres, unit)
-        result = runner.run(distances, request)
+        result = runner.run(distances, request, bounds=bounds)
         assert result.statistics is not None
         weight = result.statistics.weight[:, np.newaxis]
         shift = np.divide(
@@ -265,7 +274,7 @@ def lloyd(
         )
         empty = np.flatnonzero(result.statistics.weight == 0)
         if len(empty) > 0:
-            far = _farthest_rows(runner, distances, len(empty))
+            far = _farthest_rows(runner, distances, len(empty), bounds)
             shift[empty[: len(far)]] = far - centres[empty[: len(far)]]
         centres = centres + shift
         # NaN, where squared distances overflow, does not converge to anything.
@@ -274,10 +283,13 @@ def lloyd(
     return centres
 
 
-def _farthest_rows(runner: LocalRunner, distances: LogJoint, n_rows: int) -> Float64Array:
+def _farthest_rows(
+    runner: LocalRunner, distances: LogJoint, n_rows: int, bounds: Any
+) -> Float64Array:
     """Return the weighted rows farthest from their centres, farthest first; none at a centre."""
     minus_half_square = np.empty(runner.n_samples, dtype=runner.dtype)
-    runner.run(distances, Request("hard"), outputs=RowOutputs(expected_log_joint=minus_half_square))
+    outputs = RowOutputs(expected_log_joint=minus_half_square)
+    runner.run(distances, Request("hard"), outputs=outputs, bounds=bounds)
     if runner.sample_weight is not None:
         minus_half_square[runner.sample_weight == 0] = 0
     n_rows = min(n_rows, runner.n_samples)

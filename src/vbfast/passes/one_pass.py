@@ -8,7 +8,10 @@ partition's tiles are the same and are added up in the same order, hence the bit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +23,7 @@ from vbfast.config.settings import current_backend, current_num_threads
 from vbfast.contract import (
     Backend,
     Blocking,
+    BoundingBackend,
     Float64Array,
     FloatArray,
     LogJoint,
@@ -48,6 +52,7 @@ def run_pass(
     outputs: RowOutputs | None = None,
     backend: Backend | None = None,
     workspace: Any = None,
+    bounds: Any = None,
     blocking_components: int | None = None,
 ) -> PassResult:
     """Visit every row once.
@@ -71,6 +76,10 @@ def run_pass(
     workspace : object, optional
         What the backend's ``workspace()`` returned, to be used by one pass at a time: memory kept
         between passes.
+    bounds : object, optional
+        For 'hard' passes: what the backend's ``nearest_bounds()`` returned, see
+        :class:`~vbfast.contract.BoundingBackend`. The result is the same, but for the expected
+        log-joint, which is NaN.
     blocking_components : int, optional
         The number of components that the blocking is for, where ``log_joint`` has not all of them.
 
@@ -132,7 +141,10 @@ def run_pass(
         request.moments,
     )
     sample_weight, exponent = of_unit_scale(sample_weight)
-    running = backend.begin(
+    begin = backend.begin
+    if bounds is not None and isinstance(backend, BoundingBackend):
+        begin = partial(backend.begin_bounded, bounds=bounds)
+    running = begin(
         log_joint,
         request,
         blocking,
@@ -146,6 +158,8 @@ def run_pass(
         except NonFiniteRowError as error:
             raise NonFiniteRowError(_first_non_finite(source, blocking, error.row)) from None
     result = running.finish()
+    if bounds is not None:
+        result = replace(result, expected_log_joint=math.nan)
     # In two steps, each of which is a number: of rows of the least weights it is beyond them.
     half = exponent // 2
     return result if exponent == 0 else result * 2.0**half * 2.0 ** (exponent - half)
