@@ -78,7 +78,9 @@ std::size_t NearestSearch<T>::lay_out(char* memory, RowRange<T>& range, T*& copi
     arena.take(range.plain, rows_at_once_);
     arena.take(range.flags, rows_at_once_);
     arena.take(range.least, rows_at_once_);
-    arena.take(range.row, 2 * D);
+    arena.take(range.listed, blocks_.blocks.n_blocks);
+    arena.take(range.batch, search_batch);
+    arena.take(range.row, search_batch * 2 * D);
     arena.take(copied, request_.tile_rows * D);
     return arena.size();
 }

@@ -48,6 +48,24 @@ struct CentreBlocks {
     float farthest;
 };
 
+// The most rows that are searched together.
+constexpr int search_batch = 256;
+
+// A row whose label is open, with what it has met so far.
+template <class T>
+struct OpenRow {
+    T norm;               // squared, minus the origin
+    T best;               // the best score or log-joint,
+    std::int32_t name;    // the centre that has it,
+    std::int32_t pivot;   // and the first one that had
+    std::int64_t own;     // the block of that,
+    std::int64_t holder;  // and the group of the one that has it now
+    float upper;          // of the distance to the first one
+    float radius;
+    bool bounded;
+    bool tie;
+};
+
 // Rows of a block with what is known of them.
 template <class T>
 struct RowRange {
@@ -66,13 +84,16 @@ struct RowRange {
     T* log_joint;  // (n_rows,): that of the nearest centre, or null
 
     // Scratch and results of search_step.
-    std::int32_t* open;   // (n_rows,): rows whose label is open,
-    std::int32_t* plain;  // and those that all distances are wanted of
-    std::uint8_t* flags;  // (n_rows,)
-    float* least;         // (n_rows,): the least of the lower bounds
-    T* row;               // (2 n_features,)
+    std::int32_t* open;    // (n_rows,): rows whose label is open,
+    std::int32_t* plain;   // and those that all distances are wanted of
+    std::uint8_t* flags;   // (n_rows,)
+    float* least;          // (n_rows,): the least of the lower bounds
+    std::int64_t* listed;  // (n_blocks,)
+    OpenRow<T>* batch;     // (search_batch,)
+    T* row;                // (search_batch, 2 n_features)
     std::int64_t n_plain;
-    std::int64_t n_met;  // blocks that rows have met
+    std::int64_t n_met;       // blocks that rows have met,
+    std::int64_t n_searched;  // and how often they were searched for the nearest centre
 };
 
 }  // namespace vbfast::estep

@@ -97,65 +97,122 @@ struct NearestTwo {
     }
 };
 
-// The log-joints of a row and the centres of a block; `row` is minus the origin, or as it came
+// How many blocks a row meets together: as many sums as hide the latency of one.
+template <class T>
+constexpr int blocks_together = block_centres / Lanes<T>::width >= 8   ? 1
+                                : block_centres / Lanes<T>::width >= 4 ? 2
+                                                                       : 4;
+
+// The log-joints of a row and the centres of `n` blocks; `row` is minus the origin, or as it came
 // where centres are far.
-template <class T, bool far>
-inline void block_log_joint(const CentreBlocks<T>& blocks, std::int64_t b, std::int64_t n_features,
-                            T half_precision, const T* row, Lanes<T>* log_joint) {
+template <class T, int n, bool far>
+inline void block_log_joint(const CentreBlocks<T>& blocks, const std::int64_t* b,
+                            std::int64_t n_features, T half_precision, const T* row,
+                            Lanes<T> (*log_joint)[block_centres / Lanes<T>::width]) {
     using V = Lanes<T>;
     constexpr int C = block_centres, W = V::width, NV = C / W;
-    const T* centres = (far ? blocks.centres : blocks.means) + b * n_features * C;
-    const T* low = far && sizeof(T) == 4 ? blocks.centres_low + b * n_features * C : nullptr;
-    V acc[NV];
-    for (V& a : acc) a = V::zero();
+    const T *centres[n], *low[n];
+    V acc[n][NV];
+#pragma GCC unroll 8
+    for (int i = 0; i < n; ++i) {
+        centres[i] = (far ? blocks.centres : blocks.means) + b[i] * n_features * C;
+        low[i] = far && sizeof(T) == 4 ? blocks.centres_low + b[i] * n_features * C : nullptr;
+#pragma GCC unroll 16
+        for (int v = 0; v < NV; ++v) acc[i][v] = V::zero();
+    }
     for (std::int64_t d = 0; d < n_features; ++d) {
         const V x = V::set(row[d]);
-        for (int v = 0; v < NV; ++v) {
-            V t = x - V::load(centres + d * C + v * W);
-            if constexpr (far && sizeof(T) == 4) t = t - V::load(low + d * C + v * W);
-            acc[v] = fma(t, t, acc[v]);
-        }
+#pragma GCC unroll 8
+        for (int i = 0; i < n; ++i)
+#pragma GCC unroll 16
+            for (int v = 0; v < NV; ++v) {
+                V t = x - V::load(centres[i] + d * C + v * W);
+                if constexpr (far && sizeof(T) == 4) t = t - V::load(low[i] + d * C + v * W);
+                acc[i][v] = fma(t, t, acc[i][v]);
+            }
     }
-    for (int v = 0; v < NV; ++v)
-        log_joint[v] = fnma(V::set(half_precision), acc[v], V::load(blocks.offset + b * C + v * W));
+#pragma GCC unroll 8
+    for (int i = 0; i < n; ++i)
+#pragma GCC unroll 16
+        for (int v = 0; v < NV; ++v)
+            log_joint[i][v] =
+                fnma(V::set(half_precision), acc[i][v], V::load(blocks.offset + b[i] * C + v * W));
 }
 
-// A row meets the centres of a block. `row`: minus the origin, then as it came.
-template <class T>
-inline void meet_block(const Model<T>& model, const CentreBlocks<T>& blocks, std::int64_t b,
-                       const T* row, NearestOfLanes<T>& nearest) {
+// The scores of a row and the centres of `n` blocks, see nearest-inl.h.
+template <class T, int n>
+inline void block_scores(const CentreBlocks<T>& blocks, const std::int64_t* b,
+                         std::int64_t n_features, const T* row,
+                         Lanes<T> (*score)[block_centres / Lanes<T>::width]) {
+    using V = Lanes<T>;
+    constexpr int C = block_centres, W = V::width, NV = C / W;
+    const T* means[n];
+    V acc[n][NV];
+#pragma GCC unroll 8
+    for (int i = 0; i < n; ++i) {
+        means[i] = blocks.means + b[i] * n_features * C;
+#pragma GCC unroll 16
+        for (int v = 0; v < NV; ++v)
+            acc[i][v] = V::zero() - V::load(blocks.half_norm + b[i] * C + v * W);
+    }
+    for (std::int64_t d = 0; d < n_features; ++d) {
+        const V x = V::set(row[d]);
+#pragma GCC unroll 8
+        for (int i = 0; i < n; ++i)
+#pragma GCC unroll 16
+            for (int v = 0; v < NV; ++v)
+                acc[i][v] = fma(x, V::load(means[i] + d * C + v * W), acc[i][v]);
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < n; ++i)
+#pragma GCC unroll 16
+        for (int v = 0; v < NV; ++v) score[i][v] = acc[i][v];
+}
+
+// A row meets the centres of `n` blocks. `row`: minus the origin, then as it came.
+template <class T, int n>
+inline void meet_blocks(const Model<T>& model, const CentreBlocks<T>& blocks, const std::int64_t* b,
+                        const T* row, NearestOfLanes<T>& nearest) {
     using V = Lanes<T>;
     constexpr int C = block_centres, W = V::width, NV = C / W;
     const std::int64_t D = model.n_features;
-    V score[NV];
+    V score[n][NV];
     if (model.nearest) {
-        for (int v = 0; v < NV; ++v)
-            score[v] = V::zero() - V::load(blocks.half_norm + b * C + v * W);
-        const T* means = blocks.means + b * D * C;
-        for (std::int64_t d = 0; d < D; ++d) {
-            const V x = V::set(row[d]);
-            for (int v = 0; v < NV; ++v)
-                score[v] = fma(x, V::load(means + d * C + v * W), score[v]);
-        }
+        block_scores<T, n>(blocks, b, D, row, score);
     } else {
-        block_log_joint<T, false>(blocks, b, D, model.half_precision[0], row, score);
+        block_log_joint<T, n, false>(blocks, b, D, model.half_precision[0], row, score);
         if (!model.all_near) {
-            V of_far[NV];
-            block_log_joint<T, true>(blocks, b, D, model.half_precision[0], row + D, of_far);
-            for (int v = 0; v < NV; ++v)
-                score[v] = V::select(less(V::zero(), V::load(blocks.near + b * C + v * W)),
-                                     score[v], of_far[v]);
+            V of_far[n][NV];
+            block_log_joint<T, n, true>(blocks, b, D, model.half_precision[0], row + D, of_far);
+            for (int i = 0; i < n; ++i)
+                for (int v = 0; v < NV; ++v)
+                    score[i][v] =
+                        V::select(less(V::zero(), V::load(blocks.near + b[i] * C + v * W)),
+                                  score[i][v], of_far[i][v]);
         }
     }
-    for (int v = 0; v < NV; ++v) nearest.meet(score[v], V::load(blocks.name + b * C + v * W));
+#pragma GCC unroll 8
+    for (int i = 0; i < n; ++i)
+#pragma GCC unroll 16
+        for (int v = 0; v < NV; ++v)
+            nearest.meet(score[i][v], V::load(blocks.name + b[i] * C + v * W));
 }
 
-// Reads a row into range.row. Returns its squared norm, minus the origin.
+// A row meets blocks of a list, as many together as there are.
 template <class T>
-T read_row(const Model<T>& model, const RowRange<T>& range, std::int64_t n) {
+inline void meet_all(const Model<T>& model, const CentreBlocks<T>& blocks, const std::int64_t* b,
+                     std::int64_t n_blocks, const T* row, NearestOfLanes<T>& nearest) {
+    constexpr int n = blocks_together<T>;
+    std::int64_t i = 0;
+    for (; i + n <= n_blocks; i += n) meet_blocks<T, n>(model, blocks, b + i, row, nearest);
+    for (; i < n_blocks; ++i) meet_blocks<T, 1>(model, blocks, b + i, row, nearest);
+}
+
+// Reads a row: minus the origin, then as it came. Returns its squared norm, minus the origin.
+template <class T>
+T read_row(const Model<T>& model, const RowRange<T>& range, std::int64_t n, T* row) {
     const char* p = range.rows + n * range.row_stride;
     const std::int64_t D = model.n_features;
-    T* row = range.row;
     T norm = T(0);
     for (std::int64_t d = 0; d < D; ++d) {
         const T x = load_unaligned<T>(p + d * range.feature_stride);
@@ -222,108 +279,145 @@ double square_of(const Model<T>& model, T norm, T best) {
     return -static_cast<double>(best) / static_cast<double>(model.half_precision[0]);
 }
 
-// One row that the bounds leave open. Returns whether it has its label and new bounds; else all
-// distances are wanted of it.
+// A row that the bounds leave open meets the block of its centre; one without a label, that of the
+// nearest of the coarse blocks. Returns whether that settles it.
 template <class T>
-bool search_row(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<T>& range,
-                std::int64_t n) {
-    constexpr float down = 1.0f - 0x1p-22f;
+bool meet_own(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<T>& range,
+              std::int64_t n, const T* row, T norm, OpenRow<T>& open) {
     const Certain certain{blocks.certain_slack, blocks.certain_reach, blocks.farthest};
-    const T norm = read_row(model, range, n);
-    if (!(norm < ordinary_square<T>)) return false;
     const std::int32_t label = range.label[n];
-    const bool bounded = range.upper[n] < __builtin_inff();
-    float* lower = range.lower + n;
     NearestOfLanes<T> lanes;
-    std::int64_t own;
     if (label < 0) {
-        for (std::int64_t b = 0; b < blocks.n_coarse; ++b)
-            meet_block(model, blocks, blocks.n_blocks + b, range.row, lanes);
-        own = blocks.block[NearestTwo<T>(lanes).name];
+        for (std::int64_t b = blocks.n_blocks; b < blocks.n_blocks + blocks.n_coarse; ++b)
+            meet_blocks<T, 1>(model, blocks, &b, row, lanes);
+        open.own = blocks.block[NearestTwo<T>(lanes).name];
         range.n_met += blocks.n_coarse;
         lanes.clear();
     } else {
-        own = blocks.block[label];
+        open.own = blocks.block[label];
     }
-    meet_block(model, blocks, own, range.row, lanes);
+    meet_blocks<T, 1>(model, blocks, &open.own, row, lanes);
     ++range.n_met;
+    ++range.n_searched;
     const NearestTwo<T> first(lanes);
-    float upper = upper_distance(blocks, square_of(model, norm, first.best));
-    const bool same = bounded && first.name == label && first.second < first.best;
-    if (same && certain(upper, range.least[n])) {
-        range.upper[n] = upper;
-        if (range.log_joint) range.log_joint[n] = first.best;
-        return true;
+    open.norm = norm;
+    open.bounded = range.upper[n] < __builtin_inff();
+    open.best = first.best;
+    open.name = open.pivot = first.name;
+    open.tie = first.best == first.second;
+    open.upper = upper_distance(blocks, square_of(model, norm, first.best));
+    open.radius = search_radius(blocks, first.name, open.upper);
+    open.holder = 0;
+    while (blocks.group[open.holder + 1] <= open.own) ++open.holder;
+    return open.bounded && first.name == label && !open.tie && certain(open.upper, range.least[n]);
+}
+
+// An open row meets the blocks of a group that are within its radius.
+template <class T>
+void meet_group(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<T>& range,
+                std::int64_t n, const T* row, std::int64_t g, OpenRow<T>& open) {
+    constexpr float down = 1.0f - 0x1p-22f;
+    const float* gap = blocks.gap ? blocks.gap + open.pivot * blocks.n_blocks : nullptr;
+    float nearest_left = __builtin_inff();
+    std::int64_t n_listed = 0;
+    for (std::int64_t b = blocks.group[g]; b < blocks.group[g + 1]; ++b) {
+        if (gap && gap[b] > open.radius && b != open.own)
+            nearest_left = gap[b] < nearest_left ? gap[b] : nearest_left;
+        else
+            range.listed[n_listed++] = b;
     }
-    const float* gap = blocks.gap ? blocks.gap + first.name * blocks.n_blocks : nullptr;
-    const float radius = gap ? search_radius(blocks, first.name, upper) : 0.0f;
-    T best = first.best, bests[most_groups], seconds[most_groups];
-    std::int32_t name = first.name, names[most_groups];
-    float beyond[most_groups];  // bounds of the centres of a group that the row did not meet
-    bool tie = false;
-    for (std::int64_t g = 0; g < blocks.n_groups; ++g) {
-        names[g] = -1;
-        if (bounded && certain(upper, lower[g * range.lower_stride])) continue;
-        NearestOfLanes<T> of_group;
-        const std::int64_t begin = blocks.group[g], end = blocks.group[g + 1];
-        if (begin <= own && own < end) of_group = lanes;
-        float nearest_left = __builtin_inff();
-        for (std::int64_t b = begin; b < end; ++b) {
-            if (b == own) continue;
-            if (gap && gap[b] > radius) {
-                nearest_left = gap[b] < nearest_left ? gap[b] : nearest_left;
-                continue;
-            }
-            meet_block(model, blocks, b, range.row, of_group);
-            ++range.n_met;
+    NearestOfLanes<T> lanes;
+    meet_all(model, blocks, range.listed, n_listed, row, lanes);
+    range.n_met += n_listed;
+    ++range.n_searched;
+    const NearestTwo<T> two(lanes);
+    const auto distance = [&](T score) {
+        return lower_distance(blocks, square_of(model, open.norm, score));
+    };
+    float* lower = range.lower + n;
+    T nearest = two.best;  // of those that are not the nearest of all
+    if (two.best > open.best || (two.best == open.best && two.name == open.name)) {
+        if (open.holder != g) {  // the row leaves a centre of another group
+            float& left = lower[open.holder * range.lower_stride];
+            const float met = distance(open.best);
+            left = met < left ? met : left;
         }
-        beyond[g] = (nearest_left - upper) * down;
-        const NearestTwo<T> two(of_group);
-        bests[g] = two.best;
-        seconds[g] = two.second;
-        names[g] = two.name;
-        if (two.best > best)
-            tie = two.best == two.second;
-        else if (two.best == best)
-            tie = tie || two.name != name || two.second == two.best;
-        name = two.best > best ? two.name : name;
-        best = two.best > best ? two.best : best;
+        nearest = two.second;
+        open.tie = two.best == two.second || (open.tie && two.best == open.best);
+        open.best = two.best;
+        open.name = two.name;
+        open.holder = g;
+    } else if (two.best == open.best) {
+        open.tie = true;
     }
-    if (tie || (name == first.name && first.second == first.best)) return false;
-    for (std::int64_t g = 0; g < blocks.n_groups; ++g) {
-        float* bound = lower + g * range.lower_stride;
-        if (names[g] >= 0) {
-            const T nearest = names[g] == name ? seconds[g] : bests[g];
-            const float met = lower_distance(blocks, square_of(model, norm, nearest));
-            *bound = beyond[g] < met ? beyond[g] : met;
-        } else if (name != first.name && blocks.group[g] <= own && own < blocks.group[g + 1]) {
-            // The row leaves a centre of a group that it did not meet.
-            const float met = lower_distance(blocks, square_of(model, norm, first.best));
-            *bound = met < *bound ? met : *bound;
+    const float left = (nearest_left - open.upper) * down, met = distance(nearest);
+    lower[g * range.lower_stride] = left < met ? left : met;
+}
+
+// Searches the nearest centres of open rows, group by group, so that its centres are in L1 for all
+// of them. Rows that have two, or squares that are not ordinary, are listed in range.plain.
+template <class T>
+void search_rows(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<T>& range,
+                 const std::int32_t* rows, std::int64_t n_rows) {
+    const Certain certain{blocks.certain_slack, blocks.certain_reach, blocks.farthest};
+    const std::int64_t D = model.n_features;
+    std::int32_t numbers[search_batch];
+    std::int64_t count = 0;
+    for (std::int64_t i = 0; i < n_rows; ++i) {
+        const std::int32_t n = rows[i];
+        T* row = range.row + 2 * D * count;
+        OpenRow<T>& open = range.batch[count];
+        const T norm = read_row(model, range, n, row);
+        if (!(norm < ordinary_square<T>)) {
+            range.plain[range.n_plain++] = n;
+        } else if (!meet_own(model, blocks, range, n, row, norm, open)) {
+            numbers[count++] = n;
+        } else {
+            range.upper[n] = open.upper;
+            if (range.log_joint) range.log_joint[n] = open.best;
         }
     }
-    range.label[n] = name;
-    range.upper[n] = upper_distance(blocks, square_of(model, norm, best));
-    if (range.log_joint) range.log_joint[n] = best;
-    return true;
+    for (std::int64_t g = 0; g < blocks.n_groups; ++g)
+        for (std::int64_t i = 0; i < count; ++i) {
+            OpenRow<T>& open = range.batch[i];
+            const float lower = range.lower[g * range.lower_stride + numbers[i]];
+            if (open.bounded && certain(open.upper, lower)) continue;
+            meet_group(model, blocks, range, numbers[i], range.row + 2 * D * i, g, open);
+        }
+    for (std::int64_t i = 0; i < count; ++i) {
+        const OpenRow<T>& open = range.batch[i];
+        const std::int32_t n = numbers[i];
+        if (open.tie) {
+            range.plain[range.n_plain++] = n;
+            continue;
+        }
+        range.label[n] = open.name;
+        range.upper[n] = upper_distance(blocks, square_of(model, open.norm, open.best));
+        if (range.log_joint) range.log_joint[n] = open.best;
+    }
 }
 
 // See Kernels::search_step in table.h.
 template <class T>
 void search_step(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<T>& range) {
-    // Where the first rows meet most of the blocks, the others meet all centres many rows at a
-    // time, which costs less, and have no bounds until the first rows do better.
-    constexpr std::int64_t trial = 32;
+    // Where searching took the first rows about as long as all distances, the others meet all
+    // centres many rows at a time, and have no bounds until the first rows do better. A row that is
+    // open, and a group that it meets, take about as long as so many multiplications in lanes.
+    constexpr std::int64_t trial = 32, row_cost = 1000;
+    const std::int64_t D = model.n_features;
     const std::int64_t n_open = list_open_rows(blocks, range);
-    range.n_plain = range.n_met = 0;
-    bool crowded = false;
-    for (std::int64_t i = 0; i < n_open; ++i) {
-        const std::int32_t n = range.open[i];
-        if (n >= trial && (i == 0 || range.open[i - 1] < trial))
-            crowded = 10 * range.n_met > 6 * trial * blocks.n_blocks;
-        if (!crowded && search_row(model, blocks, range, n)) continue;
-        range.plain[range.n_plain++] = n;
+    range.n_plain = range.n_met = range.n_searched = 0;
+    std::int64_t first = 0;
+    while (first < n_open && range.open[first] < trial) ++first;
+    search_rows(model, blocks, range, range.open, first);
+    const std::int64_t cost = range.n_met * block_centres * (D + 5) + range.n_searched * row_cost;
+    if (10 * cost > 9 * trial * blocks.n_blocks * block_centres * (D + 3)) {
+        for (; first < n_open; ++first) range.plain[range.n_plain++] = range.open[first];
+        return;
     }
+    for (; first < n_open; first += search_batch)
+        search_rows(model, blocks, range, range.open + first,
+                    n_open - first < search_batch ? n_open - first : search_batch);
 }
 
 // See Kernels::gaps_of_centre.
@@ -337,7 +431,7 @@ void gaps_of_centre(const Model<T>& model, const CentreBlocks<T>& blocks, std::i
     T least = inf;
     for (std::int64_t b = 0; b < blocks.n_blocks; ++b) {
         V log_joint[NV], lowest = V::set(inf);
-        block_log_joint<T, false>(blocks, b, model.n_features, T(1), x, log_joint);
+        block_log_joint<T, 1, false>(blocks, &b, model.n_features, T(1), x, &log_joint);
         for (int v = 0; v < NV; ++v) {
             const V itself = V::set(static_cast<T>(k)), name = V::load(blocks.name + b * C + v * W);
             const V square = V::zero() - log_joint[v];
