@@ -79,7 +79,8 @@ template <class T>
 void measure_shifts(const double* means, std::int64_t D, const NearestBounds& bounds,
                     PackedBlocks<T>& out) {
     CentreBlocks<T>& blocks = out.blocks;
-    blocks.n_groups = std::min<std::int64_t>(most_groups, blocks.n_blocks);
+    // Groups of fewer blocks take longer for their bounds than for their distances.
+    blocks.n_groups = std::clamp<std::int64_t>(blocks.n_blocks / 4, 1, most_groups);
     for (std::int64_t g = 0; g <= blocks.n_groups; ++g)
         blocks.group[g] = blocks.n_blocks * g / blocks.n_groups;
     std::fill(blocks.group_shift, blocks.group_shift + most_groups, 0.0f);

@@ -64,6 +64,7 @@ struct OpenRow {
     float radius;
     bool bounded;
     bool tie;
+    T lanes[3 * block_centres];  // best, second and name of the block of the first one
 };
 
 // Rows of a block with what is known of them.

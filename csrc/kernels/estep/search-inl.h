@@ -65,6 +65,16 @@ struct NearestOfLanes {
         best = second = V::set(-static_cast<T>(__builtin_inf()));
         name = V::zero();
     }
+    void store(T* to) const {
+        best.store(to);
+        second.store(to + V::width);
+        name.store(to + 2 * V::width);
+    }
+    void load(const T* from) {
+        best = V::load(from);
+        second = V::load(from + V::width);
+        name = V::load(from + 2 * V::width);
+    }
     void meet(V score, V names) {
         second = max(second, min(score, best));
         name = V::select(less(best, score), names, name);
@@ -309,6 +319,7 @@ bool meet_own(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<T>&
     open.radius = search_radius(blocks, first.name, open.upper);
     open.holder = 0;
     while (blocks.group[open.holder + 1] <= open.own) ++open.holder;
+    lanes.store(open.lanes);
     return open.bounded && first.name == label && !open.tie && certain(open.upper, range.least[n]);
 }
 
@@ -321,12 +332,14 @@ void meet_group(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<T
     float nearest_left = __builtin_inff();
     std::int64_t n_listed = 0;
     for (std::int64_t b = blocks.group[g]; b < blocks.group[g + 1]; ++b) {
-        if (gap && gap[b] > open.radius && b != open.own)
+        if (b == open.own) continue;
+        if (gap && gap[b] > open.radius)
             nearest_left = gap[b] < nearest_left ? gap[b] : nearest_left;
         else
             range.listed[n_listed++] = b;
     }
     NearestOfLanes<T> lanes;
+    if (blocks.group[g] <= open.own && open.own < blocks.group[g + 1]) lanes.load(open.lanes);
     meet_all(model, blocks, range.listed, n_listed, row, lanes);
     range.n_met += n_listed;
     ++range.n_searched;
