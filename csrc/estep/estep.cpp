@@ -191,8 +191,8 @@ class EStepOf final : public EStep {
     bool add_labelled(Tile<T>& tile, const RowBlock& block, std::int64_t first,
                       const std::int32_t* label, runtime::Region& region, int worker) {
         point_at_rows(tile, block, first);
-        double weight = 0;
-        for (std::int64_t n = 0; n < tile.n_rows; ++n) weight += tile.weights ? tile.weights[n] : 1;
+        double weight = tile.weights ? 0.0 : static_cast<double>(tile.n_rows);
+        for (std::int64_t n = 0; tile.weights && n < tile.n_rows; ++n) weight += tile.weights[n];
         sums_[static_cast<std::size_t>(block.partition)].weight += weight;
         if (request_.moments == Moments::none || request_.moments == Moments::first) return true;
         kernels_.labelled_rows(packed_.model, tile, label);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
-#include <numeric>
 
 #include "runtime/memory.h"
 #include "runtime/numbers.h"
@@ -14,7 +13,7 @@ namespace {
 
 // Fewer centres, or fewer rows a centre, are met sooner than they are left out.
 constexpr std::int64_t fewest_centres = 32;
-constexpr std::int64_t fewest_rows_a_centre = 16;
+constexpr std::int64_t fewest_rows_a_centre = 64;
 
 constexpr std::int64_t range_bytes = 256 << 10;
 
@@ -23,7 +22,7 @@ template <class T>
 void take_labels(const Tile<T>& tile, const std::int32_t* rows, RowRange<T>& range) {
     for (std::int64_t i = 0; i < tile.n_rows; ++i) {
         range.label[rows[i]] = tile.label[i];
-        if (range.upper) range.upper[rows[i]] = std::numeric_limits<float>::infinity();
+        range.upper[rows[i]] = std::numeric_limits<float>::infinity();
         if (range.log_joint) range.log_joint[rows[i]] = tile.row_max[i];
     }
 }
@@ -129,8 +128,9 @@ std::int64_t NearestSearch<T>::find_labels(const RowBlock& block, std::int64_t f
             point_at(tile, block, first + m, std::min(request_.tile_rows, n - m), 1);
             kernels_.nearest_labels(packed_.model, tile);
             if (tile.bad_row >= 0) return first + m + tile.bad_row;
-            std::iota(range.plain, range.plain + tile.n_rows, static_cast<std::int32_t>(m));
-            take_labels(tile, range.plain, range);
+            std::copy(tile.label, tile.label + tile.n_rows, range.label + m);
+            if (range.log_joint)
+                std::copy(tile.row_max, tile.row_max + tile.n_rows, range.log_joint + m);
         }
         return -1;
     }

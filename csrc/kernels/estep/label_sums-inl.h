@@ -7,24 +7,25 @@
 //
 // Blocking: lanes across features. A row is read once and its sums are in L1 or L2.
 
-// Adds one row. `origin` is null where centres are far.
-template <class T, bool near, bool weighted>
-inline void add_row(const T* x, const T* origin, const T* centre, std::int64_t n_features, double r,
+// Adds one row of `Features`, which may be a Count. `origin` is read where centres are near.
+template <class T, bool near, bool weighted, class Features>
+inline void add_row(const T* x, const T* origin, const T* centre, Features n_features, double r,
                     double* sums) {
     using V = Lanes<T>;
     constexpr int W = V::width;
+    const std::int64_t D = n_features;
     sums[0] += r;
     std::int64_t d = 0;
     // Products with a weight are taken in float64, which only lanes of float64 do.
     if constexpr (!weighted || sizeof(T) == 8)
-        for (; d + W <= n_features; d += W) {
+        for (; d + W <= D; d += W) {
             V t = V::load(x + d);
             if constexpr (near) t = t - V::load(origin + d);
             t = t - V::load(centre + d);
             if constexpr (weighted) t = t * V::set(static_cast<T>(r));
             t.add_to(sums + 1 + d);
         }
-    for (; d < n_features; ++d) {
+    for (; d < D; ++d) {
         T t = x[d];
         if constexpr (near) t = t - origin[d];
         t = t - centre[d];
@@ -32,9 +33,10 @@ inline void add_row(const T* x, const T* origin, const T* centre, std::int64_t n
     }
 }
 
-template <class T, bool near, bool weighted>
-void add_rows(const Model<T>& model, const RowRange<T>& range, double* gathered) {
-    const std::int64_t D = model.n_features, P = model.padded_features;
+template <class T, bool near, bool weighted, class Features>
+void add_rows(const Model<T>& model, const RowRange<T>& range, Features n_features,
+              double* gathered) {
+    const std::int64_t P = model.padded_features;
     constexpr std::int64_t size = sizeof(T);
     const bool in_place = range.feature_stride == size && range.row_stride % size == 0 &&
                           reinterpret_cast<std::uintptr_t>(range.rows) % sizeof(T) == 0;
@@ -45,14 +47,27 @@ void add_rows(const Model<T>& model, const RowRange<T>& range, double* gathered)
         const char* p = range.rows + n * range.row_stride;
         const T* x = reinterpret_cast<const T*>(p);
         if (!in_place) {
-            for (std::int64_t d = 0; d < D; ++d)
+            for (std::int64_t d = 0; d < n_features; ++d)
                 range.row[d] = load_unaligned<T>(p + d * range.feature_stride);
             x = range.row;
         }
         const std::int64_t k = range.label[n];
-        add_row<T, near, weighted>(x, model.origin, model.centres + k * P, D, r,
+        add_row<T, near, weighted>(x, model.origin, model.centres + k * P, n_features, r,
                                    gathered + k * model.gathered_stride);
     }
+}
+
+// Rows of few features are too short for a loop whose length is not known.
+template <class T, bool near, bool weighted>
+void add_rows(const Model<T>& model, const RowRange<T>& range, double* gathered) {
+    constexpr int most = 4;
+    const std::int64_t D = model.n_features;
+    if (D > most)
+        add_rows<T, near, weighted>(model, range, D, gathered);
+    else
+        with_count<1, most>(D, [&](auto count) VBFAST_INLINED {
+            add_rows<T, near, weighted>(model, range, count, gathered);
+        });
 }
 
 // See Kernels::label_sums.

@@ -413,18 +413,21 @@ void search_rows(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<
 // See Kernels::search_step in table.h.
 template <class T>
 void search_step(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<T>& range) {
-    // Where searching took the first rows about as long as all distances, the others meet all
+    // Where searching takes the first rows nearly as long as all distances, the others meet all
     // centres many rows at a time, and have no bounds until the first rows do better. A row that is
-    // open, and a group that it meets, take about as long as so many multiplications in lanes.
+    // open, and a group that it meets, take about as long as so many multiplications in lanes; all
+    // distances take half the time that the same ones take one row at a time. New bounds cost a
+    // search of everything, so more is asked of rows that have none.
     constexpr std::int64_t trial = 32, row_cost = 1000;
     const std::int64_t D = model.n_features;
+    const bool without = !range.bounded || range.upper[range.n_rows - 1] == __builtin_inff();
     const std::int64_t n_open = list_open_rows(blocks, range);
     range.n_plain = range.n_met = range.n_searched = 0;
     std::int64_t first = 0;
     while (first < n_open && range.open[first] < trial) ++first;
     search_rows(model, blocks, range, range.open, first);
     const std::int64_t cost = range.n_met * block_centres * (D + 5) + range.n_searched * row_cost;
-    if (10 * cost > 9 * trial * blocks.n_blocks * block_centres * (D + 3)) {
+    if ((without ? 3 : 2) * cost > trial * blocks.n_blocks * block_centres * (D + 3)) {
         for (; first < n_open; ++first) range.plain[range.n_plain++] = range.open[first];
         return;
     }

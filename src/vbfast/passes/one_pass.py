@@ -93,7 +93,8 @@ def run_pass(
         If a row is not finite; the first such row.
     ValueError
         If the number of features differs, or ``resp`` is missing, superfluous or, in a row of
-        positive weight, no distribution, or the log-joint or the gradient in the rows is asked of
+        positive weight, no distribution, or bounds are given to a pass that is not a 'hard' one, or
+        the log-joint or the gradient in the rows is asked of
         a pass that is not a 'posterior' one.
     NotImplementedError
         If no backend evaluates the log-joint, or this one not what is asked for.
@@ -118,6 +119,8 @@ def run_pass(
         )
     if (resp is not None) != (request.assignment == "given"):
         raise ValueError(f"resp does not go with assignment {request.assignment!r}")
+    if bounds is not None and request.assignment != "hard":
+        raise ValueError(f"bounds do not go with assignment {request.assignment!r}")
     outputs = outputs or RowOutputs()
     if request.assignment != "posterior":
         for name in ("gradient", "log_joint"):

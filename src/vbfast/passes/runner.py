@@ -135,7 +135,9 @@ class LocalRunner:
         :class:`vbfast.contract.BoundingBackend`. Runners of other weights may use the same.
         """
         backend = self._backend
-        return backend.nearest_bounds(self.n_samples) if isinstance(backend, BoundingBackend) else None
+        return (
+            backend.nearest_bounds(self.n_samples) if isinstance(backend, BoundingBackend) else None
+        )
 
     def _run(self, log_joint: LogJoint, request: Request, **arguments: Any) -> PassResult:
         backend = backend_for(log_joint, self._backend.name)
