@@ -187,7 +187,7 @@ bool pack_blocks(const MixtureParameters& parameters, const PackedModel<T>& pack
     blocks.nearest_low = out.nearest_low.data();
     blocks.nearest_high = out.nearest_high.data();
     // They cost as much as K / 2 rows do: not worth while for few rows that met most centres.
-    if (bounds.met > 0.5 && bounds.n_rows() < 128 * K) return true;
+    if (bounds.met > 0.5 && bounds.n_rows() < 512 * K) return true;
     out.gap.resize(static_cast<std::size_t>(K * blocks.n_blocks));
     runtime::parallel(runtime::ceil_div(K, C), runtime::threads_for(K * K * D, num_threads),
                       interrupt, [&](std::int64_t task, int, runtime::Region&) {

@@ -17,8 +17,8 @@ from vbfast.passes.runner import LocalRunner
 pytestmark = pytest.mark.kernels
 
 DTYPES = (np.float64, np.float32)
-# Rows, features and clusters, by bounds but for the last: one group of blocks and several, whole and
-# broken blocks.
+# Rows, features and clusters, by bounds but for the last: one group of blocks and several, whole
+# and broken blocks.
 SHAPES = (
     (3000, 2, 40),
     (2500, 1, 33),

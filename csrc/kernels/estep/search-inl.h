@@ -418,8 +418,9 @@ void search_step(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<
     // open, and a group that it meets, take about as long as so many multiplications in lanes; all
     // distances take half the time that the same ones take one row at a time. New bounds cost a
     // search of everything, so more is asked of rows that have none.
-    constexpr std::int64_t trial = 32, row_cost = 1000;
+    constexpr std::int64_t row_cost = 1500;
     const std::int64_t D = model.n_features;
+    const std::int64_t trial = range.n_rows < 1024 ? 16 : range.n_rows / 64;
     const bool without = !range.bounded || range.upper[range.n_rows - 1] == __builtin_inff();
     const std::int64_t n_open = list_open_rows(blocks, range);
     range.n_plain = range.n_met = range.n_searched = 0;
