@@ -211,7 +211,7 @@ class BoundEStep {
                const Float64& coefficients, const std::string& assignment,
                const std::string& moments, bool entropy, bool single, std::int64_t n_partitions,
                std::int64_t tile_rows, bool split_components, py::tuple outputs,
-               py::object workspace, py::object bounds, int num_threads)
+               py::object workspace, int num_threads, py::object bounds)
         : outputs_(std::move(outputs)),
           workspace_(std::move(workspace)),
           bounds_(std::move(bounds)),
@@ -353,11 +353,11 @@ void register_estep(py::module_& module) {
     py::class_<BoundEStep>(module, "EStep", "One pass over the rows of a mixture.")
         .def(py::init<const std::string&, const Float64&, const Float64&, const Float64&,
                       const std::string&, const std::string&, bool, bool, std::int64_t,
-                      std::int64_t, bool, py::tuple, py::object, py::object, int>(),
+                      std::int64_t, bool, py::tuple, py::object, int, py::object>(),
              arg("form"), arg("offset"), arg("means"), arg("coefficients"), arg("assignment"),
              arg("moments"), arg("entropy"), arg("single_precision"), arg("n_partitions"),
              arg("tile_rows"), arg("split_components"), arg("outputs"), arg("workspace"),
-             arg("bounds"), arg("num_threads"))
+             arg("num_threads"), arg("bounds") = py::none())
         .def("run", &BoundEStep::run, arg("blocks"), arg("num_threads"),
              "Process blocks of distinct partitions; the first row that is not finite, or -1.")
         .def("sums", &BoundEStep::sums,

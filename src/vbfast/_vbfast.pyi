@@ -116,8 +116,8 @@ class EStep:
         split_components: bool,
         outputs: tuple[Any, ...],
         workspace: Workspace,
-        bounds: NearestBounds | None,
         num_threads: int,
+        bounds: NearestBounds | None = None,
     ) -> None: ...
     def run(self, blocks: list[tuple[Any, ...]], num_threads: int) -> int: ...
     def sums(self) -> tuple[float, float, float, float, float, float]: ...

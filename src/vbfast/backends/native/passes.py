@@ -75,8 +75,8 @@ class NativePass:
                 outputs.log_joint,
             ),
             workspace,
-            bounds,
             num_threads,
+            bounds,
         )
 
     def run(self, blocks: Sequence[RowBlock], num_threads: int) -> None:
