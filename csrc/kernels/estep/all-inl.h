@@ -29,6 +29,7 @@
 #include "kernels/estep/dense_moments-inl.h"
 #include "kernels/estep/gathered_moments-inl.h"
 #include "kernels/estep/summary_step-inl.h"
+#include "kernels/estep/centre_blocks-inl.h"
 #include "kernels/estep/search-inl.h"
 #include "kernels/estep/label_sums-inl.h"
 #include "kernels/estep/seeding-inl.h"
