@@ -3,6 +3,8 @@
 The page is of one run: no table is taken again by itself. ``--only NAME ...`` prints the sections
 of these scripts and writes nothing. ``--quick`` runs everything at tiny sizes and writes the page
 to a temporary file: it shows that every script runs.
+
+``kmeans.py``, which times k-means alone, is not a section of the page.
 """
 
 from __future__ import annotations

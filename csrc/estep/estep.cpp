@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "estep/nearest_search.h"
 #include "estep/packing.h"
 #include "estep/statistics.h"
 #include "estep/tile_memory.h"
@@ -29,7 +30,7 @@ template <class T>
 class EStepOf final : public EStep {
   public:
     EStepOf(const MixtureParameters& parameters, const PassRequest& request, Workspace& workspace,
-            int num_threads, const runtime::Interrupt* interrupt)
+            int num_threads, const runtime::Interrupt* interrupt, NearestBounds* bounds)
         : kernels_(kernels<T>()),
           request_(request),
           workspace_(workspace),
@@ -37,6 +38,9 @@ class EStepOf final : public EStep {
                  parameters.means + parameters.n_components * parameters.n_features),
           sums_(static_cast<std::size_t>(request.n_partitions), no_sums) {
         pack(parameters, request, kernels_, packed_, num_threads, interrupt);
+        if (bounds != nullptr && finds_nearest(parameters, request))
+            search_ = std::make_unique<NearestSearch<T>>(parameters, request_, kernels_, packed_,
+                                                         *bounds, num_threads, interrupt);
         partial_size_ = packed_.dense_size + packed_.gathered_size + packed_.pooled_size;
         const std::int64_t total = partial_size_ * request.n_partitions;
         partials_ = workspace.partials(static_cast<std::size_t>(total));
@@ -52,6 +56,7 @@ class EStepOf final : public EStep {
                      const runtime::Interrupt* interrupt) override {
         const int threads =
             runtime::threads_for(count_rows(blocks) * operations_per_row(), num_threads);
+        if (search_) return run_search(blocks, threads, interrupt);
         return request_.split_components ? run_split(blocks, threads, interrupt)
                                          : run_partitions(blocks, threads, interrupt);
     }
@@ -145,6 +150,53 @@ class EStepOf final : public EStep {
         runtime::parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt,
                           rows_of_block);
         return bad.index();
+    }
+
+    // The labels of some tiles together, then the sums of these tiles.
+    std::int64_t run_search(const std::vector<RowBlock>& blocks, int threads,
+                            const runtime::Interrupt* interrupt) {
+        const std::size_t bytes = tile_bytes(), scratch = search_->scratch_bytes();
+        const std::size_t workers = std::min(static_cast<std::size_t>(threads), blocks.size());
+        char* memory = workspace_.scratch((bytes + scratch) * workers);
+        runtime::LowestIndex bad;
+        const auto rows_of_block = [&](std::int64_t task, int worker, runtime::Region& region) {
+            const RowBlock& block = blocks[static_cast<std::size_t>(task)];
+            char* own = memory + (bytes + scratch) * static_cast<std::size_t>(worker);
+            Tile<T> tile = tile_in(own);
+            tile.whitened = nullptr;
+            const std::int64_t step = search_->rows_at_once();
+            for (std::int64_t first = 0; first < block.n_rows; first += step) {
+                if (runtime::stop_requested(region, worker)) return;
+                const std::int64_t n = std::min(step, block.n_rows - first);
+                RowRange<T> range;
+                const std::int64_t row =
+                    search_->find_labels(block, first, n, tile, own + bytes, range);
+                if (row >= 0) return bad.offer(block.start + row);
+                if (request_.labels)
+                    std::copy(range.label, range.label + n, request_.labels + block.start + first);
+                if (request_.moments == Moments::first)
+                    kernels_.label_sums(packed_.model, range, partial(block.partition).gathered);
+                for (std::int64_t m = 0; m < n; m += request_.tile_rows)
+                    if (!add_labelled(tile, block, first + m, range.label + m, region, worker))
+                        return;
+            }
+        };
+        runtime::parallel(static_cast<std::int64_t>(blocks.size()), threads, interrupt,
+                          rows_of_block);
+        if (bad.index() < 0) search_->count(count_rows(blocks));
+        return bad.index();
+    }
+
+    // Adds a tile whose labels are known to the sums; false where the region ended.
+    bool add_labelled(Tile<T>& tile, const RowBlock& block, std::int64_t first,
+                      const std::int32_t* label, runtime::Region& region, int worker) {
+        point_at_rows(tile, block, first);
+        double weight = tile.weights ? 0.0 : static_cast<double>(tile.n_rows);
+        for (std::int64_t n = 0; tile.weights && n < tile.n_rows; ++n) weight += tile.weights[n];
+        sums_[static_cast<std::size_t>(block.partition)].weight += weight;
+        if (request_.moments == Moments::none || request_.moments == Moments::first) return true;
+        kernels_.labelled_rows(packed_.model, tile, label);
+        return summary_step(tile, 0, K(), partial(block.partition), region, worker);
     }
 
     // For a model that is too large for one partial statistic a partition. Tiles come in waves, of
@@ -273,6 +325,7 @@ class EStepOf final : public EStep {
     Workspace& workspace_;
     const std::vector<double> means_;
     PackedModel<T> packed_;
+    std::unique_ptr<NearestSearch<T>> search_;  // null where the pass takes no bounds
     std::vector<TileSums> sums_;
     std::int64_t partial_size_ = 0;
     double* partials_ = nullptr;
@@ -283,12 +336,15 @@ class EStepOf final : public EStep {
 template <class T>
 std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const PassRequest& request,
                                   Workspace& workspace, int num_threads,
-                                  const runtime::Interrupt* interrupt) {
-    return std::make_unique<EStepOf<T>>(parameters, request, workspace, num_threads, interrupt);
+                                  const runtime::Interrupt* interrupt, NearestBounds* bounds) {
+    return std::make_unique<EStepOf<T>>(parameters, request, workspace, num_threads, interrupt,
+                                        bounds);
 }
 
 template std::unique_ptr<EStep> make_estep<float>(const MixtureParameters&, const PassRequest&,
-                                                  Workspace&, int, const runtime::Interrupt*);
+                                                  Workspace&, int, const runtime::Interrupt*,
+                                                  NearestBounds*);
 template std::unique_ptr<EStep> make_estep<double>(const MixtureParameters&, const PassRequest&,
-                                                   Workspace&, int, const runtime::Interrupt*);
+                                                   Workspace&, int, const runtime::Interrupt*,
+                                                   NearestBounds*);
 }  // namespace vbfast::estep

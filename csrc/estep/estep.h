@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "estep/nearest_bounds.h"
 #include "estep/request.h"
 #include "estep/row_block.h"
 #include "estep/workspace.h"
@@ -29,9 +30,13 @@ class EStep {
                             const runtime::Interrupt* interrupt) = 0;
 };
 
+// With bounds, a pass that finds nearest centres may leave out distances. It leaves the sum of the
+// expected log-joint at zero; its labels, outputs and statistics are the same to the bit. Other
+// passes do not look at them.
 template <class T>
 std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const PassRequest& request,
                                   Workspace& workspace, int num_threads,
-                                  const runtime::Interrupt* interrupt);
+                                  const runtime::Interrupt* interrupt,
+                                  NearestBounds* bounds = nullptr);
 
 }  // namespace vbfast::estep

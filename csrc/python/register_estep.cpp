@@ -21,6 +21,7 @@ namespace {
 using estep::Assignment;
 using estep::Form;
 using estep::Moments;
+using estep::NearestBounds;
 using estep::RowBlock;
 using estep::Workspace;
 
@@ -210,9 +211,10 @@ class BoundEStep {
                const Float64& coefficients, const std::string& assignment,
                const std::string& moments, bool entropy, bool single, std::int64_t n_partitions,
                std::int64_t tile_rows, bool split_components, py::tuple outputs,
-               py::object workspace, int num_threads)
+               py::object workspace, int num_threads, py::object bounds)
         : outputs_(std::move(outputs)),
           workspace_(std::move(workspace)),
+          bounds_(std::move(bounds)),
           moments_(parse(kinds_of_moments, moments, "moments")),
           n_components_(rows_of(means, "means")),
           n_features_(means.shape(1)),
@@ -242,11 +244,16 @@ class BoundEStep {
             output(4, "expected_log_joint", {}, real),
             output(5, "gradient", {D}, real),
             output(6, "log_joint", {K}, real)};
+        NearestBounds* kept = bounds_.is_none() ? nullptr : &bounds_.cast<NearestBounds&>();
+        if (kept != nullptr && n_rows_ != any_length && kept->n_rows() != n_rows_)
+            throw py::value_error("bounds are of " + std::to_string(kept->n_rows()) +
+                                  " rows, outputs of " + std::to_string(n_rows_));
+        if (kept != nullptr) n_rows_ = kept->n_rows();
         reader_.limit_rows(n_rows_);
         Workspace& memory = workspace_.cast<Workspace&>();
         const auto make = single ? estep::make_estep<float> : estep::make_estep<double>;
         estep_ = without_gil([&](const runtime::Interrupt* interrupt) {
-            return make(parameters, request, memory, num_threads, interrupt);
+            return make(parameters, request, memory, num_threads, interrupt, kept);
         });
     }
 
@@ -288,6 +295,7 @@ class BoundEStep {
 
     py::tuple outputs_;
     py::object workspace_;
+    py::object bounds_;
     Shaped<Moments> moments_;
     py::ssize_t n_components_;
     py::ssize_t n_features_;
@@ -332,14 +340,24 @@ void register_estep(py::module_& module) {
     using py::arg;
     py::class_<Workspace>(module, "Workspace", "Memory that the passes of one fit use again.")
         .def(py::init<>());
+    py::class_<NearestBounds>(module, "NearestBounds",
+                              "What passes of k-means over the same rows keep of distances.")
+        .def(py::init([](std::int64_t n_rows) {
+                 check_positive(n_rows, "n_rows");
+                 return NearestBounds(n_rows);
+             }),
+             arg("n_rows"))
+        .def_property_readonly(
+            "met", [](const NearestBounds& bounds) { return bounds.met; },
+            "The part of all blocks of centres that rows met in the last pass by bounds.");
     py::class_<BoundEStep>(module, "EStep", "One pass over the rows of a mixture.")
         .def(py::init<const std::string&, const Float64&, const Float64&, const Float64&,
                       const std::string&, const std::string&, bool, bool, std::int64_t,
-                      std::int64_t, bool, py::tuple, py::object, int>(),
+                      std::int64_t, bool, py::tuple, py::object, int, py::object>(),
              arg("form"), arg("offset"), arg("means"), arg("coefficients"), arg("assignment"),
              arg("moments"), arg("entropy"), arg("single_precision"), arg("n_partitions"),
              arg("tile_rows"), arg("split_components"), arg("outputs"), arg("workspace"),
-             arg("num_threads"))
+             arg("num_threads"), arg("bounds") = py::none())
         .def("run", &BoundEStep::run, arg("blocks"), arg("num_threads"),
              "Process blocks of distinct partitions; the first row that is not finite, or -1.")
         .def("sums", &BoundEStep::sums,

@@ -164,6 +164,10 @@ def bound_and_gradients(
 class Workspace:
     def __init__(self) -> None: ...
 
+class NearestBounds:
+    met: float
+    def __init__(self, n_rows: int) -> None: ...
+
 class EStep:
     def __init__(
         self,
@@ -181,6 +185,7 @@ class EStep:
         outputs: tuple[Any, ...],
         workspace: Workspace,
         num_threads: int,
+        bounds: NearestBounds | None = None,
     ) -> None: ...
     def run(self, blocks: list[tuple[Any, ...]], num_threads: int) -> int: ...
     def sums(self) -> tuple[float, float, float, float, float, float]: ...

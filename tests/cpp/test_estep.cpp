@@ -135,6 +135,47 @@ void an_interrupt_ends_a_tile(Form form, Moments moments, bool gradient) {
     EXPECT(interrupted);
 }
 
+// Passes that go by bounds find what plain ones do.
+template <class T>
+void bounds_change_nothing(std::int64_t N, std::int64_t K, std::int64_t D) {
+    std::mt19937_64 generator(7);
+    std::normal_distribution<double> normal;
+    std::vector<double> offset(K), means(K * D), precision(K, 0.125);
+    std::vector<T> rows(N * D);
+    for (double& m : means) m = 6 * normal(generator);
+    for (std::int64_t i = 0; i < N * D; ++i)
+        rows[i] = static_cast<T>(means[i / D % K * D + i % D] + normal(generator));
+    NearestBounds bounds(N);
+    Workspace workspace;
+    for (int pass = 0; pass < 8; ++pass) {
+        std::vector<std::int64_t> labels[2];
+        std::vector<double> weight[2], first[2];
+        for (int i : {0, 1}) {
+            labels[i].resize(N);
+            weight[i].resize(K);
+            first[i].resize(K * D);
+            const PassRequest request = {
+                Assignment::hard, Moments::first, false,   1,       256,     false,  nullptr,
+                labels[i].data(), nullptr,        nullptr, nullptr, nullptr, nullptr};
+            const auto estep = make_estep<T>(
+                {Form::spherical, K, D, offset.data(), means.data(), precision.data()}, request,
+                workspace, 2, nullptr, i == 0 ? nullptr : &bounds);
+            const RowBlock block = {
+                0,         0,       rows.data(), static_cast<std::int64_t>(D * sizeof(T)),
+                sizeof(T), N,       nullptr,     nullptr,
+                nullptr,   nullptr, nullptr,     0};
+            EXPECT(estep->run({block}, 2, nullptr) == -1);
+            estep->statistics(weight[i].data(), first[i].data(), nullptr, 2, nullptr);
+        }
+        EXPECT(labels[0] == labels[1]);
+        EXPECT(weight[0] == weight[1]);
+        EXPECT(first[0] == first[1]);
+        for (std::int64_t i = 0; i < K * D; ++i)
+            if (weight[0][i / D] > 0 && pass < 7) means[i] += 0.5 * first[0][i] / weight[0][i / D];
+    }
+    if (D > 16) EXPECT(bounds.met < 0.5);  // else distances take no longer than bounds
+}
+
 void seeding() {
     const std::vector<double> rows = {0.0, 1.0, 5.0}, candidates = {0.0, 5.0};
     std::vector<double> closest = {100.0, 100.0, 100.0};
@@ -152,6 +193,10 @@ void seeding() {
 int main() {
     check_all<double>();
     check_all<float>();
+    bounds_change_nothing<double>(5000, 70, 3);
+    bounds_change_nothing<float>(5000, 70, 3);
+    bounds_change_nothing<double>(9000, 131, 33);
+    bounds_change_nothing<float>(9000, 131, 33);
     seeding();
     an_interrupt_ends_a_tile(Form::full, Moments::none, false);
     an_interrupt_ends_a_tile(Form::full, Moments::full, false);

@@ -29,6 +29,9 @@
 #include "kernels/estep/dense_moments-inl.h"
 #include "kernels/estep/gathered_moments-inl.h"
 #include "kernels/estep/summary_step-inl.h"
+#include "kernels/estep/centre_blocks-inl.h"
+#include "kernels/estep/search-inl.h"
+#include "kernels/estep/label_sums-inl.h"
 #include "kernels/estep/seeding-inl.h"
 // clang-format on
 
@@ -42,4 +45,10 @@ constexpr Kernels<T> level_kernels = {group_rows<T>,
                                       Blocking::outer_vectors * Lanes<T>::width,
                                       local_step<T>,
                                       summary_step<T>,
-                                      seeding_step<T>};
+                                      seeding_step<T>,
+                                      search_step<T>,
+                                      gaps_of_centre<T>,
+                                      mark_near<T>,
+                                      nearest_labels<T>,
+                                      labelled_rows<T>,
+                                      label_sums<T>};

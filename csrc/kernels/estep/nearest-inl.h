@@ -40,12 +40,11 @@ inline void nearest_block(const Model<T>& model, const T* x, std::int64_t k, T* 
     }
 }
 
-// Fills tile.label, tile.row_scale and the sums.
+// Fills tile.row_max with the best scores, and `label` with their components as numbers of type T.
 template <class T>
-void nearest_step(const Model<T>& model, Tile<T>& tile) {
+void nearest_scores(const Model<T>& model, Tile<T>& tile, T* label) {
     constexpr int G = group_rows<T>, n = Blocking::distance_components;
     const std::int64_t D = model.n_features, K = model.n_components;
-    T* label = tile.row_scale;  // a component as a number of type T, until it is final
     for (std::int64_t i = 0; i < group_count(tile) * G; ++i) {
         tile.row_max[i] = -static_cast<T>(__builtin_inf());
         label[i] = T(0);
@@ -63,6 +62,16 @@ void nearest_step(const Model<T>& model, Tile<T>& tile) {
                 nearest_block<T, 1>(model, x, k, tile.row_max + g * G, label + g * G);
         }
     }
+}
+
+// Fills tile.label, tile.row_scale and the sums.
+template <class T>
+void nearest_step(const Model<T>& model, Tile<T>& tile) {
+    constexpr int G = group_rows<T>;
+    const std::int64_t D = model.n_features;
+    T* label = tile.row_scale;  // until labels are final
+    nearest_scores(model, tile, label);
+    if (stops(tile)) return;
     for (std::int64_t i = 0; i < tile.n_rows; ++i) {
         tile.label[i] = static_cast<std::int32_t>(label[i]);
         if (tile.out_labels) tile.out_labels[i] = tile.label[i];

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "kernels/estep/model.h"
+#include "kernels/estep/nearest_search.h"
 #include "kernels/estep/tile.h"
 
 namespace vbfast::estep {
@@ -33,6 +34,20 @@ struct Kernels {
     void (*seeding_step)(Tile<T>&, std::int64_t n_features, const T* candidates,
                          std::int64_t n_candidates, const T* closest, T* lowered,
                          std::int64_t lowered_stride, double* potentials);
+    // k-means by bounds: finds labels and bounds of the rows of a range. What it lists in
+    // range.plain is left to nearest_labels.
+    void (*search_step)(const Model<T>&, const CentreBlocks<T>&, RowRange<T>&);
+    // Fills the gaps of centre k, and the bounds of the distance to the nearest other one.
+    void (*gaps_of_centre)(const Model<T>&, const CentreBlocks<T>&, std::int64_t k, float* gap,
+                           float* nearest_low, float* nearest_high);
+    // One for each component of which log-joints take it for near, else zero.
+    void (*mark_near)(const Model<T>&, T* near);
+    // Loads the rows of a tile and finds tile.label and tile.row_max, the best scores.
+    void (*nearest_labels)(const Model<T>&, Tile<T>&);
+    // Loads the rows of a tile whose labels are known, for the summary step.
+    void (*labelled_rows)(const Model<T>&, Tile<T>&, const std::int32_t* label);
+    // The summary step of first moments by label, of rows that no tile has.
+    void (*label_sums)(const Model<T>&, const RowRange<T>&, double* gathered);
 };
 
 struct Table {

@@ -12,7 +12,7 @@ them. This package is the ground floor: it imports NumPy and nothing of ours.
 
 from __future__ import annotations
 
-from vbfast.contract.backend import Backend, Pass, SeedingPass
+from vbfast.contract.backend import Backend, BoundingBackend, Pass, SeedingPass
 from vbfast.contract.blocking import Blocking
 from vbfast.contract.linear_algebra import LinearAlgebra, NotPositiveDefiniteError
 from vbfast.contract.log_joint import (
@@ -48,6 +48,7 @@ __all__ = [
     "Assignment",
     "Backend",
     "Blocking",
+    "BoundingBackend",
     "CovarianceType",
     "Float64Array",
     "FloatArray",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from vbfast.contract.rows import RowBlock, RowSource
 from vbfast.contract.statistics import Moments
 from vbfast.contract.types import Float64Array, FloatArray
 
-__all__ = ["Backend", "Pass", "SeedingPass"]
+__all__ = ["Backend", "BoundingBackend", "Pass", "SeedingPass"]
 
 
 class Pass(Protocol):
@@ -126,3 +126,36 @@ class Backend(Protocol):
 
     def linalg(self, num_threads: int) -> LinearAlgebra:
         """Return the linear algebra of the global step, on so many threads."""
+
+
+@runtime_checkable
+class BoundingBackend(Protocol):
+    """What a backend may offer beside: passes of k-means that leave out distances.
+
+    Bounds on the distances of rows from centres, kept from one pass to the next, tell of most rows
+    which centre is nearest. They are an optimisation: labels, outputs and statistics have the bits
+    that they have without bounds, and who has none may run any other pass in between.
+    """
+
+    def nearest_bounds(self, n_samples: int) -> Any:
+        """Return bounds for passes over so many rows, which say nothing as yet.
+
+        At most 64 bytes a row. They are of the rows of one source, whatever their weights.
+        """
+
+    def begin_bounded(
+        self,
+        log_joint: LogJoint,
+        request: Request,
+        blocking: Blocking,
+        *,
+        outputs: RowOutputs,
+        workspace: Any,
+        num_threads: int,
+        bounds: Any,
+    ) -> Pass:
+        """Start a pass as :meth:`Backend.begin` does, which goes by bounds and renews them.
+
+        The expected log-joint, which takes the distances, need not be summed. Passes for which
+        bounds are of no use are run without.
+        """

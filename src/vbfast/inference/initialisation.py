@@ -162,9 +162,12 @@ def _clustered(
     monitor: Monitor,
 ) -> Statistics:
     """Each row in the cluster that k-means finds for it."""
-    centres = kmeans(runner, n_components, generator, init_size=init_size, monitor=monitor)
+    bounds = runner.nearest_bounds()
+    centres = kmeans(
+        runner, n_components, generator, init_size=init_size, bounds=bounds, monitor=monitor
+    )
     request = Request("hard", moments)
-    return _statistics_of(runner.run(squared_distances(centres), request))
+    return _statistics_of(runner.run(squared_distances(centres), request, bounds=bounds))
 
 
 def _random(
@@ -239,10 +242,14 @@ def _responsibilities(
     _check_name(init_params, RESPONSIBILITIES)
     if init_params == "random":
         return RandomResponsibilities(generator, n_components, runner.dtype)
-    centres = kmeans(runner, n_components, generator, init_size=init_size, monitor=monitor)
-    labels = np.empty(runner.n_samples, dtype=np.int64)
+    bounds = runner.nearest_bounds()
+    centres = kmeans(
+        runner, n_components, generator, init_size=init_size, bounds=bounds, monitor=monitor
+    )
+    labels, request = np.empty(runner.n_samples, dtype=np.int64), Request("hard")
     unweighted = runner.weighted(None)
-    unweighted.run(squared_distances(centres), Request("hard"), outputs=RowOutputs(labels=labels))
+    outputs = RowOutputs(labels=labels)
+    unweighted.run(squared_distances(centres), request, outputs=outputs, bounds=bounds)
     return labels
 
 

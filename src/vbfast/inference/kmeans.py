@@ -45,6 +45,7 @@ def kmeans(
     random_state: np.random.RandomState,
     *,
     init_size: InitSize = "all",
+    bounds: Any = None,
     monitor: Monitor = SILENT,
 ) -> Float64Array:
     """Cluster the rows: k-means++ seeding, then Lloyd's algorithm to scikit-learn's tolerance.
@@ -57,6 +58,8 @@ def kmeans(
     init_size : int, 'all' or None, optional
         Of the sample that is clustered before a few iterations over all rows, see
         :func:`vbfast.inference.subsample.subsample`.
+    bounds : object, optional
+        See :func:`lloyd`.
     monitor : Monitor, optional
         Told of every centre and iteration.
 
@@ -85,7 +88,7 @@ def kmeans(
     check_enough_rows(runner, n_clusters)
     drawn = subsample(runner, n_clusters, init_size, random_state)
     if drawn is None:
-        return _kmeans(runner, n_clusters, random_state, monitor).centres
+        return _kmeans(runner, n_clusters, random_state, monitor, bounds).centres
     sample, _ = drawn
     with named_among_all(runner):
         clustering = _kmeans(sample, n_clusters, random_state, monitor)
@@ -95,6 +98,7 @@ def kmeans(
         tolerance=clustering.tolerance,
         unit=clustering.unit,
         max_iterations=ITERATIONS_OVER_ALL,
+        bounds=bounds,
         monitor=monitor,
     )
 
@@ -106,13 +110,24 @@ class _Clustering(NamedTuple):
 
 
 def _kmeans(
-    runner: LocalRunner, n_clusters: int, random_state: np.random.RandomState, monitor: Monitor
+    runner: LocalRunner,
+    n_clusters: int,
+    random_state: np.random.RandomState,
+    monitor: Monitor,
+    bounds: Any = None,
 ) -> _Clustering:
     _, variance = runner.column_moments()
     tolerance = RELATIVE_TOLERANCE * float(variance.mean())
     rows, separation = _seed(runner, n_clusters, random_state, monitor)
     unit = SEPARATIONS * separation if separation > 0.0 else None
-    centres = lloyd(runner, runner.gather(rows), tolerance=tolerance, unit=unit, monitor=monitor)
+    centres = lloyd(
+        runner,
+        runner.gather(rows),
+        tolerance=tolerance,
+        unit=unit,
+        bounds=bounds,
+        monitor=monitor,
+    )
     return _Clustering(centres, tolerance, unit)
 
 
@@ -261,6 +276,7 @@ def lloyd(
     tolerance: float,
     unit: float | None = None,
     max_iterations: int = MAX_ITERATIONS,
+    bounds: Any = None,
     monitor: Monitor = SILENT,
 ) -> Float64Array:
     """Move centres to the means of the rows closest to them until they rest (Lloyd 1982).
@@ -278,6 +294,9 @@ def lloyd(
     unit : float, optional
         See :func:`vbfast.passes.distances.squared_distances`.
     max_iterations : int, optional
+    bounds : object, optional
+        What ``runner.nearest_bounds()`` returned: passes after this one find there what this one
+        knows of the rows. By default new ones. Results are the same, to the bit.
     monitor : Monitor, optional
         Told of every iteration.
 
@@ -291,10 +310,11 @@ def lloyd(
         If a row is not finite; the first such row.
     """
     request = Request("hard", "first")
+    bounds = runner.nearest_bounds() if bounds is None else bounds
     for iteration in range(1, max_iterations + 1):
         monitor.start_progressed(f"k-means iteration {iteration} of at most {max_iterations}")
         distances = squared_distances(centres, unit)
-        result = runner.run(distances, request)
+        result = runner.run(distances, request, bounds=bounds)
         assert result.statistics is not None
         weight = result.statistics.weight[:, np.newaxis]
         shift = np.divide(
@@ -302,7 +322,7 @@ def lloyd(
         )
         empty = np.flatnonzero(result.statistics.weight == 0)
         if len(empty) > 0:
-            far = _farthest_rows(runner, distances, len(empty))
+            far = _farthest_rows(runner, distances, len(empty), bounds)
             shift[empty[: len(far)]] = far - centres[empty[: len(far)]]
         centres = centres + shift
         # NaN, where squared distances overflow, does not converge to anything.
@@ -311,10 +331,13 @@ def lloyd(
     return centres
 
 
-def _farthest_rows(runner: LocalRunner, distances: LogJoint, n_rows: int) -> Float64Array:
+def _farthest_rows(
+    runner: LocalRunner, distances: LogJoint, n_rows: int, bounds: Any
+) -> Float64Array:
     """Return the weighted rows farthest from their centres, farthest first; none at a centre."""
     minus_half_square = np.empty(runner.n_samples, dtype=runner.dtype)
-    runner.run(distances, Request("hard"), outputs=RowOutputs(expected_log_joint=minus_half_square))
+    outputs = RowOutputs(expected_log_joint=minus_half_square)
+    runner.run(distances, Request("hard"), outputs=outputs, bounds=bounds)
     if runner.sample_weight is not None:
         minus_half_square[runner.sample_weight == 0] = 0
     n_rows = min(n_rows, runner.n_samples)

@@ -8,7 +8,10 @@ partition's tiles are the same and are added up in the same order, hence the bit
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -20,6 +23,7 @@ from vbfast.config.settings import current_backend, current_num_threads
 from vbfast.contract import (
     Backend,
     Blocking,
+    BoundingBackend,
     Float64Array,
     FloatArray,
     LogJoint,
@@ -77,6 +81,7 @@ def run_pass(
     outputs: RowOutputs | None = None,
     backend: Backend | None = None,
     workspace: Any = None,
+    bounds: Any = None,
     blocking_components: int | None = None,
     layouts: Layouts | None = None,
 ) -> PassResult:
@@ -101,6 +106,10 @@ def run_pass(
     workspace : object, optional
         What the backend's ``workspace()`` returned, to be used by one pass at a time: memory kept
         between passes.
+    bounds : object, optional
+        For 'hard' passes: what the backend's ``nearest_bounds()`` returned, see
+        :class:`~vbfast.contract.BoundingBackend`. The result is the same, but for the expected
+        log-joint, which is NaN.
     blocking_components : int, optional
         The number of components that the blocking is for, where ``log_joint`` has not all of them.
     layouts : dict, optional
@@ -117,7 +126,8 @@ def run_pass(
         If a row is not finite; the first such row.
     ValueError
         If the number of features differs, or ``resp`` is missing, superfluous or, in a row of
-        positive weight, no distribution, or the log-joint or the gradient in the rows is asked of
+        positive weight, no distribution, or bounds are given to a pass that is not a 'hard' one, or
+        the log-joint or the gradient in the rows is asked of
         a pass that is not a 'posterior' one.
     NotImplementedError
         If no backend evaluates the log-joint, or this one not what is asked for.
@@ -142,6 +152,8 @@ def run_pass(
         )
     if (resp is not None) != (request.assignment == "given"):
         raise ValueError(f"resp does not go with assignment {request.assignment!r}")
+    if bounds is not None and request.assignment != "hard":
+        raise ValueError(f"bounds do not go with assignment {request.assignment!r}")
     outputs = outputs or NO_OUTPUTS
     if request.assignment != "posterior" and outputs is not NO_OUTPUTS:
         for name in ("gradient", "log_joint"):
@@ -164,7 +176,10 @@ def run_pass(
     )
     layout = _layout_of(kind, source, sample_weight, backend, layouts)
     num_threads = current_num_threads()
-    running = backend.begin(
+    begin = backend.begin
+    if bounds is not None and isinstance(backend, BoundingBackend):
+        begin = partial(backend.begin_bounded, bounds=bounds)
+    running = begin(
         log_joint,
         request,
         layout.blocking,
@@ -179,6 +194,8 @@ def run_pass(
             row = _first_non_finite(source, layout.blocking, error.row)
             raise NonFiniteRowError(row) from None
     result = running.finish()
+    if bounds is not None:
+        result = replace(result, expected_log_joint=math.nan)
     if layout.exponent == 0:
         return result
     # In two steps, each of which is a number: of rows of the least weights it is beyond them.

@@ -13,6 +13,7 @@ from vbfast.backends import backend_for, get_backend
 from vbfast.config.settings import current_backend, current_num_threads
 from vbfast.contract import (
     Backend,
+    BoundingBackend,
     Float64Array,
     FloatArray,
     LinearAlgebra,
@@ -123,9 +124,21 @@ class LocalRunner:
         *,
         resp: Any = None,
         outputs: RowOutputs | None = None,
+        bounds: Any = None,
     ) -> PassResult:
         """Visit every row once, see :func:`vbfast.passes.one_pass.run_pass`."""
-        return self._run(log_joint, request, resp=resp, outputs=outputs)
+        return self._run(log_joint, request, resp=resp, outputs=outputs, bounds=bounds)
+
+    def nearest_bounds(self) -> Any:
+        """Return bounds for 'hard' passes over these rows; None where the backend has none.
+
+        They are the memory of a loop from pass to pass, see
+        :class:`vbfast.contract.BoundingBackend`. Runners of other weights may use the same.
+        """
+        backend = self._backend
+        return (
+            backend.nearest_bounds(self.n_samples) if isinstance(backend, BoundingBackend) else None
+        )
 
     def _run(self, log_joint: LogJoint, request: Request, **arguments: Any) -> PassResult:
         backend = backend_for(log_joint, self._backend.name)

@@ -50,6 +50,24 @@ class NativeBackend:
         """Start a pass."""
         return NativePass(log_joint, request, blocking, outputs, workspace, num_threads)
 
+    def nearest_bounds(self, n_samples: int) -> _vbfast.NearestBounds:
+        """Labels and bounds of distances, 12 bytes a row."""
+        return _vbfast.NearestBounds(n_samples)
+
+    def begin_bounded(
+        self,
+        log_joint: LogJoint,
+        request: Request,
+        blocking: Blocking,
+        *,
+        outputs: RowOutputs,
+        workspace: Any,
+        num_threads: int,
+        bounds: _vbfast.NearestBounds,
+    ) -> NativePass:
+        """Start a pass that may leave out distances."""
+        return NativePass(log_joint, request, blocking, outputs, workspace, num_threads, bounds)
+
     def begin_seeding(self, candidates: Float64Array, blocking: Blocking) -> NativeSeedingPass:
         """Start a k-means++ pass."""
         return NativeSeedingPass(candidates, blocking)

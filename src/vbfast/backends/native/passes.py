@@ -44,6 +44,7 @@ class NativePass:
         outputs: RowOutputs,
         workspace: _vbfast.Workspace,
         num_threads: int,
+        bounds: _vbfast.NearestBounds | None = None,
     ) -> None:
         check_log_joint(log_joint, blocking)
         check_outputs(outputs, blocking, log_joint.n_components, log_joint.n_features)
@@ -75,6 +76,7 @@ class NativePass:
             ),
             workspace,
             num_threads,
+            bounds,
         )
 
     def run(self, blocks: Sequence[RowBlock], num_threads: int) -> None:
