@@ -330,8 +330,10 @@ def test_outputs_that_overlap_inputs_in_part(n, dtype):
             rows, out_rows = memory[1:8], memory[1 + min(shift, 1) :][:7]
             expected, expected_rows = function(a.copy()), function(rows.copy(), axis=1)
             write(a, out, rows, out_rows)
-            assert_array_equal(out, expected)
-            assert_array_equal(out_rows, expected_rows)
+            # An output in another order may be summed in other pieces.
+            tolerance = 8.0 * np.finfo(dtype).eps
+            assert_allclose(out, expected, rtol=tolerance)
+            assert_allclose(out_rows, expected_rows, rtol=tolerance)
     memory = original.astype(float)
     a, b, out = memory[0, :n], memory[0, 2 : n + 2], (memory[0, 1 : n + 1], memory[1, :n])
     rows, q_rows, out_rows = memory[2:4], memory[3:5], (memory[4:6], memory[2:4])
