@@ -18,14 +18,12 @@ if __name__ == "__main__":
 
 import warnings
 from dataclasses import dataclass
-from unittest import mock
 
 import numpy as np
 from sklearn.cluster import KMeans, kmeans_plusplus
 from sklearn.exceptions import ConvergenceWarning
 
 from vbfast.benchmark.timing import seconds
-from vbfast.inference import kmeans as module
 from vbfast.inference.kmeans import SEPARATIONS, lloyd, seed_rows
 from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
@@ -75,8 +73,7 @@ def separation_of(centres):
 
 def ours(runner, centres, n_iterations):
     unit = SEPARATIONS * separation_of(centres)
-    with mock.patch.object(module, "MAX_ITERATIONS", n_iterations):
-        return lloyd(runner, centres, tolerance=-1.0, unit=unit)
+    return lloyd(runner, centres, tolerance=-1.0, unit=unit, max_iterations=n_iterations)
 
 
 def theirs(rows, centres, n_iterations):

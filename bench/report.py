@@ -4,7 +4,7 @@ The page is of one run: no table is taken again by itself. ``--only NAME ...`` p
 of these scripts and writes nothing. ``--quick`` runs everything at tiny sizes and writes the page
 to a temporary file: it shows that every script runs.
 
-``kmeans.py``, which times k-means alone, is not a section of the page.
+``kmeans.py``, ``small_fits.py`` and ``time_to_solution.py`` are no sections of the page.
 """
 
 from __future__ import annotations

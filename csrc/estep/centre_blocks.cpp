@@ -145,8 +145,11 @@ bool pack_blocks(const MixtureParameters& parameters, const PackedModel<T>& pack
     CentreBlocks<T>& blocks = out.blocks;
     if (bounds.order.size() != static_cast<std::size_t>(K)) {
         double largest = 0;
-        for (const T m : packed.means) largest = std::max(largest, std::fabs(double(m)));
-        if (!(largest > 0 && largest < infinity)) return false;
+        for (const T m : packed.means) {
+            if (!std::isfinite(m)) return false;  // they could not be put in an order
+            largest = std::max(largest, std::fabs(double(m)));
+        }
+        if (!(largest > 0)) return false;
         bounds.scale = std::ldexp(1.0, -std::ilogb(largest));
         bounds.order.resize(static_cast<std::size_t>(K));
         std::iota(bounds.order.begin(), bounds.order.end(), 0);
@@ -188,6 +191,8 @@ bool pack_blocks(const MixtureParameters& parameters, const PackedModel<T>& pack
     blocks.nearest_high = out.nearest_high.data();
     // They cost as much as K / 2 rows do: not worth while for few rows that met most centres.
     if (bounds.met > 0.5 && bounds.n_rows() < 512 * K) return true;
+    // They take K / 4 bytes a centre, of which there are far fewer than rows.
+    if (K * blocks.n_blocks > 2 * bounds.n_rows()) return true;
     out.gap.resize(static_cast<std::size_t>(K * blocks.n_blocks));
     runtime::parallel(runtime::ceil_div(K, C), runtime::threads_for(K * K * D, num_threads),
                       interrupt, [&](std::int64_t task, int, runtime::Region&) {

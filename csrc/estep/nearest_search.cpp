@@ -17,6 +17,9 @@ constexpr std::int64_t fewest_rows_a_centre = 64;
 
 constexpr std::int64_t range_bytes = 256 << 10;
 
+// Multiplications between two looks for signals, if the tiles are not larger.
+constexpr std::int64_t range_operations = 1 << 27;
+
 // Stores the labels of a tile at `rows` of a range, which have no bounds then.
 template <class T>
 void take_labels(const Tile<T>& tile, const std::int32_t* rows, RowRange<T>& range) {
@@ -53,7 +56,8 @@ NearestSearch<T>::NearestSearch(const MixtureParameters& parameters, const PassR
                parameters.means + parameters.n_components * parameters.n_features) {
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     const std::int64_t row_bytes = D * static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t fitting = std::clamp<std::int64_t>(range_bytes / row_bytes, 1024, 8192);
+    const std::int64_t fitting = std::min(
+        std::clamp<std::int64_t>(range_bytes / row_bytes, 1024, 8192), range_operations / (K * D));
     rows_at_once_ = std::max<std::int64_t>(1, fitting / request.tile_rows) * request.tile_rows;
     bounds.label.resize(static_cast<std::size_t>(bounds.n_rows()), -1);
     if (bounds.centres.size() != centres_.size()) bounds.labelled = bounds.bounded = false;
@@ -164,9 +168,9 @@ template <class T>
 void NearestSearch<T>::count(std::int64_t n_rows) {
     n_visited_ += n_rows;
     if (n_visited_ < bounds_.n_rows()) return;
+    bounds_.centres = centres_;  // first, as it may throw
     bounds_.labelled = true;
     bounds_.bounded = by_bounds_;
-    bounds_.centres = centres_;
     if (!by_bounds_) return;
     const double all = static_cast<double>(n_visited_) *
                        static_cast<double>(std::max<std::int64_t>(1, blocks_.blocks.n_blocks));

@@ -22,7 +22,7 @@ constexpr std::int64_t largest_kept_bytes = 4 << 20;
 
 // The exponent of a power of two above a number that is not negative.
 int exponent_above(double value) {
-    return value > 0 ? std::ilogb(value) + 1 : 0;
+    return value > 0 && std::isfinite(value) ? std::ilogb(value) + 1 : 0;
 }
 
 // By how many doublings factors are divided so that precisions, their products with the means and

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 
 namespace vbfast::linalg {
 
@@ -79,7 +80,8 @@ bool is_small(double x, double step) {
 }  // namespace
 
 double log1p_less_argument(double x) {
-    return is_near(x) ? log1p_series(x) : std::log1p(x) - x;
+    if (is_near(x)) return log1p_series(x);
+    return x == HUGE_VAL ? -HUGE_VAL : std::log1p(x) - x;
 }
 
 double itakura_saito(double x, double y, double step) {
@@ -94,6 +96,7 @@ double log_ratio(double x, double step) {
 
 double digamma_less_log(double x) {
     // psi(x) - log x is that of x + 1, and log(1 + 1 / x) - 1 / x.
+    if (!(x > 0.0)) return std::numeric_limits<double>::quiet_NaN();
     double moved = 0.0;
     for (; x < least; x += 1.0) moved += log1p_less_argument(1.0 / x);
     const double inverse = 1.0 / x, square = inverse * inverse;

@@ -1,7 +1,11 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <array>
 #include <string>
+#include <tuple>
+#include <type_traits>
+#include <vector>
 
 #include "linalg/gamma_differences.h"
 #include "linalg/gaussian_moments.h"
@@ -265,18 +269,39 @@ bool bound_second_moments_cancel(const std::string& factor_type, const Numbers& 
     });
 }
 
+// A function of numbers as one of arrays, which broadcast.
+template <class... Doubles>
+auto elementwise(double (*function)(Doubles...)) {
+    return [function](const std::conditional_t<true, Numbers, Doubles>&... arguments) {
+        constexpr std::size_t n = sizeof...(Doubles);
+        const py::object broadcast = py::module_::import("numpy").attr("broadcast_arrays");
+        const py::sequence alike = broadcast(arguments...);
+        std::array<Numbers, n> arrays;
+        std::array<const double*, n> in{};
+        for (std::size_t i = 0; i < n; ++i) {
+            arrays[i] = alike[i].template cast<Numbers>();
+            in[i] = arrays[i].data();
+        }
+        py::array_t<double> out(Lengths(arrays[0].shape(), arrays[0].shape() + arrays[0].ndim()));
+        double* values = out.mutable_data();
+        for (py::ssize_t i = 0; i < out.size(); ++i)
+            values[i] = std::apply([&](auto... array) { return function(array[i]...); }, in);
+        return out;
+    };
+}
+
 }  // namespace
 
 void register_posteriors(py::module_& module) {
     using py::arg;
-    module.def("log1p_less_argument", py::vectorize(linalg::log1p_less_argument), arg("x"));
-    module.def("itakura_saito", py::vectorize(linalg::itakura_saito), arg("x"), arg("y"),
+    module.def("log1p_less_argument", elementwise(linalg::log1p_less_argument), arg("x"));
+    module.def("itakura_saito", elementwise(linalg::itakura_saito), arg("x"), arg("y"),
                arg("step"));
-    module.def("log_ratio", py::vectorize(linalg::log_ratio), arg("x"), arg("step"));
-    module.def("digamma_less_log", py::vectorize(linalg::digamma_less_log), arg("x"));
-    module.def("log_gamma_increment", py::vectorize(linalg::log_gamma_increment), arg("x"),
+    module.def("log_ratio", elementwise(linalg::log_ratio), arg("x"), arg("step"));
+    module.def("digamma_less_log", elementwise(linalg::digamma_less_log), arg("x"));
+    module.def("log_gamma_increment", elementwise(linalg::log_gamma_increment), arg("x"),
                arg("step"));
-    module.def("log_gamma_divergence", py::vectorize(linalg::log_gamma_divergence), arg("x"),
+    module.def("log_gamma_divergence", elementwise(linalg::log_gamma_divergence), arg("x"),
                arg("step"));
     module.def("dirichlet_expected_log", bound_dirichlet_expected_log, arg("concentration"));
     module.def("dirichlet_log_evidence", bound_dirichlet_log_evidence, arg("prior_concentration"),

@@ -80,3 +80,9 @@ def test_ratios_from_the_smallest_number_to_the_largest(linalg, x):
         for step in (1e-3, 1e3):
             expected = mpmath.log((mpmath.mpf(x) + mpmath.mpf(step)) / mpmath.mpf(x))
             assert abs(linalg.log_ratio(x, step) - expected) <= 4 * EPS * abs(expected)
+
+
+def test_the_least_numbers(linalg):
+    """What overflows is infinite, and no NaN."""
+    assert linalg.log1p_less_argument(np.inf) == -np.inf
+    assert linalg.digamma_less_log(1e-309) == -np.inf

@@ -109,11 +109,11 @@ def test_truth_values_and_negative_columns(X):
 @pytest.mark.parametrize(
     ("features", "error", "message"),
     [
-        ([], TypeError, "features must be columns or their names"),
+        ([], ValueError, "features must have at least one"),
         (np.array([], dtype=int), ValueError, "features must have at least one"),
         ([0, 0], ValueError, "features must be distinct"),
         ([0, -4], ValueError, "features must be distinct"),
-        ([4], ValueError, "features must be in 0..3; got 4"),
+        ([4], ValueError, "features must be in -4..3; got 4"),
         ([0.0], TypeError, "features must be columns or their names"),
         ([[0, 1]], TypeError, "features must be columns or their names"),
         ([True], ValueError, "features has 1 truth values for 4 features"),
@@ -231,3 +231,20 @@ def test_attributes_are_checked(X):
     theirs.weights_ = np.ones(2) / 2
     with pytest.raises(ValueError, match="weights has shape"):
         vbfast.GaussianMixture.from_sklearn(theirs)
+
+
+def test_a_mixture_that_was_set_by_hand(X):
+    theirs = fit(sklearn.mixture.GaussianMixture, X)
+    for name in ("lower_bound_", "lower_bounds_", "n_iter_", "converged_", "n_features_in_"):
+        delattr(theirs, name)
+    mixture = vbfast.GaussianMixture.from_sklearn(theirs)
+    assert (mixture.n_iter_, mixture.converged_, mixture.n_features_in_) == (0, False, 4)
+    del theirs.covariances_
+    with pytest.raises(ValueError, match="mixture has no covariances_"):
+        vbfast.GaussianMixture.from_sklearn(theirs)
+
+
+def test_parameters_are_copied(X):
+    start = np.ones(3) / 3
+    mixture = fit(vbfast.GaussianMixture, X, weights_init=start)
+    assert mixture.to_sklearn().weights_init is not start

@@ -69,7 +69,7 @@ def test_scale_of_the_weights_does_not_matter(X, scale):
     np.testing.assert_array_equal(rows, others)
 
 
-@pytest.mark.parametrize("size", ["all", 1001, 2000, None])
+@pytest.mark.parametrize("size", ["all", 1000, 1001, 2000, None])
 def test_all_rows_where_they_are_no_more(X, size):
     assert drawn(X, size) is None
 

@@ -7,7 +7,6 @@ import pytest
 
 from vbfast.config.settings import config_context
 from vbfast.contract import NonFiniteRowError, Request, RowOutputs
-from vbfast.inference import kmeans as module
 from vbfast.inference.kmeans import lloyd
 from vbfast.passes import one_pass
 from vbfast.passes.distances import squared_distances
@@ -65,7 +64,7 @@ KINDS = {
 def found(runner, start, unit=None, moments="diag"):
     """Return the centres of some iterations, and what passes after them find."""
     bounds = runner.nearest_bounds()
-    centres = lloyd(runner, start, tolerance=-1.0, unit=unit, bounds=bounds)
+    centres = lloyd(runner, start, tolerance=-1.0, unit=unit, max_iterations=8, bounds=bounds)
     labels = np.empty(runner.n_samples, np.int64)
     outputs, request = RowOutputs(labels=labels), Request("hard", moments)
     result = runner.run(squared_distances(centres), request, outputs=outputs, bounds=bounds)
@@ -80,11 +79,6 @@ def found(runner, start, unit=None, moments="diag"):
 def assert_same(actual, expected):
     for one, other in zip(actual, expected, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-@pytest.fixture(autouse=True)
-def few_iterations(monkeypatch):
-    monkeypatch.setattr(module, "MAX_ITERATIONS", 8)
 
 
 def start_of(rng, X, n_clusters):
@@ -194,3 +188,19 @@ def test_other_backends_have_none(rng, backend):
         pytest.importorskip("numba")
     runner = LocalRunner(as_row_source(rng.normal(size=(50, 2))), backend=backend)
     assert runner.nearest_bounds() is None
+
+
+def test_centres_that_come_back_from_far_away(rng):
+    """Bounds that were beyond any number hold for nothing once the centres are near again."""
+    X = clustered(rng, 6000, 2, 40)
+    runner, plain = LocalRunner(as_row_source(X)), LocalRunner(as_row_source(X))
+    near = X[:40].astype(float)
+    far = 1e40 * (1.0 + near)
+    far[0] = 0.0
+    bounds = runner.nearest_bounds()
+    for centres in (near, near, far, far, near):
+        labels, expected = np.empty(len(X), np.int64), np.empty(len(X), np.int64)
+        distances = squared_distances(centres, 1.0)
+        runner.run(distances, Request("hard"), outputs=RowOutputs(labels=labels), bounds=bounds)
+        plain.run(distances, Request("hard"), outputs=RowOutputs(labels=expected))
+        np.testing.assert_array_equal(labels, expected)

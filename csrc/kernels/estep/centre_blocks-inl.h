@@ -31,7 +31,9 @@ float lower_distance(const CentreBlocks<T>& blocks, double square) {
     if (square == __builtin_inf()) return blocks.farthest;
     const double s = square <= 0 ? 0 : square, error = blocks.reach + ::sqrt(s);
     const double least = s - 2 * blocks.slack * error * error;
-    return rounded_down(blocks.scale * ::sqrt(least > 0 ? least : 0));
+    // No more than a number: an infinite bound would stay one however far centres move.
+    const double distance = blocks.scale * ::sqrt(least > 0 ? least : 0);
+    return rounded_down(distance < blocks.farthest ? distance : blocks.farthest);
 }
 
 // Whether computed distances are sure to put one centre before the others.

@@ -58,7 +58,7 @@ std::int64_t list_open_rows(const CentreBlocks<T>& blocks, RowRange<T>& range) {
     const Certain certain{blocks.certain_slack, blocks.certain_reach, blocks.farthest};
     const float *shift = blocks.shift, *nearest_low = blocks.nearest_low;
     for (std::int64_t n = 0; n < n_rows && range.bounded; ++n) {
-        const std::int32_t k = label[n];
+        const std::int32_t k = label[n] < 0 ? 0 : label[n];  // none: its upper bound is infinite
         const float u = (upper[n] + shift[k]) * up, apart = (nearest_low[k] - u) * down;
         const float l = least[n] > apart ? least[n] : apart;
         upper[n] = u;
@@ -221,7 +221,8 @@ void search_step(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<
     // search of everything, so more is asked of rows that have none.
     constexpr std::int64_t row_cost = 1500;
     const std::int64_t D = model.n_features;
-    const std::int64_t trial = range.n_rows < 1024 ? 16 : range.n_rows / 64;
+    const std::int64_t part = range.n_rows < 1024 ? 16 : range.n_rows / 64;
+    const std::int64_t trial = part < search_batch ? part : search_batch;
     const bool without = !range.bounded || range.upper[range.n_rows - 1] == __builtin_inff();
     const std::int64_t n_open = list_open_rows(blocks, range);
     range.n_plain = range.n_met = range.n_searched = 0;

@@ -1,7 +1,7 @@
 """Data sets that whole fits are timed on, and the mixtures that they are fitted with.
 
 They come with scikit-learn, or are drawn here. All are standardised but the photographs' colours
-and patches, whose features have one unit.
+and patches and the embeddings, whose features have one unit.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _histogram(rng: np.random.Generator, n_rows: int) -> Float64Array:
 def _speech(rng: np.random.Generator, n_rows: int) -> Float64Array:
     """Return frames like cepstra: sounds that overlap, and coefficients that fade with the order.
 
-    Half of the variance is a speaker's and a channel's, which many frames share.
+    Some of the variance is a speaker's and a channel's, which many frames share.
     """
     n_features, n_sounds, n_speakers = 39, 200, 400
     scale = 1.0 / np.sqrt(1.0 + np.arange(n_features) % 13)
@@ -131,7 +131,7 @@ def _speech(rng: np.random.Generator, n_rows: int) -> Float64Array:
 
 
 def _embeddings(rng: np.random.Generator, n_rows: int) -> npt.NDArray[np.float32]:
-    """Return vectors of length one, as networks make them, float32: topics of unequal sizes."""
+    """Return vectors of one length, as networks make them, float32: topics of unequal sizes."""
     n_features, n_topics = 256, 60
     topics = rng.normal(size=(n_topics, n_features))
     sizes = 1.0 / np.arange(1, n_topics + 1)

@@ -39,6 +39,8 @@ def feature_indices(
         chosen = np.atleast_1d(np.asarray(features))
     except ValueError as error:
         raise TypeError(f"features must be columns or their names; got {features!r}") from error
+    if chosen.shape == (0,):
+        raise ValueError("features must have at least one")
     if chosen.ndim != 1 or chosen.dtype.kind not in "iubUOT":
         raise TypeError(f"features must be columns or their names; got {features!r}")
     if chosen.dtype.kind == "b":
@@ -49,9 +51,10 @@ def feature_indices(
         chosen = np.array([_index(name, names) for name in chosen.tolist()], dtype=np.intp)
     if len(chosen) == 0:
         raise ValueError("features must have at least one")
+    chosen = chosen.astype(np.intp)
     unknown = chosen[(chosen < -n_features) | (chosen >= n_features)]
     if len(unknown) > 0:
-        raise ValueError(f"features must be in 0..{n_features - 1}; got {unknown[0]}")
+        raise ValueError(f"features must be in {-n_features}..{n_features - 1}; got {unknown[0]}")
     indices = np.asarray(chosen % n_features, dtype=np.intp)
     if len(np.unique(indices)) < len(indices):
         raise ValueError(f"features must be distinct; got {features!r}")

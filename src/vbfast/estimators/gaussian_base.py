@@ -231,7 +231,8 @@ class BaseGaussianMixture(BaseMixture):
         TypeError
             If it is of another class.
         ValueError
-            If an attribute has another shape than the class makes, or impossible numbers.
+            If an attribute is missing, has another shape than the class makes, or impossible
+            numbers.
         sklearn.exceptions.NotFittedError
             If it is not fitted.
 

@@ -43,7 +43,7 @@ def ready_log_joint(
     LogJoint
     """
     content = _content(attributes)
-    if content is None:
+    if content is None or type(estimator).__hash__ is None:
         return make()
     kept = _ready.get(estimator)
     if kept is not None and kept[0] == content:

@@ -13,9 +13,8 @@ from vbfast.estimators.stored import Stored, check_arrays
 
 __all__ = ["from_scikit_learn", "to_scikit_learn"]
 
-# How a fit ended, where both libraries mean the same by it.
-_ENDED = ("converged_", "n_iter_")
-_NAMES = ("n_features_in_", "feature_names_in_")
+# How a fit ended, where both libraries mean the same by it, and of a mixture that was never fitted.
+_ENDED = {"converged_": False, "n_iter_": 0}
 # What scikit-learn's classes do not have.
 _OURS = ("n_active_components_",)
 
@@ -27,7 +26,7 @@ def to_scikit_learn(mixture: Any) -> Any:
     parameters = {name: value for name, value in mixture.get_params().items() if name in known}
     if not isinstance(parameters["init_params"], str):
         del parameters["init_params"]
-    made = theirs(**parameters)
+    made = theirs(**copy.deepcopy(parameters))
     _copy(mixture, made, [name for name in mixture._stored.attributes if name not in _OURS])
     return made
 
@@ -39,11 +38,16 @@ def from_scikit_learn(mixture: Any, own: type[Any]) -> Any:
         raise TypeError(f"mixture must be scikit-learn's {theirs.__name__}; got {type(mixture)!r}")
     check_is_fitted(mixture)
     parameters = mixture.get_params()
-    made = own(**{name: parameters[name] for name in theirs().get_params()})
+    made = own(**copy.deepcopy({name: parameters[name] for name in theirs().get_params()}))
     stored: Stored = own._stored
     attributes = [name for name in stored.attributes if name not in _OURS]
     _copy(mixture, made, attributes)
     made.n_passes_ = made.n_iter_
+    missing = [name for name in attributes if not hasattr(made, name)]
+    if missing:
+        raise ValueError(
+            f"mixture has no {', '.join(missing)}: it was not fitted, or not wholly set"
+        )
     arrays = {name.rstrip("_"): _as_real(getattr(made, name)) for name in attributes}
     chosen = {name: parameters[name] for name in stored.choices}
     check_arrays(
@@ -75,11 +79,14 @@ def _class_of(own: type[Any]) -> Any:
 
 
 def _copy(fitted: Any, made: Any, attributes: list[str]) -> None:
-    for name in (*attributes, *_ENDED, *_NAMES):
+    for name in (*attributes, "feature_names_in_"):
         if hasattr(fitted, name):
             setattr(made, name, copy.deepcopy(getattr(fitted, name)))
+    for name, value in _ENDED.items():
+        setattr(made, name, getattr(fitted, name, value))
+    made.n_features_in_ = np.shape(fitted.means_)[-1]
     comparable = isinstance(made, sklearn.mixture.GaussianMixture) or isinstance(
         fitted, sklearn.mixture.GaussianMixture
     )
-    made.lower_bound_ = fitted.lower_bound_ if comparable else -np.inf
-    made.lower_bounds_ = list(fitted.lower_bounds_) if comparable else []
+    made.lower_bound_ = getattr(fitted, "lower_bound_", -np.inf) if comparable else -np.inf
+    made.lower_bounds_ = list(getattr(fitted, "lower_bounds_", [])) if comparable else []

@@ -69,11 +69,11 @@ def subsample(
     size = init_size or max(LEAST_ROWS, per_component * n_components)
     if _counts_rows(weights):
         n_rows = round(runner.total_weight)
-    if n_rows < size * (SAVING if init_size is None else 1):
+    if n_rows <= size or (init_size is None and n_rows < SAVING * size):
         return None
     quantiles = (np.arange(size) + random_state.uniform(size=size)) / size
     if weights is None:
-        rows = (quantiles * runner.n_samples).astype(np.intp)
+        rows = np.minimum(quantiles * runner.n_samples, runner.n_samples - 1).astype(np.intp)
     else:
         reached = np.cumsum(weights)
         last = np.searchsorted(reached, reached[-1])

@@ -51,7 +51,7 @@ class NativeBackend:
         return NativePass(log_joint, request, blocking, outputs, workspace, num_threads)
 
     def nearest_bounds(self, n_samples: int) -> _vbfast.NearestBounds:
-        """Labels and bounds of distances, 12 bytes a row."""
+        """Labels and bounds of distances, up to 56 bytes a row."""
         return _vbfast.NearestBounds(n_samples)
 
     def begin_bounded(

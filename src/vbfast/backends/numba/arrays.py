@@ -145,7 +145,8 @@ class _Call:
                 wrong = (reference == np.inf) | ((mass == 0) & possible)
             else:
                 wrong = (reference > 0) | (np.abs(mass - 1) > self.tolerances[k])
-            self.sound = self.sound and not (name and np.any(wrong & (weights != 0)))
+            if name and np.any(wrong & (weights != 0)):
+                self.sound = False  # never back: blocks are run at the same time
         if self.operation.form == kernels.SCALED and kernels.SIGN not in self.kept:
             results[results[:, kernels.SIGN] < 0, kernels.EVIDENCE] = np.nan  # of a negative sum
         results[weights == 0] = 0.0

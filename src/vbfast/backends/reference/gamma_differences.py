@@ -67,7 +67,9 @@ def log1p_less_argument(x: npt.ArrayLike) -> Float64Array:
     """
     x = np.asarray(x, dtype=np.float64)
     near, inside = _near(x)
-    return _where(near, lambda: _log1p_series(inside), lambda: np.log1p(x) - x)
+    finite = np.where(x < np.inf, x, 0.0)
+    far = np.where(x < np.inf, np.log1p(finite) - finite, -np.inf)
+    return _where(near, lambda: _log1p_series(inside), lambda: far)
 
 
 def _log1p_series(x: Float64Array) -> Float64Array:
