@@ -177,7 +177,6 @@ KINDS["densities"] = [
     refused("of a feature less", lambda rng, valid: _of_theta(lambda t: t[:, 1:])),
     refused("of NaN", lambda rng, valid: _of_theta(lambda t: t, np.nan)),
     refused("of infinity", lambda rng, valid: _of_theta(lambda t: t, np.inf)),
-    refused("of offsets of another shape", lambda rng, valid: _of_theta(lambda t: t, np.ones(5))),
 ]
 
 

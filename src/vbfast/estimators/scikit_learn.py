@@ -55,6 +55,7 @@ def from_scikit_learn(mixture: Any, own: type[Any]) -> Any:
         list(arrays),
         **chosen,
     )
+    made.n_features_in_ = made.means_.shape[1]
     for name in _OURS:
         if name in stored.attributes:
             family = made._fitted_family()
@@ -79,12 +80,11 @@ def _class_of(own: type[Any]) -> Any:
 
 
 def _copy(fitted: Any, made: Any, attributes: list[str]) -> None:
-    for name in (*attributes, "feature_names_in_"):
+    for name in (*attributes, "n_features_in_", "feature_names_in_"):
         if hasattr(fitted, name):
             setattr(made, name, copy.deepcopy(getattr(fitted, name)))
     for name, value in _ENDED.items():
         setattr(made, name, getattr(fitted, name, value))
-    made.n_features_in_ = np.shape(fitted.means_)[-1]
     comparable = isinstance(made, sklearn.mixture.GaussianMixture) or isinstance(
         fitted, sklearn.mixture.GaussianMixture
     )
