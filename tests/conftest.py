@@ -21,6 +21,14 @@ def rng(request):
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
 
 
+@pytest.fixture(params=["native", "numba", "reference"])
+def each_backend(request):
+    """The name of each backend that is installed."""
+    if request.param == "numba":
+        pytest.importorskip("numba")
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def diagonal_gaussian():
     """Gaussians with diagonal covariances, as custom components.

@@ -155,12 +155,11 @@ def test_a_batch_is_its_mixtures_one_by_one(regime, mixture_batch, covariance_ty
 
 
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-@pytest.mark.parametrize("backend", ["native", "numba", "reference"])
 def test_components_far_from_each_other_in_float32(
-    regime, far_components, covariance_type, backend
+    regime, far_components, covariance_type, each_backend
 ):
     arguments, evidence, expected = far_components(covariance_type)
-    with vbfast.config_context(backend=backend):
+    with vbfast.config_context(backend=each_backend):
         for n_mixtures in (None, 3):
             several = arguments
             if n_mixtures is not None:
