@@ -28,7 +28,6 @@ __all__ = [
     "precision_traces",
     "precisions_of",
     "scatter_floor",
-    "squares",
 ]
 
 
@@ -131,20 +130,6 @@ def scatter_floor(
     if covariance is not None:
         floor = floor + (covariance.diagonal() if covariance.ndim == 2 else covariance)
     return np.asarray(floor.sum(axis=0, keepdims=True) if covariance_type == "tied" else floor)
-
-
-def squares(covariance_type: CovarianceType, deviations: Float64Array) -> Float64Array:
-    """Return ``d_k d_k^T`` of vectors ``d`` of shape (K, D), shaped by the covariance type."""
-    if covariance_type == "full":
-        return deviations[:, :, np.newaxis] * deviations[:, np.newaxis, :]
-    if covariance_type == "tied":
-        return np.asarray(np.einsum("ki,kj->ij", deviations, deviations))
-    return _per_component(covariance_type, np.square(deviations))
-
-
-def _per_component(covariance_type: CovarianceType, diagonals: Float64Array) -> Float64Array:
-    """Reduce diagonals of shape (K, D) to what 'diag' or 'spherical' keeps of them."""
-    return diagonals if covariance_type == "diag" else np.asarray(diagonals.mean(axis=1))
 
 
 def add_to_diagonal(

@@ -24,7 +24,6 @@ from vbfast.contract import (
     Statistics,
     second_shape,
 )
-from vbfast.families.covariances import squares
 from vbfast.inference.errors import DistantRowError
 from vbfast.inference.kmeans import kmeans, seed_rows
 from vbfast.inference.monitor import SILENT, Monitor
@@ -339,7 +338,8 @@ def _one_row_statistics(
         mean, _ = runner.column_moments()
         about_mean = runner.moments_about(mean, "full").second
         assert about_mean is not None
-        second: Float64Array | None = about_mean[0] - squares("tied", centres - mean)
+        drawn = np.einsum("ki,kj->ij", centres - mean, centres - mean)
+        second: Float64Array | None = about_mean[0] - drawn
     else:
         shape = second_shape(moments, K, D)
         second = None if shape is None else np.zeros(shape)
