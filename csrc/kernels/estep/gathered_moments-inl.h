@@ -96,14 +96,18 @@ void gathered_moments(const Model<T>& model, Tile<T>& tile, std::int64_t n_gathe
     if (sums)
         for (std::int64_t n = 0; n < n_gathered; ++n)
             sums[0] += static_cast<double>(tile.gathered_weight[n]);
-    T* roots = tile.gathered_weight;
+    // Held here, for a store to the panel might change what the tile has.
+    T* const roots = tile.gathered_weight;
+    T* const panel = tile.panel;
+    const T* const rows = tile.row_major;
+    const std::int32_t* const gathered = tile.gathered;
     for (std::int64_t n = 0; n < n_gathered; n += W) sqrt(V::load(roots + n)).store(roots + n);
     for (std::int64_t start = 0; start < n_gathered; start += chunk) {
         const std::int64_t n = n_gathered - start < chunk ? n_gathered - start : chunk;
         for (std::int64_t m = 0; m < n; ++m) {
             const V root = V::set(roots[start + m]);
-            const T* x = tile.row_major + static_cast<std::int64_t>(tile.gathered[start + m]) * P;
-            T* u = tile.panel + m * stride;
+            const T* x = rows + static_cast<std::int64_t>(gathered[start + m]) * P;
+            T* u = panel + m * stride;
             for (std::int64_t d = 0; d < P; d += W)
                 (root * (V::load(x + d) - V::load(mean + d))).store(u + d);
         }
@@ -111,7 +115,7 @@ void gathered_moments(const Model<T>& model, Tile<T>& tile, std::int64_t n_gathe
             for (std::int64_t d = 0; d < D; d += W) {
                 V first = V::zero(), square = V::zero();
                 for (std::int64_t m = 0; m < n; ++m) {
-                    const V u = V::load(tile.panel + m * stride + d);
+                    const V u = V::load(panel + m * stride + d);
                     first = fma(V::set(roots[start + m]), u, first);
                     square = fma(u, u, square);
                 }
@@ -126,7 +130,7 @@ void gathered_moments(const Model<T>& model, Tile<T>& tile, std::int64_t n_gathe
                         second[0] += static_cast<double>(lanes[1][j]);
                 }
             }
-        if (outer) outer_products(tile.panel, stride, n, D, second);
+        if (outer) outer_products(panel, stride, n, D, second);
     }
 }
 

@@ -127,7 +127,12 @@ bool load_features(Tile<T>& tile, std::int64_t n_features, const T* origin, bool
         if (tile.bad_row >= 0) return false;
         tile.squares_overflow = true;
     }
-    for (std::int64_t n = 0; n < n_groups * G; ++n)
-        tile.row_weight[n] = n < tile.n_rows ? static_cast<T>(row_weight(tile, n)) : T(0);
+    T* const row_weights = tile.row_weight;
+    const std::int64_t n_rows = tile.n_rows;
+    if (const double* weights = tile.weights)
+        for (std::int64_t n = 0; n < n_rows; ++n) row_weights[n] = static_cast<T>(weights[n]);
+    else
+        for (std::int64_t n = 0; n < n_rows; ++n) row_weights[n] = T(1);
+    for (std::int64_t n = n_rows; n < n_groups * G; ++n) row_weights[n] = T(0);
     return true;
 }
