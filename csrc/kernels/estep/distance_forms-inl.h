@@ -72,9 +72,12 @@ inline void deviation_block(const Model<T>& model, const T* x, const T* pairs, s
         for (int v = 0; v < RV; ++v) acc[i][v] = V::zero();
     for (std::int64_t d = 0; d < model.n_features; ++d) {
         V xd[RV];
+#pragma GCC unroll 8
         for (int v = 0; v < RV; ++v) xd[v] = V::load(x + d * G + v * W);
+#pragma GCC unroll 8
         for (int i = 0; i < n; ++i) {
             const Centre<T> centre(model, k + i, d);
+#pragma GCC unroll 8
             for (int v = 0; v < RV; ++v) {
                 V t = centre.subtract_from(xd[v]);
                 if constexpr (scaled) t = t * V::set(pairs[2 * (i * model.n_features + d)]);

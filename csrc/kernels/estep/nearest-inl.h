@@ -1,23 +1,26 @@
 // The nearest of many centres: the local step of k-means.
 //
-// In: tile.features with squared norms, and means of stride padded_features.
+// In: tile.features, with squared norms for products, and means of stride padded_features.
 // Out: tile.label, tile.row_scale (the weights of the rows), labels and the tile's sums.
 //
-// argmin_k |x - m_k|^2 is argmax_k of x m_k - |m_k|^2 / 2, one multiplication and addition a
-// feature.
+// By distances, a score is the log-joint of a spherical component. By products, argmin_k
+// |x - m_k|^2 is argmax_k of x m_k - |m_k|^2 / 2, one multiplication and addition a feature.
 //
-// Error: a score is off by about n_features epsilon |x| |m_k|, both from the origin. |x - m_k|^2
-// would be off by a part of its own size, which may be less. estep/packing.cpp chooses this step
-// only where all centres lie around the origin.
+// Error: by distances as in log_joint-inl.h, with its operations. By products a score is off by
+// about n_features epsilon |x| |m_k|, both from the origin. |x - m_k|^2 is off by a part of its own
+// size, which may be less. estep/packing.cpp chooses products only where all centres lie around the
+// origin.
 //
 // Blocking: distance_components times row_vectors scores stay in registers; only the best score of
 // a row and its component go through memory, once a block. Of equal scores the first one stays.
 
+// x m_k - |m_k|^2 / 2 of group g for `n` centres from k on.
 template <class T, int n>
-inline void nearest_block(const Model<T>& model, const T* x, std::int64_t k, T* best, T* label) {
+inline void product_scores(const Model<T>& model, const Tile<T>& tile, std::int64_t g,
+                           std::int64_t k, Lanes<T> (*score)[Blocking::row_vectors]) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
-    V score[n][RV];
+    const T* x = tile.features + g * (model.n_features + 2) * G;
     for (int i = 0; i < n; ++i)
         for (int v = 0; v < RV; ++v) score[i][v] = V::zero() - V::set(model.half_norm[k + i]);
     const T* means = model.means + k * model.padded_features;
@@ -29,8 +32,43 @@ inline void nearest_block(const Model<T>& model, const T* x, std::int64_t k, T* 
             for (int v = 0; v < RV; ++v) score[i][v] = fma(xd[v], m, score[i][v]);
         }
     }
+}
+
+// Their log-joints.
+template <class T, int n>
+inline void distance_scores(const Model<T>& model, const Tile<T>& tile, std::int64_t g,
+                            std::int64_t k, Lanes<T> (*score)[Blocking::row_vectors]) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, RV = Blocking::row_vectors;
+    const std::int64_t D = model.n_features, P = model.padded_features;
+    if (all_near<T, n>(model, k))
+        distance_block<T, n>(tile.features + g * (D + 2) * G, model.means + k * P, P, D, score);
+    else
+        deviation_block<T, n, false>(model, uncentred_group(model, tile, g), nullptr, k, score);
+#pragma GCC unroll 8
+    for (int i = 0; i < n; ++i) {
+        const V weight = V::set(model.half_precision[k + i]), offset = V::set(model.offset[k + i]);
+#pragma GCC unroll 8
+        for (int v = 0; v < RV; ++v) score[i][v] = fnma(weight, score[i][v], offset);
+    }
+}
+
+template <class T, int n, bool by_distance>
+inline void nearest_block(const Model<T>& model, const Tile<T>& tile, std::int64_t g,
+                          std::int64_t k, T* label) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
+    V score[n][RV];
+    if constexpr (by_distance)
+        distance_scores<T, n>(model, tile, g, k, score);
+    else
+        product_scores<T, n>(model, tile, g, k, score);
+    T* best = tile.row_max + g * G;
+    label += g * G;
+#pragma GCC unroll 8
     for (int v = 0; v < RV; ++v) {
         V highest = V::load(best + v * W), name = V::load(label + v * W);
+#pragma GCC unroll 8
         for (int i = 0; i < n; ++i) {
             name = V::select(less(highest, score[i][v]), V::set(static_cast<T>(k + i)), name);
             highest = max(score[i][v], highest);
@@ -40,28 +78,39 @@ inline void nearest_block(const Model<T>& model, const T* x, std::int64_t k, T* 
     }
 }
 
-// Fills tile.row_max with the best scores, and `label` with their components as numbers of type T.
+// Whether centres k to last - 1 are all near, or all far.
 template <class T>
+bool all_alike(const Model<T>& model, std::int64_t k, std::int64_t last) {
+    bool alike = true;
+    if (!model.all_near)
+        for (std::int64_t i = k + 1; i < last; ++i) alike = alike && model.near[i] == model.near[k];
+    return alike;
+}
+
+// Fills tile.row_max with the best scores, and `label` with their components as numbers of type T.
+template <class T, bool by_distance>
 void nearest_scores(const Model<T>& model, Tile<T>& tile, T* label) {
     constexpr int G = group_rows<T>, n = Blocking::distance_components;
-    const std::int64_t D = model.n_features, K = model.n_components;
     for (std::int64_t i = 0; i < group_count(tile) * G; ++i) {
         tile.row_max[i] = -static_cast<T>(__builtin_inf());
         label[i] = T(0);
     }
-    const std::int64_t step = parameter_block(static_cast<std::int64_t>(sizeof(T)) * (D + 1));
-    for (std::int64_t first = 0; first < K; first += step) {
-        if (stops(tile)) return;
-        const std::int64_t last = first + step < K ? first + step : K;
-        for (std::int64_t g = 0; g < group_count(tile); ++g) {
-            const T* x = tile.features + g * (D + 2) * G;
-            std::int64_t k = first;
-            for (; k + n <= last; k += n)
-                nearest_block<T, n>(model, x, k, tile.row_max + g * G, label + g * G);
-            for (; k < last; ++k)
-                nearest_block<T, 1>(model, x, k, tile.row_max + g * G, label + g * G);
-        }
-    }
+    const auto evaluate = [&](std::int64_t g, std::int64_t k, std::int64_t last) {
+        for (; k + n <= last; k += n) nearest_block<T, n, by_distance>(model, tile, g, k, label);
+        // What remains goes together where distance_log_joint, which asks them one by one, would
+        // take the same of all.
+        if (k < last && (!by_distance || all_alike(model, k, last)))
+            with_count<1, n - 1>(last - k, [&](auto rest) VBFAST_INLINED {
+                nearest_block<T, rest.value, by_distance>(model, tile, g, k, label);
+            });
+        else
+            for (; k < last; ++k) nearest_block<T, 1, by_distance>(model, tile, g, k, label);
+    };
+    const std::int64_t n_groups = group_count(tile), size = sizeof(T);
+    const Visits visits = by_distance
+                              ? plan_visits(model, n_groups)
+                              : Visits{n_groups, parameter_block(size * (model.n_features + 1))};
+    visit_components(model, tile, visits, evaluate, [](std::int64_t) {});
 }
 
 // Fills tile.label, tile.row_scale and the sums.
@@ -70,7 +119,7 @@ void nearest_step(const Model<T>& model, Tile<T>& tile) {
     constexpr int G = group_rows<T>;
     const std::int64_t D = model.n_features;
     T* label = tile.row_scale;  // until labels are final
-    nearest_scores(model, tile, label);
+    nearest_scores<T, false>(model, tile, label);
     if (stops(tile)) return;
     for (std::int64_t i = 0; i < tile.n_rows; ++i) {
         tile.label[i] = static_cast<std::int32_t>(label[i]);

@@ -239,15 +239,35 @@ void search_step(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<
                     n_open - first < search_batch ? n_open - first : search_batch);
 }
 
+// Whether distances tell of all rows: they do not where they overflow.
+template <class T>
+bool nearest_by_distance(const Model<T>& model, Tile<T>& tile, T* label) {
+    nearest_scores<T, true>(model, tile, label);
+    using V = Lanes<T>;
+    const V lowest = V::set(-static_cast<T>(__builtin_inf()));
+    unsigned overflowed = 0;
+    for (std::int64_t i = 0; i < group_count(tile) * group_rows<T>; i += V::width)
+        overflowed |= V::bits(equal(V::load(tile.row_max + i), lowest));
+    return overflowed == 0;
+}
+
 // See Kernels::nearest_labels.
 template <class T>
 void nearest_labels(const Model<T>& model, Tile<T>& tile) {
     tile.sums = no_sums;
     if (!load_features(tile, model.n_features, model.origin, model.nearest)) return;
-    if (model.nearest) {
-        nearest_scores(model, tile, tile.row_scale);
+    T* label = tile.row_scale;
+    bool found = true;
+    if (model.nearest)
+        nearest_scores<T, false>(model, tile, label);
+    else if (model.form == Form::spherical && !tile.squares_overflow && !model.extreme)
+        found = nearest_by_distance(model, tile, label);
+    else
+        found = false;
+    if (found) {
+        std::int32_t* const labels = tile.label;
         for (std::int64_t n = 0; n < tile.n_rows; ++n)
-            tile.label[n] = static_cast<std::int32_t>(tile.row_scale[n]);
+            labels[n] = static_cast<std::int32_t>(label[n]);
         return;
     }
     log_joint(model, tile, [&](std::int64_t g) {
