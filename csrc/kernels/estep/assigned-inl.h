@@ -5,6 +5,9 @@
 // Out: per-row outputs, the tile's sums, and for the summary step tile.label and tile.row_scale (by
 // label), or tile.joint and tile.row_scale (given responsibilities).
 //
+// Error: of an evidence and its terms as in posterior-inl.h; a hard or given responsibility is what
+// it is, but rounded to T.
+//
 // One row and one component at a time, in float64: such passes start a fit or evaluate a bound
 // once. Hard assignment without evidence, as in k-means, takes the maxima as they are.
 

@@ -4,6 +4,8 @@
 // responsibilities of them and is zero for a row that has none, as its gradient is.
 // Out: tile.out_gradient, (n_rows, n_features).
 //
+// Error: of the way that is taken, see mixed_gradient-inl.h and gathered_gradient-inl.h.
+//
 // For each row and component that counts, gathering takes D^2 multiplications. Mixing takes D^2 / 2
 // for each component that counts in a group, for all rows of the group, and D^2 more a row.
 
