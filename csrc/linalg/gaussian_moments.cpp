@@ -61,13 +61,15 @@ void gaussian_moments(Pattern pattern, std::int64_t n_components, std::int64_t n
         }
     }
     if (pattern == Pattern::tied) {
-        std::fill_n(out.covariances, D * D, 0.0);
-        for (std::int64_t k = 0; k < K; ++k)
-            for (std::int64_t i = 0; i < D; ++i)
-                for (std::int64_t j = 0; j < D; ++j)
-                    out.covariances[i * D + j] += half[k * D + i] * step[k * D + j];
+        const int threads = runtime::threads_for(K * D * D, num_threads);
+        runtime::parallel(D, threads, interrupt, [&](std::int64_t i, int, runtime::Region&) {
+            double* row = out.covariances + i * D;
+            std::fill_n(row, D, 0.0);
+            for (std::int64_t k = 0; k < K; ++k)
+                for (std::int64_t j = 0; j < D; ++j) row[j] += half[k * D + i] * step[k * D + j];
+        });
         const double total = sum_as_numpy(out.counts, K);
-        for (std::int64_t i = 0; i < D; ++i)
+        runtime::parallel(D, threads, interrupt, [&](std::int64_t i, int, runtime::Region&) {
             for (std::int64_t j = 0; j <= i; ++j) {
                 double* one = out.covariances + i * D + j;
                 double* other = out.covariances + j * D + i;
@@ -75,6 +77,7 @@ void gaussian_moments(Pattern pattern, std::int64_t n_components, std::int64_t n
                 *one = (sums.second[i * D + j] - product) / total;
                 *other = (sums.second[j * D + i] - product) / total;
             }
+        });
     }
     const auto own_matrix = [&](std::int64_t k, int, runtime::Region&) {
         double* h = half + k * D;
