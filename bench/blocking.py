@@ -1,7 +1,7 @@
 """Seconds of a pass of the native backend with other blockings, as a multiple of its own.
 
-Three limits are changed, each by itself: the rows and the bytes of a tile, and the partitions of a
-pass. The blockings take turns, from the same parameters.
+Each limit is changed by itself: the rows and the bytes of a tile, and the number of partitions of a
+pass and their least rows. The blockings take turns, from the same parameters.
 """
 
 from __future__ import annotations
@@ -23,17 +23,20 @@ OWN = blocking.LIMITS
 OTHERS = {
     "tile_rows": (128, 256, 1024),
     "tile_bytes": (OWN.tile_bytes // 4, OWN.tile_bytes // 2, OWN.tile_bytes * 2),
-    "partitions": (2, 8, 64),
+    "partitions": (16, 64),
+    "partition_rows": (128, 256, 2048),
 }
 
 
 def one_pass(source, log_joint, request, limits):
     """Run a pass by a blocking of other limits."""
     blocking.LIMITS = limits
+    blocking.blocking.cache_clear()
     try:
         LocalRunner(source, backend="native").run(log_joint, request)
     finally:
         blocking.LIMITS = OWN
+        blocking.blocking.cache_clear()
 
 
 def tables(cases=("diag_32", "full_2d", "full_16", "sph_bigK"), dtypes=("float64", "float32"), *,

@@ -97,7 +97,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
     PassRequest request{};
     request.assignment = Assignment::posterior;
     request.moments = shape.moments;
-    request.n_partitions = 1;
+    request.bounds = {0, shape.tile_rows};
     request.tile_rows = shape.tile_rows;
     PackedModel<T> packed;
     pack({shape.form, shape.n_components, D, mixture.offset.data(), mixture.means.data(),

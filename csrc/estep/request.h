@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "kernels/estep/model.h"
 #include "kernels/estep/tile.h"
@@ -25,10 +26,11 @@ struct PassRequest {
     Assignment assignment;
     Moments moments;
     bool entropy;
-    std::int64_t n_partitions;
-    std::int64_t tile_rows;
-    bool split_components;
-    void* log_evidence;  // (N,)
+    std::vector<std::int64_t> bounds;  // partition p has the rows bounds[p] to bounds[p + 1]
+    std::int64_t tile_rows;            // counted from the start of a partition
+    bool split_components;             // of one partition, whose tiles threads share
+    std::int64_t open_partitions;      // partial statistics that are alive at a time
+    void* log_evidence;                // (N,)
     std::int64_t* labels;
     void* resp;                // (N, K)
     void* row_entropy;         // (N,)

@@ -8,9 +8,8 @@
 
 namespace vbfast::estep {
 
-// Consecutive rows of one partition, in the precision of the pass.
+// Consecutive rows, in the precision of the pass.
 struct RowBlock {
-    std::int64_t partition;
     std::int64_t start;       // number of the first row, in the outputs
     const void* rows;         // (n_rows, n_features)
     std::int64_t row_stride;  // bytes
@@ -24,6 +23,20 @@ struct RowBlock {
     void* lowered;
     std::int64_t lowered_stride;
 };
+
+// What a block has of one partition.
+struct Piece {
+    std::int64_t partition;
+    RowBlock block;
+    bool last;  // it reaches the end of the partition
+};
+
+// Cuts blocks at the bounds of the partitions, for K components. Throws std::invalid_argument where
+// a block has rows beyond the bounds or begins within a tile, or where two have rows of one
+// partition: each is summed by one thread.
+template <class T>
+std::vector<Piece> cut(const std::vector<RowBlock>& blocks, const std::vector<std::int64_t>& bounds,
+                       std::int64_t tile_rows, std::int64_t K);
 
 std::int64_t count_rows(const std::vector<RowBlock>& blocks);
 

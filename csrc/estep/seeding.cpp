@@ -16,17 +16,19 @@ template <class T>
 class SeedingOf final : public Seeding {
   public:
     SeedingOf(const double* candidates, std::int64_t n_candidates, std::int64_t n_features,
-              std::int64_t n_partitions, std::int64_t tile_rows)
+              const std::vector<std::int64_t>& bounds, std::int64_t tile_rows)
         : kernels_(kernels<T>()),
           n_candidates_(n_candidates),
           n_features_(n_features),
           tile_rows_(tile_rows),
-          sums_(static_cast<std::size_t>(n_partitions * n_candidates), 0.0) {
+          bounds_(bounds),
+          sums_((bounds.size() - 1) * static_cast<std::size_t>(n_candidates), 0.0) {
         candidates_.assign(candidates, candidates + n_candidates * n_features);
     }
 
     std::int64_t run(const std::vector<RowBlock>& blocks, int num_threads,
                      const runtime::Interrupt* interrupt) override {
+        const std::vector<Piece> pieces = cut<T>(blocks, bounds_, tile_rows_, n_candidates_);
         const int threads =
             runtime::threads_for(count_rows(blocks) * n_candidates_ * n_features_, num_threads);
         Tile<T> sized;
@@ -37,9 +39,9 @@ class SeedingOf final : public Seeding {
             static_cast<char*>(buffer.reserve(bytes * static_cast<std::size_t>(threads)));
         runtime::LowestIndex bad;
         runtime::parallel(
-            static_cast<std::int64_t>(blocks.size()), threads, interrupt,
+            static_cast<std::int64_t>(pieces.size()), threads, interrupt,
             [&](std::int64_t task, int worker, runtime::Region& region) {
-                const RowBlock& block = blocks[static_cast<std::size_t>(task)];
+                const auto& [partition, block, last] = pieces[static_cast<std::size_t>(task)];
                 Tile<T> tile;
                 lay_out(tile, tile_rows_, kernels_.group_rows, kernels_.group_rows, n_features_,
                         false, false, memory + bytes * static_cast<std::size_t>(worker));
@@ -50,7 +52,7 @@ class SeedingOf final : public Seeding {
                         tile, n_features_, candidates_.data(), n_candidates_,
                         static_cast<const T*>(block.closest) + n,
                         block.lowered ? static_cast<T*>(block.lowered) + n : nullptr,
-                        block.lowered_stride, sums_.data() + block.partition * n_candidates_);
+                        block.lowered_stride, sums_.data() + partition * n_candidates_);
                     if (tile.bad_row >= 0) return bad.offer(block.start + n + tile.bad_row);
                 }
             });
@@ -69,6 +71,7 @@ class SeedingOf final : public Seeding {
     const std::int64_t n_candidates_;
     const std::int64_t n_features_;
     const std::int64_t tile_rows_;
+    const std::vector<std::int64_t> bounds_;
     std::vector<T> candidates_;
     std::vector<double> sums_;
 };
@@ -77,15 +80,17 @@ class SeedingOf final : public Seeding {
 
 template <class T>
 std::unique_ptr<Seeding> make_seeding(const double* candidates, std::int64_t n_candidates,
-                                      std::int64_t n_features, std::int64_t n_partitions,
+                                      std::int64_t n_features,
+                                      const std::vector<std::int64_t>& bounds,
                                       std::int64_t tile_rows) {
-    return std::make_unique<SeedingOf<T>>(candidates, n_candidates, n_features, n_partitions,
-                                          tile_rows);
+    return std::make_unique<SeedingOf<T>>(candidates, n_candidates, n_features, bounds, tile_rows);
 }
 
 template std::unique_ptr<Seeding> make_seeding<float>(const double*, std::int64_t, std::int64_t,
-                                                      std::int64_t, std::int64_t);
+                                                      const std::vector<std::int64_t>&,
+                                                      std::int64_t);
 template std::unique_ptr<Seeding> make_seeding<double>(const double*, std::int64_t, std::int64_t,
-                                                       std::int64_t, std::int64_t);
+                                                       const std::vector<std::int64_t>&,
+                                                       std::int64_t);
 
 }  // namespace vbfast::estep

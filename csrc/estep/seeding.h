@@ -22,7 +22,8 @@ class Seeding {
 
 template <class T>
 std::unique_ptr<Seeding> make_seeding(const double* candidates, std::int64_t n_candidates,
-                                      std::int64_t n_features, std::int64_t n_partitions,
+                                      std::int64_t n_features,
+                                      const std::vector<std::int64_t>& bounds,
                                       std::int64_t tile_rows);
 
 }  // namespace vbfast::estep

@@ -32,19 +32,6 @@ void read_pooled(const double* pooled, const double* delta, std::int64_t K, std:
 
 }  // namespace
 
-void merge_partials(double* partials, std::int64_t size, std::int64_t n_partials, int num_threads,
-                    const runtime::Interrupt* interrupt) {
-    constexpr std::int64_t chunk = 4096;
-    const int threads = runtime::threads_for(size * n_partials, num_threads);
-    runtime::parallel(runtime::ceil_div(size, chunk), threads, interrupt,
-                      [&](std::int64_t task, int, runtime::Region&) {
-                          const std::int64_t last = std::min(size, (task + 1) * chunk);
-                          for (std::int64_t p = 1; p < n_partials; ++p)
-                              for (std::int64_t i = task * chunk; i < last; ++i)
-                                  partials[i] += partials[p * size + i];
-                      });
-}
-
 // The sums of a component are about a point a: the origin for a dense component, its centre for a
 // gathered one. With delta = a - mean, sum r (x - mean) = first + N delta, and so on for the second
 // moment.

@@ -22,10 +22,6 @@ struct MomentArrays {
     double* second;
 };
 
-// Adds partials 1 to n_partials - 1, which lie one after the other, to the first, in their order.
-void merge_partials(double* partials, std::int64_t size, std::int64_t n_partials, int num_threads,
-                    const runtime::Interrupt* interrupt);
-
 // Reads merged sums, of `size` doubles in all, and moves them to the means (K, D).
 template <class T>
 void read_moments(const Model<T>& model, const Kernels<T>& kernels, PartialSums sums,

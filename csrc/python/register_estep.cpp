@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <map>
-#include <set>
 #include <string>
 
 #include "estep/estep.h"
@@ -92,22 +91,14 @@ py::ssize_t rows_of(const Float64& matrix, const char* name) {
 // Reads the blocks of a pass, checks that they fit it, and keeps their arrays until they have run.
 class BlockReader {
   public:
-    BlockReader(std::int64_t n_components, std::int64_t n_features, std::int64_t n_partitions,
-                bool single)
-        : n_components_(n_components),
-          n_features_(n_features),
-          n_partitions_(n_partitions),
-          dtype_(precision(single)) {}
+    BlockReader(std::int64_t n_components, std::int64_t n_features, bool single)
+        : n_components_(n_components), n_features_(n_features), dtype_(precision(single)) {}
 
-    // The number of rows of the outputs.
-    void limit_rows(py::ssize_t n_rows) { output_rows_ = n_rows; }
-
-    // (partition, start, rows, weights or None, given or None[, closest, lowered or None])
+    // (start, rows, weights or None, given or None[, closest, lowered or None])
     RowBlock read(const py::tuple& item) {
         RowBlock block{};
-        block.partition = item[0].cast<std::int64_t>();
-        block.start = item[1].cast<std::int64_t>();
-        const py::array rows = keep(item[2].cast<py::array>());
+        block.start = item[0].cast<std::int64_t>();
+        const py::array rows = keep(item[1].cast<py::array>());
         check_shape(rows, "rows", {any_length, n_features_});
         check_dtype(rows, "rows", dtype_);
         if (!(rows.flags() & py::detail::npy_api::NPY_ARRAY_ALIGNED_))
@@ -116,21 +107,13 @@ class BlockReader {
         block.n_rows = rows.shape(0);
         block.row_stride = rows.strides(0);
         block.feature_stride = rows.strides(1);
-        if (block.partition < 0 || block.partition >= n_partitions_)
-            throw py::value_error("a block belongs to partition " +
-                                  std::to_string(block.partition) + " of " +
-                                  std::to_string(n_partitions_));
-        if (block.start < 0 || (output_rows_ >= 0 && block.start + block.n_rows > output_rows_))
-            throw py::value_error("rows " + std::to_string(block.start) + " to " +
-                                  std::to_string(block.start + block.n_rows) +
-                                  " lie beyond the outputs");
-        if (!item[3].is_none()) {
-            const py::array weights = keep(item[3].cast<py::array>());
+        if (!item[2].is_none()) {
+            const py::array weights = keep(item[2].cast<py::array>());
             check_packed(weights, "weights", {block.n_rows}, py::dtype::of<double>());
             block.weights = static_cast<const double*>(weights.data());
         }
-        if (!item[4].is_none()) read_given(keep(item[4].cast<py::array>()), block);
-        if (item.size() > 5) read_distances(item, block);
+        if (!item[3].is_none()) read_given(keep(item[3].cast<py::array>()), block);
+        if (item.size() > 4) read_distances(item, block);
         return block;
     }
 
@@ -156,11 +139,11 @@ class BlockReader {
     }
 
     void read_distances(const py::tuple& item, RowBlock& block) {
-        const py::array closest = keep(item[5].cast<py::array>());
+        const py::array closest = keep(item[4].cast<py::array>());
         check_packed(closest, "closest", {block.n_rows}, dtype_);
         block.closest = closest.data();
-        if (item[6].is_none()) return;
-        py::array lowered = keep(item[6].cast<py::array>());
+        if (item[5].is_none()) return;
+        py::array lowered = keep(item[5].cast<py::array>());
         check_shape(lowered, "lowered", {n_components_, block.n_rows});
         check_dtype(lowered, "lowered", dtype_);
         if ((block.n_rows > 1 && lowered.strides(1) != lowered.itemsize()) ||
@@ -171,34 +154,23 @@ class BlockReader {
         block.lowered_stride = lowered.strides(0) / lowered.itemsize();
     }
 
-    const std::int64_t n_components_, n_features_, n_partitions_;
+    const std::int64_t n_components_, n_features_;
     const py::dtype dtype_;
-    py::ssize_t output_rows_ = any_length;
     std::vector<py::array> kept_;
 };
 
-// Checks that no two blocks have a row in common: threads would write to its outputs at a time.
-void check_apart(std::vector<RowBlock> blocks) {
-    const auto before = [](const RowBlock& a, const RowBlock& b) { return a.start < b.start; };
-    std::sort(blocks.begin(), blocks.end(), before);
-    for (std::size_t i = 1; i < blocks.size(); ++i)
-        if (blocks[i].start < blocks[i - 1].start + blocks[i - 1].n_rows)
-            throw py::value_error("rows of blocks that are run together must be distinct; row " +
-                                  std::to_string(blocks[i].start) + " is in two");
+// The bounds of partitions of all rows.
+std::vector<std::int64_t> read_bounds(const std::vector<std::int64_t>& bounds) {
+    if (bounds.size() < 2 || bounds.front() != 0 || !std::is_sorted(bounds.begin(), bounds.end()))
+        throw py::value_error("partition_bounds must ascend from 0, and be two at least");
+    return bounds;
 }
 
 // Returns the row that is not finite, or -1.
 template <class Pass>
 std::int64_t run_blocks(Pass& pass, BlockReader reader, const py::list& items, int num_threads) {
     std::vector<RowBlock> blocks;
-    std::set<std::int64_t> partitions;
-    for (const py::handle item : items) {
-        blocks.push_back(reader.read(item.cast<py::tuple>()));
-        // Threads share the blocks: two would add to the sums of one partition at a time.
-        if (!partitions.insert(blocks.back().partition).second)
-            throw py::value_error("blocks that are run together must be of distinct partitions");
-    }
-    check_apart(blocks);
+    for (const py::handle item : items) blocks.push_back(reader.read(item.cast<py::tuple>()));
     return without_gil([&](const runtime::Interrupt* interrupt) {
         return pass.run(blocks, num_threads, interrupt);
     });
@@ -209,8 +181,9 @@ class BoundEStep {
   public:
     BoundEStep(const std::string& form, const Float64& offset, const Float64& means,
                const Float64& coefficients, const std::string& assignment,
-               const std::string& moments, bool entropy, bool single, std::int64_t n_partitions,
-               std::int64_t tile_rows, bool split_components, py::tuple outputs,
+               const std::string& moments, bool entropy, bool single,
+               const std::vector<std::int64_t>& partition_bounds, std::int64_t tile_rows,
+               bool split_components, std::int64_t open_partitions, py::tuple outputs,
                py::object workspace, int num_threads, py::object bounds)
         : outputs_(std::move(outputs)),
           workspace_(std::move(workspace)),
@@ -218,12 +191,13 @@ class BoundEStep {
           moments_(parse(kinds_of_moments, moments, "moments")),
           n_components_(rows_of(means, "means")),
           n_features_(means.shape(1)),
-          reader_(n_components_, n_features_, n_partitions, single) {
+          n_rows_(read_bounds(partition_bounds).back()),
+          reader_(n_components_, n_features_, single) {
         const py::ssize_t K = n_components_, D = n_features_;
         check_positive(K, "n_components");
         check_positive(D, "n_features");
-        check_positive(n_partitions, "n_partitions");
         check_positive(tile_rows, "tile_rows");
+        check_positive(open_partitions, "open_partitions");
         const Shaped<Form>& named = parse(forms, form, "form");
         check_shape(offset, "offset", {K});
         check_shape(coefficients, "coefficients", named.shape(K, D));
@@ -234,9 +208,10 @@ class BoundEStep {
             parse(assignments, assignment, "assignment"),
             moments_.value,
             entropy,
-            n_partitions,
+            partition_bounds,
             tile_rows,
             split_components,
+            open_partitions,
             output(0, "log_evidence", {}, real),
             static_cast<std::int64_t*>(output(1, "labels", {}, whole)),
             output(2, "resp", {K}, real),
@@ -245,11 +220,9 @@ class BoundEStep {
             output(5, "gradient", {D}, real),
             output(6, "log_joint", {K}, real)};
         NearestBounds* kept = bounds_.is_none() ? nullptr : &bounds_.cast<NearestBounds&>();
-        if (kept != nullptr && n_rows_ != any_length && kept->n_rows() != n_rows_)
+        if (kept != nullptr && kept->n_rows() != n_rows_)
             throw py::value_error("bounds are of " + std::to_string(kept->n_rows()) +
-                                  " rows, outputs of " + std::to_string(n_rows_));
-        if (kept != nullptr) n_rows_ = kept->n_rows();
-        reader_.limit_rows(n_rows_);
+                                  " rows, the pass of " + std::to_string(n_rows_));
         Workspace& memory = workspace_.cast<Workspace&>();
         const auto make = single ? estep::make_estep<float> : estep::make_estep<double>;
         estep_ = without_gil([&](const runtime::Interrupt* interrupt) {
@@ -282,14 +255,13 @@ class BoundEStep {
     }
 
   private:
-    // The memory of an output, which has as many rows as the others, or null for None.
+    // The memory of an output, or null for None.
     void* output(std::size_t place, const char* name, std::vector<py::ssize_t> row,
                  const py::dtype& dtype) {
         if (outputs_[place].is_none()) return nullptr;
         py::array array = outputs_[place].cast<py::array>();
         row.insert(row.begin(), n_rows_);
         check_packed(array, name, row, dtype);
-        n_rows_ = array.shape(0);
         return array.mutable_data();
     }
 
@@ -299,24 +271,23 @@ class BoundEStep {
     Shaped<Moments> moments_;
     py::ssize_t n_components_;
     py::ssize_t n_features_;
-    py::ssize_t n_rows_ = any_length;  // of the outputs
+    py::ssize_t n_rows_;
     BlockReader reader_;
     std::unique_ptr<estep::EStep> estep_;
 };
 
 class BoundSeeding {
   public:
-    BoundSeeding(const Float64& candidates, bool single, std::int64_t n_partitions,
-                 std::int64_t tile_rows)
+    BoundSeeding(const Float64& candidates, bool single,
+                 const std::vector<std::int64_t>& partition_bounds, std::int64_t tile_rows)
         : n_candidates_(rows_of(candidates, "candidates")),
-          reader_(n_candidates_, candidates.shape(1), n_partitions, single) {
+          reader_(n_candidates_, candidates.shape(1), single) {
         const py::ssize_t K = n_candidates_, D = candidates.shape(1);
         check_positive(K, "n_candidates");
         check_positive(D, "n_features");
-        check_positive(n_partitions, "n_partitions");
         check_positive(tile_rows, "tile_rows");
         const auto make = single ? estep::make_seeding<float> : estep::make_seeding<double>;
-        seeding_ = make(candidates.data(), K, D, n_partitions, tile_rows);
+        seeding_ = make(candidates.data(), K, D, read_bounds(partition_bounds), tile_rows);
     }
 
     std::int64_t run(const py::list& blocks, int num_threads) {
@@ -352,12 +323,13 @@ void register_estep(py::module_& module) {
             "The part of all blocks of centres that rows met in the last pass by bounds.");
     py::class_<BoundEStep>(module, "EStep", "One pass over the rows of a mixture.")
         .def(py::init<const std::string&, const Float64&, const Float64&, const Float64&,
-                      const std::string&, const std::string&, bool, bool, std::int64_t,
-                      std::int64_t, bool, py::tuple, py::object, int, py::object>(),
+                      const std::string&, const std::string&, bool, bool,
+                      const std::vector<std::int64_t>&, std::int64_t, bool, std::int64_t, py::tuple,
+                      py::object, int, py::object>(),
              arg("form"), arg("offset"), arg("means"), arg("coefficients"), arg("assignment"),
-             arg("moments"), arg("entropy"), arg("single_precision"), arg("n_partitions"),
-             arg("tile_rows"), arg("split_components"), arg("outputs"), arg("workspace"),
-             arg("num_threads"), arg("bounds") = py::none())
+             arg("moments"), arg("entropy"), arg("single_precision"), arg("partition_bounds"),
+             arg("tile_rows"), arg("split_components"), arg("open_partitions"), arg("outputs"),
+             arg("workspace"), arg("num_threads"), arg("bounds") = py::none())
         .def("run", &BoundEStep::run, arg("blocks"), arg("num_threads"),
              "Process blocks of distinct partitions; the first row that is not finite, or -1.")
         .def("sums", &BoundEStep::sums,
@@ -365,8 +337,8 @@ void register_estep(py::module_& module) {
         .def("statistics", &BoundEStep::statistics, arg("num_threads"),
              "Merge the partitions: weight, first and second moments about the means.");
     py::class_<BoundSeeding>(module, "Seeding", "One pass of k-means++.")
-        .def(py::init<const Float64&, bool, std::int64_t, std::int64_t>(), arg("candidates"),
-             arg("single_precision"), arg("n_partitions"), arg("tile_rows"))
+        .def(py::init<const Float64&, bool, const std::vector<std::int64_t>&, std::int64_t>(),
+             arg("candidates"), arg("single_precision"), arg("partition_bounds"), arg("tile_rows"))
         .def("run", &BoundSeeding::run, arg("blocks"), arg("num_threads"),
              "Process blocks; the first row that is not finite, or -1.")
         .def("potentials", &BoundSeeding::potentials, "Potential of each candidate.");

@@ -1,5 +1,6 @@
 """Stubs of the extension module."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -179,9 +180,10 @@ class EStep:
         moments: str,
         entropy: bool,
         single_precision: bool,
-        n_partitions: int,
+        partition_bounds: Sequence[int],
         tile_rows: int,
         split_components: bool,
+        open_partitions: int,
         outputs: tuple[Any, ...],
         workspace: Workspace,
         num_threads: int,
@@ -196,7 +198,7 @@ class Seeding:
         self,
         candidates: _Float64,
         single_precision: bool,
-        n_partitions: int,
+        partition_bounds: Sequence[int],
         tile_rows: int,
     ) -> None: ...
     def run(self, blocks: list[tuple[Any, ...]], num_threads: int) -> int: ...

@@ -311,7 +311,7 @@ def test_a_pass_over_no_rows(linear_backend, linear_problem, dtype, moments, ass
     if assignment in ("given", "labels"):
         resp = np.empty((0, 7), dtype) if assignment == "given" else np.empty(0, np.int64)
     running.run([], 2)
-    running.run([RowBlock(0, 0, np.empty((0, 5), dtype), np.empty(0), resp)], 2)
+    running.run([RowBlock(0, np.empty((0, 5), dtype), np.empty(0), resp)], 2)
     result = running.finish()
     assert result.total_weight == 0
     for name in ("weight", "first", "second"):

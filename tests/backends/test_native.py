@@ -113,9 +113,10 @@ def estep(single=False, K=2, D=3, **changes):
         "moments": "diag",
         "entropy": True,
         "single_precision": single,
-        "n_partitions": 1,
+        "partition_bounds": (0, 5),
         "tile_rows": 64,
         "split_components": False,
+        "open_partitions": 1,
         "outputs": tuple(
             np.empty(shape, dtype)
             for shape, dtype in (
@@ -131,7 +132,6 @@ def estep(single=False, K=2, D=3, **changes):
 
 def block(n=5, D=3, dtype=np.float64, **changes):
     values = {
-        "partition": 0,
         "start": 0,
         "rows": np.ones((n, D), dtype),
         "weights": None,
@@ -158,7 +158,10 @@ def test_a_pass_over_no_rows(single):
     [
         ({"K": 0}, "n_components must be at least 1; got 0"),
         ({"D": 0}, "n_features must be at least 1; got 0"),
-        ({"n_partitions": 0}, "n_partitions must be at least 1; got 0"),
+        ({"partition_bounds": (0,)}, "partition_bounds must ascend from 0, and be two at least"),
+        ({"partition_bounds": (1, 5)}, "partition_bounds must ascend"),
+        ({"partition_bounds": (0, 6, 5)}, "partition_bounds must ascend"),
+        ({"open_partitions": 0}, "open_partitions must be at least 1; got 0"),
         ({"tile_rows": 0}, "tile_rows must be at least 1; got 0"),
         ({"offset": np.zeros(3)}, r"offset must have shape \(2,\); got \(3,\)"),
         ({"means": np.zeros(3)}, "means must have shape"),
@@ -181,7 +184,7 @@ def test_tiles_are_whole_groups_of_rows(single):
     running = estep(single, tile_rows=3)
     X = np.zeros((5, 3), np.float32 if single else np.float64)
     with pytest.raises(ValueError, match="tile_rows must be a multiple of"):
-        running.run([(0, 0, X, None, None)], 1)
+        running.run([(0, X, None, None)], 1)
 
 
 NAMES = ("log_evidence", "labels", "resp", "entropy", "expected_log_joint", "gradient", "log_joint")
@@ -219,11 +222,10 @@ def test_outputs_that_do_not_fit_are_named(place):
         ({"D": 4}, r"rows must have shape \('any', 3\); got \(5, 4\)"),
         ({"dtype": np.float32}, "rows must have dtype float64; got float32"),
         ({"dtype": ">f8"}, "rows must have dtype float64; got >f8"),
-        ({"partition": 1}, "partition 1 of 1"),
-        ({"partition": -1}, "partition -1 of 1"),
-        ({"start": 1}, "rows 1 to 6 lie beyond the outputs"),
-        ({"start": -1}, "lie beyond the outputs"),
-        ({"n": 6}, "rows 0 to 6 lie beyond the outputs"),
+        ({"start": 1}, "rows 1 to 6 are beyond those of the pass, 5"),
+        ({"start": -1}, "rows -1 to 4 are beyond"),
+        ({"n": 6}, "rows 0 to 6 are beyond"),
+        ({"start": 1, "n": 4}, "do not begin with a tile"),
         ({"weights": np.ones(4)}, r"weights must have shape \(5,\); got \(4,\)"),
         ({"given": np.ones((1, 2))}, r"responsibilities must have shape \(5, 2\); got \(1, 2\)"),
         ({"given": np.ones((5, 2), np.float32)}, "responsibilities must have dtype float64"),
@@ -245,11 +247,11 @@ def test_a_pass_without_statistics_has_none():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((np.zeros((0, 3)), False, 1, 64), "n_candidates must be at least 1"),
-        ((np.zeros((2, 0)), False, 1, 64), "n_features must be at least 1"),
-        ((np.zeros(3), False, 1, 64), "candidates must have shape"),
-        ((np.zeros((2, 3)), False, 0, 64), "n_partitions must be at least 1"),
-        ((np.zeros((2, 3)), False, 1, 0), "tile_rows must be at least 1"),
+        ((np.zeros((0, 3)), False, (0, 5), 64), "n_candidates must be at least 1"),
+        ((np.zeros((2, 0)), False, (0, 5), 64), "n_features must be at least 1"),
+        ((np.zeros(3), False, (0, 5), 64), "candidates must have shape"),
+        ((np.zeros((2, 3)), False, (0,), 64), "partition_bounds must ascend"),
+        ((np.zeros((2, 3)), False, (0, 5), 0), "tile_rows must be at least 1"),
     ],
 )
 def test_candidates_that_do_not_fit_are_named(arguments, message):
@@ -269,12 +271,12 @@ def test_candidates_that_do_not_fit_are_named(arguments, message):
     ],
 )
 def test_distances_that_do_not_fit_are_named(closest, lowered, message):
-    seeding = _vbfast.Seeding(np.zeros((2, 3)), False, 1, 64)
+    seeding = _vbfast.Seeding(np.zeros((2, 3)), False, (0, 5), 64)
     with pytest.raises(ValueError, match=message):
         seeding.run([(*block(), closest, lowered)], 1)
 
 
 def test_seeding_over_no_rows():
-    seeding = _vbfast.Seeding(np.zeros((2, 3)), False, 1, 64)
+    seeding = _vbfast.Seeding(np.zeros((2, 3)), False, (0, 5), 64)
     assert seeding.run([(*block(0), np.empty(0), np.empty((2, 0)))], 2) == -1
     np.testing.assert_array_equal(seeding.potentials(), [0.0, 0.0])

@@ -120,13 +120,38 @@ def test_threads(run, problem, assert_same_bits, dtype, covariance_type, assignm
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_threads_that_share_components(run, problem, assert_same_bits, dtype):
-    X, params, weights = problem(dtype, "full", 600, 600, 40)
-    assert native_blocking(600, 40, 600, np.dtype(dtype), "full").split_components
-    request = Request(moments="full")
+@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
+def test_many_threads(run, problem, assert_same_bits, dtype, covariance_type):
+    """Rows enough that all of them are woken: 2^19 operations each."""
+    X, params, weights = problem(dtype, covariance_type, n_samples=120_000)
+    request = Request("posterior", MOMENTS_OF[covariance_type], entropy=True)
     with config_context(num_threads=1):
         expected = run(X, params, request, sample_weight=weights)
-    for num_threads in (2, 3):
+    for num_threads in (2, 7, 24, 64):
+        with config_context(num_threads=num_threads):
+            assert_same_bits(run(X, params, request, sample_weight=weights), expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("covariance_type", "n_components", "n_features", "assignment"),
+    [
+        ("full", 600, 40, "posterior"),
+        ("tied", 5, 1040, "posterior"),  # a scatter of all rows, and what each component has
+        ("tied", 5, 1040, "hard"),  # components that gather their rows
+    ],
+)
+def test_threads_that_share_components(
+    run, problem, assert_same_bits, dtype, covariance_type, n_components, n_features, assignment
+):
+    X, params, weights = problem(dtype, covariance_type, 600, n_components, n_features)
+    moments = MOMENTS_OF[covariance_type]
+    blocking = native_blocking(600, n_features, n_components, np.dtype(dtype), moments)
+    assert blocking.split_components
+    request = Request(assignment, moments)
+    with config_context(num_threads=1):
+        expected = run(X, params, request, sample_weight=weights)
+    for num_threads in (2, 3, 24):
         with config_context(num_threads=num_threads):
             assert_same_bits(run(X, params, request, sample_weight=weights), expected)
 

@@ -53,7 +53,7 @@ class Problem:
     def block(self, partition=0, **changes):
         start, stop = self.blocking.bounds[partition : partition + 2]
         rows = changes.pop("rows", np.ones((stop - start, D), self.dtype))
-        return RowBlock(partition, start, rows, **changes)
+        return RowBlock(start, rows, **changes)
 
     @property
     def length(self):
@@ -158,8 +158,7 @@ def test_outputs_in_another_order(problem):
         (lambda p: {"weights": np.ones(p.length, np.float32)}, "weights"),
         (lambda p: {"weights": spaced(np.ones(p.length))}, "weights"),
         (lambda p: {"weights": misaligned(np.ones(p.length))}, "weights"),
-        (lambda p: {"partition": -1}, "partition"),
-        (lambda p: {"partition": p.blocking.n_partitions}, "partition"),
+        (lambda p: {"start": 1, "rows": np.ones((1, D), p.dtype)}, "begin"),
         (lambda p: {"start": -1}, "rows"),
         (lambda p: {"start": N}, "rows"),
     ],
@@ -173,9 +172,28 @@ def test_blocks(problem, change, message):
 
 
 def test_blocks_of_one_partition_at_a_time(problem):
-    half = problem.block(rows=np.ones((problem.blocking.tile_rows, D), problem.dtype))
+    part = problem.block(rows=np.ones((problem.length // 2, D), problem.dtype))
     with pytest.raises(ValueError, match="partition"):
-        problem.begin().run([half, half], 2)
+        problem.begin().run([part, part], 2)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_blocks_over_several_partitions(backend, dtype):
+    """However rows are handed over, tiles are the same."""
+    problem = Problem(backend, dtype, 5000)
+    bounds, tile_rows = problem.blocking.bounds, problem.blocking.tile_rows
+    assert len(bounds) > 4
+    X = np.random.default_rng(0).normal(size=(5000, D)).astype(dtype)
+    within = bounds[3] if bounds[3] - bounds[2] <= tile_rows else bounds[2] + tile_rows
+    results = []
+    for calls in ([[(0, 5000)]], [[(bounds[1], within)], [(0, bounds[1]), (within, 5000)]]):
+        running = problem.begin()
+        for blocks in calls:
+            running.run([RowBlock(start, X[start:stop]) for start, stop in blocks], 2)
+        results.append(running.finish())
+    assert results[0] == results[1]
+    with pytest.raises(ValueError, match="partition"):
+        problem.begin().run([RowBlock(0, X[: bounds[2]]), RowBlock(bounds[1], X[bounds[1] :])], 2)
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])

@@ -170,7 +170,7 @@ matrices = np.tile(np.eye(100), (100, 1, 1))
 def packing():
     outputs = (None,) * 5 + (np.empty((10, 100)), None)
     vbfast._vbfast.EStep("full", np.zeros(100), np.zeros((100, 100)), matrices, "posterior",
-                         "none", False, False, 1, 64, False, outputs,
+                         "none", False, False, (0, 10), 64, False, 1, outputs,
                          vbfast._vbfast.Workspace(), {num_threads})
 
 def forever(call):

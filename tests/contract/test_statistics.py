@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-import operator
 import pickle
 
 import numpy as np
 import pytest
 
+import vbfast
 from vbfast.config.settings import current_linalg
 from vbfast.contract import LogJoint, Request, Statistics, StudentT, second_shape
 from vbfast.passes.one_pass import run_pass
@@ -157,7 +156,7 @@ def test_shapes_of_second_moments(drawn, moments):
 
 @every_kind
 @pytest.mark.parametrize("backend", ["native", "reference"])
-def test_folding_parts_in_their_order(rng, moments, backend):
+def test_merging_parts_in_their_order(rng, moments, backend):
     """A sum of parts is that of the whole; the terms of the bound to the bit."""
     from vbfast.backends import get_backend
     from vbfast.contract import RowBlock, RowOutputs
@@ -179,13 +178,13 @@ def test_folding_parts_in_their_order(rng, moments, backend):
             num_threads=1,
         )
         bounds = blocking.bounds
-        blocks = [RowBlock(p, bounds[p], X[bounds[p] : bounds[p + 1]]) for p in partitions]
+        blocks = [RowBlock(bounds[p], X[bounds[p] : bounds[p + 1]]) for p in partitions]
         running.run(blocks, 1)
         return running.finish()
 
     partitions = range(blocking.n_partitions)
     whole = of_partitions(partitions)
-    folded = functools.reduce(operator.add, (of_partitions([p]) for p in partitions))
+    folded = vbfast.merge(of_partitions([p]) for p in partitions)
     for name in ("total_weight", "log_evidence", "entropy", "expected_log_joint", "kl"):
         assert getattr(folded, name) == getattr(whole, name), name
     np.testing.assert_array_equal(folded.statistics.weight, whole.statistics.weight)

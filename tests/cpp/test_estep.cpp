@@ -33,25 +33,27 @@ void check(Form form, Moments moments, Assignment assignment, std::int64_t N, st
     const bool linear = form == Form::linear;
     if (linear) factor = means;
 
-    const PassRequest request = {assignment, moments,         true,          split ? 1 : 2, 64,
-                                 split,      evidence.data(), labels.data(), resp.data(),   nullptr,
-                                 nullptr,    gradient.data(), nullptr};
+    const std::vector<std::int64_t> bounds =
+        split ? std::vector<std::int64_t>{0, N} : std::vector<std::int64_t>{0, N / 4, N / 2, N};
+    const PassRequest request = {
+        assignment,      moments,       true,        bounds,  64,      split,           2,
+        evidence.data(), labels.data(), resp.data(), nullptr, nullptr, gradient.data(), nullptr};
     const MixtureParameters parameters = {form, K, D, offset.data(), means.data(), factor.data()};
     Workspace workspace;
     const auto estep = make_estep<T>(parameters, request, workspace, 2, nullptr);
     const std::vector<T> given(N * K, static_cast<T>(1.0 / static_cast<double>(K)));
-    const std::vector<std::int64_t> bounds =
-        split ? std::vector<std::int64_t>{0, N} : std::vector<std::int64_t>{0, N / 2, N};
-    std::vector<RowBlock> blocks;
-    for (std::size_t p = 0; p + 1 < bounds.size(); ++p) {
-        const std::int64_t start = bounds[p];
-        blocks.push_back({static_cast<std::int64_t>(p), start, rows.data() + start * D,
-                          static_cast<std::int64_t>(D * sizeof(T)), sizeof(T),
-                          bounds[p + 1] - start, weights.data() + start,
-                          assignment == Assignment::given ? given.data() + start * K : nullptr,
-                          nullptr, nullptr, nullptr, 0});
-    }
-    EXPECT(estep->run(blocks, 2, nullptr) == -1);
+    const RowBlock block = {0,
+                            rows.data(),
+                            static_cast<std::int64_t>(D * sizeof(T)),
+                            sizeof(T),
+                            N,
+                            weights.data(),
+                            assignment == Assignment::given ? given.data() : nullptr,
+                            nullptr,
+                            nullptr,
+                            nullptr,
+                            0};
+    EXPECT(estep->run({block}, 2, nullptr) == -1);
     std::vector<double> weight(K), first(K * D), second(K * D * D + D * D);
     if (moments != Moments::none)
         estep->statistics(weight.data(), first.data(), second.data(), 2, nullptr);
@@ -110,9 +112,10 @@ void an_interrupt_ends_a_tile(Form form, Moments moments, bool gradient) {
     const PassRequest request = {Assignment::posterior,
                                  moments,
                                  true,
-                                 1,
+                                 {0, rows},
                                  rows,
                                  false,
+                                 1,
                                  nullptr,
                                  nullptr,
                                  nullptr,
@@ -124,8 +127,8 @@ void an_interrupt_ends_a_tile(Form form, Moments moments, bool gradient) {
     const auto estep = make_estep<double>({form, K, D, offset.data(), means.data(), factor.data()},
                                           request, workspace, 1, nullptr);
     const vbfast::runtime::Interrupt interrupt = {[](void*) { return true; }, nullptr};
-    const RowBlock block = {0,       0,       x.data(), D * 8,   8,       rows,
-                            nullptr, nullptr, nullptr,  nullptr, nullptr, 0};
+    const RowBlock block = {0,       x.data(), D * 8,   8,       rows, nullptr,
+                            nullptr, nullptr,  nullptr, nullptr, 0};
     bool interrupted = false;
     try {
         estep->run({block}, 1, &interrupt);
@@ -154,16 +157,34 @@ void bounds_change_nothing(std::int64_t N, std::int64_t K, std::int64_t D) {
             labels[i].resize(N);
             weight[i].resize(K);
             first[i].resize(K * D);
-            const PassRequest request = {
-                Assignment::hard, Moments::first, false,   1,       256,     false,  nullptr,
-                labels[i].data(), nullptr,        nullptr, nullptr, nullptr, nullptr};
+            const PassRequest request = {Assignment::hard,
+                                         Moments::first,
+                                         false,
+                                         {0, N / 3, N},
+                                         256,
+                                         false,
+                                         1,
+                                         nullptr,
+                                         labels[i].data(),
+                                         nullptr,
+                                         nullptr,
+                                         nullptr,
+                                         nullptr,
+                                         nullptr};
             const auto estep = make_estep<T>(
                 {Form::spherical, K, D, offset.data(), means.data(), precision.data()}, request,
                 workspace, 2, nullptr, i == 0 ? nullptr : &bounds);
-            const RowBlock block = {
-                0,         0,       rows.data(), static_cast<std::int64_t>(D * sizeof(T)),
-                sizeof(T), N,       nullptr,     nullptr,
-                nullptr,   nullptr, nullptr,     0};
+            const RowBlock block = {0,
+                                    rows.data(),
+                                    static_cast<std::int64_t>(D * sizeof(T)),
+                                    sizeof(T),
+                                    N,
+                                    nullptr,
+                                    nullptr,
+                                    nullptr,
+                                    nullptr,
+                                    nullptr,
+                                    0};
             EXPECT(estep->run({block}, 2, nullptr) == -1);
             estep->statistics(weight[i].data(), first[i].data(), nullptr, 2, nullptr);
         }
@@ -176,13 +197,69 @@ void bounds_change_nothing(std::int64_t N, std::int64_t K, std::int64_t D) {
     if (D > 16) EXPECT(bounds.met < 0.5);  // else distances take no longer than bounds
 }
 
+// However many statistics may be alive, however many threads wait for them, and however the rows
+// come: the sums are the same to the bit.
+void few_statistics_at_a_time() {
+    constexpr std::int64_t K = 8, D = 32, rows_each = 128, n_partitions = 61, N = rows_each * 61;
+    std::mt19937_64 generator(11);
+    std::normal_distribution<double> normal;
+    std::vector<double> offset(K), means(K * D), precision(K * D, 0.5), rows(N * D);
+    for (double& m : means) m = normal(generator);
+    for (double& x : rows) x = normal(generator);
+    std::vector<std::int64_t> bounds;
+    for (std::int64_t p = 0; p <= n_partitions; ++p) bounds.push_back(p * rows_each);
+    Workspace workspace;
+    const auto sums = [&](std::int64_t open, int num_threads, std::int64_t rows_at_once) {
+        const PassRequest request = {Assignment::posterior,
+                                     Moments::diag,
+                                     true,
+                                     bounds,
+                                     64,
+                                     false,
+                                     open,
+                                     nullptr,
+                                     nullptr,
+                                     nullptr,
+                                     nullptr,
+                                     nullptr,
+                                     nullptr,
+                                     nullptr};
+        const auto estep =
+            make_estep<double>({Form::diag, K, D, offset.data(), means.data(), precision.data()},
+                               request, workspace, num_threads, nullptr);
+        for (std::int64_t n = 0; n < N; n += rows_at_once) {
+            const RowBlock block = {n,
+                                    rows.data() + n * D,
+                                    D * 8,
+                                    8,
+                                    std::min(rows_at_once, N - n),
+                                    nullptr,
+                                    nullptr,
+                                    nullptr,
+                                    nullptr,
+                                    nullptr,
+                                    0};
+            EXPECT(estep->run({block}, num_threads, nullptr) == -1);
+        }
+        std::vector<double> all(K + 2 * K * D);
+        estep->statistics(all.data(), all.data() + K, all.data() + K + K * D, num_threads, nullptr);
+        all.push_back(estep->sums().log_evidence);
+        return all;
+    };
+    const std::vector<double> expected = sums(n_partitions, 1, N);
+    for (std::int64_t open : {1, 2, 7, 61})
+        for (int num_threads : {1, 4, 24})
+            for (std::int64_t rows_at_once : {std::int64_t{64}, std::int64_t{320}, N})
+                EXPECT(sums(open, num_threads, rows_at_once) == expected);
+}
+
 void seeding() {
     const std::vector<double> rows = {0.0, 1.0, 5.0}, candidates = {0.0, 5.0};
     std::vector<double> closest = {100.0, 100.0, 100.0};
-    const auto pass = make_seeding<double>(candidates.data(), 2, 1, 1, 64);
+    const auto pass = make_seeding<double>(candidates.data(), 2, 1, {0, 3}, 64);
     std::vector<double> lowered(6);
     const RowBlock block = {
-        0, 0, rows.data(), 8, 8, 3, nullptr, nullptr, nullptr, closest.data(), lowered.data(), 3};
+        0, rows.data(), 8, 8, 3, nullptr, nullptr, nullptr, closest.data(), lowered.data(), 3};
     EXPECT(pass->run({block}, 1, nullptr) == -1);
     EXPECT(pass->potentials() == std::vector<double>({26.0, 41.0}));
     EXPECT(lowered == std::vector<double>({0, 1, 25, 25, 16, 0}));
@@ -197,6 +274,7 @@ int main() {
     bounds_change_nothing<float>(5000, 70, 3);
     bounds_change_nothing<double>(9000, 131, 33);
     bounds_change_nothing<float>(9000, 131, 33);
+    few_statistics_at_a_time();
     seeding();
     an_interrupt_ends_a_tile(Form::full, Moments::none, false);
     an_interrupt_ends_a_tile(Form::full, Moments::full, false);

@@ -172,14 +172,17 @@ void pass(Form form, Moments moments, bool split) {
     std::vector<T> rows(N * D, T(0.5)), gradient(N * D);
     std::vector<double> weight(K), first(K * D), second(K * D * D);
     double total = 0;
+    std::vector<std::int64_t> bounds = {0, N};
+    if (!split) bounds = {0, N / 4, N / 2, 3 * N / 4, N};
     const auto run = [&] {
         return had_memory([&] {
             const PassRequest request = {Assignment::posterior,
                                          moments,
                                          true,
-                                         split ? 1 : 4,
+                                         bounds,
                                          64,  // a group of float32 rows in AVX-512
                                          split,
+                                         4,
                                          nullptr,
                                          nullptr,
                                          nullptr,
@@ -191,13 +194,18 @@ void pass(Form form, Moments moments, bool split) {
             const auto estep =
                 make_estep<T>({form, K, D, offset.data(), means.data(), factor.data()}, request,
                               workspace, num_threads, nullptr);
-            std::vector<RowBlock> blocks;
-            const std::int64_t step = split ? N : N / 4;
-            for (std::int64_t start = 0; start < N; start += step)
-                blocks.push_back({start / step, start, rows.data() + start * D,
-                                  static_cast<std::int64_t>(D * sizeof(T)), sizeof(T), step,
-                                  nullptr, nullptr, nullptr, nullptr, nullptr, 0});
-            EXPECT(estep->run(blocks, num_threads, nullptr) == -1);
+            const RowBlock block = {0,
+                                    rows.data(),
+                                    static_cast<std::int64_t>(D * sizeof(T)),
+                                    sizeof(T),
+                                    N,
+                                    nullptr,
+                                    nullptr,
+                                    nullptr,
+                                    nullptr,
+                                    nullptr,
+                                    0};
+            EXPECT(estep->run({block}, num_threads, nullptr) == -1);
             estep->statistics(weight.data(), first.data(), second.data(), num_threads, nullptr);
             total = 0;
             for (double w : weight) total += w;
@@ -212,13 +220,10 @@ void seeding() {
     std::vector<double> potentials;
     const auto run = [&] {
         return had_memory([&] {
-            const auto pass = make_seeding<double>(candidates.data(), 3, D, 2, 64);
-            std::vector<RowBlock> blocks;
-            for (std::int64_t p = 0; p < 2; ++p)
-                blocks.push_back({p, p * N / 2, rows.data() + p * N / 2 * D, D * 8, 8, N / 2,
-                                  nullptr, nullptr, nullptr, closest.data() + p * N / 2, nullptr,
-                                  0});
-            EXPECT(pass->run(blocks, num_threads, nullptr) == -1);
+            const auto pass = make_seeding<double>(candidates.data(), 3, D, {0, N / 2, N}, 64);
+            const RowBlock block = {0,       rows.data(), D * 8,          8,       N, nullptr,
+                                    nullptr, nullptr,     closest.data(), nullptr, 0};
+            EXPECT(pass->run({block}, num_threads, nullptr) == -1);
             potentials = pass->potentials();
         });
     };

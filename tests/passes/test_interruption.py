@@ -35,10 +35,11 @@ def model(covariance_type, n_components, n_features, gradient=None):
     if covariance_type == "full":
         factors = np.tile(factors, (n_components, 1, 1))
     outputs = (None,) * 5 + (gradient, None)
+    n_rows = 2048 if gradient is None else len(gradient)
     means = np.zeros((n_components, n_features))
     return lambda num_threads: _vbfast.EStep(
         covariance_type, np.zeros(n_components), means, factors, "posterior", "none", False,
-        False, 1, 2048, False, outputs, _vbfast.Workspace(), num_threads,
+        False, (0, n_rows), 2048, False, 1, outputs, _vbfast.Workspace(), num_threads,
     )  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def one_tile(n_components, n_features, with_gradient):
     rows = np.ones((2048, n_features))
     gradient = np.empty_like(rows) if with_gradient else None
     estep = model("full", n_components, n_features, gradient)(2)
-    return lambda num_threads: estep.run([(0, 0, rows, None, None)], num_threads)
+    return lambda num_threads: estep.run([(0, rows, None, None)], num_threads)
 
 
 def factors(name, n_matrices, n_features):

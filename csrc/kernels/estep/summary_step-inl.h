@@ -4,11 +4,11 @@
 template <class T>
 void summary_step(const Model<T>& model, Tile<T>& tile, std::int64_t first, std::int64_t last,
                   double* dense, double* gathered, double* pooled) {
-    const bool is_pooled = model.moments == Moments::pooled;
+    const bool is_pooled = model.moments == Moments::pooled && pooled;
     bool any_gathered = false, any_dense = false;
     for (std::int64_t k = first; k < last; ++k)
         (model.gathered[k] ? any_gathered : any_dense) = true;
-    if (any_dense) dense_moments(model, tile, first, last, dense);
+    if (any_dense && dense) dense_moments(model, tile, first, last, dense);
     if (any_gathered || (is_pooled && first == 0)) load_row_major(tile, model);
     if (is_pooled && any_dense && first == 0) total_scatter(model, tile, pooled);
     if (!any_gathered) return;

@@ -25,7 +25,8 @@ struct Kernels {
     void (*local_step)(const Model<T>&, Tile<T>&);
     // Summary step for components `first` to `last` - 1, where `first` is a multiple of
     // moment_components. Adds to the partition's sums: `dense` (dense_moments-inl.h), `gathered`
-    // (gathered_moments-inl.h) and `pooled`, a triangle (triangle-inl.h).
+    // (gathered_moments-inl.h) and `pooled`, a triangle (triangle-inl.h). Where `dense` or `pooled`
+    // is null, what belongs there is left to another call.
     void (*summary_step)(const Model<T>&, Tile<T>&, std::int64_t first, std::int64_t last,
                          double* dense, double* gathered, double* pooled);
     // k-means++: adds w min(closest, |x - c|^2) to the potential of each candidate c. `candidates`

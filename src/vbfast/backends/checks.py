@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vbfast.backends.blocking import pieces
 from vbfast.contract import Blocking, FloatArray, Linear, LogJoint, Request, RowBlock, RowOutputs
 
 __all__ = ["check_blocks", "check_log_joint", "check_outputs", "check_seeding_blocks"]
@@ -69,20 +70,16 @@ def check_blocks(
     Raises
     ------
     ValueError
-        If an array has another shape, dtype or order, a label is out of range, a block is beyond
-        its partition, two are of one partition, or a 'given' pass has no responsibilities.
+        If an array has another shape, dtype or order, a label is out of range, a block has rows
+        beyond those of the pass or begins within a tile, two have rows of one partition, or a
+        'given' pass has no responsibilities.
     """
-    if len({block.partition for block in blocks}) < len(blocks):
-        raise ValueError("blocks that are run together must be of distinct partitions")
     for block in blocks:
         n_rows = len(block.rows)
-        if not 0 <= block.partition < blocking.n_partitions:
-            raise ValueError(f"there is no partition {block.partition}")
-        first, end = blocking.bounds[block.partition : block.partition + 2]
-        if not first <= block.start <= block.start + n_rows <= end:
+        if not 0 <= block.start <= block.start + n_rows <= blocking.n_samples:
             raise ValueError(
-                f"rows {block.start} to {block.start + n_rows} are beyond partition "
-                f"{block.partition}, {first} to {end}"
+                f"rows {block.start} to {block.start + n_rows} are beyond those of the pass, "
+                f"{blocking.n_samples}"
             )
         where = f"[{block.start}:{block.start + n_rows}]"
         _check(block.rows, (n_rows, n_features), blocking.dtype, f"rows{where}", ordered=False)
@@ -101,6 +98,16 @@ def check_blocks(
         )
         if labels and not np.all((block.resp >= -1) & (block.resp < n_components)):
             raise ValueError(f"labels{where} must be in -1..{n_components - 1}")
+    taken = set()
+    for partition, piece in pieces(blocks, blocking):
+        if (piece.start - blocking.bounds[partition]) % blocking.tile_rows != 0:
+            raise ValueError(f"row {piece.start} does not begin a tile of its partition")
+        if partition in taken:
+            raise ValueError(
+                "blocks that are run together must have rows of distinct partitions; two have some "
+                f"of partition {partition}"
+            )
+        taken.add(partition)
 
 
 def check_seeding_blocks(

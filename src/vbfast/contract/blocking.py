@@ -20,13 +20,14 @@ class Blocking:
     dtype : numpy.dtype
         Dtype of the computation.
     bounds : tuple of int
-        Partition ``p`` holds the rows ``bounds[p]`` to ``bounds[p + 1]``; every bound but the last
-        is a multiple of ``tile_rows``.
+        Partition ``p`` holds the rows ``bounds[p]`` to ``bounds[p + 1]``.
     tile_rows : int
-        Rows of a tile.
+        Rows of a tile, counted from the start of a partition: its last one may be shorter.
     split_components : bool
         True for a model whose partial statistics are too large to keep one per partition: then
         there is one partition, and threads share its components in the summary step.
+    open_partitions : int
+        How many partitions may have been begun and not ended: partial statistics are as many.
     """
 
     n_samples: int
@@ -34,6 +35,7 @@ class Blocking:
     bounds: tuple[int, ...]
     tile_rows: int
     split_components: bool
+    open_partitions: int = 1
 
     @property
     def n_partitions(self) -> int:

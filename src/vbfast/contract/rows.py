@@ -13,15 +13,15 @@ __all__ = ["NonFiniteRowError", "RowBlock", "RowSource"]
 
 
 class RowBlock(NamedTuple):
-    """Consecutive rows of one partition, in memory.
+    """Consecutive rows in memory, of one partition or of several.
+
+    A partition's blocks come in row order, each in another call.
 
     Attributes
     ----------
-    partition : int
-        The partial statistic that these rows are added to. A partition's blocks come in row order.
     start : int
         Index of the first row in the whole data, a multiple of ``tile_rows`` from the start of
-        the partition.
+        its partition.
     rows : ndarray of shape (n_rows, n_features), any strides
         In the dtype of the computation, float32 or float64.
     weights : ndarray of shape (n_rows,), float64, C order, or None
@@ -32,7 +32,6 @@ class RowBlock(NamedTuple):
         In two dimensions such a row is all zeros.
     """
 
-    partition: int
     start: int
     rows: FloatArray
     weights: Float64Array | None = None

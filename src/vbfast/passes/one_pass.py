@@ -1,15 +1,16 @@
 """One pass: asks the backend for the blocking, feeds it row blocks, returns its sums.
 
-Rows in memory go to the backend at once, one block a partition. Rows (or responsibilities) that
-have to be read or made go in rounds: each round holds the next tiles of every unfinished partition,
-so that the backend's threads have work, and few bytes at a time are in memory. Either way a
-partition's tiles are the same and are added up in the same order, hence the bits are too.
+Rows in memory go to the backend at once, as one block. Rows (or responsibilities) that have to be
+read or made go in rounds of few bytes: of some whole partitions, or, where partitions are long, of
+the next tiles of some of them, so that the backend's threads have work. Either way a partition's
+tiles are the same and are added up in the same order, hence the bits are too.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from bisect import bisect
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -56,7 +57,7 @@ class Layout(NamedTuple):
     exponent : int
         By how many doublings the weights are larger.
     blocks : list of RowBlock or None
-        Of the only round, where the rows are an array in memory.
+        The only round, where the rows are an array in memory.
     """
 
     blocking: Blocking
@@ -275,15 +276,13 @@ def _layout_of(
         return layouts[kind]
     row_length, n_components, moments = kind
     blocking = backend.blocking(source.n_samples, row_length, n_components, source.dtype, moments)
-    weights, exponent = of_unit_scale(sample_weight)
+    if layouts:  # of the same weights
+        _, weights, exponent, _ = next(iter(layouts.values()))
+    else:
+        weights, exponent = of_unit_scale(sample_weight)
     blocks = None
     if isinstance(source, ArrayRows):
-        one = blocking.n_partitions == 1
-        blocks = (
-            [RowBlock(0, 0, source.in_memory, weights)]
-            if one
-            else next(_rounds(source, blocking, weights))
-        )
+        blocks = [RowBlock(0, source.in_memory, weights)]
     layout = Layout(blocking, weights, exponent, blocks)
     if layouts is not None:
         layouts[kind] = layout
@@ -310,32 +309,57 @@ def _rounds(
 
     ``n_components`` is the length of a row of ``resp``.
     """
+
+    def block(start: int, stop: int) -> RowBlock:
+        weights = None if sample_weight is None else sample_weight[start:stop]
+        rows = _rows_block(source, start, stop)
+        if resp is None:
+            return RowBlock(start, rows, weights)
+        given = _resp_block(resp, start, stop, n_components, blocking)
+        return RowBlock(start, rows, weights, given)
+
+    if source.in_memory is not None and (resp is None or resp.in_memory):
+        yield [block(0, source.n_samples)]
+        return
     row_values = source.n_features + (0 if resp is None else n_components)
-    longest = max(stop - start for start, stop in pairwise(blocking.bounds))
-    if source.in_memory is None or (resp is not None and not resp.in_memory):
-        rows_of_round = ROUND_BYTES // (row_values * blocking.dtype.itemsize)
-        tiles = max(1, rows_of_round // blocking.n_partitions // blocking.tile_rows)
-        step = tiles * blocking.tile_rows
-    else:
-        step = longest
+    rows = max(1, ROUND_BYTES // (row_values * blocking.dtype.itemsize))
+    bounds, at_a_time = blocking.bounds, _partitions_at_a_time(blocking)
+    first = 0
+    while first < blocking.n_partitions:
+        last = bisect(bounds, bounds[first] + rows) - 1
+        if last - first < min(at_a_time, blocking.n_partitions - first):
+            last = min(first + at_a_time, blocking.n_partitions)
+            yield from _tiles_of(blocking, first, last, rows, block)
+        else:
+            yield [block(bounds[first], bounds[last])]
+        first = last
+
+
+def _partitions_at_a_time(blocking: Blocking) -> int:
+    """Return in how many partitions at a time a round has rows where they are long.
+
+    It is a power of two, so that they are merged as soon as they end, and leaves room for what was
+    merged before.
+    """
+    wanted = max(8, current_num_threads())
+    fitting = max(1, blocking.open_partitions // 2)
+    return int(2 ** min((wanted - 1).bit_length(), fitting.bit_length() - 1))
+
+
+def _tiles_of(
+    blocking: Blocking, first: int, last: int, rows: int, block: Callable[[int, int], RowBlock]
+) -> Iterator[list[RowBlock]]:
+    """Yield rounds of the next tiles of partitions first to last - 1, up to ``rows`` in all."""
+    bounds = list(pairwise(blocking.bounds[first : last + 1]))
+    tiles = max(1, rows // len(bounds) // blocking.tile_rows)
+    step = tiles * blocking.tile_rows
+    longest = max(stop - start for start, stop in bounds)
     for offset in range(0, longest, step):
-        blocks = []
-        for partition in range(blocking.n_partitions):
-            start = blocking.bounds[partition] + offset
-            stop = min(start + step, blocking.bounds[partition + 1])
-            if start < stop:
-                blocks.append(
-                    RowBlock(
-                        partition,
-                        start,
-                        _rows_block(source, start, stop),
-                        None if sample_weight is None else sample_weight[start:stop],
-                        None
-                        if resp is None
-                        else _resp_block(resp, start, stop, n_components, blocking),
-                    )
-                )
-        yield blocks
+        yield [
+            block(start + offset, min(start + offset + step, stop))
+            for start, stop in bounds
+            if start + offset < stop
+        ]
 
 
 def _rows_block(source: RowSource, start: int, stop: int) -> FloatArray:

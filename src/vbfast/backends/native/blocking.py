@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,21 @@ __all__ = ["BLOCK_ROWS", "LIMITS", "blocking", "statistics_size"]
 # Groups are whole vectors of AVX-512, four at a time, whatever the level: results of one shape are
 # summed alike at all of them. A tile and its log-joints stay in the second-level cache. By
 # bench/blocking.py, on two threads of an AMD EPYC (family 25, model 17) in November 2026, no other
-# tile or number of partitions is faster for all cases: tiles of twice the rows took 0.78 to 1.04 of
-# the time, of twice the bytes 0.99 to 1.54.
+# tile is faster for all cases: tiles of twice the rows took 0.78 to 1.04 of the time, of twice the
+# bytes 0.99 to 1.54. Partitions and their taper keep up to 48 threads, 64, 96 and 128 at least 85 %
+# busy where each has 1,024 rows (tests/backends/test_balance.py). On two threads ever shorter
+# partitions only cost: half of partition_rows, that is twice as many, up to PLACEHOLDER.
 LIMITS = Limits(
-    partitions=16,
+    partitions=256,
+    few_partitions=16,
+    few_rows=256,
+    partition_rows=512,
+    taper=1.8,
     statistics_bytes=64 << 20,
+    split_partitions=16,
     group_bytes=256,
     tile_rows=512,
     tile_bytes=1 << 20,
-    partition_rows=256,
 )
 # Rows of a block of a triangle, see csrc/kernels/estep/triangle-inl.h.
 BLOCK_ROWS = 8
@@ -50,8 +57,12 @@ def blocking(
     moments: Moments | None,
 ) -> Blocking:
     """Fix the blocking for a pass, see :meth:`vbfast.contract.Backend.blocking`."""
+    limits = LIMITS
+    if moments == "first":
+        # k-means visits a row in a few nanoseconds: sums over K centres are of as many rows.
+        limits = replace(LIMITS, partition_rows=max(LIMITS.partition_rows, n_components))
     return make_blocking(
-        LIMITS,
+        limits,
         n_samples,
         row_length,
         n_components,

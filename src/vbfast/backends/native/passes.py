@@ -62,9 +62,10 @@ class NativePass:
             request.moments or "none",
             request.entropy,
             blocking.dtype == np.float32,
-            blocking.n_partitions,
+            blocking.bounds,
             blocking.tile_rows,
             blocking.split_components,
+            blocking.open_partitions,
             (
                 outputs.log_evidence,
                 outputs.labels,
@@ -115,7 +116,7 @@ class NativeSeedingPass:
         self._seeding = _vbfast.Seeding(
             np.ascontiguousarray(candidates),
             blocking.dtype == np.float32,
-            blocking.n_partitions,
+            blocking.bounds,
             blocking.tile_rows,
         )
 
@@ -129,7 +130,7 @@ class NativeSeedingPass:
         """Process blocks, each with its slices of ``closest`` and ``lowered``."""
         row = self._seeding.run(
             [
-                (block.partition, block.start, block.rows, block.weights, None, before, after)
+                (block.start, block.rows, block.weights, None, before, after)
                 for block, before, after in zip(blocks, closest, lowered, strict=True)
             ],
             num_threads,

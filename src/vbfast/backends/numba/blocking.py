@@ -23,11 +23,15 @@ GROUP_BYTES = 512
 # partitions. Of the rows of a tile LINE_BYTES is the limit.
 LIMITS = Limits(
     partitions=16,
+    few_partitions=16,
+    few_rows=256,
+    partition_rows=256,
+    taper=1.0,
     statistics_bytes=64 << 20,
+    split_partitions=0,
     group_bytes=GROUP_BYTES,
     tile_rows=512,
     tile_bytes=4 << 20,
-    partition_rows=256,
 )
 
 # Of a feature in the rows of a tile: sums over longer tiles are fewer, but sixteen features of a

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vbfast.backends.blocking import pieces, seeding_pieces
 from vbfast.backends.checks import check_blocks, check_outputs, check_seeding_blocks
 from vbfast.backends.numba import local_step
 from vbfast.backends.numba.batch import Batch, Batches, by_row
@@ -47,22 +48,23 @@ class NumbaPass:
         """Process blocks of distinct partitions, in parallel."""
         K, D = self._model.n_components, self._model.n_features
         check_blocks(blocks, self._blocking, K, D, self._request)
-        self._batches.run([partial(self._visit, block) for block in blocks], num_threads)
+        tasks = [partial(self._visit, *piece) for piece in pieces(blocks, self._blocking)]
+        self._batches.run(tasks, num_threads)
 
-    def _visit(self, block: RowBlock, worker: int) -> Iterator[None]:
+    def _visit(self, partition: int, block: RowBlock, worker: int) -> Iterator[None]:
         each_step = self._batches.each_step
         for batch, rows in self._batches.of(block, worker):
             yield from each_step(partial(self._model.fill, batch))
-            self._assign(batch, block, rows)
+            self._assign(batch, partition, block, rows)
             yield
             if self._outputs.gradient is not None:
                 yield from self._gradient(batch, self._outputs.gradient)
             if self._summary is not None:
-                yield from each_step(partial(self._summary.add, batch, block.partition, worker))
+                yield from each_step(partial(self._summary.add, batch, partition, worker))
 
-    def _assign(self, batch: Batch, block: RowBlock, rows: slice) -> None:
+    def _assign(self, batch: Batch, partition: int, block: RowBlock, rows: slice) -> None:
         """Turn the log-joint into responsibilities, fill outputs and add the terms up."""
-        request, outputs, p = self._request, self._outputs, block.partition
+        request, outputs = self._request, self._outputs
         at = slice(batch.start, batch.start + batch.n_rows)
         if outputs.log_joint is not None:
             outputs.log_joint[at] = by_row(batch.joint)[: batch.n_rows]
@@ -83,8 +85,8 @@ class NumbaPass:
             if output is not None:
                 output[at] = batch.of_rows(term)
         weights = np.ones(batch.n_rows) if block.weights is None else block.weights[rows].copy()
-        lowest = local_step.add_terms(batch.terms, weights, batch.scale, self._terms[p])
-        self._lowest[p] = min(lowest, self._lowest[p])
+        lowest = local_step.add_terms(batch.terms, weights, batch.scale, self._terms[partition])
+        self._lowest[partition] = min(lowest, self._lowest[partition])
 
     def _assign_posterior(self, batch: Batch) -> None:
         outputs, dtype = self._outputs, self._blocking.dtype
@@ -158,11 +160,11 @@ class NumbaSeedingPass:
     ) -> None:
         """Process blocks, each with its slices of ``closest`` and ``lowered``."""
         check_seeding_blocks(blocks, closest, lowered, self._blocking, self._candidates)
-        slices = zip(blocks, closest, lowered, strict=True)
-        self._batches.run([partial(self._visit, *each) for each in slices], num_threads)
+        cut = seeding_pieces(blocks, closest, lowered, self._blocking)
+        self._batches.run([partial(self._visit, *piece) for piece in cut], num_threads)
 
     def _visit(
-        self, block: RowBlock, closest: FloatArray, lowered: FloatArray | None, worker: int
+        self, partition: int, block: RowBlock, closest: FloatArray, lowered: Any, worker: int
     ) -> Iterator[None]:
         for batch, rows in self._batches.of(block, worker):
             yield from self._batches.each_step(partial(self._model.fill, batch))
@@ -175,7 +177,7 @@ class NumbaSeedingPass:
             counted = np.where(weights > 0, weights * lowest.T, 0.0)
             tiles = np.arange(0, batch.n_rows, self._blocking.tile_rows)
             for tile in np.add.reduceat(counted, tiles, axis=1).T:
-                self._potentials[block.partition] += tile
+                self._potentials[partition] += tile
 
     def finish(self) -> Float64Array:
         """Add the partitions up in their order."""

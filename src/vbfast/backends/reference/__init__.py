@@ -32,11 +32,15 @@ __all__ = ["ReferenceBackend", "create_backend"]
 # Small enough that tests of a few thousand rows have several partitions, and tiles in them.
 LIMITS = Limits(
     partitions=16,
+    few_partitions=16,
+    few_rows=256,
+    partition_rows=256,
+    taper=1.5,
     statistics_bytes=64 << 20,
+    split_partitions=16,
     group_bytes=256,
     tile_rows=512,
     tile_bytes=1 << 20,
-    partition_rows=256,
 )
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from vbfast.backends.blocking import pieces, seeding_pieces
 from vbfast.backends.checks import (
     check_blocks,
     check_log_joint,
@@ -32,6 +33,7 @@ from vbfast.contract import (
     RowBlock,
     RowOutputs,
     Statistics,
+    merge,
     second_shape,
 )
 
@@ -77,10 +79,10 @@ class ReferencePass:
         K, D = self._log_joint.n_components, self._log_joint.n_features
         check_blocks(blocks, self._blocking, K, D, self._request)
         _check_finite(blocks)
-        for block in blocks:
+        for partition, block in pieces(blocks, self._blocking):
             for first in range(0, len(block.rows), self._blocking.tile_rows):
                 tile = slice(first, first + self._blocking.tile_rows)
-                self._partitions[block.partition] += self._sums(block, tile)
+                self._partitions[partition] += self._sums(block, tile)
 
     def _sums(self, block: RowBlock, tile: slice) -> PassResult:
         """Return the sums of a tile, and write its outputs."""
@@ -177,10 +179,8 @@ class ReferencePass:
         return Statistics(moments, self._centres, weight, first, second, scale)
 
     def finish(self) -> PassResult:
-        """Add the partitions up in their order."""
-        total = self._nothing()
-        for partition in self._partitions:
-            total += partition
+        """Add the partitions up."""
+        total = merge(self._partitions)
         total = replace(total, statistics=_symmetric(total.statistics))
         return total.answering(self._request)
 
@@ -204,19 +204,24 @@ class ReferenceSeedingPass:
         check_seeding_blocks(blocks, closest, lowered, self._blocking, self._candidates)
         _check_finite(blocks)
         tile_rows = self._blocking.tile_rows
-        for block, before, after in zip(blocks, closest, lowered, strict=True):
-            for first in range(0, len(block.rows), tile_rows):
-                self._run_tile(block, slice(first, first + tile_rows), before, after)
+        for piece in seeding_pieces(blocks, closest, lowered, self._blocking):
+            for first in range(0, len(piece[1].rows), tile_rows):
+                self._run_tile(slice(first, first + tile_rows), *piece)
 
     def _run_tile(
-        self, block: RowBlock, tile: slice, closest: FloatArray, lowered: FloatArray | None
+        self,
+        tile: slice,
+        partition: int,
+        block: RowBlock,
+        closest: FloatArray,
+        lowered: FloatArray | None,
     ) -> None:
         X = np.array(block.rows[tile], dtype=np.float64, order="C")
         weights = np.ones(len(X)) if block.weights is None else block.weights[tile]
         for index, candidate in enumerate(self._candidates):
             with np.errstate(over="ignore"):
                 distance = np.minimum(closest[tile], np.sum((X - candidate) ** 2, axis=1))
-            self._partitions[block.partition, index] += _weighted_sum(weights, distance)
+            self._partitions[partition, index] += _weighted_sum(weights, distance)
             if lowered is not None:
                 with np.errstate(over="ignore"):  # beyond single precision
                     lowered[index, tile] = distance
