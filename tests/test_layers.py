@@ -42,6 +42,7 @@ ALLOWED = {
         "mixtures",
         "inference",
     },
+    "plotting": {"optional", "results", "contract", "inputs", "families", "estimators"},
     "numba_api": {"_vbfast", "optional", "results", "arrays", "config"},
     "cython_api": {"_vbfast"},
     "torch": {"optional", "contract", "inputs", "arrays", "mixtures"},

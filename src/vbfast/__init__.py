@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from vbfast._version import __version__
 
 if TYPE_CHECKING:
-    from vbfast import families
+    from vbfast import families, plotting
     from vbfast.arrays.functions import (
         ElboGradient,
         elbo,
@@ -75,6 +75,7 @@ __all__ = [
     "merge",
     "mixture_log_evidence",
     "mixture_log_evidence_and_grad",
+    "plotting",
     "select",
     "set_num_threads",
     "show_config",
@@ -116,7 +117,7 @@ _HOMES = {
 }
 
 
-_SUBMODULES = ("families",)
+_SUBMODULES = ("families", "plotting")
 
 
 def __getattr__(name: str) -> Any:

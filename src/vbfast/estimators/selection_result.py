@@ -10,13 +10,13 @@ import numpy as np
 from vbfast.estimators.selection_table import html_table, text_table
 from vbfast.optional import needed
 
-__all__ = ["CRITERIA", "Selection"]
+__all__ = ["CRITERIA", "SERIES", "Selection"]
 
 # What mixtures are compared by, and whether the highest value is the best.
 CRITERIA = {"elbo": True, "bic": False, "aic": False, "icl": False}
 
 # What distinguishes the curves of a plot.
-_SERIES = (
+SERIES = (
     "covariance_type",
     "weight_concentration_prior_type",
     "weight_concentration_prior",
@@ -128,14 +128,14 @@ class Selection:
         """The parameters besides the number of components that the fits differ in."""
         return [
             name
-            for name in _SERIES
+            for name in SERIES
             if name in self.table[0] and len({row[name] for row in self.table}) > 1
         ]
 
     @property
     def _shown(self) -> list[dict[str, Any]]:
         """The table without the parameters that are the same for all."""
-        same = set(_SERIES) - set(self._varied)
+        same = set(SERIES) - set(self._varied)
         return [
             {name: value for name, value in row.items() if name not in same} for row in self.table
         ]
@@ -145,7 +145,7 @@ class Selection:
         kind = type(self.mixtures[0]).__name__
         same = ", ".join(
             f"{name}={self.table[0][name]!r}"
-            for name in _SERIES
+            for name in SERIES
             if name in self.table[0] and name not in self._varied
         )
         end = "highest" if CRITERIA[self.criterion] else "lowest"
