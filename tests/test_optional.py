@@ -15,6 +15,7 @@ import vbfast
 from vbfast.demo.demo import run_demo
 from vbfast.estimators import Selection
 from vbfast.optional import EXTRAS, needed
+from vbfast.plotting import BoundDisplay
 
 PACKAGE = Path(vbfast.__file__).parent
 PYPROJECT = PACKAGE.parent.parent / "pyproject.toml"
@@ -88,6 +89,15 @@ def test_selections(monkeypatch, method, package):
     extra = EXTRAS[package][1]
     with pytest.raises(ImportError, match=rf"^{method} needs {package}: pip .*'vbfast\[{extra}\]'"):
         getattr(Selection([], []), method)()
+
+
+def test_the_displays(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    display = BoundDisplay([-2.0, -1.0])
+    with pytest.raises(
+        ImportError, match=r"^BoundDisplay.plot needs matplotlib: .*'vbfast\[plot\]'"
+    ):
+        display.plot()
 
 
 def test_the_demo(monkeypatch):

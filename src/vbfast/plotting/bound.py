@@ -98,7 +98,7 @@ class BoundDisplay:
         *,
         sample_weight: Any = None,
         ax: Any = None,
-        **line_kw: Any,
+        **plot_kw: Any,
     ) -> Self:
         """Draw the trace of a fit.
 
@@ -107,14 +107,14 @@ class BoundDisplay:
         estimator : GaussianMixture, BayesianGaussianMixture or Mixture
             Fitted.
         X : array-like of shape (n_samples, n_features), optional
-            The rows of the fit. The legend then has the terms of the bound at the fitted parameters,
-            whose sum is that of one more pass over the rows.
+            The rows of the fit. The legend then has the terms of the bound at the fitted
+            parameters, whose sum is that of one more pass over the rows.
         sample_weight : array-like of shape (n_samples,), optional
             The rows' weights in the fit.
         ax : matplotlib Axes, optional
             A new figure's by default.
-        **line_kw
-            Of the bound's line, for ``ax.plot``.
+        **plot_kw
+            For :meth:`plot`.
 
         Returns
         -------
@@ -159,7 +159,7 @@ class BoundDisplay:
         per_row = estimator._fitted_family().per_unit_of_weight
         unit = "nats a row" if per_row else "nats"
         if X is None:
-            return cls(bounds, unit=unit).plot(ax, **line_kw)
+            return cls(bounds, unit=unit).plot(ax, **plot_kw)
         terms = {
             name: values[0]
             for name, values in _named([estimator.elbo(X, sample_weight=sample_weight)]).items()
@@ -168,16 +168,16 @@ class BoundDisplay:
             weights = as_sample_weight(sample_weight, len(X))
             whole = len(X) if weights is None else weights.sum()
             terms = {name: value / whole for name, value in terms.items()}
-        return cls(bounds, terms=terms, unit=unit).plot(ax, **line_kw)
+        return cls(bounds, terms=terms, unit=unit).plot(ax, **plot_kw)
 
     @classmethod
     def from_terms(
         cls,
-        terms: Sequence[ElboTerms],
+        terms: Sequence[Any],
         *,
         total_weight: float | None = None,
         ax: Any = None,
-        **line_kw: Any,
+        **plot_kw: Any,
     ) -> Self:
         """Draw bounds with their terms, which were taken one an iteration.
 
@@ -190,8 +190,8 @@ class BoundDisplay:
             of their weights.
         ax : matplotlib Axes, optional
             A new figure's by default.
-        **line_kw
-            Of the bound's line, for ``ax.plot``.
+        **plot_kw
+            For :meth:`plot`.
 
         Returns
         -------
@@ -242,7 +242,7 @@ class BoundDisplay:
         bounds = np.array([_bound(of_one) for of_one in several]) / whole
         named = {name: values / whole for name, values in _named(several).items()}
         unit = "nats" if total_weight is None else "nats a row"
-        return cls(bounds, terms=named, unit=unit).plot(ax, **line_kw)
+        return cls(bounds, terms=named, unit=unit).plot(ax, **plot_kw)
 
     def plot(self, ax: Any = None, *, relative: bool = False, **line_kw: Any) -> Self:
         """Draw the bound over the iterations, and its terms dashed.

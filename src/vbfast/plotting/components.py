@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.utils import check_scalar
 from sklearn.utils.validation import check_is_fitted
 
 from vbfast.contract import Float64Array
@@ -223,10 +225,9 @@ class ComponentsDisplay:
             components = active if len(active) > 0 else None
         rows = labels = None
         if X is not None:
-            if as_numbers(max_rows, "max_rows").ndim != 0 or max_rows < 1:
-                raise ValueError(f"max_rows must be a positive integer; got {max_rows!r}")
+            check_scalar(max_rows, "max_rows", Integral, min_val=1)
             labels = estimator.predict(X)
-            step = -(-len(labels) // int(max_rows))
+            step = -(-len(labels) // max_rows)
             labels = labels[::step]
             rows = np.asarray(X[::step]).astype(np.float64) @ view.matrix.T
         made = cls(
@@ -282,13 +283,12 @@ class ComponentsDisplay:
         radii = np.atleast_1d(as_numbers(n_std, "n_std")).astype(np.float64)
         if radii.ndim != 1 or len(radii) == 0 or not ((radii > 0) & (radii < np.inf)).all():
             raise ValueError(f"n_std must be a positive number, or several; got {n_std!r}")
-        if as_numbers(n_grid, "n_grid").ndim != 0 or n_grid < 2:
-            raise ValueError(f"n_grid must be an integer of at least two; got {n_grid!r}")
+        check_scalar(n_grid, "n_grid", Integral, min_val=2)
         self.ax_, self.figure_ = axes_and_figure(ax, _BY)
         self.ellipses_: list[list[Any]] = []
         self.curves_: list[Any] = []
         self.density_ = self.colorbar_ = self.points_ = None
-        grid = [np.linspace(*ends, int(n_grid)) for ends in self._limits(radii.max())]
+        grid = [np.linspace(*ends, n_grid) for ends in self._limits(radii.max())]
         if len(grid) == 2:
             self._plot_plane(grid, radii, density, cmap, colorbar)
             self.ax_.set_ylabel(self.labels[1])
@@ -359,6 +359,7 @@ class ComponentsDisplay:
                         fill=False,
                         edgecolor=_colour(k),
                         linewidth=1.5,
+                        zorder=2,
                         label=f"component {k}" if radius == radii[0] else None,
                     )
                     for radius in radii

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 from sklearn.utils.validation import check_is_fitted
 
 from vbfast.contract import Float64Array
@@ -226,4 +226,4 @@ def _beta_intervals(concentration: Float64Array, mass: float) -> Float64Array:
         [np.delete(concentration, component).sum() for component in range(len(concentration))]
     )
     tails = np.array([0.5 - 0.5 * mass, 0.5 + 0.5 * mass])
-    return np.asarray(beta.ppf(tails, concentration[:, np.newaxis], others[:, np.newaxis]))
+    return np.asarray(betaincinv(concentration[:, np.newaxis], others[:, np.newaxis], tails))
