@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "docs" / "examples"
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))] if README.is_file() else []
-OPTIONAL = ("jax", "numba", "torch")
+OPTIONAL = ("jax", "matplotlib", "numba", "torch")
 
 
 @pytest.fixture(scope="module")

@@ -77,6 +77,14 @@ def test_a_picture_is_made(display, ax, tmp_path):
     display(ax=Figure().subplots()).figure_.savefig(tmp_path / "picture.svg")
 
 
+def test_a_logarithmic_axis_stays(mixture, selection, ax):
+    ax.set_xscale("log")
+    locator = ax.xaxis.get_major_locator()
+    plotting.BoundDisplay.from_estimator(mixture, ax=ax)
+    plotting.SelectionDisplay.from_selection(selection, ax=ax)
+    assert ax.xaxis.get_major_locator() is locator
+
+
 @pytest.mark.parametrize("wrong", ["left", 3, Figure(), Figure().subplots(1, 2)])
 def test_other_axes(display, wrong):
     with pytest.raises(TypeError, match=r"^ax must be one matplotlib Axes, or None.*; got \w+$"):

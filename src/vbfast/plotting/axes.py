@@ -6,7 +6,7 @@ from typing import Any
 
 from vbfast.optional import needed
 
-__all__ = ["axes_and_figure"]
+__all__ = ["axes_and_figure", "tick_whole_numbers"]
 
 
 def axes_and_figure(ax: Any, by: str) -> tuple[Any, Any]:
@@ -41,3 +41,17 @@ def axes_and_figure(ax: Any, by: str) -> tuple[Any, Any]:
             f"ax must be one matplotlib Axes, or None for a new figure's; got {type(ax).__name__}"
         )
     return ax, ax.figure
+
+
+def tick_whole_numbers(axis: Any) -> None:
+    """Put ticks at whole numbers alone, unless the axis is logarithmic or has ticks of its own.
+
+    Parameters
+    ----------
+    axis : matplotlib Axis
+    """
+    with needed("matplotlib", by="a display"):
+        from matplotlib import ticker
+    locator = axis.get_major_locator()
+    if isinstance(locator, ticker.MaxNLocator):
+        locator.set_params(integer=True)

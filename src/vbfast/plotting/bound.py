@@ -13,7 +13,7 @@ from vbfast.contract import Float64Array
 from vbfast.estimators.fitted import FittedMixture
 from vbfast.inputs.numbers import as_numbers
 from vbfast.inputs.weights import as_sample_weight
-from vbfast.plotting.axes import axes_and_figure
+from vbfast.plotting.axes import axes_and_figure, tick_whole_numbers
 from vbfast.results import ElboTerms, VariationalElboTerms
 
 __all__ = ["BoundDisplay"]
@@ -287,7 +287,7 @@ class BoundDisplay:
         self.ax_.set_xlabel("iteration")
         since = " above the first" if relative else ""
         self.ax_.set_ylabel(f"bound, {self.unit}{since}")
-        self.ax_.xaxis.get_major_locator().set_params(integer=True)
+        tick_whole_numbers(self.ax_.xaxis)
         self.ax_.legend()
         return self
 

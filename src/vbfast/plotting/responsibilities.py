@@ -8,7 +8,7 @@ import numpy as np
 
 from vbfast.inputs.distributions import sum_tolerance
 from vbfast.inputs.numbers import as_numbers
-from vbfast.plotting.axes import axes_and_figure
+from vbfast.plotting.axes import axes_and_figure, tick_whole_numbers
 
 __all__ = ["ResponsibilitiesDisplay"]
 
@@ -163,7 +163,7 @@ class ResponsibilitiesDisplay:
         self.borders_ = self.ax_.hlines(
             borders - 0.5, -0.5, n_components - 0.5, colors="white", linewidths=1.0
         )
-        self.ax_.xaxis.get_major_locator().set_params(integer=True)
+        tick_whole_numbers(self.ax_.xaxis)
         self.ax_.set_xlabel("component")
         self.ax_.set_ylabel("rows, sorted by label")
         self.colorbar_ = None

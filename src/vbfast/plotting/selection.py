@@ -8,7 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from vbfast.estimators.selection_result import SERIES, Selection
-from vbfast.plotting.axes import axes_and_figure
+from vbfast.plotting.axes import axes_and_figure, tick_whole_numbers
 
 __all__ = ["SelectionDisplay"]
 
@@ -216,7 +216,7 @@ class SelectionDisplay:
         )
         self.ax_.set_xlabel("components")
         self.ax_.set_ylabel(_CRITERIA[self.criterion][0])
-        self.ax_.xaxis.get_major_locator().set_params(integer=True)
+        tick_whole_numbers(self.ax_.xaxis)
         self.ax_.legend()
         return self
 
