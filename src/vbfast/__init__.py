@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     )
     from vbfast.capi import get_include
     from vbfast.config.settings import config_context, get_num_threads, set_num_threads
-    from vbfast.contract import PassResult, Statistics, merge
+    from vbfast.contract import PassResult, RowSource, Statistics, merge
     from vbfast.estimators import (
         BayesianGaussianMixture,
         GaussianMixture,
@@ -56,6 +56,7 @@ __all__ = [
     "MixtureGradient",
     "NaturalParameters",
     "PassResult",
+    "RowSource",
     "Selection",
     "Statistics",
     "VariationalElboTerms",
@@ -103,6 +104,7 @@ _HOMES = {
     "MixtureEvidenceGradient": "vbfast.results",
     "MixtureGradient": "vbfast.results",
     "PassResult": "vbfast.contract",
+    "RowSource": "vbfast.contract",
     "Statistics": "vbfast.contract",
     "merge": "vbfast.contract",
     "mixture_log_evidence": "vbfast.mixtures.evidence",

@@ -10,7 +10,8 @@ import sklearn
 from scipy import sparse
 from sklearn.mixture import GaussianMixture as ScikitLearnMixture
 
-from vbfast.estimators import GaussianMixture
+import vbfast
+from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
 
 pytestmark = pytest.mark.kernels
 
@@ -92,6 +93,87 @@ def test_zarr(clustered, fitted, tmp_path):
     source = zarr.open(str(tmp_path / "rows.zarr"), mode="w", shape=clustered.shape, dtype="f8")
     source[:] = clustered
     assert_equal_to_the_bit(source, clustered, fitted)
+
+
+class OwnRows:
+    """Rows that are asked for, with the members of vbfast.RowSource and no other."""
+
+    in_memory = None
+
+    def __init__(self, rows, **claims):
+        self.data = "somewhere"
+        self._rows = rows
+        self.n_samples, self.n_features = rows.shape
+        self.dtype = rows.dtype
+        vars(self).update(claims)
+
+    def block(self, start, stop):
+        return self._rows[start:stop].copy()
+
+    def take(self, indices):
+        return self._rows[indices]
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("mixture", [GaussianMixture, BayesianGaussianMixture])
+@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random_from_data"])
+def test_rows_of_a_source_of_the_users(clustered, mixture, init_params, dtype):
+    rows = clustered.astype(dtype)
+    source = OwnRows(rows)
+    assert isinstance(source, vbfast.RowSource)
+    arguments = {"init_params": init_params, "random_state": 0, "max_iter": 10}
+    weight = np.linspace(0.5, 2.0, len(rows))
+    plain = mixture(3, **arguments).fit(rows, sample_weight=weight)
+    fitted = mixture(3, **arguments).fit(source, sample_weight=weight)
+    assert fitted.n_features_in_ == 4
+    assert fitted.lower_bounds_ == plain.lower_bounds_
+    for name in ("weights_", "means_", "covariances_"):
+        np.testing.assert_array_equal(getattr(fitted, name), getattr(plain, name))
+    for method in ("predict", "predict_proba", "score_samples", "log_joint"):
+        of_source = getattr(fitted, method)(source)
+        np.testing.assert_array_equal(of_source, getattr(plain, method)(rows))
+    assert fitted.score(source) == plain.score(rows)
+    assert fitted.elbo(source).elbo == plain.elbo(rows).elbo
+
+
+def test_a_summary_of_a_source(clustered):
+    mixture = GaussianMixture(3, random_state=0).initialize(OwnRows(clustered))
+    assert mixture.summarize(OwnRows(clustered)) == mixture.summarize(clustered)
+
+
+@pytest.mark.parametrize(
+    ("claims", "error", "message"),
+    [
+        ({"dtype": np.dtype(">f8")}, ValueError, "X.dtype must be NumPy's float32 or float64"),
+        ({"dtype": "float32"}, ValueError, "X.dtype must be .*; got 'float32'"),
+        ({"dtype": np.dtype(int)}, ValueError, r"X.dtype must be .*; got dtype\('int64'\)"),
+        ({"dtype": np.dtype(np.float32)}, ValueError, "dtype float32; got .* float64"),
+        ({"n_samples": 500.0}, TypeError, "X.n_samples must be an integer; got 500.0"),
+        ({"n_features": None}, TypeError, "X.n_features must be an integer; got None"),
+        ({"n_features": 3}, ValueError, r"should have shape \(\d+, 3\)"),
+        ({"n_samples": 1}, ValueError, "minimum of 2 is required by GaussianMixture"),
+        ({"n_samples": 0}, ValueError, "0 sample"),
+        ({"n_samples": 10**6}, ValueError, r"X\[\d+:\d+\] should have shape"),
+    ],
+)
+@pytest.mark.parametrize("init_params", ["kmeans", "random"])
+def test_a_source_that_is_not_what_it_says(clustered, init_params, claims, error, message):
+    source = OwnRows(clustered, **claims)
+    with pytest.raises(error, match=message):
+        GaussianMixture(2, random_state=0, init_params=init_params, init_size="all").fit(source)
+
+
+def test_rows_that_are_taken_are_what_the_source_says(clustered):
+    source = OwnRows(clustered, take=lambda indices: clustered[indices, :3])
+    with pytest.raises(ValueError, match=r"X.take of \d+ rows should have shape \(\d+, 4\)"):
+        GaussianMixture(2, random_state=0, init_params="random_from_data").fit(source)
+
+
+def test_a_source_of_other_features(clustered, fitted):
+    narrow = OwnRows(clustered[:, :3])
+    with pytest.raises(ValueError, match="X has 3 features, but GaussianMixture is expecting 4"):
+        fitted.predict(narrow)
 
 
 def test_large_arrays_are_not_copied(clustered, monkeypatch):

@@ -76,13 +76,14 @@ def validate_rows(
     """Make ``X`` readable by passes, with scikit-learn's checks and without its copies.
 
     Arrays of float32 or float64 in memory stay where they are; arrays that live elsewhere (HDF5,
-    Zarr, memory maps of other dtypes) are read slice by slice; the rest (lists, data frames,
-    integers) becomes an array as in scikit-learn. Whether values are finite is seen by the passes.
+    Zarr, memory maps of other dtypes) are read slice by slice, and row sources are asked for
+    blocks; the rest (lists, data frames, integers) becomes an array as in scikit-learn. Whether
+    values are finite is seen by the passes.
 
     Parameters
     ----------
     estimator : estimator whose ``n_features_in_`` and ``feature_names_in_`` are set or compared
-    X : array-like of shape (n_samples, n_features)
+    X : array-like of shape (n_samples, n_features), or RowSource
     reset : bool
         True in ``fit``.
     min_samples : int
@@ -111,12 +112,15 @@ def validate_rows(
         )
         return ArrayRows(X) if ordinary and X.flags.aligned else as_row_source(X)
     source = as_row_source(X)
+    shape = (source.n_samples, source.n_features)
     if source.n_samples < min_samples:
         raise ValueError(
-            f"Found array with {source.n_samples} sample(s) (shape={tuple(X.shape)}) while a "
+            f"Found array with {source.n_samples} sample(s) (shape={shape}) while a "
             f"minimum of {min_samples} is required by {type(estimator).__name__}."
         )
-    validate_data(estimator, X, reset=reset, skip_check_array=True)
+    # An array of one number stands for the rows, of which scikit-learn asks the shape and names.
+    shaped = np.broadcast_to(np.float64(0.0), shape)
+    validate_data(estimator, shaped, reset=reset, skip_check_array=True)
     return source
 
 
@@ -142,10 +146,14 @@ def _in_numpy_words(X: Any) -> Any:
 
 
 def _is_read_in_slices(X: Any) -> bool:
-    """Whether X is an array that scikit-learn's checks would load as a whole."""
+    """Whether X is a row source, or an array that scikit-learn's checks would load as a whole."""
     if isinstance(X, np.memmap):
         return X.dtype.kind in "biuf"
-    if isinstance(X, np.ndarray) or not isinstance(getattr(X, "dtype", None), np.dtype):
+    if isinstance(X, np.ndarray):
+        return False
+    if isinstance(X, RowSource):
+        return True
+    if not isinstance(getattr(X, "dtype", None), np.dtype):
         return False
     in_memory = ("__array_interface__", "__dlpack__", "iloc", "columns", "tocsr")
     return (

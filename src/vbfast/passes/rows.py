@@ -7,6 +7,7 @@ read slice by slice. Finiteness is checked by the passes, not here.
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -144,9 +145,14 @@ class DoubleRows:
 
 def _checked(source: RowSource) -> RowSource:
     """Return a row source, whose shape and dtype kernels go by."""
+    for name in ("n_samples", "n_features"):
+        length = getattr(source, name)
+        if not isinstance(length, Integral):
+            raise TypeError(f"X.{name} must be an integer; got {length!r}")
     _check_shape((source.n_samples, source.n_features))
-    if source.dtype not in COMPUTED_IN:
-        raise ValueError(f"X.dtype must be float32 or float64; got {source.dtype}")
+    dtype: Any = source.dtype
+    if not isinstance(dtype, np.dtype) or dtype not in COMPUTED_IN:
+        raise ValueError(f"X.dtype must be NumPy's float32 or float64; got {dtype!r}")
     return source
 
 

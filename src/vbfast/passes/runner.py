@@ -261,16 +261,25 @@ class LocalRunner:
         """Return a copy of the first row of positive weight, shape (n_features,)."""
         weights = self.sample_weight
         row = 0 if weights is None else int(np.argmax(weights > 0.0))
-        return np.asarray(self.source.take(np.array([row]))[0])
+        return np.asarray(self._take(np.array([row]))[0])
 
     def gather(self, indices: npt.NDArray[np.intp]) -> Float64Array:
         """Return copies of a few rows in float64, in the order of ``indices``."""
-        return self.source.take(indices).astype(np.float64)
+        return self._take(indices).astype(np.float64)
 
     def only(self, indices: npt.NDArray[np.intp]) -> LocalRunner:
         """Return a runner over copies of some rows, each of weight one."""
-        rows = ArrayRows(self.source.take(indices))
-        return LocalRunner(rows, backend=self._backend.name)
+        return LocalRunner(ArrayRows(self._take(indices)), backend=self._backend.name)
+
+    def _take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
+        """Return copies of a few rows of a source, which may be anybody's."""
+        rows, shape = self.source.take(indices), (len(indices), self.n_features)
+        if (rows.shape, rows.dtype) != (shape, self.dtype):
+            raise ValueError(
+                f"X.take of {len(indices)} rows should have shape {shape} and dtype {self.dtype}; "
+                f"got {rows.shape} and {rows.dtype}"
+            )
+        return rows
 
     def seed(
         self,
@@ -329,7 +338,7 @@ class LocalRunner:
         NonFiniteRowError
             If a row is not finite; the first such row.
         """
-        first_row = self.source.block(0, 1)[0].astype(np.float64)
+        first_row = self.gather(np.array([0]))[0]
         centre = np.where(np.isfinite(first_row), first_row, 0.0)
         for _ in range(2):
             statistics = self.moments_about(centre, "diag")
@@ -406,7 +415,6 @@ class PosteriorResponsibilities(RespSource):
         runner = self._runner
         rows = ArrayRows(runner.source.block(start, stop))
         resp = np.empty((stop - start, self._log_joint.n_components), dtype=rows.dtype)
-        LocalRunner(rows, backend=runner._backend.name).run(
-            self._log_joint, Request(), outputs=RowOutputs(resp=resp)
-        )
+        part = LocalRunner(rows, backend=runner._backend.name)
+        part.run(self._log_joint, Request(), outputs=RowOutputs(resp=resp))
         return resp
