@@ -56,17 +56,19 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
         """Return the family of the fitted mixture."""
 
     def _fitted_parameters(self) -> Any:
-        """Return the parameters that the fitted attributes hold."""
-        family = self._fitted_family()
-        held = {name: getattr(self, name) for name in family.attribute_names if hasattr(self, name)}
-        try:
-            return family.parameters(held)
-        except KeyError as error:
-            if error.args[0] not in family.attribute_names:
-                raise
-            raise AttributeError(
-                f"{type(self).__name__} has no fitted attribute {error}: fit it again"
-            ) from None
+        """Return the parameters that the fitted attributes hold, computed on its backend."""
+        with config_context(backend=self.backend):
+            family = self._fitted_family()
+            names = family.attribute_names
+            held = {name: getattr(self, name) for name in names if hasattr(self, name)}
+            try:
+                return family.parameters(held)
+            except KeyError as error:
+                if error.args[0] not in names:
+                    raise
+                raise AttributeError(
+                    f"{type(self).__name__} has no fitted attribute {error}: fit it again"
+                ) from None
 
     def _fitted_log_joint(self) -> LogJoint:
         """Return the log-joint of the fitted attributes."""

@@ -63,6 +63,7 @@ class PosteriorMixture(BaseGaussianMixture):
             components.means,
             components.covariances,
             components.precision_cholesky,
+            components.linalg,
         )
 
     def _gaussian_mixture(

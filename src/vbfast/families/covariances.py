@@ -73,8 +73,14 @@ def precisions_of(covariance_type: CovarianceType, factor: Float64Array) -> Floa
     return np.asarray(np.square(factor))
 
 
-def covariances_of(covariance_type: CovarianceType, factor: Float64Array) -> Float64Array:
+def covariances_of(
+    covariance_type: CovarianceType,
+    factor: Float64Array,
+    linalg: LinearAlgebra | None = None,
+) -> Float64Array:
     """Return the covariances of given precision factors.
+
+    Computed with ``linalg``, by default that of the backend in use.
 
     Raises
     ------
@@ -84,7 +90,7 @@ def covariances_of(covariance_type: CovarianceType, factor: Float64Array) -> Flo
     if covariance_type in ("full", "tied"):
         # With P the factor of a precision, the factor of that precision's inverse is P^-T.
         stack = gram(factor).reshape(-1, *factor.shape[-2:])
-        return gram(precision_factor("full", stack)).reshape(factor.shape)
+        return gram(precision_factor("full", stack, linalg)).reshape(factor.shape)
     return np.asarray(1.0 / np.square(factor))
 
 

@@ -191,7 +191,9 @@ class Gaussian(EvidencePerRow):
             parameters.covariances,
             n_components,
         )
-        return maximize(statistics, reg_covar=self.reg_covar, eps=_eps(dtype))
+        return maximize(
+            statistics, reg_covar=self.reg_covar, eps=_eps(dtype), linalg=parameters.linalg
+        )
 
     # What an estimator shows.
 
@@ -262,6 +264,7 @@ class Gaussian(EvidencePerRow):
             parameters.precision_cholesky,
             counts,
             random_state,
+            parameters.linalg,
         )
 
 
@@ -295,12 +298,10 @@ class GaussianWithStart(Gaussian):
         weights, means, covariances = self._estimate(statistics, rows)
         weights = weights if self.weights is None else self.weights
         means = means if self.means is None else self.means
-        kind = self.covariance_type
+        kind, linalg = self.covariance_type, rows.linalg
         if self.precisions is None:
-            return GaussianParameters.from_covariances(
-                kind, weights, means, covariances, rows.linalg
-            )
-        return GaussianParameters.from_precisions(kind, weights, means, self.precisions)
+            return GaussianParameters.from_covariances(kind, weights, means, covariances, linalg)
+        return GaussianParameters.from_precisions(kind, weights, means, self.precisions, linalg)
 
 
 def _eps(dtype: np.dtype[Any]) -> float:

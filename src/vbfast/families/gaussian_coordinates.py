@@ -119,10 +119,10 @@ class GaussianCoordinates:
         centres[faint] = image.means[faint]
         if image.covariance_type != "tied":
             factor[faint] = image.precision_cholesky[faint]
-        covariances = covariances_of(image.covariance_type, factor)
-        return GaussianParameters(
-            image.covariance_type, weights / weights.sum(), centres, covariances, factor
-        )
+        kind, linalg = image.covariance_type, image.linalg
+        covariances = covariances_of(kind, factor, linalg)
+        weights /= weights.sum()
+        return GaussianParameters(kind, weights, centres, covariances, factor, linalg)
 
 
 def _faint(parameters: GaussianParameters) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ class GaussianParameters:
     precision_cholesky : ndarray
         Upper triangular ``P`` with ``P @ P.T`` the precision; inverse standard deviations for
         'diag' and 'spherical'. Shaped as ``covariances``.
+    linalg : LinearAlgebra
+        What other parameters are computed from these with. By default it is that of the backend in
+        use; parameters that a pass led to have that of the pass's backend.
     """
 
     covariance_type: CovarianceType
@@ -40,6 +43,7 @@ class GaussianParameters:
     means: Float64Array
     covariances: Float64Array
     precision_cholesky: Float64Array
+    linalg: LinearAlgebra = field(default_factory=current_linalg, repr=False, compare=False)
 
     @classmethod
     def from_covariances(
@@ -59,8 +63,9 @@ class GaussianParameters:
         NotPositiveDefiniteError
             If a covariance is not positive definite.
         """
+        linalg = linalg or current_linalg()
         factor = precision_factor(covariance_type, covariances, linalg)
-        return cls(covariance_type, weights, means, covariances, factor)
+        return cls(covariance_type, weights, means, covariances, factor, linalg)
 
     @classmethod
     def from_precisions(
@@ -69,23 +74,27 @@ class GaussianParameters:
         weights: Float64Array,
         means: Float64Array,
         precisions: Float64Array,
+        linalg: LinearAlgebra | None = None,
     ) -> GaussianParameters:
         """Parameters with given precisions, shaped as covariances are.
+
+        Covariances are computed with ``linalg``, by default that of the backend in use.
 
         Raises
         ------
         NotPositiveDefiniteError
             If a precision is not positive definite.
         """
+        linalg = linalg or current_linalg()
         if covariance_type in ("full", "tied"):
             # The inverse of a precision is Q Q^T with Q the precision factor *of the precision*.
             stack = precisions.reshape(-1, *precisions.shape[-2:])
-            covariances = gram(precision_factor("full", stack)).reshape(precisions.shape)
+            covariances = gram(precision_factor("full", stack, linalg)).reshape(precisions.shape)
             factor = upper_cholesky(stack).reshape(precisions.shape)
         else:
             covariances = 1.0 / precisions
             factor = np.sqrt(precisions)
-        return cls(covariance_type, weights, means, covariances, factor)
+        return cls(covariance_type, weights, means, covariances, factor, linalg)
 
     @property
     def n_components(self) -> int:
@@ -155,6 +164,7 @@ def draw_gaussians(
     precision_cholesky: Float64Array,
     counts: npt.NDArray[np.int64],
     random_state: np.random.RandomState,
+    linalg: LinearAlgebra,
 ) -> Float64Array:
     """Draw rows of Gaussians: ``mu + z P^-1``, with standard normals ``z``.
 
@@ -168,6 +178,7 @@ def draw_gaussians(
     counts : ndarray of shape (n_components,), int64
         Rows of each component.
     random_state : RandomState
+    linalg : LinearAlgebra
 
     Returns
     -------
@@ -177,7 +188,7 @@ def draw_gaussians(
     rows = random_state.standard_normal((counts.sum(), means.shape[1]))
     if covariance_type in ("full", "tied"):
         factors = precision_cholesky.reshape(-1, *precision_cholesky.shape[-2:])
-        return current_linalg().draw_rows(rows, counts, factors, means)
+        return linalg.draw_rows(rows, counts, factors, means)
     deviations = 1.0 / precision_cholesky
     ends = np.cumsum(counts)
     for k, (start, end) in enumerate(zip(ends - counts, ends, strict=True)):

@@ -90,7 +90,8 @@ def _of_roots(
     covariances, factors = roots.swapaxes(1, 2) @ roots, np.triu(np.linalg.inv(roots))
     if parameters.covariance_type == "tied":
         covariances, factors = covariances[0], factors[0]
-    return GaussianParameters(parameters.covariance_type, weights, means, covariances, factors)
+    kind, linalg = parameters.covariance_type, parameters.linalg
+    return GaussianParameters(kind, weights, means, covariances, factors, linalg)
 
 
 def _of_variances(
@@ -99,4 +100,5 @@ def _of_variances(
     variances, factors = parameters.covariances, parameters.precision_cholesky
     if parameters.covariance_type == "diag":
         variances, factors = variances[:, features], factors[:, features]
-    return GaussianParameters(parameters.covariance_type, weights, means, variances, factors)
+    kind, linalg = parameters.covariance_type, parameters.linalg
+    return GaussianParameters(kind, weights, means, variances, factors, linalg)

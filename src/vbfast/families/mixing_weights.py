@@ -11,14 +11,14 @@ where the last stick keeps its Beta as in scikit-learn, instead of taking all th
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, Self
 
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
 from vbfast.config.settings import current_linalg
-from vbfast.contract import Float64Array
+from vbfast.contract import Float64Array, LinearAlgebra
 
 __all__ = ["WEIGHT_PRIORS", "Dirichlet", "MixingWeights", "StickBreaking", "log_proportions"]
 
@@ -30,12 +30,26 @@ class MixingWeights(Protocol):
     def prior_concentration(self) -> float:
         """The prior's parameter."""
 
-    @classmethod
-    def from_counts(cls, prior_concentration: float, counts: Float64Array) -> Self:
-        """Return the posterior of components that hold ``counts`` of shape (n_components,)."""
+    @property
+    def linalg(self) -> LinearAlgebra:
+        """What its expectations and divergences are computed with."""
 
     @classmethod
-    def from_parameters(cls, prior_concentration: float, parameters: Float64Array) -> Self:
+    def from_counts(
+        cls, prior_concentration: float, counts: Float64Array, linalg: LinearAlgebra | None = None
+    ) -> Self:
+        """Return the posterior of components that hold ``counts`` of shape (n_components,).
+
+        Its :attr:`linalg` is by default that of the backend in use.
+        """
+
+    @classmethod
+    def from_parameters(
+        cls,
+        prior_concentration: float,
+        parameters: Float64Array,
+        linalg: LinearAlgebra | None = None,
+    ) -> Self:
         """Return the posterior with given parameters, shaped as :attr:`parameters`."""
 
     @property
@@ -88,6 +102,7 @@ class Dirichlet:
         ``a_0 + N_k``.
     known_counts : ndarray of shape (n_components,), float64, optional
         ``N_k``, of which a large ``a_0`` leaves few digits in the sum, or none.
+    linalg : LinearAlgebra
 
     Examples
     --------
@@ -103,16 +118,25 @@ class Dirichlet:
     prior_concentration: float
     concentration: Float64Array
     known_counts: Float64Array | None = None
+    linalg: LinearAlgebra = field(default_factory=current_linalg, repr=False, compare=False)
 
     @classmethod
-    def from_counts(cls, prior_concentration: float, counts: Float64Array) -> Self:
+    def from_counts(
+        cls, prior_concentration: float, counts: Float64Array, linalg: LinearAlgebra | None = None
+    ) -> Self:
         """Return the posterior of components that hold ``counts``."""
-        return cls(prior_concentration, prior_concentration + counts, counts)
+        concentration = prior_concentration + counts
+        return cls(prior_concentration, concentration, counts, linalg or current_linalg())
 
     @classmethod
-    def from_parameters(cls, prior_concentration: float, parameters: Float64Array) -> Self:
+    def from_parameters(
+        cls,
+        prior_concentration: float,
+        parameters: Float64Array,
+        linalg: LinearAlgebra | None = None,
+    ) -> Self:
         """Return the posterior with concentrations ``a_0 + N_k``."""
-        return cls(prior_concentration, parameters)
+        return cls(prior_concentration, parameters, linalg=linalg or current_linalg())
 
     @property
     def parameters(self) -> Float64Array:
@@ -134,12 +158,12 @@ class Dirichlet:
     @functools.cached_property
     def expected_log(self) -> Float64Array:
         """``E[log pi_k]`` (Bishop 2006, eq. 10.66)."""
-        return current_linalg().dirichlet_expected_log(self.concentration)
+        return self.linalg.dirichlet_expected_log(self.concentration)
 
     @property
     def kl(self) -> float:
         """``KL(q || p)``, by divergences of log-gammas (Bishop 2006, eq. B.23)."""
-        counts, linalg = self.counts, current_linalg()
+        counts, linalg = self.counts, self.linalg
         prior_whole = len(counts) * self.prior_concentration
         each = linalg.log_gamma_divergence(self.prior_concentration, counts)
         whole = linalg.log_gamma_divergence(prior_whole, counts.sum())
@@ -148,7 +172,7 @@ class Dirichlet:
     @property
     def log_evidence(self) -> float:
         """``log C(prior) - log C(posterior)`` with C the normaliser (Bishop 2006, eq. B.23)."""
-        return current_linalg().dirichlet_log_evidence(self.prior_concentration, self.counts)
+        return self.linalg.dirichlet_log_evidence(self.prior_concentration, self.counts)
 
     @property
     def log_symmetry(self) -> float:
@@ -173,6 +197,7 @@ class StickBreaking:
         ``1 + N_k``.
     left : ndarray of shape (n_components,), float64
         ``gamma + sum_{j>k} N_j``.
+    linalg : LinearAlgebra
 
     Examples
     --------
@@ -186,20 +211,28 @@ class StickBreaking:
     prior_concentration: float
     taken: Float64Array
     left: Float64Array
+    linalg: LinearAlgebra = field(default_factory=current_linalg, repr=False, compare=False)
 
     @classmethod
-    def from_counts(cls, prior_concentration: float, counts: Float64Array) -> Self:
+    def from_counts(
+        cls, prior_concentration: float, counts: Float64Array, linalg: LinearAlgebra | None = None
+    ) -> Self:
         """Return the posterior of components that hold ``counts``."""
         left = np.empty(len(counts))
         left.fill(prior_concentration)
         left[:-1] += np.add.accumulate(counts[:0:-1])[::-1]
-        return cls(prior_concentration, 1.0 + counts, left)
+        return cls(prior_concentration, 1.0 + counts, left, linalg or current_linalg())
 
     @classmethod
-    def from_parameters(cls, prior_concentration: float, parameters: Float64Array) -> Self:
+    def from_parameters(
+        cls,
+        prior_concentration: float,
+        parameters: Float64Array,
+        linalg: LinearAlgebra | None = None,
+    ) -> Self:
         """Return the posterior with the parameters of every stick's Beta distribution."""
         taken, left = parameters
-        return cls(prior_concentration, taken, left)
+        return cls(prior_concentration, taken, left, linalg or current_linalg())
 
     @property
     def parameters(self) -> Float64Array:
@@ -222,14 +255,14 @@ class StickBreaking:
     @functools.cached_property
     def expected_log(self) -> Float64Array:
         """``E[log v_k] + sum_{j<k} E[log (1 - v_j)]``."""
-        return current_linalg().stick_expected_log(self.taken, self.left)
+        return self.linalg.stick_expected_log(self.taken, self.left)
 
     @property
     def kl(self) -> float:
         """``KL(q || p)``, summed over the sticks, by divergences of log-gammas."""
         gamma = self.prior_concentration
         rows, later = self.taken - 1.0, self.left - gamma
-        divergence = current_linalg().log_gamma_divergence
+        divergence = self.linalg.log_gamma_divergence
         own, others = divergence(1.0, rows), divergence(gamma, later)
         both = divergence(1.0 + gamma, rows + later)
         return max(0.0, float((own + others - both).sum()))
@@ -238,7 +271,7 @@ class StickBreaking:
     def log_evidence(self) -> float:
         """``sum_k log B(taken_k, left_k) - log B(1, gamma)``."""
         gamma = self.prior_concentration
-        return current_linalg().stick_log_evidence(gamma, self.taken - 1.0, self.left - gamma)
+        return self.linalg.stick_log_evidence(gamma, self.taken - 1.0, self.left - gamma)
 
     @property
     def log_symmetry(self) -> float:

@@ -41,15 +41,17 @@ class MixturePrior:
     ) -> MixturePosterior:
         """Return the posterior that maximizes the bound for given sufficient statistics.
 
-        Computed with ``linalg``, by default that of the backend in use.
+        Computed with ``linalg``, and so is what it is asked for later. By default that is what the
+        prior is computed with.
 
         Raises
         ------
         NotPositiveDefiniteError
             If a scale matrix is not positive definite.
         """
+        linalg = linalg or self.components.linalg
         return MixturePosterior(
-            self.weights.from_counts(self.weight_concentration, statistics.weight),
+            self.weights.from_counts(self.weight_concentration, statistics.weight, linalg),
             NormalWishart.from_statistics(
                 self.components, statistics, reg_covar=reg_covar, linalg=linalg
             ),
@@ -95,7 +97,8 @@ class MixturePosterior:
 
     def restricted_to(self, kept: npt.NDArray[np.bool_]) -> MixturePosterior:
         """Return the posterior of the components ``kept``, the others' rows being nobody's."""
-        weights = self.weights.from_counts(
-            self.weights.prior_concentration, self.weights.counts[kept]
+        weights = self.weights
+        some = weights.from_counts(
+            weights.prior_concentration, weights.counts[kept], weights.linalg
         )
-        return MixturePosterior(weights, self.components.restricted_to(kept))
+        return MixturePosterior(some, self.components.restricted_to(kept))

@@ -171,7 +171,7 @@ class NaturalParameters:
             inverse_scale = eta.second_moments - _products(kind, eta.scaled_means, means)
         covariances = np.asarray((inverse_scale.T / eta.degrees_of_freedom).T)
         try:
-            factor = precision_factor(kind, covariances)
+            factor = precision_factor(kind, covariances, like.components.linalg)
         except NotPositiveDefiniteError as error:
             which = "" if kind == "tied" else f" of component {error.component}"
             raise ValueError(
@@ -179,7 +179,7 @@ class NaturalParameters:
                 "the difference, the inverse of the scale matrix W, must be positive definite"
             ) from error
         weights = like.weights.from_parameters(
-            like.weights.prior_concentration, eta.weight_concentration
+            like.weights.prior_concentration, eta.weight_concentration, like.weights.linalg
         )
         components = replace(
             like.components,

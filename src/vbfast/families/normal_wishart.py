@@ -33,7 +33,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.config.settings import current_linalg
 from vbfast.contract import Float64Array, LinearAlgebra, NormalWishartArrays, Statistics
 from vbfast.families.covariances import (
     log_det_factor,
@@ -93,7 +92,7 @@ class NormalWishart:
         reg_covar : float
             Variance added to the rows about their mean in every direction, as in scikit-learn.
         linalg : LinearAlgebra, optional
-            Of the backend that took the pass; by default that of the backend in use.
+            Of the backend that took the pass; by default what the prior is computed with.
 
         Returns
         -------
@@ -104,7 +103,9 @@ class NormalWishart:
         NotPositiveDefiniteError
             If a ``W_k^-1`` is not positive definite.
         """
-        posterior, covariances = (linalg or current_linalg()).normal_wishart_posterior(
+        linalg = linalg or prior.linalg
+        prior = prior.computed_with(linalg)
+        posterior, covariances = linalg.normal_wishart_posterior(
             prior.covariance_type,
             prior.mean_precision,
             prior.mean,
@@ -145,6 +146,11 @@ class NormalWishart:
         """D."""
         return int(self.means.shape[1])
 
+    @property
+    def linalg(self) -> LinearAlgebra:
+        """That of the prior, for what is computed of both."""
+        return self.prior.linalg
+
     @functools.cached_property
     def log_det_scale(self) -> Float64Array:
         """``log det W_k``, shaped as the degrees of freedom."""
@@ -155,7 +161,7 @@ class NormalWishart:
     @functools.cached_property
     def expected_log_det(self) -> Float64Array:
         """``E[log det Lambda_k]`` (Bishop 2006, eq. 10.65), shaped as the degrees of freedom."""
-        return current_linalg().expected_log_det(
+        return self.linalg.expected_log_det(
             self.prior.covariance_type,
             self.n_features,
             self.degrees_of_freedom,
@@ -168,7 +174,7 @@ class NormalWishart:
 
         Elsewhere ``1/2 ||(x - m_k) P_k||^2`` less (Bishop 2006, eq. 10.64).
         """
-        return current_linalg().expected_log_density(self.prior.covariance_type, self.arrays)
+        return self.linalg.expected_log_density(self.prior.covariance_type, self.arrays)
 
     @functools.cached_property
     def log_normaliser(self) -> Float64Array:
@@ -196,7 +202,7 @@ class NormalWishart:
             + 0.5 * (self._prior_trace() - nu * D)
         )
         beta, step = prior.mean_precision, self.mean_precision - prior.mean_precision
-        spread = current_linalg().itakura_saito(beta, self.mean_precision, step)
+        spread = self.linalg.itakura_saito(beta, self.mean_precision, step)
         return np.asarray(wishart + 0.5 * (D * spread + beta * self._distance_to(prior.mean)))
 
     def expected_log_ratio(self, other: NormalWishart) -> Float64Array:
@@ -226,7 +232,7 @@ class NormalWishart:
     def _divergence(self, other: NormalWishartArrays) -> Float64Array:
         """Return ``KL(q || other)``, shape (n_components,)."""
         kind = self.prior.covariance_type
-        return current_linalg().normal_wishart_divergence(kind, self.arrays, other)
+        return self.linalg.normal_wishart_divergence(kind, self.arrays, other)
 
     @functools.cached_property
     def excess_over_prior(self) -> Float64Array | None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from vbfast.config.settings import current_linalg
 from vbfast.contract import (
     CovarianceType,
     Float64Array,
+    LinearAlgebra,
     NormalWishartArrays,
     NotPositiveDefiniteError,
 )
@@ -43,6 +45,9 @@ class NormalWishartPrior:
         What the global step adds to a singular ``W_0^-1``, of components without rows too, in every
         direction: ``reg_covar`` times :data:`LEAST_COUNT`. The prior is what such components have,
         and what bounds are taken with. A ``W_0^-1`` that is not singular is the prior as it is.
+    linalg : LinearAlgebra
+        What its factor is computed with, and what is asked of posteriors that have this prior. By
+        default it is that of the backend in use.
     """
 
     covariance_type: CovarianceType
@@ -51,11 +56,16 @@ class NormalWishartPrior:
     degrees_of_freedom: float
     covariance: Float64Array
     least_variance: float = 0.0
+    linalg: LinearAlgebra = field(default_factory=current_linalg, repr=False, compare=False)
+
+    def computed_with(self, linalg: LinearAlgebra) -> NormalWishartPrior:
+        """Return the same prior, computed with ``linalg``."""
+        return self if linalg is self.linalg else replace(self, linalg=linalg)
 
     @functools.cached_property
     def proper(self) -> bool:
         """Whether ``W_0^-1`` is positive definite beyond rounding, without ``least_variance``."""
-        return _regular(self.covariance_type, self.covariance)
+        return _regular(self.covariance_type, self.covariance, self.linalg)
 
     @functools.cached_property
     def log_normaliser(self) -> float:
@@ -83,7 +93,7 @@ class NormalWishartPrior:
         if not self.proper:
             add_to_diagonal(kind, scatter, self.least_variance)
         try:
-            factor = precision_factor(kind, scatter / self.degrees_of_freedom)
+            factor = precision_factor(kind, scatter / self.degrees_of_freedom, self.linalg)
         except NotPositiveDefiniteError:
             return None
         return np.asarray(factor if tied else factor[0])
@@ -107,13 +117,15 @@ class NormalWishartPrior:
         return D * math.log(self.degrees_of_freedom) - 2.0 * log_det
 
 
-def _regular(covariance_type: CovarianceType, covariance: Float64Array) -> bool:
+def _regular(
+    covariance_type: CovarianceType, covariance: Float64Array, linalg: LinearAlgebra
+) -> bool:
     """Return whether ``W_0^-1`` is positive definite beyond rounding."""
     if covariance_type in ("diag", "spherical"):
         return bool(np.all(covariance > 0.0))
     # The factor's bits depend on nothing; the eigenvalues' may, on the threads of LAPACK.
     try:
-        factor = precision_factor("tied", covariance)
+        factor = precision_factor("tied", covariance, linalg)
     except NotPositiveDefiniteError:
         return False
     # A pivot 1 / P_ii^2 is the variance of a direction with the coefficients P_ji / P_ii, and what

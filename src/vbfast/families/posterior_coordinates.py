@@ -46,8 +46,9 @@ class PosteriorCoordinates:
         counts = mixture.weights * image.weights.counts.sum()
         prior = image.components.prior
         rows = counts.mean() if prior.covariance_type == "tied" else counts
+        weights = image.weights
         return MixturePosterior(
-            image.weights.from_counts(image.weights.prior_concentration, counts),
+            weights.from_counts(weights.prior_concentration, counts, weights.linalg),
             NormalWishart(
                 prior,
                 prior.mean_precision + counts,
@@ -67,4 +68,5 @@ def _mixture(posterior: MixturePosterior) -> GaussianParameters:
         components.means,
         components.covariances,
         components.precision_cholesky,
+        components.linalg,
     )

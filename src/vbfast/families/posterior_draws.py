@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vbfast.config.settings import current_linalg
 from vbfast.contract import Float64Array, LogJoint
 from vbfast.families.linalg import log_det_cholesky
 from vbfast.families.mixture_posterior import MixturePosterior
@@ -145,7 +144,7 @@ def _wishart_log_ratio(
     halves = 0.5 * (start - np.arange(float(D)))
     half_step = 0.5 * step[..., np.newaxis]
     logs = 2.0 * np.log(scaled.diagonal(axis1=1, axis2=2))
-    linalg = current_linalg()
+    linalg = components.linalg
     gammas = linalg.log_gamma_increment(halves, half_step) + half_step * (
         np.log(2.0 * halves / np.asarray(degrees)[..., np.newaxis]) - logs
     )

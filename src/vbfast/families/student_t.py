@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vbfast.config.settings import current_linalg
 from vbfast.contract import Float64Array, FloatArray
 from vbfast.families.covariances import log_det_factor
 from vbfast.families.normal_wishart import NormalWishart
@@ -43,7 +42,7 @@ class StudentT:
         shrinkage = components.mean_precision / (1.0 + components.mean_precision)
         # G((nu + 1) / 2) / G((nu + 1 - D) / 2) nu^(-D/2), with W relative to nu W.
         half = 0.5 * (nu + 1.0 - D)
-        increments = current_linalg().log_gamma_increment(half, 0.5 * D)
+        increments = components.linalg.log_gamma_increment(half, 0.5 * D)
         gammas = increments + 0.5 * D * np.log1p((1.0 - D) / nu)
         log_det = log_det_factor(components.prior.covariance_type, components.precision_cholesky, D)
         offset = gammas + log_det + 0.5 * D * (np.log(shrinkage) - math.log(2.0 * math.pi))

@@ -219,7 +219,7 @@ class VariationalGaussian:
             components.covariances,
             n_components,
         )
-        return self.prior.posterior(statistics, reg_covar=self.reg_covar)
+        return self.prior.posterior(statistics, reg_covar=self.reg_covar, linalg=components.linalg)
 
     # What an estimator shows.
 
@@ -329,4 +329,5 @@ class VariationalGaussian:
             components.precision_cholesky,
             counts,
             random_state,
+            components.linalg,
         )

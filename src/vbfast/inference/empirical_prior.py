@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from vbfast.contract import CovarianceType, Float64Array, Moments, NotPositiveDefiniteError
+from vbfast.contract import (
+    CovarianceType,
+    Float64Array,
+    LinearAlgebra,
+    Moments,
+    NotPositiveDefiniteError,
+)
 from vbfast.families.covariances import precision_factor
 from vbfast.families.mixing_weights import MixingWeights
 from vbfast.families.mixture_posterior import MixturePrior
@@ -75,6 +81,7 @@ def empirical_prior(
         float(degrees_of_freedom),
         np.asarray(covariance),
         reg_covar * LEAST_COUNT,
+        runner.linalg,
     )
     if weight_concentration is None:
         weight_concentration = 1.0 / n_components
@@ -175,9 +182,10 @@ def comparable_covariance_prior(
     covariance = empirical_covariance(runner, covariance_type, mean)
     if reg_covar == 0.0:
         degrees_of_freedom = float(runner.n_features)
-        if not NormalWishartPrior(
-            covariance_type, 1.0, mean, degrees_of_freedom, covariance
-        ).proper:
+        prior = NormalWishartPrior(
+            covariance_type, 1.0, mean, degrees_of_freedom, covariance, linalg=runner.linalg
+        )
+        if not prior.proper:
             raise ValueError(
                 "X has constant or redundant features, or no more rows than features, and "
                 "reg_covar=0 adds no variance there: no component has a covariance. Use "
@@ -187,7 +195,7 @@ def comparable_covariance_prior(
     diagonal = np.diagonal(covariance) if covariance.ndim == 2 else covariance
     # Next to the variances of other features reg_covar may be nothing, to rounding.
     least = reg_covar + SINGULAR * runner.n_features * diagonal
-    if _positive_definite(covariance, -least):
+    if _positive_definite(covariance, -least, runner.linalg):
         return None
     return _with_variance(covariance, least)
 
@@ -196,13 +204,15 @@ def _with_variance(covariance: Float64Array, variance: Float64Array) -> Float64A
     return np.asarray(covariance + (np.diag(variance) if covariance.ndim == 2 else variance))
 
 
-def _positive_definite(covariance: Float64Array, added: Float64Array) -> bool:
+def _positive_definite(
+    covariance: Float64Array, added: Float64Array, linalg: LinearAlgebra
+) -> bool:
     """Return whether a covariance, or variances, are positive after an addition to them."""
     result = _with_variance(covariance, added)
     if result.ndim < 2:
         return bool(np.all(result > 0.0))
     try:
-        precision_factor("tied", result)
+        precision_factor("tied", result, linalg)
     except NotPositiveDefiniteError:
         return False
     return True

@@ -6,7 +6,6 @@ import numpy as np
 
 from vbfast.arrays.functions import log_softmax
 from vbfast.contract import FloatArray, LogJoint, Request, RowOutputs
-from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
 
 __all__ = ["log_responsibilities"]
@@ -28,9 +27,8 @@ def log_responsibilities(runner: LocalRunner, log_joint: LogJoint) -> tuple[Floa
     beyond = np.flatnonzero(~np.isfinite(log_evidence))
     if len(beyond) > 0:
         # Their log-joints are no numbers, their responsibilities are.
-        few = LocalRunner(as_row_source(runner.source.take(beyond)))
         resp = np.empty((len(beyond), log_joint.n_components), dtype=runner.dtype)
-        few.run(log_joint, Request(), outputs=RowOutputs(resp=resp))
+        runner.only(beyond).run(log_joint, Request(), outputs=RowOutputs(resp=resp))
         with np.errstate(divide="ignore"):
             log_resp[beyond] = np.log(resp)
     return log_evidence, log_resp

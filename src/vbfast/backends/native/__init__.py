@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from vbfast import _vbfast
 from vbfast.backends.native import blocking
-from vbfast.backends.native.linalg import NativeLinearAlgebra
+from vbfast.backends.native.linalg import NativeLinearAlgebra, native_linalg
 from vbfast.backends.native.passes import FORMS, NativePass, NativeSeedingPass
 from vbfast.contract import (
     Backend,
@@ -78,10 +77,7 @@ class NativeBackend:
 
     def linalg(self, num_threads: int) -> NativeLinearAlgebra:
         """Native as well, batched over the components."""
-        return _linalg(num_threads)
-
-
-_linalg = functools.cache(NativeLinearAlgebra)  # an iteration asks several times
+        return native_linalg(num_threads)
 
 
 def create_backend() -> Backend:

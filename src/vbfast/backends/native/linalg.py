@@ -6,6 +6,8 @@ these do not, and a Python loop over the components would be slow.
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,7 +15,7 @@ from vbfast import _vbfast
 from vbfast.backends.native.posteriors import NativePosteriors
 from vbfast.contract import CovarianceType, Float64Array, NotPositiveDefiniteError, Statistics
 
-__all__ = ["NativeLinearAlgebra"]
+__all__ = ["NativeLinearAlgebra", "native_linalg"]
 
 
 class NativeLinearAlgebra(NativePosteriors):
@@ -123,3 +125,7 @@ class NativeLinearAlgebra(NativePosteriors):
             self._num_threads,
         )
         return normals
+
+
+# One for each number of threads: an iteration asks several times, and parameters keep theirs.
+native_linalg = functools.cache(NativeLinearAlgebra)

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import Any
 
 from vbfast.backends.checks import check_log_joint
-from vbfast.backends.native.linalg import NativeLinearAlgebra
+from vbfast.backends.native.linalg import NativeLinearAlgebra, native_linalg
 from vbfast.backends.numba import blocking
 from vbfast.contract import (
     Backend,
@@ -120,7 +120,7 @@ class NumbaBackend:
 
     def linalg(self, num_threads: int) -> NativeLinearAlgebra:
         """Return the native one: no loop over rows is in it."""
-        return NativeLinearAlgebra(num_threads)
+        return native_linalg(num_threads)
 
 
 def create_backend() -> Backend:

@@ -95,7 +95,10 @@ class ReferenceBackend:
     def linalg(self, num_threads: int) -> ReferenceLinearAlgebra:
         """SciPy's and NumPy's, one matrix after another."""
         del num_threads
-        return ReferenceLinearAlgebra()
+        return _LINALG
+
+
+_LINALG = ReferenceLinearAlgebra()
 
 
 def create_backend() -> Backend:
