@@ -20,7 +20,7 @@ from vbfast.plotting import BoundDisplay
 PACKAGE = Path(vbfast.__file__).parent
 PYPROJECT = PACKAGE.parent.parent / "pyproject.toml"
 # Reached through create_backend, vbfast.numba_api and Custom's constructor, which ask for numba.
-BEHIND_A_DOOR = ("backends/numba/", "numba_api/", "families/user_functions.py")
+BEHIND_A_DOOR = ("backends/numba/", "numba_api/", "user_functions.py")
 BEHIND_THEIR_PACKAGE = ("torch", "jax")  # whose __init__ asks for them
 
 

@@ -12,10 +12,11 @@ import numpy as np
 from vbfast.contract import Float64Array, FloatArray, LogJoint, Statistics, UserFunction
 from vbfast.families.component_family import ComponentFamily, ComponentParameters
 from vbfast.families.family import Rows
-from vbfast.families.user_functions import (
+from vbfast.user_functions import (
     ARGUMENTS,
     check_function,
     compiled,
+    require_numba,
     try_density,
     try_statistics,
 )
@@ -124,8 +125,6 @@ class Custom(ComponentFamily):
     sample: Callable[[Float64Array, int, np.random.RandomState], Any] | None = None
 
     def __post_init__(self) -> None:
-        from vbfast.backends.numba import require_numba
-
         require_numba("a custom family of components")
         for name in ARGUMENTS:
             function = getattr(self, name)

@@ -7,7 +7,7 @@ compiled, with functions of both. From the ground up:
 - ``compiling``, ``memory``, ``exponential``, ``threads``: what kernels stand on;
 - ``forms``: functions that evaluate a form and its slopes; ``loops``: over tiles and components;
 - ``batch``: some tiles; ``models``, ``user``: log-joints as the steps of a pass, of the forms above
-  and of a user's functions; ``bounds``: what these are guarded by;
+  and of a user's functions;
 - ``local_step``: responsibilities from the log-joint; ``moments``: the summary step; ``passes``;
 - ``array_kernels``, ``array_boxes``, ``arrays``: the array functions, from sums in lanes to what a
   call returns.
@@ -37,25 +37,9 @@ from vbfast.contract import (
     SeedingPass,
     UserFunction,
 )
-from vbfast.optional import needed
+from vbfast.user_functions import require_numba
 
-__all__ = ["NumbaBackend", "create_backend", "require_numba"]
-
-
-def require_numba(by: str) -> None:
-    """Raise an error that says how to install numba, where it is not.
-
-    Parameters
-    ----------
-    by : str
-        What needs it.
-
-    Raises
-    ------
-    ImportError
-    """
-    with needed("numba", by=by):
-        import numba  # noqa: F401
+__all__ = ["NumbaBackend", "create_backend"]
 
 
 class NumbaBackend:

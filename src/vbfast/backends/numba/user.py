@@ -15,11 +15,11 @@ import numpy as np
 from vbfast.backends.numba import loops
 from vbfast.backends.numba.batch import Batch, by_row
 from vbfast.backends.numba.blocking import FUNCTION_COST
-from vbfast.backends.numba.bounds import guarded, read_only
 from vbfast.backends.numba.compiling import compiled
 from vbfast.backends.numba.forms import User, UserRows
 from vbfast.backends.numba.models import Layout, Model
 from vbfast.contract import FloatArray, LogJoint, UserFunction
+from vbfast.user_functions import guarded, read_only
 
 __all__ = ["UserModel"]
 

@@ -1,19 +1,34 @@
-"""Functions of a user's: checked, compiled by numba, and tried on a row before a pass runs them."""
+"""A user's functions of a row: checked, compiled by numba, and tried before a pass runs them.
+
+They are given arrays that they cannot write to and code that looks where it reads, so that they
+harm nothing but themselves.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from numbers import Real
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from vbfast.backends.numba.bounds import guarded, read_only
 from vbfast.contract import Float64Array, FloatArray
+from vbfast.optional import needed
 
-__all__ = ["ARGUMENTS", "check_function", "compiled", "try_density", "try_statistics"]
+__all__ = [
+    "ARGUMENTS",
+    "check_function",
+    "compiled",
+    "guarded",
+    "read_only",
+    "require_numba",
+    "try_density",
+    "try_statistics",
+]
 
 # What each is called with.
 ARGUMENTS = {
@@ -24,6 +39,22 @@ ARGUMENTS = {
 }
 
 _BEYOND = 64  # numbers after `out` that a mistaken function may write to
+
+
+def require_numba(by: str) -> None:
+    """Raise an error that says how to install numba, where it is not.
+
+    Parameters
+    ----------
+    by : str
+        What needs it.
+
+    Raises
+    ------
+    ImportError
+    """
+    with needed("numba", by=by):
+        import numba  # noqa: F401
 
 
 def check_function(name: str, function: Any) -> None:
@@ -83,6 +114,51 @@ def _bounds_checked(function: Callable[..., Any]) -> Callable[..., Any]:
     options = {**getattr(function, "targetoptions", {}), "nopython": True, "boundscheck": True}
     checked: Callable[..., Any] = jit(**options)(python)
     return checked
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view for which numba compiles no code that writes to it."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@contextlib.contextmanager
+def guarded(
+    name: str, function: Callable[..., Any], dtype: npt.DTypeLike, **lengths: int
+) -> Iterator[None]:
+    """Say what is wrong with one of a family's functions, where calls of it fail.
+
+    ``lengths`` are those of its arguments, ``dtype`` that of the rows.
+
+    Raises
+    ------
+    TypeError
+        If numba does not compile it.
+    ValueError
+        If it writes to an argument that it must not write to, or goes beyond the ends of one.
+    """
+    from numba.core.errors import NumbaError
+
+    try:
+        yield
+    except NumbaError as error:
+        if "setitem(readonly array" in str(error):
+            raise ValueError(f"{name} must not write to its arguments") from error
+        # Numba's own words are long, and of our kernels for the greater part.
+        raise TypeError(
+            f"{name} cannot be compiled for rows of {dtype}; numba's error, the cause of this "
+            "one, says why"
+        ) from error
+    except IndexError as error:
+        given = getattr(function, "__name__", name)
+        found = " and ".join(f"{argument} has length {n}" for argument, n in lengths.items())
+        raise ValueError(
+            f"the family's {name} ({given}) has an index beyond the ends of an array, where {found}"
+        ) from error
+    except Exception as error:
+        error.add_note(f"Raised by the family's {name}.")
+        raise
 
 
 def try_statistics(function: Callable[[Any, Any], Any], x: FloatArray, length: int) -> None:
