@@ -191,6 +191,12 @@ def test_rooms_are_there(modules):
     assert set(ALLOWED) - there == {"_vbfast", "cython_api"}  # which have no Python source
 
 
+def test_loops_are_given_a_runner(modules):
+    imports = find_imports(modules)
+    importers = {name for name, names in imports.items() if "vbfast.passes.runner" in names}
+    assert {room_of(module) for module in importers} == {"mixtures", "estimators"}
+
+
 def test_the_ground_floor_needs_numpy_alone(modules):
     assert find_others(modules, "contract", {"numpy"}) == set()
 

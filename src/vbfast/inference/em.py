@@ -16,16 +16,13 @@ being one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from vbfast.contract import (
-    Float64Array,
     LinearAlgebra,
-    LogJoint,
     NotPositiveDefiniteError,
     PassResult,
     Quadratic,
@@ -36,40 +33,9 @@ from vbfast.inference.acceleration import Accelerator
 from vbfast.inference.convergence import has_settled
 from vbfast.inference.errors import DistantRowError, NoResponsibilityError
 from vbfast.inference.monitor import SILENT, IterationReport, Monitor
+from vbfast.inference.runner import Runner
 
-__all__ = ["EMResult", "Progress", "Runner", "Stopping", "run_em", "take_global_step"]
-
-
-class Runner(Protocol):
-    """Who runs passes over the rows, wherever those are."""
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Dtype of the computation, float32 or float64."""
-
-    @property
-    def linalg(self) -> LinearAlgebra:
-        """The linear algebra of the backend that passes run on."""
-
-    @property
-    def n_passes(self) -> int:
-        """How many passes :meth:`iterate` has made."""
-
-    def iterate(
-        self,
-        log_joint: LogJoint,
-        request: Request,
-        *,
-        previous: PassResult | None = None,
-        scatter_floor: Callable[[Float64Array], Float64Array] | None = None,
-    ) -> PassResult:
-        """Make the pass of an iteration, see :meth:`vbfast.passes.runner.LocalRunner.iterate`."""
-
-    def impossible_row(self, log_joint: LogJoint) -> int:
-        """Return the first row of positive weight whose log evidence is ``-inf``."""
-
-    def largest_row(self) -> int:
-        """Return the first row of positive weight that has the largest number in it."""
+__all__ = ["EMResult", "Progress", "Stopping", "run_em", "take_global_step"]
 
 
 P = TypeVar("P", bound=Parameters)

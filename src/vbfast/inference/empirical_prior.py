@@ -16,7 +16,7 @@ from vbfast.families.mixing_weights import MixingWeights
 from vbfast.families.mixture_posterior import MixturePrior
 from vbfast.families.normal_wishart_prior import LEAST_COUNT, NormalWishartPrior
 from vbfast.inference.errors import DistantRowError
-from vbfast.passes.runner import LocalRunner
+from vbfast.inference.runner import RowRunner
 
 __all__ = ["comparable_covariance_prior", "empirical_covariance", "empirical_prior"]
 
@@ -25,7 +25,7 @@ SINGULAR = 1e3 * float(np.finfo(np.float64).eps)
 
 
 def empirical_prior(
-    runner: LocalRunner,
+    runner: RowRunner,
     *,
     covariance_type: CovarianceType,
     n_components: int,
@@ -41,7 +41,7 @@ def empirical_prior(
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : RowRunner
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     n_components : int
     weights : type
@@ -89,13 +89,13 @@ def empirical_prior(
 
 
 def empirical_covariance(
-    runner: LocalRunner, covariance_type: CovarianceType, mean: Float64Array
+    runner: RowRunner, covariance_type: CovarianceType, mean: Float64Array
 ) -> Float64Array:
     """Return the unbiased covariance of the rows in the shape of a covariance prior.
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : RowRunner
         A row of weight ``w`` counts as ``w`` rows: the divisor is the sum of the weights less one.
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     mean : ndarray of shape (n_features,), float64
@@ -146,7 +146,7 @@ def empirical_covariance(
 
 
 def comparable_covariance_prior(
-    runner: LocalRunner,
+    runner: RowRunner,
     *,
     covariance_type: CovarianceType,
     reg_covar: float,
@@ -160,7 +160,7 @@ def comparable_covariance_prior(
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : RowRunner
     covariance_type : {'full', 'tied', 'diag', 'spherical'}
     reg_covar : float
 

@@ -27,25 +27,25 @@ from vbfast.contract import (
 from vbfast.inference.errors import DistantRowError
 from vbfast.inference.kmeans import kmeans, seed_rows
 from vbfast.inference.monitor import SILENT, Monitor
+from vbfast.inference.runner import RowRunner
 from vbfast.inference.subsample import InitSize, check_enough_rows
 from vbfast.inputs.weights import n_weighted_rows
 from vbfast.passes.distances import squared_distances
 from vbfast.passes.random_responsibilities import RandomResponsibilities
 from vbfast.passes.recentring import way_to_the_means
 from vbfast.passes.responsibilities import RespSource, as_resp_source
-from vbfast.passes.runner import LocalRunner
 
 __all__ = ["INIT_PARAMS", "RESPONSIBILITIES", "initial_statistics"]
 
 InitParams = str | npt.ArrayLike | Callable[[Any, int, np.random.RandomState], Any]
-_Named = Callable[[LocalRunner, int, Moments, np.random.RandomState, InitSize, Monitor], Statistics]
+_Named = Callable[[RowRunner, int, Moments, np.random.RandomState, InitSize, Monitor], Statistics]
 
 # Starts that say for every row which components it belongs to.
 RESPONSIBILITIES = ("kmeans", "random")
 
 
 def initial_statistics(
-    runner: LocalRunner,
+    runner: RowRunner,
     *,
     n_components: int,
     moments: Moments,
@@ -59,7 +59,7 @@ def initial_statistics(
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : RowRunner
         Rows of zero weight are never drawn.
     n_components : int
     moments : {'first', 'diag', 'spherical', 'pooled', 'full'}
@@ -138,7 +138,7 @@ def initial_statistics(
 
 
 def _of_form(
-    runner: LocalRunner,
+    runner: RowRunner,
     form: Form,
     moments: Moments,
     resp: Any,
@@ -153,7 +153,7 @@ def _of_form(
 
 
 def _clustered(
-    runner: LocalRunner,
+    runner: RowRunner,
     n_components: int,
     moments: Moments,
     generator: np.random.RandomState,
@@ -170,7 +170,7 @@ def _clustered(
 
 
 def _random(
-    runner: LocalRunner,
+    runner: RowRunner,
     n_components: int,
     moments: Moments,
     generator: np.random.RandomState,
@@ -190,7 +190,7 @@ def _random(
 
 
 def _spread_rows(
-    runner: LocalRunner,
+    runner: RowRunner,
     n_components: int,
     moments: Moments,
     generator: np.random.RandomState,
@@ -203,7 +203,7 @@ def _spread_rows(
 
 
 def _drawn_rows(
-    runner: LocalRunner,
+    runner: RowRunner,
     n_components: int,
     moments: Moments,
     generator: np.random.RandomState,
@@ -225,7 +225,7 @@ INIT_PARAMS = tuple(_NAMED)
 
 
 def _responsibilities(
-    runner: LocalRunner,
+    runner: RowRunner,
     n_components: int,
     init_params: InitParams,
     generator: np.random.RandomState,
@@ -276,7 +276,7 @@ def _overflows(statistics: Statistics, dtype: np.dtype[Any]) -> bool:
 
 def _given(
     init_params: Any,
-    runner: LocalRunner,
+    runner: RowRunner,
     n_components: int,
     random_state: np.random.RandomState,
 ) -> RespSource:
@@ -301,7 +301,7 @@ def _given(
 
 
 def _given_statistics(
-    runner: LocalRunner, resp: RespSource, n_components: int, moments: Moments
+    runner: RowRunner, resp: RespSource, n_components: int, moments: Moments
 ) -> Statistics:
     """Return the statistics about the components' own means, which one pass finds first."""
     mean, _ = runner.column_moments()
@@ -313,7 +313,7 @@ def _given_statistics(
 
 
 def _random_rows(
-    runner: LocalRunner, n_components: int, random_state: np.random.RandomState
+    runner: RowRunner, n_components: int, random_state: np.random.RandomState
 ) -> npt.NDArray[np.intp]:
     check_enough_rows(runner, n_components)
     n_candidates = n_weighted_rows(runner.sample_weight, runner.n_samples)
@@ -325,7 +325,7 @@ def _random_rows(
 
 @np.errstate(over="ignore", invalid="ignore")
 def _one_row_statistics(
-    runner: LocalRunner, rows: npt.NDArray[np.intp], moments: Moments
+    runner: RowRunner, rows: npt.NDArray[np.intp], moments: Moments
 ) -> Statistics:
     """Return the statistics where component ``k`` holds row ``rows[k]`` and nothing else."""
     centres = runner.gather(rows)

@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from vbfast.contract import Float64Array, FloatArray, LogJoint, Request, RowOutputs
 from vbfast.inference.monitor import SILENT, Monitor
+from vbfast.inference.runner import RowRunner
 from vbfast.inference.subsample import InitSize, check_enough_rows, named_among_all, subsample
 from vbfast.inputs.weights import of_unit_scale
 from vbfast.passes.distances import squared_distances
-from vbfast.passes.runner import LocalRunner
 
 __all__ = ["kmeans", "lloyd", "seed_rows"]
 
@@ -40,7 +40,7 @@ KEPT_BYTES = 64 << 20
 
 
 def kmeans(
-    runner: LocalRunner,
+    runner: RowRunner,
     n_clusters: int,
     random_state: np.random.RandomState,
     *,
@@ -52,7 +52,7 @@ def kmeans(
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : RowRunner
     n_clusters : int
     random_state : numpy.random.RandomState
     init_size : int, 'all' or None, optional
@@ -110,7 +110,7 @@ class _Clustering(NamedTuple):
 
 
 def _kmeans(
-    runner: LocalRunner,
+    runner: RowRunner,
     n_clusters: int,
     random_state: np.random.RandomState,
     monitor: Monitor,
@@ -132,7 +132,7 @@ def _kmeans(
 
 
 def seed_rows(
-    runner: LocalRunner,
+    runner: RowRunner,
     n_clusters: int,
     random_state: np.random.RandomState,
     *,
@@ -148,7 +148,7 @@ def seed_rows(
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : RowRunner
     n_clusters : int
     random_state : numpy.random.RandomState
     init_size : int, 'all' or None, optional
@@ -177,7 +177,7 @@ def seed_rows(
 
 
 def _seed(
-    runner: LocalRunner,
+    runner: RowRunner,
     n_clusters: int,
     random_state: np.random.RandomState,
     monitor: Monitor,
@@ -270,7 +270,7 @@ def _reached(cumulative: Float64Array, targets: Any) -> Any:
 
 @np.errstate(over="ignore", invalid="ignore")
 def lloyd(
-    runner: LocalRunner,
+    runner: RowRunner,
     centres: Float64Array,
     *,
     tolerance: float,
@@ -286,7 +286,7 @@ def lloyd(
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : RowRunner
     centres : ndarray of shape (n_clusters, n_features), float64
         The start.
     tolerance : float
@@ -332,7 +332,7 @@ def lloyd(
 
 
 def _farthest_rows(
-    runner: LocalRunner, distances: LogJoint, n_rows: int, bounds: Any
+    runner: RowRunner, distances: LogJoint, n_rows: int, bounds: Any
 ) -> Float64Array:
     """Return the weighted rows farthest from their centres, farthest first; none at a centre."""
     minus_half_square = np.empty(runner.n_samples, dtype=runner.dtype)

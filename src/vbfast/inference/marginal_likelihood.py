@@ -13,7 +13,7 @@ from vbfast.families.mixture_posterior import MixturePosterior
 from vbfast.families.posterior_draws import draw_mixture
 from vbfast.inference.draw_monitor import DrawMonitor
 from vbfast.inference.pareto import SmoothedWeights, smooth
-from vbfast.passes.runner import LocalRunner
+from vbfast.inference.runner import RowRunner
 
 __all__ = ["FEWEST_DEFAULT_DRAWS", "default_draws", "importance_weights"]
 
@@ -46,7 +46,7 @@ def default_draws(n_samples: int, n_components: int, n_features: int) -> int:
 
 
 def importance_weights(
-    runner: LocalRunner,
+    runner: RowRunner,
     posterior: MixturePosterior,
     n_draws: int,
     generator: np.random.RandomState,
@@ -60,7 +60,7 @@ def importance_weights(
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : RowRunner
     posterior : MixturePosterior
     n_draws : int
         At least two.
@@ -109,7 +109,7 @@ def _report(monitor: DrawMonitor, first: int, n_draws: int, part: float) -> None
 
 
 def _log_evidence(
-    runner: LocalRunner, draws: list[LogJoint], progressed: Callable[[float], None]
+    runner: RowRunner, draws: list[LogJoint], progressed: Callable[[float], None]
 ) -> Float64Array:
     """Return the summed log evidence under each draw, reading the rows once.
 
@@ -144,7 +144,7 @@ def _joined(draws: list[LogJoint]) -> LogJoint:
     )
 
 
-def _evidence_of_part(part: LocalRunner, log_joint: LogJoint, n_components: int) -> Float64Array:
+def _evidence_of_part(part: RowRunner, log_joint: LogJoint, n_components: int) -> Float64Array:
     """Return the log evidence of rows in memory under each of the draws that are joined."""
     n_draws = log_joint.n_components // n_components
     if n_draws == 1:

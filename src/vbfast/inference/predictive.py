@@ -10,7 +10,7 @@ from vbfast.arrays.functions import logsumexp
 from vbfast.contract import FloatArray
 from vbfast.families.mixture_posterior import MixturePosterior
 from vbfast.families.student_t import StudentT
-from vbfast.passes.runner import LocalRunner
+from vbfast.inference.runner import RowRunner
 
 __all__ = ["log_predictive_density"]
 
@@ -18,7 +18,7 @@ __all__ = ["log_predictive_density"]
 BLOCK_BYTES = 4 << 20
 
 
-def log_predictive_density(runner: LocalRunner, posterior: MixturePosterior) -> FloatArray:
+def log_predictive_density(runner: RowRunner, posterior: MixturePosterior) -> FloatArray:
     """Evaluate ``log sum_k E[pi_k] St_k(x_n)``, nats (Bishop 2006, eq. 10.81).
 
     Rows are taken in blocks. A pass over one tells every row's distance from every component, of
@@ -26,7 +26,7 @@ def log_predictive_density(runner: LocalRunner, posterior: MixturePosterior) -> 
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : RowRunner
     posterior : MixturePosterior
 
     Returns

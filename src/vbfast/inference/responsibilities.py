@@ -6,12 +6,12 @@ import numpy as np
 
 from vbfast.arrays.functions import log_softmax
 from vbfast.contract import FloatArray, LogJoint, Request, RowOutputs
-from vbfast.passes.runner import LocalRunner
+from vbfast.inference.runner import RowRunner
 
 __all__ = ["log_responsibilities"]
 
 
-def log_responsibilities(runner: LocalRunner, log_joint: LogJoint) -> tuple[FloatArray, FloatArray]:
+def log_responsibilities(runner: RowRunner, log_joint: LogJoint) -> tuple[FloatArray, FloatArray]:
     """Return the log-evidence of every row and its log-responsibilities, in the rows' dtype.
 
     Raises

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.contract import Float64Array, NonFiniteRowError
+from vbfast.inference.runner import RowRunner
 from vbfast.inputs.weights import n_weighted_rows
-from vbfast.passes.runner import LocalRunner
 
 __all__ = ["InitSize", "check_enough_rows", "named_among_all", "subsample"]
 
@@ -27,11 +27,11 @@ SAVING = 2
 
 
 def subsample(
-    runner: LocalRunner,
+    runner: RowRunner,
     n_components: int,
     init_size: InitSize,
     random_state: np.random.RandomState,
-) -> tuple[LocalRunner, npt.NDArray[np.intp]] | None:
+) -> tuple[RowRunner, npt.NDArray[np.intp]] | None:
     """Draw the rows that a start goes by, with probabilities proportional to their weights.
 
     One is drawn from each of ``n`` parts of equal weight, in the order of the rows (systematic
@@ -40,7 +40,7 @@ def subsample(
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : RowRunner
     n_components : int
     init_size : int, 'all' or None
         How many rows; by default 256 a component, four a component and feature where that is more,
@@ -55,7 +55,7 @@ def subsample(
 
     Returns
     -------
-    (sample, rows) : (LocalRunner, ndarray of shape (n_drawn,), intp), or None
+    (sample, rows) : (RowRunner, ndarray of shape (n_drawn,), intp), or None
         A runner over the drawn rows, each of weight one, and which rows they are. None where all
         rows are to be taken: they are no more than ``n``, or too few of them have all the weight.
     """
@@ -90,7 +90,7 @@ def _counts_rows(weights: Float64Array | None) -> bool:
     return bool(weights.sum() < 2.0**53 and np.all(weights == np.floor(weights)))
 
 
-def check_enough_rows(runner: LocalRunner, n_components: int) -> None:
+def check_enough_rows(runner: RowRunner, n_components: int) -> None:
     """Check that each component may have a row of positive weight to itself.
 
     Raises
@@ -106,7 +106,7 @@ def check_enough_rows(runner: LocalRunner, n_components: int) -> None:
 
 
 @contextmanager
-def named_among_all(runner: LocalRunner) -> Iterator[None]:
+def named_among_all(runner: RowRunner) -> Iterator[None]:
     """Let errors about rows of a sample name the first such row of all."""
     try:
         yield

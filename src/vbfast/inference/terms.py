@@ -8,7 +8,7 @@ from vbfast.contract import PassResult, Request
 from vbfast.families.covariances import MOMENTS_OF
 from vbfast.families.mixture_posterior import MixturePosterior
 from vbfast.families.natural import VariationalGradient, variational_gradient
-from vbfast.passes.runner import LocalRunner
+from vbfast.inference.runner import RowRunner
 from vbfast.results import ElboTerms, VariationalElboTerms
 
 __all__ = ["elbo_terms", "variational_terms", "variational_terms_and_gradient"]
@@ -41,7 +41,7 @@ def variational_terms(sums: PassResult, posterior: MixturePosterior) -> Variatio
 
 
 def variational_terms_and_gradient(
-    runner: LocalRunner, posterior: MixturePosterior
+    runner: RowRunner, posterior: MixturePosterior
 ) -> tuple[VariationalElboTerms, VariationalGradient]:
     """Evaluate the bound of a posterior at its best responsibilities, and its gradients, in a pass.
 

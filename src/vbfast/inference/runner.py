@@ -1,0 +1,148 @@
+"""What the loops ask of whoever runs passes over the rows, wherever those are.
+
+:class:`vbfast.passes.runner.LocalRunner` has all of it for the rows of this machine. A runner over
+chunks on disk or over a cluster, say, that merges what each has summed, needs the members of
+:class:`Runner` for :func:`vbfast.inference.em.run_em`, and those of :class:`RowRunner` for starts,
+for priors taken from the rows, and for diagnoses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from vbfast.contract import (
+    Float64Array,
+    FloatArray,
+    LinearAlgebra,
+    LogJoint,
+    Moments,
+    PassResult,
+    Request,
+    RowOutputs,
+    RowSource,
+    Statistics,
+)
+from vbfast.families.family import Rows
+
+__all__ = ["RowRunner", "Runner"]
+
+
+class Runner(Protocol):
+    """Who runs the passes of an ascent."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the computation, float32 or float64."""
+
+    @property
+    def linalg(self) -> LinearAlgebra:
+        """The linear algebra of the backend that passes run on."""
+
+    @property
+    def n_passes(self) -> int:
+        """How many passes :meth:`iterate` has made."""
+
+    def iterate(
+        self,
+        log_joint: LogJoint,
+        request: Request,
+        *,
+        previous: PassResult | None = None,
+        scatter_floor: Callable[[Float64Array], Float64Array] | None = None,
+    ) -> PassResult:
+        """Make the pass of an iteration, or as many as it takes.
+
+        It is more than a pass: a runner that knows what the last one summed, and how exact second
+        moments have to be, may leave components out and take moments again. It may as well run the
+        request as it stands.
+
+        Parameters
+        ----------
+        log_joint : LogJoint
+        request : Request
+            Of a 'posterior' pass with moments.
+        previous : PassResult, optional
+            Of a pass with similar parameters.
+        scatter_floor : callable, optional
+            See :attr:`vbfast.families.family.Objective.scatter_floor`.
+
+        Returns
+        -------
+        PassResult
+            Sums over all rows, with statistics.
+        """
+
+    def impossible_row(self, log_joint: LogJoint) -> int:
+        """Return the first row of positive weight whose log evidence is ``-inf``."""
+
+    def largest_row(self) -> int:
+        """Return the first row of positive weight that has the largest number in it."""
+
+
+class RowRunner(Runner, Rows, Protocol):
+    """A runner that can be asked for single rows, for parts of them, and for any pass."""
+
+    @property
+    def source(self) -> RowSource:
+        """The rows."""
+
+    @property
+    def sample_weight(self) -> Float64Array | None:
+        """Weights of the rows, shape (n_samples,); ``None`` means one each."""
+
+    @property
+    def n_samples(self) -> int:
+        """Number of rows."""
+
+    def run(
+        self,
+        log_joint: LogJoint,
+        request: Request,
+        *,
+        resp: Any = None,
+        outputs: RowOutputs | None = None,
+        bounds: Any = None,
+    ) -> PassResult:
+        """Visit every row once, see :func:`vbfast.passes.one_pass.run_pass`."""
+
+    def nearest_bounds(self) -> Any:
+        """Return bounds for 'hard' passes over these rows; None where the backend has none."""
+
+    def seed(
+        self,
+        candidates: Float64Array,
+        closest: FloatArray,
+        *,
+        lowered: FloatArray | None = None,
+    ) -> Float64Array:
+        """Weigh candidates for a centre, see :func:`vbfast.passes.one_pass.run_seeding`."""
+
+    def gather(self, indices: npt.NDArray[np.intp]) -> Float64Array:
+        """Return copies of a few rows in float64, in the order of ``indices``."""
+
+    def moments_about(self, centre: Float64Array, moments: Moments) -> Statistics:
+        """Return the statistics of all rows as one component, about a point."""
+
+    def column_moments(self) -> tuple[Float64Array, Float64Array]:
+        """Return the weighted mean and variance of each column."""
+
+    def weighted(self, sample_weight: Float64Array | None) -> RowRunner:
+        """Return a runner over the same rows with other weights."""
+
+    def in_float64(self) -> RowRunner:
+        """Return a runner over the same rows that computes in float64."""
+
+    def only(self, indices: npt.NDArray[np.intp]) -> RowRunner:
+        """Return a runner over copies of some rows, each of weight one."""
+
+    def parts(self, n_rows: int) -> Iterator[tuple[slice, RowRunner]]:
+        """Yield runners over consecutive rows, ``n_rows`` at most."""
+
+    def log_joint_blocks(
+        self, log_joint: LogJoint, n_rows: int
+    ) -> Iterator[tuple[slice, FloatArray]]:
+        """Yield blocks of consecutive rows and their log-joints."""
