@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.utils import check_array
 
 from vbfast.contract import CovarianceType, Float64Array, covariance_shape
+from vbfast.families.linalg import positive_definite
 from vbfast.inputs.distributions import sum_tolerance
 from vbfast.inputs.numbers import as_array, as_numbers
 
@@ -134,8 +135,7 @@ def check_covariance_matrices(
     """
     matrices = _check_array(matrices, shape, f"{covariance_type} {name}", argument)
     if covariance_type in ("full", "tied"):
-        symmetric = np.isclose(matrices, matrices.swapaxes(-1, -2)).all()
-        if not (symmetric and (np.linalg.eigvalsh(matrices) > 0.0).all()):
+        if not positive_definite(matrices):
             raise ValueError(
                 f"'{covariance_type} precision' should be symmetric, positive-definite"
             )

@@ -24,12 +24,12 @@ __all__ = [
     "add_to_diagonal",
     "covariances_of",
     "log_det_factor",
+    "matrix_product",
     "precision_factor",
-    "precision_traces",
     "precisions_of",
     "scatter_floor",
+    "trace_of_product",
 ]
-
 
 # The moments that the global step of a covariance type needs.
 MOMENTS_OF: dict[CovarianceType, Moments] = {
@@ -39,6 +39,10 @@ MOMENTS_OF: dict[CovarianceType, Moments] = {
     "spherical": "spherical",
 }
 COVARIANCE_TYPE_OF: dict[Moments, CovarianceType] = {m: c for c, m in MOMENTS_OF.items()}
+
+# How matrices that are shaped by the type are multiplied, and which axes one's entries lie along.
+_PRODUCT = {"full": np.matmul, "tied": np.matmul, "diag": np.multiply, "spherical": np.multiply}
+_AXES = {"full": (-2, -1), "tied": (-2, -1), "diag": (-1,), "spherical": ()}
 
 
 def precision_factor(
@@ -94,14 +98,18 @@ def covariances_of(
     return np.asarray(1.0 / np.square(factor))
 
 
-def precision_traces(
-    covariance_type: CovarianceType, factor: Float64Array, n_features: int
+def matrix_product(
+    covariance_type: CovarianceType, left: Float64Array, right: Float64Array
 ) -> Float64Array:
-    """Return ``tr(P P^T)`` of precision factors: shape (K,), for 'tied' ()."""
-    squared = np.square(factor)
-    if covariance_type == "spherical":
-        return np.asarray(n_features * squared)
-    return np.asarray(squared.sum(axis=-1 if covariance_type == "diag" else (-2, -1)))
+    """Return the matrix products ``L R``."""
+    return np.asarray(_PRODUCT[covariance_type](left, right))
+
+
+def trace_of_product(
+    covariance_type: CovarianceType, left: Float64Array, right: Float64Array, n_features: int
+) -> Float64Array:
+    """Return ``tr(L R^T)``, the sum of products of entries: shape (K,), for 'tied' ()."""
+    return _sum_of_entries(covariance_type, left * right, n_features)
 
 
 def log_det_factor(
@@ -110,9 +118,14 @@ def log_det_factor(
     """Log-determinants of precision factors, nats: shape (K,), for 'tied' ()."""
     if covariance_type in ("full", "tied"):
         return log_det_cholesky(factor)
-    if covariance_type == "diag":
-        return np.asarray(np.log(factor).sum(axis=-1))
-    return np.asarray(n_features * np.log(factor))
+    return _sum_of_entries(covariance_type, np.log(factor), n_features)
+
+
+def _sum_of_entries(
+    covariance_type: CovarianceType, values: Float64Array, n_features: int
+) -> Float64Array:
+    sums = values.sum(axis=_AXES[covariance_type])
+    return np.asarray(n_features * sums if covariance_type == "spherical" else sums)
 
 
 def scatter_floor(

@@ -28,8 +28,8 @@ from vbfast.families.covariances import (
     MOMENTS_OF,
     covariances_of,
     precision_factor,
-    precision_traces,
     scatter_floor,
+    trace_of_product,
 )
 from vbfast.families.evidence import EvidencePerRow
 from vbfast.families.family import Rows
@@ -139,9 +139,8 @@ class Gaussian(EvidencePerRow):
         if self.reg_covar == 0.0:
             return lower_bound
         assert sums.statistics is not None
-        traces = precision_traces(
-            self.covariance_type, previous.precision_cholesky, previous.n_features
-        )
+        kind, factor = self.covariance_type, previous.precision_cholesky
+        traces = trace_of_product(kind, factor, factor, previous.n_features)
         counts = sums.statistics.weight
         spread = float((counts * np.where(counts > 0.0, traces, 0.0)).sum())
         return lower_bound - 0.5 * self.reg_covar * spread / sums.total_weight

@@ -1,12 +1,12 @@
-"""Triangular factors of covariance and precision matrices, in plain NumPy."""
+"""Covariance and precision matrices and their triangular factors, in plain NumPy."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from vbfast.contract import Float64Array, NotPositiveDefiniteError
+from vbfast.contract import Float64Array, FloatArray, NotPositiveDefiniteError
 
-__all__ = ["gram", "log_det_cholesky", "upper_cholesky"]
+__all__ = ["gram", "log_det_cholesky", "positive_definite", "upper_cholesky"]
 
 
 def upper_cholesky(matrices: Float64Array) -> Float64Array:
@@ -68,3 +68,19 @@ def log_det_cholesky(factors: Float64Array) -> Float64Array:
     """
     diagonals = factors.diagonal(axis1=-2, axis2=-1)
     return np.asarray(np.add.reduce(np.log(diagonals), axis=-1))
+
+
+def positive_definite(matrices: FloatArray) -> bool:
+    """Return whether matrices are symmetric to rounding and positive definite.
+
+    Parameters
+    ----------
+    matrices : ndarray of shape (..., n_features, n_features)
+        Finite.
+
+    Returns
+    -------
+    bool
+    """
+    symmetric = np.isclose(matrices, matrices.swapaxes(-1, -2)).all()
+    return bool(symmetric and (np.linalg.eigvalsh(matrices) > 0.0).all())

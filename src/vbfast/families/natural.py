@@ -39,7 +39,12 @@ import numpy as np
 from scipy.special import polygamma
 
 from vbfast.contract import CovarianceType, Float64Array, NotPositiveDefiniteError
-from vbfast.families.covariances import precision_factor, precisions_of
+from vbfast.families.covariances import (
+    matrix_product,
+    precision_factor,
+    precisions_of,
+    trace_of_product,
+)
 from vbfast.families.mixing_weights import MixingWeights
 from vbfast.families.mixture_posterior import MixturePosterior
 from vbfast.families.normal_wishart import NormalWishart
@@ -307,14 +312,14 @@ def _times_information(posterior: MixturePosterior, target: MixturePosterior) ->
         - _inverse_scale(components)
         + _products(kind, pull_of_target, deviation)
     )
-    bend = _sandwich(kind, precisions, d_inverse_scale)
+    bend = matrix_product(kind, matrix_product(kind, precisions, d_inverse_scale), precisions)
     d_precisions = np.asarray(((precisions.T * d_nu - bend.T) / nu).T)
     pull = _times(kind, precisions, means)
     d_pull = _times(kind, d_precisions, means) + _times(kind, precisions, d_means)
     d_distance = np.einsum("ki,ki->k", means, d_pull) + np.einsum("ki,ki->k", d_means, pull)
 
     trigamma = polygamma(1, 0.5 * np.subtract.outer(nu, np.arange(D))).sum(axis=-1)
-    d_log_det = 0.5 * trigamma * d_nu - _inner(kind, precisions, d_inverse_scale, D) / nu
+    d_log_det = 0.5 * trigamma * d_nu - trace_of_product(kind, precisions, d_inverse_scale, D) / nu
     copies = K if kind == "tied" else 1
     entries = D if kind == "spherical" else copies
     return NaturalParameters(
@@ -357,19 +362,3 @@ def _times(kind: CovarianceType, matrices: Float64Array, vectors: Float64Array) 
     if kind in ("full", "tied"):
         return np.asarray((matrices @ vectors[:, :, np.newaxis])[..., 0])
     return np.asarray((matrices.T * vectors.T).T)
-
-
-def _sandwich(kind: CovarianceType, outer: Float64Array, inner: Float64Array) -> Float64Array:
-    """Return ``M X M`` on the pattern."""
-    if kind in ("full", "tied"):
-        return np.asarray(outer @ inner @ outer)
-    return np.asarray(outer * inner * outer)
-
-
-def _inner(
-    kind: CovarianceType, left: Float64Array, right: Float64Array, n_features: int
-) -> Float64Array:
-    """Return ``tr(L R)`` of symmetric matrices on the pattern."""
-    if kind == "spherical":
-        return n_features * left * right
-    return np.asarray((left * right).sum(axis=-1 if kind == "diag" else (-2, -1)))

@@ -36,8 +36,8 @@ import numpy.typing as npt
 from vbfast.contract import Float64Array, LinearAlgebra, NormalWishartArrays, Statistics
 from vbfast.families.covariances import (
     log_det_factor,
-    precision_traces,
     precisions_of,
+    trace_of_product,
 )
 from vbfast.families.normal_wishart_prior import LEAST_COUNT, NormalWishartPrior
 from vbfast.families.wishart import log_wishart_normaliser
@@ -264,10 +264,8 @@ class NormalWishart:
     def _prior_trace(self) -> Float64Array:
         """Return ``tr(W_0^-1 nu_k W_k)``, shaped as the degrees of freedom."""
         kind = self.prior.covariance_type
-        weighted = self.prior.covariance * precisions_of(kind, self.precision_cholesky)
-        if kind == "spherical":
-            return self.n_features * weighted
-        return np.asarray(weighted.sum(axis=-1) if kind == "diag" else weighted.sum(axis=(-2, -1)))
+        precisions = precisions_of(kind, self.precision_cholesky)
+        return trace_of_product(kind, self.prior.covariance, precisions, self.n_features)
 
     def _distance_to(self, points: Float64Array) -> Float64Array:
         """Return ``(m_k - x)^T nu_k W_k (m_k - x)`` for each component's point or the only one."""
@@ -281,6 +279,5 @@ class NormalWishart:
     @functools.cached_property
     def expected_trace(self) -> Float64Array:
         """``E[tr Lambda_k] = tr(nu_k W_k)``, shaped as the degrees of freedom."""
-        return precision_traces(
-            self.prior.covariance_type, self.precision_cholesky, self.n_features
-        )
+        kind, factor = self.prior.covariance_type, self.precision_cholesky
+        return trace_of_product(kind, factor, factor, self.n_features)
