@@ -37,7 +37,7 @@ from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
 
 TILE = 4096
-# Two predictions are as good within so many nats a row.
+# Two predictions are as good if they differ by less, in nats a row.
 AS_GOOD = 0.01
 
 

@@ -89,7 +89,7 @@ def restart_without(variable="OPENBLAS_CORETYPE"):
 
 
 def warm_seconds(call, number=1):
-    """Seconds of one of so many calls, after one that is not timed.
+    """Seconds of one of ``number`` calls, after one that is not timed.
 
     That one gets the call's working memory anew: what was freed before others had their turns may
     have gone back to the system, or from a virtual machine to its host, and pages that come from

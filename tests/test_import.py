@@ -69,7 +69,7 @@ except ImportError as error:
     assert f"vbfast[{framework}]" in run(code)
 
 
-def test_components_of_ones_own_need_numba():
+def test_custom_components_need_numba():
     code = """
 import sys
 sys.modules["numba"] = None

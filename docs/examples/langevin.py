@@ -13,7 +13,7 @@ import vbfast
 
 
 def langevin(mixture, X, n_steps, step, rng):
-    """Move every row of X for so many steps."""
+    """Move every row of X, ``n_steps`` times."""
     for _ in range(n_steps):
         _, gradient = mixture.log_evidence_and_grad(X, wrt_x=True)
         X = X + 0.5 * step * gradient.X + np.sqrt(step) * rng.normal(size=X.shape)

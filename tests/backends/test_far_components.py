@@ -1,7 +1,7 @@
 """Components that are far from each other: each has the digits that its own rows allow.
 
 The oracle is the contract in float64, on differences that it rounds once. Rows and means are given
-in units of a standard deviation, and far apart by so many that nothing but differences has digits.
+in units of a standard deviation, and so far apart that nothing but differences has digits.
 """
 
 from __future__ import annotations
@@ -307,7 +307,7 @@ def test_float32_factors_whose_squares_overflow(run, rng, dense_oracle, covarian
 def test_distances_are_scaled_before_they_are_squared(
     run, exact_log_joint, covariance_type, apart, dtype
 ):
-    """Their squares overflow, but not those of so many standard deviations."""
+    """Their squares overflow, but not those of distances in standard deviations."""
     size = 1e20 if dtype == np.float32 else 1e160
     scales = 1.0 / np.array([1.0, 1e4, 1e9])
     P = {

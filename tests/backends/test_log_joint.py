@@ -74,7 +74,7 @@ def test_what_far_components_leave_out_changes_no_bit(backend, run, rng, dtype, 
         factors / scale[:, np.newaxis, np.newaxis],
     )
     params.offset[4] = -np.inf
-    params.form.centres[5] += 1e4 * scale[5]  # far from the shift
+    params.form.centres[5] += 1e4 * scale[5]  # far from the origin
     component = rng.integers(n_components, size=700)
     X = params.form.centres[component] + scale[component, np.newaxis] * rng.normal(
         size=(700, n_features)

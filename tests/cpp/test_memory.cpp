@@ -33,7 +33,7 @@ using vbfast::runtime::Region;
 
 constexpr int num_threads = 3;
 
-// Whether the tasks of a call have so many threads at the same time: they wait for one another.
+// Whether the tasks of a call all have threads at the same time: they wait for one another.
 bool run_together() {
     std::atomic<int> arrived{0};
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);

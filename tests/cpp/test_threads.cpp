@@ -90,7 +90,7 @@ void an_interrupt_stops_the_region() {
     }
 }
 
-// Whether the tasks of a call find so many threads at the same time: they wait for one another.
+// Whether the tasks of a call all find threads at the same time: they wait for one another.
 bool run_together(int num_threads) {
     std::atomic<int> arrived{0};
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);

@@ -76,7 +76,7 @@ def test_is_what_the_bound_takes(clustered, mixture_class, covariance_type):
     np.testing.assert_allclose(ours.elbo, mixture.elbo(clustered, resp=q).elbo, rtol=1e-12)
 
 
-def test_of_components_of_ones_own(clustered, diagonal_gaussian):
+def test_of_custom_components(clustered, diagonal_gaussian):
     mixture = Mixture(diagonal_gaussian, 3, random_state=0).fit(clustered)
     log_joint = mixture.log_joint(clustered)
     mean, scale = np.split(mixture.parameters_[:, :-1], 2, axis=1)

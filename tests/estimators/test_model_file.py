@@ -140,7 +140,7 @@ def test_what_cannot_be_saved(tmp_path, rows):
     assert not list(tmp_path.iterdir())
 
 
-def test_components_of_ones_own_cannot_be_saved(tmp_path, rows, diagonal_gaussian):
+def test_custom_components_cannot_be_saved(tmp_path, rows, diagonal_gaussian):
     custom = vbfast.Mixture(diagonal_gaussian, 2, random_state=0).fit(rows)
     with pytest.raises(TypeError, match=r"got a Mixture.*cloudpickle"):
         custom.save(tmp_path / "m.npz")

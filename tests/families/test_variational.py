@@ -130,9 +130,9 @@ def test_the_bound_is_the_sum_of_its_terms(covariance_type, weights, reg_covar):
     prior = mixture_prior(covariance_type, weights)
     rng = np.random.default_rng(4)
     rows = rng.normal(size=(80, D)) + 3 * rng.integers(2, size=(80, 1))
-    solution = climb(rows, 3, prior, max_iter=4, reg_covar=reg_covar)
+    result = climb(rows, 3, prior, max_iter=4, reg_covar=reg_covar)
     runner, objective = LocalRunner(as_row_source(rows)), VariationalGaussian(prior, reg_covar)
-    before = solution.parameters
+    before = result.parameters
     sums = runner.run(before.log_joint(), Request(moments=objective.moments))
     after = objective.global_step(sums, before, runner.linalg)
 
@@ -162,14 +162,14 @@ def test_the_bound_never_falls(covariance_type, weights):
     prior = mixture_prior(covariance_type, weights)
     rng = np.random.default_rng(5)
     rows = rng.normal(size=(400, D)) + 4 * rng.integers(3, size=(400, 1))
-    solution = climb(rows, 6, prior, tol=0.0, max_iter=300)
+    result = climb(rows, 6, prior, tol=0.0, max_iter=300)
     sums = LocalRunner(as_row_source(rows)).run(
-        solution.parameters.log_joint(),
+        result.parameters.log_joint(),
         Request(entropy=True),
     )
-    terms = abs(sums.expected_log_joint) + sums.entropy + solution.parameters.weights.kl
-    terms += solution.parameters.components.kl.sum()
-    assert np.diff(solution.lower_bounds).min() >= -1e-12 * terms
+    terms = abs(sums.expected_log_joint) + sums.entropy + result.parameters.weights.kl
+    terms += result.parameters.components.kl.sum()
+    assert np.diff(result.lower_bounds).min() >= -1e-12 * terms
 
 
 @pytest.mark.parametrize("location", [0.0, 1e3])
@@ -181,13 +181,13 @@ def test_the_bound_never_falls_where_covariances_are_next_to_singular(location):
     rows = rows * np.logspace(0, -4, 4) @ rotation.T + location
     components = NormalWishartPrior("full", 1.0, rows.mean(axis=0), 4.0, np.cov(rows.T))
     prior = MixturePrior(Dirichlet, 0.3, components)
-    solution = climb(rows, 3, prior, tol=0.0, max_iter=150)
+    result = climb(rows, 3, prior, tol=0.0, max_iter=150)
     sums = LocalRunner(as_row_source(rows)).run(
-        solution.parameters.log_joint(), Request(entropy=True)
+        result.parameters.log_joint(), Request(entropy=True)
     )
-    terms = abs(sums.expected_log_joint) + sums.entropy + solution.parameters.weights.kl
-    terms += solution.parameters.components.kl.sum()
-    assert np.diff(solution.lower_bounds).min() >= -1e-13 * terms
+    terms = abs(sums.expected_log_joint) + sums.entropy + result.parameters.weights.kl
+    terms += result.parameters.components.kl.sum()
+    assert np.diff(result.lower_bounds).min() >= -1e-13 * terms
 
 
 def test_threshold_is_scikit_learns_up_to_a_thousand_rows():

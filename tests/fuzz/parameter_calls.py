@@ -168,7 +168,7 @@ add(
 # ----------------------------------------------------------------------------- user functions
 
 
-def of_ones_own(stage: Scene, arguments: dict[str, Any]) -> Any:
+def of_custom_components(stage: Scene, arguments: dict[str, Any]) -> Any:
     """Fit a mixture of a family some of whose functions are odd."""
     X = np.arange(1.0, 41.0).reshape(20, D)
     family = vbfast.families.Custom(**arguments)
@@ -230,7 +230,7 @@ add(
 )
 add(
     "Custom",
-    of_ones_own,
+    of_custom_components,
     {
         "log_density": "density",
         "sufficient_statistics": "statistics",

@@ -39,7 +39,7 @@ class Recorder(Monitor):
         self.reports = []
         self.begun = 0
 
-    def ascent_begins(self):
+    def iterations_begin(self):
         self.begun += 1
 
     def iteration_done(self, report):
@@ -48,29 +48,29 @@ class Recorder(Monitor):
 
 def test_every_iteration_climbs_and_is_reported(runner, start):
     recorder = Recorder()
-    solution = run_em(runner, start, Gaussian("diag", 0.0), Stopping(1e-8, 500), monitor=recorder)
-    assert solution.converged
-    assert np.all(np.diff(solution.lower_bounds) > -1e-12)
-    assert [report.lower_bound for report in recorder.reports] == solution.lower_bounds
-    assert [report.iteration for report in recorder.reports] == list(range(1, solution.n_iter + 1))
+    result = run_em(runner, start, Gaussian("diag", 0.0), Stopping(1e-8, 500), monitor=recorder)
+    assert result.converged
+    assert np.all(np.diff(result.lower_bounds) > -1e-12)
+    assert [report.lower_bound for report in recorder.reports] == result.lower_bounds
+    assert [report.iteration for report in recorder.reports] == list(range(1, result.n_iter + 1))
     changes = [report.change for report in recorder.reports]
-    np.testing.assert_allclose(changes[1:], np.diff(solution.lower_bounds))
+    np.testing.assert_allclose(changes[1:], np.diff(result.lower_bounds))
     assert changes[0] == np.inf
     assert recorder.begun == 1
     assert abs(changes[-1]) < 1e-8 <= min(abs(change) for change in changes[:-1])
 
 
 def test_max_iter_ends_it(runner, start):
-    solution = run_em(runner, start, Gaussian("diag", 0.0), Stopping(0.0, 3))
-    assert solution.n_iter == 3
-    assert not solution.converged
-    assert solution.lower_bound == solution.lower_bounds[-1]
+    result = run_em(runner, start, Gaussian("diag", 0.0), Stopping(0.0, 3))
+    assert result.n_iter == 3
+    assert not result.converged
+    assert result.lower_bound == result.lower_bounds[-1]
 
 
 def test_no_iterations_leave_the_start(runner, start):
-    solution = run_em(runner, start, Gaussian("diag", 0.0), Stopping(0.0, 0))
-    assert solution.parameters is start
-    assert solution.lower_bound == -np.inf
+    result = run_em(runner, start, Gaussian("diag", 0.0), Stopping(0.0, 0))
+    assert result.parameters is start
+    assert result.lower_bound == -np.inf
 
 
 def test_going_on_is_the_same_as_not_having_stopped(runner, start):
@@ -92,7 +92,7 @@ def test_sample_weight_reaches_the_passes(rows, start):
     source = as_row_source(rows)
     weight = np.zeros(source.n_samples)
     weight[:60] = 2.0
-    solution = run_em(
+    result = run_em(
         LocalRunner(source, weight),
         start,
         Gaussian("diag", 0.0),
@@ -100,8 +100,8 @@ def test_sample_weight_reaches_the_passes(rows, start):
     )
     kept = LocalRunner(as_row_source(rows[:60]))
     expected = run_em(kept, start, Gaussian("diag", 0.0), Stopping(0.0, 1))
-    np.testing.assert_allclose(solution.parameters.means, expected.parameters.means)
-    np.testing.assert_allclose(solution.lower_bounds, expected.lower_bounds)
+    np.testing.assert_allclose(result.parameters.means, expected.parameters.means)
+    np.testing.assert_allclose(result.lower_bounds, expected.lower_bounds)
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class PenalisedMean:
 
 
 class Staircase(PenalisedMean):
-    """Bounds as given, whatever the rows; ten times the tolerance is little for so many rows."""
+    """Bounds as given, whatever the rows; ten times the tolerance is little for all of them."""
 
     def __init__(self, changes):
         self.bounds = iter(np.cumsum(changes))
@@ -163,11 +163,11 @@ class Staircase(PenalisedMean):
     ],
 )
 def test_changes_that_lead_off_a_plateau_are_not_convergence(runner, changes, n_iter):
-    solution: EMResult[OneMean] = run_em(
+    result: EMResult[OneMean] = run_em(
         runner, OneMean(np.zeros((1, 2))), Staircase(changes), Stopping(1.0, len(changes))
     )
-    assert solution.converged
-    assert solution.n_iter == n_iter
+    assert result.converged
+    assert result.n_iter == n_iter
 
 
 def test_any_change_is_small_beside_the_rise_before_a_resumed_ascent(runner):
@@ -179,9 +179,9 @@ def test_any_change_is_small_beside_the_rise_before_a_resumed_ascent(runner):
 
 
 def test_the_loop_serves_other_objectives(rows, runner):
-    solution: EMResult[OneMean] = run_em(
+    result: EMResult[OneMean] = run_em(
         runner, OneMean(np.zeros((1, 2))), PenalisedMean(), Stopping(1e-6, 10)
     )
-    assert solution.converged
+    assert result.converged
     expected = rows.sum(axis=0) / (len(rows) + 1)
-    np.testing.assert_allclose(solution.parameters.mean[0], expected)
+    np.testing.assert_allclose(result.parameters.mean[0], expected)

@@ -28,7 +28,7 @@ def watch(monitor, *, converged=True):
             monitor.initialisation_begins(index)
             for centre in range(1, 4):
                 monitor.start_progressed(f"k-means++ centre {centre} of 3")
-            monitor.ascent_begins()
+            monitor.iterations_begin()
             for iteration in range(1, 21):
                 monitor.iteration_done(IterationReport(iteration, -1.5 + iteration, 1.0))
             monitor.initialisation_ends(18.5, converged)
@@ -81,7 +81,7 @@ def test_long_silence_is_broken(capsys, monkeypatch):
 def test_the_first_iteration_has_changed_nothing(capsys, verbose):
     with LineMonitor(WORKLOAD, verbose=verbose, interval=1) as monitor:
         monitor.initialisation_begins(0)
-        monitor.ascent_begins()
+        monitor.iterations_begin()
         monitor.iteration_done(IterationReport(1, -1.5, math.inf))
     shown = capsys.readouterr().out
     assert "bound -1.500000 a row  " in shown
@@ -97,7 +97,7 @@ def test_pace_and_time_left(capsys, monkeypatch, n_samples, pace):
     monkeypatch.setattr(monitor_module.time, "perf_counter", lambda: now[0])
     with LineMonitor(Workload(n_samples, max_iter=400, n_init=1), verbose=1, interval=1) as monitor:
         monitor.initialisation_begins(0)
-        monitor.ascent_begins()
+        monitor.iterations_begin()
         now[0] += 10.0
         monitor.iteration_done(IterationReport(1, -1.5, math.inf))
     assert f"{pace}  at most 1:06:30 left" in capsys.readouterr().out
@@ -117,7 +117,7 @@ def test_lines_with_times(capsys):
 def test_the_first_bound_has_no_change(capsys, verbose):
     monitor = LineMonitor(WORKLOAD, verbose, interval=1)
     monitor.initialisation_begins(0)
-    monitor.ascent_begins()
+    monitor.iterations_begin()
     monitor.iteration_done(IterationReport(1, -1.5, float("inf")))
     line = capsys.readouterr().out.splitlines()[1]
     assert "bound -1.500000 a row  " in line

@@ -99,7 +99,7 @@ def test_who_is_negligible_holds_nothing_that_a_sum_could_show(rows, dtype, n_co
     assert not negligible[0]
 
 
-def test_a_margin_keeps_components_awake():
+def test_a_margin_keeps_components():
     offset = -np.linspace(0.0, 500.0, 1000)
     without, narrow, wide = (
         negligible_components(of_offset(offset), -20.0, margin=margin)
@@ -144,7 +144,7 @@ def test_without_a_pass_before_every_component_is_visited(rows, visited):
     assert visited == [K]
 
 
-def test_a_row_that_only_a_negligible_component_knows_wakes_it(rows, visited):
+def test_a_row_that_only_a_left_out_component_explains_brings_it_back(rows, visited):
     """The pass before promised too much: its rows were others'."""
     params = model("diag")
     params.form.centres[6] += 1000.0
@@ -207,7 +207,7 @@ def test_a_fit_by_maximum_likelihood_leaves_out_what_has_no_weight(rows, visited
     assert mixture.weights_[2] == 0.0
 
 
-def test_an_empty_stick_before_an_occupied_one_is_awake():
+def test_an_empty_stick_before_an_occupied_one_is_not_negligible():
     """Its weight is small, but its density broad: rows in the tails give it more than rounding."""
     rows = np.random.default_rng(2).standard_t(4, size=(3000, 2))
     counts = np.array([0.0, 3000.0, 0.0, 0.0, 0.0])

@@ -112,7 +112,7 @@ def get_num_threads() -> int:
     return 1 if pool is None else int(pool.get_num_threads())
 
 
-current_num_threads = get_num_threads  # under the name that engine code uses
+current_num_threads = get_num_threads  # the name that it has inside the package
 
 
 def current_backend() -> str:

@@ -125,7 +125,7 @@ class Backend(Protocol):
         """Return memory for the passes of one fit, of which one runs at a time."""
 
     def linalg(self, num_threads: int) -> LinearAlgebra:
-        """Return the linear algebra of the global step, on so many threads."""
+        """Return the linear algebra of the global step, on a number of threads."""
 
 
 @runtime_checkable
@@ -138,7 +138,7 @@ class BoundingBackend(Protocol):
     """
 
     def nearest_bounds(self, n_samples: int) -> Any:
-        """Return bounds for passes over so many rows, which say nothing as yet.
+        """Return new bounds for passes over a number of rows. They say nothing as yet.
 
         At most 64 bytes a row. They are of the rows of one source, whatever their weights.
         """

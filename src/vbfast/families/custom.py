@@ -149,7 +149,7 @@ class Custom(ComponentFamily):
         return self
 
     def statistics_length(self, n_features: int) -> int:
-        """Return the length of ``out`` for rows of so many features.
+        """Return the length of ``out`` for rows of a number of features.
 
         Raises
         ------

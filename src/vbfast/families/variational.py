@@ -48,8 +48,8 @@ __all__ = [
     "VariationalGaussian",
 ]
 
-# Up to so many rows a change of the whole bound is compared with the tolerance, beyond it a change
-# in proportion: the bound's rounding grows with the rows.
+# Up to this number of rows the tolerance is that of a change of the whole bound. Beyond it the
+# tolerance grows in proportion, as the bound's rounding does.
 ROWS_OF_TOLERANCE = 1000.0
 
 POSTERIOR_ATTRIBUTES = ("weight_concentration_", "mean_precision_", "degrees_of_freedom_")
@@ -192,7 +192,7 @@ class VariationalGaussian:
 
     @property
     def scale_free(self) -> bool:
-        """The prior counts as so many rows."""
+        """The weights of the rows are weighed against that of the prior."""
         return False
 
     def statistics_form(self, n_components: int, rows: Rows) -> None:

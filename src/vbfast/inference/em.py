@@ -165,7 +165,7 @@ def run_em(
     drifts = False  # whether plain iterations lower the merit
     updated = parameters
     request = Request(moments=objective.moments)
-    monitor.ascent_begins()
+    monitor.iterations_begin()
     while not converged and len(bounds) < stopping.max_iter:
         log_joint = parameters.log_joint()
         # Elsewhere a row may well be impossible: it counts for nothing.

@@ -332,7 +332,7 @@ def _one_row_statistics(
     if not np.isfinite(centres).all():
         runner.column_moments()  # raises for the first row that is not finite
     K, D = centres.shape
-    # One copy of the row, whatever its weight: a weight acts as so many copies, and one is drawn.
+    # One copy of the row, whatever its weight, which acts as a number of copies: one is drawn.
     weight = np.ones(K)
     if moments == "pooled":
         mean, _ = runner.column_moments()

@@ -58,7 +58,7 @@ class Monitor(Watcher):
     def start_progressed(self, step: str) -> None:
         """Hear which step of computing the start comes next."""
 
-    def ascent_begins(self) -> None:
+    def iterations_begin(self) -> None:
         """Hear that the start is there and the iterations begin."""
 
     def iteration_done(self, report: IterationReport) -> None:
@@ -131,7 +131,7 @@ class LineMonitor(Monitor):
             self._starting = True
             self._print(f"  {step}")
 
-    def ascent_begins(self) -> None:
+    def iterations_begin(self) -> None:
         """Start the clock of the pace."""
         self._pace = _Pace(self._workload)
 
@@ -193,7 +193,7 @@ class ProgressMonitor(BarWatcher, Monitor):
         self._progress.update(self._task, figures=step)
         self._draw_again()
 
-    def ascent_begins(self) -> None:
+    def iterations_begin(self) -> None:
         """Start the clock of the pace."""
         self._pace = _Pace(self._workload)
 

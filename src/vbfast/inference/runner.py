@@ -32,7 +32,7 @@ __all__ = ["RowRunner", "Runner"]
 
 
 class Runner(Protocol):
-    """Who runs the passes of an ascent."""
+    """Who runs the passes of a fit."""
 
     @property
     def dtype(self) -> np.dtype[Any]:

@@ -44,8 +44,8 @@ def subsample(
     n_components : int
     init_size : int, 'all' or None
         How many rows; by default 256 a component, four a component and feature where that is more,
-        and at least 8,192, but all where they are less than twice as many. Weights that are whole
-        numbers count as so many rows, others as one each.
+        and at least 8,192, but all where they are less than twice as many. A row whose
+        weight is a whole number counts as that many rows, every other row as one.
     random_state : numpy.random.RandomState
 
     Raises

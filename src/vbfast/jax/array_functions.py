@@ -19,7 +19,7 @@ __all__ = ["bound", "evidence"]
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def evidence(n_axes: int, log_joint: Any) -> Any:
-    """Sum exponentials over the last axes, so many, which are kept with length one."""
+    """Sum exponentials over the last ``n_axes`` axes, which are kept with length one."""
 
     def call(joint: Any) -> Any:
         return (functions.logsumexp(joint, axis=tuple(range(-n_axes, 0)), keepdims=True),)

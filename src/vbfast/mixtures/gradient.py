@@ -159,7 +159,7 @@ def gradient_from_statistics(
     else:
         diagonal = form.factor_type == "diag"
         count, p = (N[:, np.newaxis], P) if diagonal else (N, P)
-        size = 1 if diagonal else form.n_features  # the mean of so many is kept
+        size = 1 if diagonal else form.n_features  # 'spherical' moments are means over these
         means = first * np.square(p.reshape(len(N), -1))
         covariances = 0.5 * size * np.square(p) * (np.square(p) * second - count)
         factors = size * (count / p - second * p)

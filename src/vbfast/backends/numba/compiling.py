@@ -68,7 +68,7 @@ def kernel(function: F) -> F:
 def group_rows(array: Any) -> Any:
     """Return how many numbers of an array the array functions process together in lanes.
 
-    Compiled code has it as a constant, for which loops over so many rows become vector code.
+    Compiled code has it as a constant, so that loops over the rows of a group become vector code.
     """
     return 8 * GROUP_BYTES // np.finfo(array.dtype).bits
 
