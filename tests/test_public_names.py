@@ -56,6 +56,17 @@ def test_private_names_are_found():
     assert not private_names("import vbfast.torch; vbfast.elbo; vbfast.families.Custom; vbfast.h")
 
 
+def test_contributing_lists_the_public_modules():
+    contributing = ROOT / "CONTRIBUTING.md"
+    if not contributing.is_file():
+        pytest.skip("the documents are not part of this distribution")
+    (listed,) = re.findall(
+        r"Public are the names in (.*?)\.\s+All other", contributing.read_text(), re.S
+    )
+    modules = [name for name in re.findall(r"`vbfast\.(\w+)`", listed) if name != "__all__"]
+    assert sorted(modules) == sorted(MODULES)
+
+
 @pytest.mark.parametrize("name", ["vbfast", *(f"vbfast.{module}" for module in MODULES)])
 def test_docstrings(name):
     module = pytest.importorskip(name)
