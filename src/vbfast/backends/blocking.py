@@ -29,7 +29,7 @@ class Limits:
     partitions : int
         The most partitions.
     few_partitions : int
-        Up to so many, partitions may have ``few_rows`` rows each on average.
+        While they are no more than that, partitions may have ``few_rows`` rows on average.
     few_rows, partition_rows : int
         The fewest rows of a partition on average, where they are few and where they are many.
     taper : float

@@ -71,7 +71,7 @@ class RowSource(Protocol):
 
     @property
     def in_memory(self) -> FloatArray | None:
-        """All rows, any strides, where they are had without a copy."""
+        """All rows, any strides, where that takes no copy."""
 
     def block(self, start: int, stop: int) -> FloatArray:
         """Return the rows ``start`` to ``stop``, shape (stop - start, n_features), any strides."""
