@@ -48,6 +48,7 @@ ALLOWED = {
         "inference",
     },
     "plotting": {"optional", "results", "contract", "inputs", "families", "estimators"},
+    "patch": {"estimators"},
     "numba_api": {"_vbfast", "optional", "results", "arrays", "config"},
     "cython_api": {"_vbfast"},
     "torch": {"optional", "contract", "inputs", "arrays", "mixtures"},

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from vbfast.families.natural import NaturalParameters, VariationalGradient
     from vbfast.info import show_config
     from vbfast.mixtures.evidence import mixture_log_evidence, mixture_log_evidence_and_grad
+    from vbfast.patch import patch_sklearn, unpatch_sklearn
     from vbfast.results import (
         ElboTerms,
         EvidenceEstimate,
@@ -76,11 +77,13 @@ __all__ = [
     "merge",
     "mixture_log_evidence",
     "mixture_log_evidence_and_grad",
+    "patch_sklearn",
     "plotting",
     "select",
     "set_num_threads",
     "show_config",
     "softmax",
+    "unpatch_sklearn",
 ]
 
 _HOMES = {
@@ -115,6 +118,8 @@ _HOMES = {
     "config_context": "vbfast.config.settings",
     "get_num_threads": "vbfast.config.settings",
     "set_num_threads": "vbfast.config.settings",
+    "patch_sklearn": "vbfast.patch",
+    "unpatch_sklearn": "vbfast.patch",
     "show_config": "vbfast.info",
 }
 

@@ -148,7 +148,7 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
             float32 for float32 rows, else float64. Finite also where :meth:`predict_proba` has
             rounded to zero.
         """
-        return self._estimate_log_prob_resp(X)[1]
+        return self._log_evidence_and_responsibilities(X)[1]
 
     def log_joint(self, X: Any, out: FloatArray | None = None) -> FloatArray:
         """Evaluate the log-joint ``log p(x_n, z_n = k)`` of each row and component, in nats.
@@ -213,6 +213,11 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
         out[...] = filled
         return out
 
+    def _log_evidence_and_responsibilities(self, X: Any) -> tuple[FloatArray, FloatArray]:
+        rows = self._fitted_rows(X)
+        with self._passes_over(rows):
+            return log_responsibilities(LocalRunner(rows), self._fitted_log_joint())
+
     # The names by which code written for scikit-learn's mixtures asks for the same.
 
     def _estimate_log_prob(self, X: Any) -> FloatArray:
@@ -226,9 +231,7 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
 
     def _estimate_log_prob_resp(self, X: Any) -> tuple[FloatArray, FloatArray]:
         """Return the log-evidence of each row and its log-responsibilities."""
-        rows = self._fitted_rows(X)
-        with self._passes_over(rows):
-            return log_responsibilities(LocalRunner(rows), self._fitted_log_joint())
+        return self._log_evidence_and_responsibilities(X)
 
     def _estimate_log_weights(self) -> FloatArray:
         """Return the weights' share of the log-joint."""

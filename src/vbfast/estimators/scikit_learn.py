@@ -11,7 +11,13 @@ from sklearn.utils.validation import check_is_fitted
 
 from vbfast.estimators.stored import Stored, check_arrays
 
-__all__ = ["from_scikit_learn", "to_scikit_learn"]
+__all__ = ["SCIKIT_LEARN", "add_ours", "from_scikit_learn", "to_scikit_learn"]
+
+# Taken when this module is imported: its own classes, whatever its names stand for later.
+SCIKIT_LEARN: dict[str, Any] = {
+    "GaussianMixture": sklearn.mixture.GaussianMixture,
+    "BayesianGaussianMixture": sklearn.mixture.BayesianGaussianMixture,
+}
 
 # How a fit ended, where both libraries mean the same by it, and of a mixture that was never fitted.
 _ENDED = {"converged_": False, "n_iter_": 0}
@@ -42,7 +48,6 @@ def from_scikit_learn(mixture: Any, own: type[Any]) -> Any:
     stored: Stored = own._stored
     attributes = [name for name in stored.attributes if name not in _OURS]
     _copy(mixture, made, attributes)
-    made.n_passes_ = made.n_iter_
     missing = [name for name in attributes if not hasattr(made, name)]
     if missing:
         raise ValueError(
@@ -56,13 +61,19 @@ def from_scikit_learn(mixture: Any, own: type[Any]) -> Any:
         **chosen,
     )
     made.n_features_in_ = made.means_.shape[1]
-    for name in _OURS:
-        if name in stored.attributes:
-            family = made._fitted_family()
-            fitted = family.attributes(made._fitted_parameters(), made.means_.dtype)
-            setattr(made, name, fitted[name])
+    add_ours(made)
     stored.check(made)
     return made
+
+
+def add_ours(mixture: Any) -> None:
+    """Set what scikit-learn's classes do not have, on a mixture that has what they do."""
+    mixture.n_passes_ = mixture.n_iter_
+    for name in _OURS:
+        if name in mixture._stored.attributes:
+            family = mixture._fitted_family()
+            fitted = family.attributes(mixture._fitted_parameters(), mixture.means_.dtype)
+            setattr(mixture, name, fitted[name])
 
 
 def _as_real(value: Any) -> Any:
@@ -74,8 +85,8 @@ def _as_real(value: Any) -> Any:
 def _class_of(own: type[Any]) -> Any:
     """Return scikit-learn's class that one of ours stands for."""
     for known in own.__mro__:
-        if known.__name__ in ("GaussianMixture", "BayesianGaussianMixture"):
-            return getattr(sklearn.mixture, known.__name__)
+        if known.__name__ in SCIKIT_LEARN:
+            return SCIKIT_LEARN[known.__name__]
     raise TypeError(f"{own.__name__} stands for no class of scikit-learn's")
 
 
@@ -85,8 +96,6 @@ def _copy(fitted: Any, made: Any, attributes: list[str]) -> None:
             setattr(made, name, copy.deepcopy(getattr(fitted, name)))
     for name, value in _ENDED.items():
         setattr(made, name, getattr(fitted, name, value))
-    comparable = isinstance(made, sklearn.mixture.GaussianMixture) or isinstance(
-        fitted, sklearn.mixture.GaussianMixture
-    )
+    comparable = any(isinstance(one, SCIKIT_LEARN["GaussianMixture"]) for one in (made, fitted))
     made.lower_bound_ = getattr(fitted, "lower_bound_", -np.inf) if comparable else -np.inf
     made.lower_bounds_ = list(getattr(fitted, "lower_bounds_", [])) if comparable else []
