@@ -61,8 +61,9 @@ def run_python(block, names):
 
 
 def run_shell(block):
-    """Run a block, with this interpreter's vbfast."""
-    command = f'vbfast() {{ "{sys.executable}" -m vbfast "$@"; }}\n{block}'
+    """Run a block, with this interpreter and its vbfast."""
+    python = f'python() {{ "{sys.executable}" "$@"; }}'
+    command = f'{python}\nvbfast() {{ python -m vbfast "$@"; }}\n{block}'
     path = os.pathsep.join([str(Path(vbfast.__file__).parents[1]), *filter(None, sys.path)])
     environment = {**os.environ, "PYTHONPATH": path}
     done = subprocess.run(

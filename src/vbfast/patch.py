@@ -212,7 +212,7 @@ def _run_path(arguments: list[str]) -> None:
     sys.argv[:] = arguments
     main_module = _new_main()
     if pkgutil.get_importer(path) is not None:  # a folder or an archive with a __main__.py
-        _search_in(path)
+        _search_in(os.path.abspath(path))  # noqa: PTH100
         runpy._run_module_as_main("__main__", alter_argv=False)  # type: ignore[attr-defined]
         return
     file = os.path.abspath(path)  # noqa: PTH100

@@ -170,13 +170,21 @@ _Gaussian: Any = SCIKIT_LEARN["GaussianMixture"]
 _Bayesian: Any = SCIKIT_LEARN["BayesianGaussianMixture"]
 
 
-class GaussianMixture(DropIn, gaussian.GaussianMixture, _Gaussian, scikit_learn=_Gaussian):  # type: ignore[misc] # noqa: D101
+class GaussianMixture(  # noqa: D101
+    DropIn,
+    gaussian.GaussianMixture,
+    _Gaussian,  # type: ignore[misc]
+    scikit_learn=_Gaussian,
+):
     __doc__ = gaussian.GaussianMixture.__doc__
     _stored = gaussian.GaussianMixture._stored  # it holds what its base does: a file can
 
 
-class BayesianGaussianMixture(  # type: ignore[misc] # noqa: D101
-    DropIn, bayesian.BayesianGaussianMixture, _Bayesian, scikit_learn=_Bayesian
+class BayesianGaussianMixture(  # noqa: D101
+    DropIn,
+    bayesian.BayesianGaussianMixture,
+    _Bayesian,  # type: ignore[misc]
+    scikit_learn=_Bayesian,
 ):
     __doc__ = bayesian.BayesianGaussianMixture.__doc__
     _stored = bayesian.BayesianGaussianMixture._stored
