@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse
 import sklearn
 import sklearn.mixture
 from sklearn.base import clone
@@ -263,7 +264,7 @@ def test_rows_that_ours_refuse_by_type_are_scikit_learns(patched, rows, name, ca
     masked = np.ma.masked_less(rows, -1.0)
     assert getattr(patched, name)(**parameters).fit_predict(masked).shape == (100,)
     with pytest.raises(TypeError, match=r"^Sparse data was passed"):
-        getattr(patched, name)(**parameters).fit(__import__("scipy.sparse").sparse.eye(100, 2))
+        getattr(patched, name)(**parameters).fit(scipy.sparse.eye_array(100, 2))
 
 
 def test_what_is_ours_alone_does_not_fall_back(patched, rows, caplog):
@@ -275,7 +276,7 @@ def test_what_is_ours_alone_does_not_fall_back(patched, rows, caplog):
 
     with pytest.raises(TypeError, match="my own"):
         patched.GaussianMixture(init_params=start).fit(rows)
-    with pytest.raises(ValueError, match="n_components == 0"):
+    with pytest.raises(ValueError, match="Got 0 instead"):
         patched.GaussianMixture(0).fit(rows)
     assert not caplog.records
 

@@ -117,7 +117,9 @@ def _with_fallback(ours: Callable[..., Any], theirs: Callable[..., Any]) -> Call
                 return ours(self, *args, **kwargs)
             except TypeError as error:
                 # That is how rows and parameters are refused for what they are, before any work.
-                if not isinstance(self.init_params, str) or not _takes(theirs, self, args, kwargs):
+                # Values that scikit-learn's own checks refuse are both, a ValueError as well.
+                known = isinstance(self.init_params, str) and _takes(theirs, self, args, kwargs)
+                if isinstance(error, ValueError) or not known:
                     raise
                 reason = str(error)
         _logger.info("%s.%s falls back to scikit-learn: %s", type(self).__name__, name, reason)

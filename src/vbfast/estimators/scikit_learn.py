@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -67,8 +68,11 @@ def from_scikit_learn(mixture: Any, own: type[Any]) -> Any:
 
 
 def add_ours(mixture: Any) -> None:
-    """Set what scikit-learn's classes do not have, on a mixture that has what they do."""
+    """Complete a mixture that has what scikit-learn's fit sets."""
     mixture.n_passes_ = mixture.n_iter_
+    if isinstance(getattr(mixture, "degrees_of_freedom_prior_", None), Integral):
+        # Where it is the number of features; a model file holds real numbers.
+        mixture.degrees_of_freedom_prior_ = float(mixture.degrees_of_freedom_prior_)
     for name in _OURS:
         if name in mixture._stored.attributes:
             family = mixture._fitted_family()
