@@ -63,8 +63,8 @@ def patch_sklearn(*, verbose: bool = True) -> None:
     keep scikit-learn's class: patch first. Objects that exist stay what they are. Of processes,
     those that are forked are patched too; those that are spawned start without.
 
-    ``isinstance`` and ``issubclass`` take the two for the same, whichever class they are asked
-    about. Pickles of the new classes are loaded with or without the patch, where this package is
+    ``isinstance`` takes objects of either for instances of both, whichever class it is asked about.
+    Pickles of the new classes are loaded with or without the patch, where this package is
     installed; :meth:`vbfast.GaussianMixture.to_sklearn` makes objects for elsewhere. Objects of
     scikit-learn's own classes can be pickled as well, but a pickle that was made while patched
     needs this package. Earlier ones are loaded as objects of the new classes.

@@ -11,6 +11,7 @@ import contextlib
 import functools
 import inspect
 import logging
+from abc import ABCMeta
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, ClassVar
@@ -47,7 +48,23 @@ _NOT_A_STEP = "_n_parameters"
 _falls_back: ContextVar[Any] = ContextVar("vbfast_falls_back", default=None)
 
 
-class DropIn:
+class _Replacing(ABCMeta):
+    """The class of a class that takes the objects of another, made before or loaded, for its own.
+
+    Not a hook for subclasses: our own class would ask its derived class, and take them too.
+    """
+
+    _drop_in: Any
+    _scikit_learn: Any
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        replaces = cls is getattr(cls, "_drop_in", None)
+        return super().__instancecheck__(instance) or (
+            replaces and isinstance(instance, cls._scikit_learn)
+        )
+
+
+class DropIn(metaclass=_Replacing):
     """Base class of the drop-in classes: when a call is scikit-learn's, and why."""
 
     # A pipeline that hands weights on to other steps does not do so to scikit-learn's mixtures.
@@ -79,14 +96,6 @@ class DropIn:
         for name in _steps(scikit_learn):
             if name not in _METHODS:
                 setattr(cls, name, getattr(scikit_learn, name))
-
-    @classmethod
-    def __subclasshook__(cls, other: type[Any]) -> Any:
-        """Let scikit-learn's own objects, made before or loaded, be instances too."""
-        # Not issubclass: scikit-learn's class would ask this one, which is derived from it.
-        if cls is cls._drop_in and cls._scikit_learn in other.__mro__:
-            return True
-        return NotImplemented
 
 
 def _steps(scikit_learn: Any) -> list[str]:
