@@ -293,7 +293,7 @@ with sklearn.config_context(array_api_dispatch=True):
     mixture.fit(torch.asarray(X))
     print(type(mixture.means_).__module__, type(mixture.predict(torch.asarray(X))).__module__)
     print(type(mixture.sample(2)[0]).__module__)
-    print(type(mixture.fit(X).means_).__module__)
+    print(type(mixture.fit(X).means_).__module__, type(mixture.sample(2)[0]).__module__)
 """
 
 
@@ -301,7 +301,7 @@ def test_arrays_of_other_libraries_are_scikit_learns():
     pytest.importorskip("torch")
     # SciPy reads this variable when it is imported.
     done = python("-c", ARRAY_API, SCIPY_ARRAY_API="1")
-    assert done.stdout == "torch torch\ntorch\nnumpy\n", done.stderr
+    assert done.stdout == "torch torch\ntorch\nnumpy numpy\n", done.stderr
     of_torch = "the mixture was fitted to arrays that are not NumPy's"
     assert done.stderr.splitlines() == [
         "GaussianMixture.fit falls back to scikit-learn: array_api_dispatch is set and X is a "

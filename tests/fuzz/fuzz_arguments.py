@@ -280,7 +280,7 @@ def _address_space() -> int:
 LEFT_OUT = {
     *dir(BaseEstimator),
     *("set_fit_request", "set_score_request", "prune", "save", "load", "to_sklearn"),
-    *("show_config", "get_num_threads", "get_include"),
+    *("show_config", "get_num_threads", "get_include", "patch_sklearn", "unpatch_sklearn"),
 }
 
 # By what the names of their calls begin with.

@@ -160,9 +160,10 @@ def _reason(mixture: Any, fits: bool, args: tuple[Any, ...], kwargs: dict[str, A
         return "the mixture was fitted to arrays that are not NumPy's"
     if sklearn.get_config()["array_api_dispatch"]:
         X = args[0] if args else kwargs.get("X")
-        namespace, is_array_api = get_namespace(X)
-        if is_array_api and not _is_numpy_namespace(namespace):
-            return f"array_api_dispatch is set and X is a {type(X).__module__} array"
+        with contextlib.suppress(TypeError):  # of what is no array, as the number of draws
+            namespace, is_array_api = get_namespace(X)
+            if is_array_api and not _is_numpy_namespace(namespace):
+                return f"array_api_dispatch is set and X is a {type(X).__module__} array"
     return None
 
 
