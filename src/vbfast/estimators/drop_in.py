@@ -23,7 +23,7 @@ from sklearn.utils._array_api import _is_numpy_namespace, get_namespace
 from vbfast.estimators import bayesian, gaussian
 from vbfast.estimators.scikit_learn import SCIKIT_LEARN, add_ours
 
-__all__ = ["BayesianGaussianMixture", "GaussianMixture", "original"]
+__all__ = ["BayesianGaussianMixture", "GaussianMixture", "original", "reduced"]
 
 _logger = logging.getLogger("vbfast")
 
