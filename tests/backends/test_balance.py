@@ -13,6 +13,8 @@ import pytest
 
 from vbfast.backends import get_backend
 
+# csrc/estep/estep.cpp: how many tasks each thread has at least, where neighbours go together.
+TASKS_A_THREAD = 8
 THREADS = (*range(1, 49), 64, 96, 128)
 # Of 1,024 rows a thread and more: whole groups of rows, and some beyond them.
 BEYOND = (0, 1, 33, 500, 1023, 3333)
@@ -41,18 +43,23 @@ class Tree:
 def busy(blocking, n_threads):
     """Return the part of the time that threads work."""
     lengths = np.diff(blocking.bounds).tolist()
-    tree, begun, now, running = Tree(len(lengths)), 0, 0, []
-    while begun < len(lengths) or running:
+    n, together = len(lengths), 1
+    while 2 * together * TASKS_A_THREAD * n_threads <= n:
+        together *= 2
+    tasks = [list(range(first, min(first + together, n))) for first in range(0, n, together)][::-1]
+    tree, now, running, idle = Tree(n), 0, [], [[] for _ in range(n_threads)]
+    while tasks or running or any(idle):
         while (
-            begun < len(lengths)
-            and len(running) < n_threads
-            and (tree.alive < blocking.open_partitions or not running)
+            idle and (idle[-1] or tasks) and (tree.alive < blocking.open_partitions or not running)
         ):
-            heapq.heappush(running, (now + lengths[begun], begun))
+            task = idle.pop() or tasks.pop()
+            partition = task.pop(0)
+            heapq.heappush(running, (now + lengths[partition], partition, task))
             tree.alive += 1
-            begun += 1
-        now, partition = heapq.heappop(running)
+        now, partition, task = heapq.heappop(running)
         tree.end(partition)
+        idle.append(task)
+        idle.sort(key=bool)  # who has begun a task goes on first
     assert tree.alive == 1
     return sum(lengths) / n_threads / now
 
@@ -88,7 +95,7 @@ def test_threads_are_busy(n_features, n_components, moments, dtype):
 @pytest.mark.parametrize("moments", ["full", "pooled"])
 @pytest.mark.parametrize("open_partitions", [16, 17, 24, 40, 64, 100, 200])
 def test_threads_are_busy_where_few_partial_statistics_fit(open_partitions, moments):
-    """Half as many threads as statistics; the others wait for two neighbours to be merged."""
+    """A sixth as many threads as statistics."""
     n_features = 64
     one = get_backend("native").blocking(10**6, n_features, 1, np.dtype(float), moments)
     assert one.open_partitions == one.n_partitions
@@ -96,7 +103,7 @@ def test_threads_are_busy_where_few_partial_statistics_fit(open_partitions, mome
     triangle = 8 * 8 * (n_features // 8) * (n_features // 8 + 1) // 2
     each = 8 * (1 + n_features + (triangle if moments == "full" else 0))
     n_components = (bytes_each - (8 * triangle if moments == "pooled" else 0)) // each
-    n_threads = open_partitions // 2
+    n_threads = max(1, open_partitions // 6)
     for n_samples in sizes(n_threads):
         planned = get_backend("native").blocking(
             n_samples, n_features, n_components, np.dtype(float), moments

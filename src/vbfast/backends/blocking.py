@@ -91,7 +91,10 @@ def make_blocking(
     if not split_components:
         few = min(limits.few_partitions, n_samples // limits.few_rows)
         wanted = max(few, n_samples // limits.partition_rows)
-        n_partitions = max(1, min(wanted, limits.partitions))
+        most = limits.partitions
+        if open_partitions < most:  # each costs much to merge, and fewer threads have one anyway
+            most = max(limits.few_partitions, open_partitions // 2)
+        n_partitions = max(1, min(wanted, most))
     # Whole tiles, or whole groups where tiles differ in length anyway.
     unit = group if limits.taper > 1.0 else tile_rows
     n_units = -(-n_samples // unit)
