@@ -270,10 +270,10 @@ void seeding() {
 int main() {
     check_all<double>();
     check_all<float>();
-    bounds_change_nothing<double>(5000, 70, 3);
-    bounds_change_nothing<float>(5000, 70, 3);
-    bounds_change_nothing<double>(9000, 131, 33);
-    bounds_change_nothing<float>(9000, 131, 33);
+    bounds_change_nothing<double>(5000, 70, 120);
+    bounds_change_nothing<float>(5000, 70, 120);
+    bounds_change_nothing<double>(9000, 131, 64);
+    bounds_change_nothing<float>(9000, 131, 64);
     few_statistics_at_a_time();
     seeding();
     an_interrupt_ends_a_tile(Form::full, Moments::none, false);

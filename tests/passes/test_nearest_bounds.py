@@ -16,14 +16,15 @@ from vbfast.passes.runner import LocalRunner
 pytestmark = pytest.mark.kernels
 
 DTYPES = (np.float64, np.float32)
-# Rows, features and clusters, by bounds but for the last: one group of blocks and several, whole
-# and broken blocks.
+# Rows, features and clusters, by bounds but for the last three: one group of blocks and several,
+# whole and broken blocks.
 SHAPES = (
-    (3000, 2, 40),
-    (2500, 1, 33),
-    (9000, 16, 128),
-    (13000, 3, 200),
+    (2500, 260, 33),
+    (9000, 64, 128),
+    (13000, 40, 200),
+    (4400, 120, 67),
     (2400, 70, 35),
+    (3000, 2, 40),
     (700, 8, 4),
 )
 
@@ -103,8 +104,8 @@ def test_bits_of_plain_passes(rng, kind, dtype, shape):
 
 @pytest.mark.parametrize("moments", ["first", "spherical", "pooled", "full"])
 def test_bits_of_all_moments(rng, moments):
-    X = clustered(rng, 4000, 5, 48)
-    start = start_of(rng, X, 48)
+    X = clustered(rng, 4400, 120, 65)
+    start = start_of(rng, X, 65)
     expected = found(PlainRunner(as_row_source(X)), start, moments=moments)
     actual = found(LocalRunner(as_row_source(X)), start, moments=moments)
     assert_same([a for a in actual if a is not None], [e for e in expected if e is not None])
@@ -115,7 +116,7 @@ def test_bits_of_all_moments(rng, moments):
     "stored", [np.asfortranarray, SlicedRows, lambda X: X[:, ::-1].copy()[:, ::-1]]
 )
 def test_the_same_bits_from_anywhere(rng, monkeypatch, dtype, stored):
-    X = clustered(rng, 6000, 9, 64).astype(dtype)
+    X = clustered(rng, 6000, 124, 64).astype(dtype)
     start = start_of(rng, X, 64)
     expected = found(PlainRunner(as_row_source(X)), start, 30.0)
     monkeypatch.setattr(one_pass, "ROUND_BYTES", 1 << 15)
@@ -125,7 +126,7 @@ def test_the_same_bits_from_anywhere(rng, monkeypatch, dtype, stored):
 
 
 def test_most_rows_are_left_alone(rng):
-    X = clustered(rng, 20_000, 16, 200)
+    X = clustered(rng, 20_000, 40, 200)
     runner = LocalRunner(as_row_source(X), backend="native")
     bounds = runner.nearest_bounds()
     centres = X[:: len(X) // 200][:200].copy()
@@ -142,7 +143,7 @@ def test_most_rows_are_left_alone(rng):
 
 def test_bounds_of_other_centres(rng):
     """Any passes may come in between: of more centres, of others, without bounds."""
-    X = clustered(rng, 5000, 4, 64)
+    X = clustered(rng, 5000, 124, 64)
     runner, plain = LocalRunner(as_row_source(X)), PlainRunner(as_row_source(X))
     bounds = runner.nearest_bounds()
     for n_clusters in (64, 64, 40, 40, 20, 64):
@@ -156,7 +157,7 @@ def test_bounds_of_other_centres(rng):
 
 
 def test_a_bad_row_is_named_and_forgotten(rng):
-    X = clustered(rng, 5000, 4, 64)
+    X = clustered(rng, 5000, 124, 64)
     runner = LocalRunner(as_row_source(X))
     bounds, centres = runner.nearest_bounds(), X[:64].copy()
     good = X[[1234, 3999]].copy()
@@ -189,7 +190,7 @@ def test_other_backends_have_none(rng, backend):
 
 def test_centres_that_come_back_from_far_away(rng):
     """Bounds that were beyond any number hold for nothing once the centres are near again."""
-    X = clustered(rng, 6000, 2, 40)
+    X = clustered(rng, 6000, 200, 40)
     runner, plain = LocalRunner(as_row_source(X)), LocalRunner(as_row_source(X))
     near = X[:40].astype(float)
     far = 1e40 * (1.0 + near)
