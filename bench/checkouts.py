@@ -9,14 +9,12 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-# The last commit before backends, passes and forms parted.
-BEFORE = "92ab039"
 ROOT = Path(__file__).resolve().parents[1]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that say which commit is compared with."""
-    parser.add_argument("--commit", default=BEFORE)
+    parser.add_argument("--commit", default="HEAD")
     parser.add_argument("--built", type=Path, help="a checkout of it that is built already")
 
 

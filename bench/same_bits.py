@@ -3,7 +3,7 @@
 Builds the other commit in a temporary worktree, fits every type, dtype, weighting and both
 estimators at each instruction-set level with both, and names what differs. Takes some minutes.
 
-    python bench/same_bits.py            # the last commit before backends, passes and forms parted
+    python bench/same_bits.py            # changes that are not committed
     python bench/same_bits.py --commit HEAD~1
 """
 

@@ -4,7 +4,7 @@ Builds the other commit in a temporary worktree. Each build has a process of its
 turns: every round times both, in changing order, each for a while. The median of the rounds' ratios
 is printed, with the quartiles; rows slower by more than 3 % are marked.
 
-    python bench/same_speed.py            # the last commit before backends, passes and forms parted
+    python bench/same_speed.py            # changes that are not committed
     python bench/same_speed.py --commit HEAD~1 --rounds 15
 """
 

@@ -6,6 +6,8 @@ statistics, tiles of a few hundred rows, vectors of 64 bytes.
 
 from __future__ import annotations
 
+import importlib.util
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,7 +19,9 @@ sizes = st.integers(1, 3_000_000), st.integers(1, 300), st.integers(1, 50_000)
 dtypes = st.sampled_from(["float32", "float64"])
 MOMENTS = ("first", "diag", "spherical", "pooled", "full")
 kinds = st.sampled_from(MOMENTS)
-names = st.sampled_from(backend_names())
+names = st.sampled_from(
+    [name for name in backend_names() if name != "numba" or importlib.util.find_spec("numba")]
+)
 
 
 def make_blocking(n_samples, n_features, n_components, dtype, moments, name="native"):
@@ -38,9 +42,9 @@ def fewest_numbers(n_components, n_features, kind):
     return n_components * (1 + n_features) + second
 
 
-@given(*sizes, dtypes, kinds)
-def test_partitions_cover_the_rows(n_samples, n_features, n_components, dtype, kind):
-    blocking = make_blocking(n_samples, n_features, n_components, dtype, kind)
+@given(*sizes, dtypes, kinds, names)
+def test_partitions_cover_the_rows(n_samples, n_features, n_components, dtype, kind, name):
+    blocking = make_blocking(n_samples, n_features, n_components, dtype, kind, name)
     assert blocking.bounds[0] == 0
     assert blocking.bounds[-1] == n_samples
     assert np.all(np.diff(blocking.bounds) > 0)
@@ -49,17 +53,17 @@ def test_partitions_cover_the_rows(n_samples, n_features, n_components, dtype, k
     assert all(bound * blocking.dtype.itemsize % 64 == 0 for bound in blocking.bounds[:-1])
 
 
-@given(*sizes, dtypes, kinds)
-def test_tiles_are_whole_vectors_and_short(n_samples, n_features, n_components, dtype, kind):
+@given(*sizes, dtypes, kinds, names)
+def test_tiles_are_whole_vectors_and_short(n_samples, n_features, n_components, dtype, kind, name):
     """In float32 a tile's sums are float32: longer ones would lose digits."""
-    blocking = make_blocking(n_samples, n_features, n_components, dtype, kind)
+    blocking = make_blocking(n_samples, n_features, n_components, dtype, kind, name)
     assert blocking.tile_rows * blocking.dtype.itemsize % 64 == 0
     assert blocking.tile_rows <= 512
 
 
-@given(*sizes, dtypes, kinds)
-def test_partial_statistics_stay_small(n_samples, n_features, n_components, dtype, kind):
-    blocking = make_blocking(n_samples, n_features, n_components, dtype, kind)
+@given(*sizes, dtypes, kinds, names)
+def test_partial_statistics_stay_small(n_samples, n_features, n_components, dtype, kind, name):
+    blocking = make_blocking(n_samples, n_features, n_components, dtype, kind, name)
     assert 1 <= blocking.open_partitions <= blocking.n_partitions
     if blocking.n_partitions > 1:
         numbers = blocking.open_partitions * fewest_numbers(n_components, n_features, kind)
@@ -83,6 +87,7 @@ def test_small_data_is_one_thread_s():
     assert make_blocking(100, 8, 16, "float64", "full").n_partitions == 1
 
 
-@given(*sizes, dtypes)
-def test_without_statistics_nothing_is_shared(n_samples, n_features, n_components, dtype):
-    assert not make_blocking(n_samples, n_features, n_components, dtype, None).split_components
+@given(*sizes, dtypes, names)
+def test_without_statistics_nothing_is_shared(n_samples, n_features, n_components, dtype, name):
+    blocking = make_blocking(n_samples, n_features, n_components, dtype, None, name)
+    assert not blocking.split_components

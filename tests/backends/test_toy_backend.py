@@ -24,6 +24,7 @@ from vbfast.contract import (
     subtract_symmetric,
 )
 from vbfast.families import ComponentFamily, Gaussian, Linear, LogJoint
+from vbfast.passes.rows import as_row_source
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -43,6 +44,8 @@ class ToyBackend:
         return Blocking(n_samples, dtype, (0, n_samples), n_samples, split_components=False)
 
     def begin(self, log_joint, request, blocking, *, outputs, workspace, num_threads):
+        if outputs.gradient is not None:
+            raise NotImplementedError("the toy backend has no gradient in the rows")
         return ToyPass(log_joint, request, blocking, outputs)
 
     def begin_seeding(self, candidates, blocking):
@@ -254,6 +257,20 @@ def test_it_is_an_estimator_s_backend_too(X, rng, monkeypatch):
         wanted = getattr(expected_gradient, name)
         scale = np.abs(wanted).max()
         np.testing.assert_allclose(getattr(gradient, name), wanted, rtol=0, atol=1e-9 * scale)
+
+
+def test_passes_read_the_rows_that_it_adopted(X, monkeypatch):
+    sources = []
+
+    def adopt(self, source):
+        sources.append(as_row_source(source.block(0, source.n_samples) + 1.0))
+        return sources[-1]
+
+    expected = GaussianMixture(3, backend="toy", random_state=0).fit(X + 1.0)
+    monkeypatch.setattr(ToyBackend, "adopt", adopt)
+    mixture = GaussianMixture(3, backend="toy", random_state=0).fit(X)
+    assert sources
+    np.testing.assert_array_equal(mixture.means_, expected.means_)
 
 
 def test_what_it_does_not_evaluate_another_backend_does(X):

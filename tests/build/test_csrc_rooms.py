@@ -87,6 +87,9 @@ class TestTheTree:
     def test_no_includes_go_round(self):
         assert find_circle(read_includes(SOURCES)) is None
 
+    def test_no_rooms_go_round(self):
+        assert find_circle(ROOMS) is None
+
     def test_every_room_is_there(self):
         rooms = {room_of(name) for name in read_includes(SOURCES)}
         assert rooms == set(ROOMS)

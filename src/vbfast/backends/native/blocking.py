@@ -16,10 +16,10 @@ __all__ = ["BLOCK_ROWS", "LIMITS", "blocking", "statistics_size"]
 # Groups are whole vectors of AVX-512, four at a time, whatever the level: results of one shape are
 # summed alike at all of them. A tile and its log-joints stay in the second-level cache. By
 # bench/blocking.py, on two threads of an AMD EPYC (family 25, model 17) in November 2026, no other
-# tile is faster for all cases: tiles of twice the rows took 0.78 to 1.04 of the time, of twice the
-# bytes 0.99 to 1.54. Partitions and their taper keep up to 48 threads, 64, 96 and 128 at least 85 %
-# busy where each has 1,024 rows (tests/backends/test_balance.py). On two threads ever shorter
-# partitions only cost: half of partition_rows, that is twice as many, up to PLACEHOLDER.
+# tile is faster for all cases: tiles of twice the rows took 0.92 to 1.03 of the time, of twice the
+# bytes 0.99 to 1.48. Partitions and their taper keep up to 48 threads, 64, 96 and 128 at least 85 %
+# busy where each has 1,024 rows (tests/backends/test_balance.py). Two threads would do as well with
+# fewer: sixteen partitions took 0.97 to 1.00 of the time.
 LIMITS = Limits(
     partitions=256,
     few_partitions=16,
