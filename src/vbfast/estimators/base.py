@@ -15,8 +15,10 @@ import numpy.typing as npt
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.metadata_routing import UNUSED
 
 from vbfast.contract import Request
+from vbfast.estimators.callback import Callback, CallbackMonitor
 from vbfast.estimators.stepwise import StepwiseMixture
 from vbfast.estimators.validation import (
     KnownBackend,
@@ -59,6 +61,9 @@ class BaseMixture(StepwiseMixture):
         "accelerate": [StrOptions({"squarem"}), None],
         "backend": [KnownBackend(), None],
     }
+
+    # A callback is the caller's: no meta-estimator hands it on.
+    __metadata_request__fit: ClassVar[dict[str, Any]] = {"callback": UNUSED}
 
     n_components: int
     max_iter: int
@@ -126,6 +131,8 @@ class BaseMixture(StepwiseMixture):
         X: Any,
         y: Any = None,  # noqa: ARG002
         sample_weight: Any = None,
+        *,
+        callback: Callback | None = None,
     ) -> Self:
         """Estimate the parameters.
 
@@ -149,6 +156,13 @@ class BaseMixture(StepwiseMixture):
         sample_weight : array-like of shape (n_samples,), optional
             Non-negative; an integer weight counts as that many repetitions of the row. Rows of
             weight zero count for nothing, but have to be finite all the same.
+        callback : callable, optional
+            Called after every iteration, with an object whose attributes are ``initialization``
+            (the number of the start, from 0), ``iteration`` (from 1), ``lower_bound`` and
+            ``change`` (nats, in the unit of ``lower_bounds_``). Its method ``fitted_estimator()``
+            makes a copy that is fitted so far. A true value that it returns ends the fit: the
+            best parameters so far are kept, and no further start is tried. What it raises leaves
+            the estimator as it was.
 
         Returns
         -------
@@ -182,7 +196,7 @@ class BaseMixture(StepwiseMixture):
         """
         with unchanged_on_failure(self):
             # A context variable that an interruption leaves set, as the backend, is not seen here.
-            contextvars.copy_context().run(self._fit, X, sample_weight)
+            contextvars.copy_context().run(self._fit, X, sample_weight, callback)
         return self
 
     def fit_predict(
@@ -190,12 +204,14 @@ class BaseMixture(StepwiseMixture):
         X: Any,
         y: Any = None,  # noqa: ARG002
         sample_weight: Any = None,
+        *,
+        callback: Callback | None = None,
     ) -> npt.NDArray[np.int64]:
         """Estimate the parameters from X and predict its labels.
 
         Parameters
         ----------
-        X, y, sample_weight
+        X, y, sample_weight, callback
             As in :meth:`fit`.
 
         Returns
@@ -205,7 +221,7 @@ class BaseMixture(StepwiseMixture):
             the fit returned.
         """
         with unchanged_on_failure(self):
-            contextvars.copy_context().run(self._fit, X, sample_weight)
+            contextvars.copy_context().run(self._fit, X, sample_weight, callback)
             try:
                 return self.predict(X)
             except KeyboardInterrupt as interrupt:
@@ -213,7 +229,9 @@ class BaseMixture(StepwiseMixture):
                 raise
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def _fit(self, X: Any, sample_weight: Any) -> None:
+    def _fit(self, X: Any, sample_weight: Any, callback: Callback | None) -> None:
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be callable; got {type(callback).__name__}")
         rows = validate_rows(self, X, reset=True, min_samples=2)
         weights = as_sample_weight(sample_weight, rows.n_samples)
         check_enough_rows(self.n_components, rows.n_samples, weights)
@@ -222,8 +240,8 @@ class BaseMixture(StepwiseMixture):
             family = self._family(runner)
             if family.scale_free:
                 runner = runner.weighted(of_ordinary_scale(weights))
-            best = self._search(family, runner)
-        if not best.converged and self.max_iter > 0:
+            best, stopped = self._search(family, runner, callback)
+        if not best.converged and not stopped and self.max_iter > 0:
             warnings.warn(
                 "Best performing initialization did not converge. "
                 "Try different init parameters, or increase max_iter, "
@@ -242,18 +260,28 @@ class BaseMixture(StepwiseMixture):
         self.lower_bound_ = result.lower_bound
         self.lower_bounds_ = result.lower_bounds
 
-    def _search(self, family: Family[Any], runner: LocalRunner) -> EMResult[Any]:
-        """Iterate from every start and return the best end."""
+    def _search(
+        self, family: Family[Any], runner: LocalRunner, callback: Callback | None
+    ) -> tuple[EMResult[Any], bool]:
+        """Iterate from every start; return the best end, and whether the callback stopped."""
         resumed = self.warm_start and hasattr(self, "converged_")
         n_init = 1 if resumed else self.n_init
         random_state = as_random_state(self.random_state)
         workload = Workload(runner.n_samples, self.max_iter, n_init, family.per_unit_of_weight)
         best: EMResult[Any] | None = None
         progress = Progress[Any]()
+
+        def fitted(reached: EMResult[Any] | None) -> Any:
+            assert reached is not None  # an iteration has ended
+            estimator = copy.copy(self)
+            estimator._take(family, reached, runner.dtype)
+            return estimator
+
+        monitor = make_monitor(workload, verbose=self.verbose, interval=self.verbose_interval)
+        if callback is not None:
+            monitor = CallbackMonitor(monitor, callback, lambda: fitted(progress.reached))
         try:
-            with make_monitor(
-                workload, verbose=self.verbose, interval=self.verbose_interval
-            ) as monitor:
+            with monitor:
                 for index in range(n_init):
                     progress = Progress()
                     monitor.initialisation_begins(index)
@@ -277,16 +305,16 @@ class BaseMixture(StepwiseMixture):
                     )
                     monitor.initialisation_ends(result.lower_bound, result.converged)
                     best = _better(best, result)
+                    if monitor.stopped:
+                        break
         except KeyboardInterrupt as interrupt:
             reached = _better(best, progress.reached)
             if reached is not None:
-                partial = copy.copy(self)
                 with contextlib.suppress(ValueError):  # of numbers that overflow the rows' dtype
-                    partial._take(family, replace(reached, converged=False), runner.dtype)
-                    keep_partial(interrupt, partial)
+                    keep_partial(interrupt, fitted(replace(reached, converged=False)))
             raise
         assert best is not None
-        return best
+        return best, monitor.stopped
 
 
 def _better(best: EMResult[Any] | None, other: EMResult[Any] | None) -> EMResult[Any] | None:

@@ -133,7 +133,7 @@ def run_em(
         settle. Convergence is declared after a plain step only, since a proposal may happen not to
         move.
     monitor : Monitor, optional
-        Told of every iteration.
+        Told of every iteration, after which it may have stopped the fit.
     progress : Progress, optional
         Kept up to date, for the case that the iterations are interrupted.
 
@@ -219,7 +219,6 @@ def run_em(
         gain, merit = reached_merit - merit, reached_merit
         if len(bounds) == 1:
             first_merit = merit
-        monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
         slight = EARLY * (merit - first_merit)
         drifts = fallback is None and not objective.climbs_merit and -slight <= gain <= 0.0
         steady = drifts or 0.0 < gain <= slight
@@ -228,6 +227,9 @@ def run_em(
         converged = still and fallback is None
         n_passes = runner.n_passes - passes_before
         progress.reached = EMResult(updated, bounds.copy(), converged, n_passes)
+        monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
+        if monitor.stopped:
+            break
         proposal = None if accelerator is None else accelerator.propose(parameters, updated)
         if proposal is None or still or not steady:
             parameters, fallback = updated, None

@@ -50,7 +50,14 @@ class Monitor(Watcher):
     """What a fit reports to; this one is silent.
 
     The reports come in the order of the methods below.
+
+    Attributes
+    ----------
+    stopped : bool
+        Whether the fit is to end after the iteration that was reported last.
     """
+
+    stopped = False
 
     def initialisation_begins(self, index: int) -> None:
         """Hear that start number ``index`` (from 0) is being computed."""

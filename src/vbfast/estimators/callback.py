@@ -1,0 +1,108 @@
+"""A user's function that hears of every iteration of a fit, and may end it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from vbfast.inference.monitor import IterationReport, Monitor
+
+__all__ = ["Callback", "CallbackMonitor", "FitIteration"]
+
+
+@dataclass(frozen=True)
+class FitIteration:
+    """What a callback of ``fit`` is given after an iteration.
+
+    Attributes
+    ----------
+    initialization : int
+        The start that the iterations go on from, from 0 to ``n_init - 1``.
+    iteration : int
+        From 1.
+    lower_bound : float
+        Nats, in the unit of ``lower_bounds_``: its entry of this iteration.
+    change : float
+        From the iteration before, nats; infinity for the first one of a new start.
+    """
+
+    initialization: int
+    iteration: int
+    lower_bound: float
+    change: float
+    _fitted: Callable[[], Any] = field(repr=False, compare=False)
+
+    def fitted_estimator(self) -> Any:
+        """Return a copy of the estimator, fitted as far as this iteration has come.
+
+        It is made when it is asked for, until the callback has returned.
+
+        Returns
+        -------
+        estimator : object
+            Its ``converged_`` says whether this iteration was the last one of its start.
+
+        Raises
+        ------
+        ValueError
+            If a fitted attribute overflows the dtype of the rows.
+        """
+        return self._fitted()
+
+
+Callback = Callable[[FitIteration], Any]
+
+
+class CallbackMonitor(Monitor):
+    """Tells a monitor and a callback; ``stopped`` is true once the callback has said so.
+
+    Parameters
+    ----------
+    shown : Monitor
+    callback : callable
+    fitted : callable
+        Returns the estimator, fitted as far as the iterations have come.
+    """
+
+    def __init__(self, shown: Monitor, callback: Callback, fitted: Callable[[], Any]) -> None:
+        self._shown, self._callback, self._fitted = shown, callback, fitted
+        self._index = 0
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._shown.__exit__(kind, error, traceback)
+
+    def __enter__(self) -> CallbackMonitor:
+        self._shown.__enter__()
+        return self
+
+    def initialisation_begins(self, index: int) -> None:
+        """Pass it on."""
+        self._index = index
+        self._shown.initialisation_begins(index)
+
+    def start_progressed(self, step: str) -> None:
+        """Pass it on."""
+        self._shown.start_progressed(step)
+
+    def iterations_begin(self) -> None:
+        """Pass it on."""
+        self._shown.iterations_begin()
+
+    def iteration_done(self, report: IterationReport) -> None:
+        """Pass it on, and ask the callback whether to go on."""
+        self._shown.iteration_done(report)
+        iteration = FitIteration(
+            self._index, report.iteration, report.lower_bound, report.change, self._fitted
+        )
+        self.stopped = bool(self._callback(iteration))
+
+    def initialisation_ends(self, lower_bound: float, converged: bool) -> None:
+        """Pass it on."""
+        self._shown.initialisation_ends(lower_bound, converged)
