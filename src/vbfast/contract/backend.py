@@ -76,7 +76,10 @@ class Backend(Protocol):
         """Return whether passes with such a log-joint can be run here."""
 
     def adopt(self, source: RowSource) -> RowSource:
-        """Return the rows where this backend keeps them for many passes: views, or a copy."""
+        """Return the rows where this backend keeps them for many passes: views, or a copy.
+
+        What it has returned before it returns as it is.
+        """
 
     def blocking(
         self,
