@@ -93,7 +93,7 @@ def make_blocking(
         wanted = max(few, n_samples // limits.partition_rows)
         most = limits.partitions
         if open_partitions < most:  # each costs much to merge, and fewer threads have one anyway
-            most = max(limits.few_partitions, open_partitions // 2)
+            most = min(most, max(limits.few_partitions, open_partitions // 2))
         n_partitions = max(1, min(wanted, most))
     # Whole tiles, or whole groups where tiles differ in length anyway.
     unit = group if limits.taper > 1.0 else tile_rows
