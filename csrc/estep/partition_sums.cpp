@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <stdexcept>
+#include <string>
 #include <utility>
 
 namespace vbfast::estep {
@@ -33,6 +35,9 @@ double* PartitionSums::free_one() {
 
 double* PartitionSums::enter(std::int64_t partition, runtime::Region* region, int worker) {
     std::unique_lock<std::mutex> lock(mutex_);
+    if (ended_[static_cast<std::size_t>(partition)])
+        throw std::invalid_argument("the rows of partition " + std::to_string(partition) +
+                                    " have come already");
     double*& begun = begun_[static_cast<std::size_t>(partition)];
     if (begun != nullptr) {
         ++held_;

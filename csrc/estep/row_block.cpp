@@ -36,10 +36,12 @@ std::vector<Piece> cut(const std::vector<RowBlock>& blocks, const std::vector<st
     std::vector<bool> taken(bounds.size(), false);
     for (const RowBlock& block : blocks) {
         if (block.n_rows == 0) continue;
+        if (block.start < bounds.front() || block.start > bounds.back() ||
+            block.n_rows > bounds.back() - block.start)
+            throw std::invalid_argument(
+                std::to_string(block.n_rows) + " rows from " + std::to_string(block.start) +
+                " on are beyond those of the pass, " + std::to_string(bounds.back()));
         const std::int64_t end = block.start + block.n_rows;
-        if (block.start < bounds.front() || end > bounds.back())
-            throw std::invalid_argument("rows " + range(block) + " are beyond those of the pass, " +
-                                        std::to_string(bounds.back()));
         auto bound = std::upper_bound(bounds.begin(), bounds.end(), block.start);
         if ((block.start - *(bound - 1)) % tile_rows != 0)
             throw std::invalid_argument("rows " + range(block) +

@@ -6,6 +6,7 @@ IPython and Jupyter. :func:`vbfast.patch_sklearn` has the details.
 
 from __future__ import annotations
 
+import builtins
 import copyreg
 import os
 import pkgutil
@@ -231,7 +232,7 @@ def _run_path(arguments: list[str]) -> None:
 def _new_main() -> types.ModuleType:
     """Return a new module in the place of the one that this program began with."""
     module = types.ModuleType("__main__")
-    vars(module).update(__builtins__=__builtins__, __annotations__={})
+    vars(module).update(__builtins__=builtins, __annotations__={})
     sys.modules["__main__"] = module
     return module
 

@@ -7,6 +7,7 @@ statistics, tiles of a few hundred rows, vectors of 64 bytes.
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,14 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vbfast.backends import backend_names, get_backend
+from vbfast.backends.blocking import make_blocking as shared_blocking
+from vbfast.backends.native.blocking import LIMITS
 
 sizes = st.integers(1, 3_000_000), st.integers(1, 300), st.integers(1, 50_000)
 dtypes = st.sampled_from(["float32", "float64"])
 MOMENTS = ("first", "diag", "spherical", "pooled", "full")
 kinds = st.sampled_from(MOMENTS)
-names = st.sampled_from(
-    [name for name in backend_names() if name != "numba" or importlib.util.find_spec("numba")]
-)
+NAMES = [name for name in backend_names() if name != "numba" or importlib.util.find_spec("numba")]
+for _name in NAMES:
+    get_backend(_name)  # imported before hypothesis looks at the clock
+names = st.sampled_from(NAMES)
 
 
 def make_blocking(n_samples, n_features, n_components, dtype, moments, name="native"):
@@ -77,6 +81,18 @@ def test_models_of_ordinary_size_keep_many_threads_busy(kind):
     blocking = make_blocking(1_000_000, 16, 64, "float64", kind)
     assert not blocking.split_components
     assert blocking.n_partitions >= 128
+
+
+@pytest.mark.parametrize("taper", [1.0, 1.5, 2.0])
+@pytest.mark.parametrize("rows", [1, 16, 64, 500])
+def test_the_last_partitions_have_rows(taper, rows):
+    """However short the taper makes them."""
+    limits = replace(LIMITS, partition_rows=rows, few_rows=rows, taper=taper)
+    for n_samples in (1, 31, 65, 100, 1000, 4097, 100_001):
+        bounds = shared_blocking(limits, n_samples, 5, 7, np.dtype(np.float32), 1000).bounds
+        assert bounds[0] == 0
+        assert bounds[-1] == n_samples
+        assert np.all(np.diff(bounds) > 0)
 
 
 def test_models_whose_statistics_are_large_share_them():

@@ -10,6 +10,7 @@ import sklearn
 from sklearn.exceptions import ConvergenceWarning
 
 from vbfast import BayesianGaussianMixture, GaussianMixture, Mixture
+from vbfast.config.settings import current_backend
 from vbfast.families import Gaussian
 
 ARGUMENTS = {"random_state": 0, "tol": 0.0, "max_iter": 8}
@@ -142,6 +143,52 @@ def test_labels_are_those_of_the_last_iteration(X):
     labels = mixture.fit_predict(X, callback=lambda one: one.iteration == 2)
     assert mixture.n_iter_ == 2
     np.testing.assert_array_equal(labels, mixture.predict(X))
+
+
+@unconverged
+def test_copies_may_be_made_later(X):
+    heard = []
+    GaussianMixture(3, **ARGUMENTS).fit(X, callback=heard.append)
+    assert [one.fitted_estimator().n_iter_ for one in heard] == list(range(1, 9))
+
+
+@unconverged
+def test_draws_of_a_copy_do_not_change_the_fit(X):
+    arguments = {**ARGUMENTS, "n_init": 2, "init_params": "random"}
+
+    def draw(one):
+        one.fitted_estimator().sample(5)
+
+    watched, alone = (
+        GaussianMixture(3, **{**arguments, "random_state": np.random.RandomState(0)}).fit(
+            X, callback=callback
+        )
+        for callback in (draw, None)
+    )
+    assert_same_fit(watched, alone)
+
+
+@unconverged
+def test_it_runs_in_the_callers_context(X):
+    def check(one):
+        assert current_backend() == "native"
+        with pytest.raises(ValueError, match="tol"):
+            GaussianMixture(2, tol=-1.0).fit(X)
+
+    GaussianMixture(3, **ARGUMENTS, backend="reference").fit(X, callback=check)
+
+
+@unconverged
+def test_an_interruption_of_a_fit_within_a_start_keeps_nothing(X):
+    def interrupt(one):
+        raise KeyboardInterrupt
+
+    def start(rows, n_components, random_state):
+        GaussianMixture(5, **ARGUMENTS).fit(rows, callback=interrupt)
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        GaussianMixture(2, init_params=start).fit(X)
+    assert caught.value.partial is None
 
 
 def test_what_cannot_be_called_is_refused(X):

@@ -102,7 +102,7 @@ def make_blocking(
     # The part of the rows before partition p: its derivative falls from taper to 2 - taper.
     p = np.arange(n_partitions) / n_partitions
     before = p * (limits.taper + (1.0 - limits.taper) * p)
-    starts = np.unique(np.rint(before * n_units).astype(np.int64) * unit).tolist()
+    starts = np.unique((before * n_units).astype(np.int64) * unit).tolist()
     return Blocking(
         n_samples,
         dtype,

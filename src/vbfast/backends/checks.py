@@ -141,7 +141,9 @@ def _check(
     array: Any, shape: tuple[int, ...], dtype: np.dtype[Any], name: str, *, ordered: bool = True
 ) -> None:
     flags = array.flags
-    if (array.shape, array.dtype) != (shape, dtype) or not flags.aligned:
+    if not flags.aligned:
+        raise ValueError(f"{name} should be aligned")
+    if (array.shape, array.dtype) != (shape, dtype):
         raise ValueError(
             f"{name} should have shape {shape} and dtype {dtype}; got {array.shape} and "
             f"{array.dtype}"

@@ -74,7 +74,10 @@ class RowSource(Protocol):
         """All rows, any strides, where that takes no copy."""
 
     def block(self, start: int, stop: int) -> FloatArray:
-        """Return the rows ``start`` to ``stop``, shape (stop - start, n_features), any strides."""
+        """Return the rows ``start`` to ``stop``, shape (stop - start, n_features), any strides.
+
+        Several blocks are in use at a time: memory that was returned is not written to again.
+        """
 
     def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
         """Return copies of a few rows, in the order of ``indices``."""

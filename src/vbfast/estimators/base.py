@@ -6,7 +6,9 @@ import contextlib
 import contextvars
 import copy
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
@@ -18,7 +20,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import UNUSED
 
 from vbfast.contract import Request
-from vbfast.estimators.callback import Callback, CallbackMonitor
+from vbfast.estimators.callback import Callback, CallbackMonitor, in_this_context
 from vbfast.estimators.stepwise import StepwiseMixture
 from vbfast.estimators.validation import (
     KnownBackend,
@@ -162,7 +164,7 @@ class BaseMixture(StepwiseMixture):
             ``change`` (nats, in the unit of ``lower_bounds_``). Its method ``fitted_estimator()``
             makes a copy that is fitted so far. A true value that it returns ends the fit: the
             best parameters so far are kept, and no further start is tried. What it raises leaves
-            the estimator as it was.
+            the estimator as it was. It must not fit or change this estimator.
 
         Returns
         -------
@@ -196,7 +198,7 @@ class BaseMixture(StepwiseMixture):
         """
         with unchanged_on_failure(self):
             # A context variable that an interruption leaves set, as the backend, is not seen here.
-            contextvars.copy_context().run(self._fit, X, sample_weight, callback)
+            contextvars.copy_context().run(self._fit, X, sample_weight, in_this_context(callback))
         return self
 
     def fit_predict(
@@ -221,7 +223,7 @@ class BaseMixture(StepwiseMixture):
             the fit returned.
         """
         with unchanged_on_failure(self):
-            contextvars.copy_context().run(self._fit, X, sample_weight, callback)
+            contextvars.copy_context().run(self._fit, X, sample_weight, in_this_context(callback))
             try:
                 return self.predict(X)
             except KeyboardInterrupt as interrupt:
@@ -230,8 +232,6 @@ class BaseMixture(StepwiseMixture):
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def _fit(self, X: Any, sample_weight: Any, callback: Callback | None) -> None:
-        if callback is not None and not callable(callback):
-            raise TypeError(f"callback must be callable; got {type(callback).__name__}")
         rows = validate_rows(self, X, reset=True, min_samples=2)
         weights = as_sample_weight(sample_weight, rows.n_samples)
         check_enough_rows(self.n_components, rows.n_samples, weights)
@@ -270,16 +270,21 @@ class BaseMixture(StepwiseMixture):
         workload = Workload(runner.n_samples, self.max_iter, n_init, family.per_unit_of_weight)
         best: EMResult[Any] | None = None
         progress = Progress[Any]()
+        dtype = runner.dtype
 
-        def fitted(reached: EMResult[Any] | None) -> Any:
-            assert reached is not None  # an iteration has ended
+        def fitted(reached: EMResult[Any]) -> Any:
             estimator = copy.copy(self)
-            estimator._take(family, reached, runner.dtype)
+            estimator.random_state = copy.deepcopy(self.random_state)  # its draws are its own
+            estimator._take(family, reached, dtype)
             return estimator
+
+        def as_reached() -> Callable[[], Any]:
+            assert progress.reached is not None  # an iteration has ended
+            return partial(fitted, progress.reached)
 
         monitor = make_monitor(workload, verbose=self.verbose, interval=self.verbose_interval)
         if callback is not None:
-            monitor = CallbackMonitor(monitor, callback, lambda: fitted(progress.reached))
+            monitor = CallbackMonitor(monitor, callback, as_reached)
         try:
             with monitor:
                 for index in range(n_init):
@@ -308,6 +313,7 @@ class BaseMixture(StepwiseMixture):
                     if monitor.stopped:
                         break
         except KeyboardInterrupt as interrupt:
+            keep_partial(interrupt, None)  # a fit within this one may have kept its own
             reached = _better(best, progress.reached)
             if reached is not None:
                 with contextlib.suppress(ValueError):  # of numbers that overflow the rows' dtype

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
+
+import sklearn
 
 from vbfast.inference.monitor import IterationReport, Monitor
 
@@ -37,8 +40,6 @@ class FitIteration:
     def fitted_estimator(self) -> Any:
         """Return a copy of the estimator, fitted as far as this iteration has come.
 
-        It is made when it is asked for, until the callback has returned.
-
         Returns
         -------
         estimator : object
@@ -55,6 +56,28 @@ class FitIteration:
 Callback = Callable[[FitIteration], Any]
 
 
+def in_this_context(callback: Callback | None) -> Callback | None:
+    """Return what calls a callback in the context of the caller, not in that of its fit.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be called.
+    """
+    if callback is None:
+        return None
+    if not callable(callback):
+        raise TypeError(f"callback must be callable; got {type(callback).__name__}")
+    context = contextvars.copy_context()
+    skips = sklearn.get_config()["skip_parameter_validation"]
+
+    def call(iteration: FitIteration) -> Any:
+        with sklearn.config_context(skip_parameter_validation=skips):
+            return context.run(callback, iteration)
+
+    return call
+
+
 class CallbackMonitor(Monitor):
     """Tells a monitor and a callback; ``stopped`` is true once the callback has said so.
 
@@ -62,12 +85,13 @@ class CallbackMonitor(Monitor):
     ----------
     shown : Monitor
     callback : callable
-    fitted : callable
-        Returns the estimator, fitted as far as the iterations have come.
+    as_reached : callable
+        Returns a function that makes a copy of the estimator, fitted as far as the iterations have
+        come.
     """
 
-    def __init__(self, shown: Monitor, callback: Callback, fitted: Callable[[], Any]) -> None:
-        self._shown, self._callback, self._fitted = shown, callback, fitted
+    def __init__(self, shown: Monitor, callback: Callback, as_reached: Callable[[], Any]) -> None:
+        self._shown, self._callback, self._as_reached = shown, callback, as_reached
         self._index = 0
 
     def __exit__(
@@ -99,7 +123,7 @@ class CallbackMonitor(Monitor):
         """Pass it on, and ask the callback whether to go on."""
         self._shown.iteration_done(report)
         iteration = FitIteration(
-            self._index, report.iteration, report.lower_bound, report.change, self._fitted
+            self._index, report.iteration, report.lower_bound, report.change, self._as_reached()
         )
         self.stopped = bool(self._callback(iteration))
 

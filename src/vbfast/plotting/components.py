@@ -348,7 +348,11 @@ class ComponentsDisplay:
             )
         values, vectors = np.linalg.eigh(dense_covariances(self.mixture))
         for k in self.components:
-            mean, (short, long), axis = self.mixture.means_[k], np.sqrt(values[k]), vectors[k, :, 1]
+            mean, (short, long), axis = (
+                self.mixture.means_[k],
+                np.sqrt(np.maximum(values[k], 0.0)),
+                vectors[k, :, 1],
+            )
             self.ellipses_.append(
                 [
                     patches.Ellipse(

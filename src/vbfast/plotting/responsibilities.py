@@ -65,6 +65,8 @@ class ResponsibilitiesDisplay:
                 "responsibilities must have shape (n_samples, n_components), neither of them zero; "
                 f"got {array.shape}"
             )
+        if array.dtype.kind != "f":  # labels as ones and zeros
+            array = array.astype(np.float64)
         tolerance = sum_tolerance(array.dtype)
         # A NaN fails both comparisons.
         valid = (array >= 0).all(axis=1) & (np.abs(array.sum(axis=1) - 1) <= tolerance)
@@ -155,7 +157,9 @@ class ResponsibilitiesDisplay:
         """
         self.ax_, self.figure_ = axes_and_figure(ax, "ResponsibilitiesDisplay.plot")
         n_components = self.responsibilities.shape[1]
-        style = {"aspect": "auto", "vmin": 0.0, "vmax": 1.0, "interpolation": "nearest", **image_kw}
+        style = {"aspect": "auto", "interpolation": "nearest", **image_kw}
+        if "norm" not in style:  # which has limits of its own
+            style = {"vmin": 0.0, "vmax": 1.0, **style}
         self.image_ = self.ax_.imshow(self.responsibilities[self.order], **style)
         ends = np.cumsum(np.bincount(self.labels, minlength=n_components))
         # Of a label without rows the border would be another's, and the last one the frame.
