@@ -109,25 +109,21 @@ def problem(rng, random_params, sample):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 @pytest.mark.parametrize("assignment", ["posterior", "hard"])
-def test_threads(run, problem, assert_same_bits, dtype, covariance_type, assignment):
-    X, params, weights = problem(dtype, covariance_type)
+@pytest.mark.parametrize(
+    ("n_samples", "threads"),
+    [
+        (3001, (1, 2, 3, 5)),
+        (120_000, (2, 7, 24, 64)),  # rows enough that all are woken: 2^19 operations each
+    ],
+)
+def test_threads(
+    run, problem, assert_same_bits, dtype, covariance_type, assignment, n_samples, threads
+):
+    X, params, weights = problem(dtype, covariance_type, n_samples)
     request = Request(assignment, MOMENTS_OF[covariance_type], entropy=True)
     with config_context(num_threads=1):
         expected = run(X, params, request, sample_weight=weights)
-    for num_threads in (1, 2, 3, 5):
-        with config_context(num_threads=num_threads):
-            assert_same_bits(run(X, params, request, sample_weight=weights), expected)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
-def test_many_threads(run, problem, assert_same_bits, dtype, covariance_type):
-    """Rows enough that all of them are woken: 2^19 operations each."""
-    X, params, weights = problem(dtype, covariance_type, n_samples=120_000)
-    request = Request("posterior", MOMENTS_OF[covariance_type], entropy=True)
-    with config_context(num_threads=1):
-        expected = run(X, params, request, sample_weight=weights)
-    for num_threads in (2, 7, 24, 64):
+    for num_threads in threads:
         with config_context(num_threads=num_threads):
             assert_same_bits(run(X, params, request, sample_weight=weights), expected)
 

@@ -282,11 +282,10 @@ class BaseMixture(StepwiseMixture):
             assert progress.reached is not None  # an iteration has ended
             return partial(fitted, progress.reached)
 
-        monitor = make_monitor(workload, verbose=self.verbose, interval=self.verbose_interval)
-        if callback is not None:
-            monitor = CallbackMonitor(monitor, callback, as_reached)
+        shown = make_monitor(workload, verbose=self.verbose, interval=self.verbose_interval)
+        monitor = shown if callback is None else CallbackMonitor(shown, callback, as_reached)
         try:
-            with monitor:
+            with shown:
                 for index in range(n_init):
                     progress = Progress()
                     monitor.initialisation_begins(index)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any
 
 import sklearn
@@ -81,6 +80,8 @@ def in_this_context(callback: Callback | None) -> Callback | None:
 class CallbackMonitor(Monitor):
     """Tells a monitor and a callback; ``stopped`` is true once the callback has said so.
 
+    The context is that monitor's, which whoever made it enters.
+
     Parameters
     ----------
     shown : Monitor
@@ -93,18 +94,6 @@ class CallbackMonitor(Monitor):
     def __init__(self, shown: Monitor, callback: Callback, as_reached: Callable[[], Any]) -> None:
         self._shown, self._callback, self._as_reached = shown, callback, as_reached
         self._index = 0
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._shown.__exit__(kind, error, traceback)
-
-    def __enter__(self) -> CallbackMonitor:
-        self._shown.__enter__()
-        return self
 
     def initialisation_begins(self, index: int) -> None:
         """Pass it on."""
