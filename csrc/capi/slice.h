@@ -9,6 +9,7 @@
 
 #include "capi/rows.h"
 #include "runtime/numbers.h"
+#include "tuning.h"
 
 namespace vbfast::capi {
 
@@ -16,7 +17,7 @@ constexpr std::int64_t longest_copy = 256;  // elements of a strided slice that 
 constexpr std::int64_t slice_plane = 16;    // as kernels/arrays/table.h asks
 
 inline bool is_short(std::int64_t n, bool contiguous) {
-    return n > 0 && n <= (contiguous ? row_chunk : longest_copy);
+    return n > 0 && n <= (contiguous ? tuning::row_chunk : longest_copy);
 }
 
 // The elements of a short slice side by side: where they lie, or copies.
