@@ -86,7 +86,7 @@ def definition(name):
 
 def make_variant(folder, name=None, value=None):
     """Return a copy of the tree, with another value of a number, built unless it is there."""
-    tree = folder / (f"{name}={value}".replace(" ", "") if name else "own")
+    tree = folder / (f"{name}={value}".replace(" << ", "x2^") if name else "own")
     if (tree / "built").exists():
         return tree
     listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
