@@ -180,9 +180,9 @@ def test_large_arrays_are_not_copied(clustered, monkeypatch):
     seen = []
     search = GaussianMixture._search
 
-    def spy(self, family, runner, callback):
+    def spy(self, family, runner, *others):
         seen.append(runner.source.data)
-        return search(self, family, runner, callback)
+        return search(self, family, runner, *others)
 
     monkeypatch.setattr(GaussianMixture, "_search", spy)
     for rows in (clustered, clustered[::2], np.asfortranarray(clustered)):
