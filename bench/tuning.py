@@ -1,4 +1,4 @@
-"""What the numbers of csrc/tuning.h are worth: times with other values, as multiples.
+"""What the numbers of csrc/runtime/tuning.h are worth: times with other values, as multiples.
 
 Each number is changed by itself, in a copy of this tree that is built anew; builds take turns. The
 calls are those in which the number matters, named as in bench/builds.py. Printed are the medians of
@@ -29,7 +29,7 @@ if __name__ == "__main__":
 
 import numpy as np
 
-HEADER = Path("csrc/tuning.h")
+HEADER = Path("csrc/runtime/tuning.h")
 DTYPES = ("float64", "float32")
 SEARCHES = ("kmeans 100000x16x64", "kmeans 50000x64x256", "kmeans 100000x12x1000")
 # A number, other values, and the calls in which it matters.

@@ -9,7 +9,7 @@ namespace vbfast::arrays {
 namespace {
 
 #include "kernels/arrays/parameters-inl.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 }  // namespace
 

@@ -4,7 +4,7 @@
 #include "arrays/call.h"
 #include "arrays/plan.h"
 #include "arrays/scratch.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::arrays {
 

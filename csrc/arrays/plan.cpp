@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "runtime/numbers.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::arrays {
 

@@ -8,7 +8,7 @@
 #include "arrays/call.h"
 #include "arrays/layout.h"
 #include "runtime/numbers.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::arrays {
 

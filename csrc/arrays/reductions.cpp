@@ -5,7 +5,7 @@
 #include "arrays/gather.h"
 #include "arrays/settle.h"
 #include "runtime/numbers.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::arrays {
 

@@ -9,7 +9,7 @@
 #include "arrays/reductions.h"
 #include "runtime/compensated_sum.h"
 #include "runtime/thread_count.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 #if defined(__SSE2__)
 #include <xmmintrin.h>

@@ -10,7 +10,7 @@
 #include "runtime/memory.h"
 #include "runtime/numbers.h"
 #include "runtime/threads.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::arrays {
 

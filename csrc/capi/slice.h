@@ -9,7 +9,7 @@
 
 #include "capi/rows.h"
 #include "runtime/numbers.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::capi {
 

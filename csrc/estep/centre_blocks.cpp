@@ -7,7 +7,7 @@
 
 #include "runtime/numbers.h"
 #include "runtime/thread_count.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::estep {
 

@@ -11,7 +11,7 @@
 #include "runtime/lowest_index.h"
 #include "runtime/numbers.h"
 #include "runtime/thread_count.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::estep {
 

@@ -16,7 +16,7 @@ namespace vbfast::estep {
 namespace {
 
 #include "kernels/estep/triangle-inl.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 // Squared distance of a mean from the origin, in squared standard deviations of the narrowest
 // direction, up to which moments about the origin are accurate enough: they lose a relative epsilon

@@ -6,7 +6,7 @@
 
 #include "runtime/memory.h"
 #include "runtime/numbers.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::estep {
 

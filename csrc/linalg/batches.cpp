@@ -8,7 +8,7 @@
 #include "runtime/memory.h"
 #include "runtime/numbers.h"
 #include "runtime/thread_count.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::linalg {
 

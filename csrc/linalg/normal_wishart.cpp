@@ -9,7 +9,7 @@
 #include "linalg/gamma_differences.h"
 #include "runtime/numbers.h"
 #include "runtime/thread_count.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::linalg {
 

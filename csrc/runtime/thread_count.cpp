@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "runtime/processors.h"
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::runtime {
 

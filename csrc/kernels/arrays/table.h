@@ -11,7 +11,7 @@
 
 #include <cstdint>
 
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::arrays {
 

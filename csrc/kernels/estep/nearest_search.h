@@ -7,7 +7,7 @@
 
 #include <cstdint>
 
-#include "tuning.h"
+#include "runtime/tuning.h"
 
 namespace vbfast::estep {
 
