@@ -34,6 +34,7 @@ ESTIMATORS = [
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @pytest.mark.filterwarnings("ignore:covariance_prior is singular")
+@pytest.mark.filterwarnings("ignore:total_samples is None")
 @parametrize_with_checks(ESTIMATORS)
 def test_conventions(estimator, check):
     check(estimator)

@@ -221,6 +221,10 @@ STARTS = {
     "verbose_interval": "positive count",
     "init_params": "start",
     "init_size": "positive count or none",
+    "learning_decay": "real",
+    "learning_offset": "real",
+    "step_size": "real or none",
+    "total_samples": "positive real",
 }
 GAUSSIAN = {
     **STARTS,
@@ -252,6 +256,10 @@ def fit_arguments(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
         "verbose_interval": 10,
         "init_params": responsibilities(rng, dtype) * 0.75 + 0.25 / K,
         "init_size": 100,
+        "learning_decay": 0.75,
+        "learning_offset": 8.0,
+        "step_size": None,
+        "total_samples": 1000.0,
     }
 
 

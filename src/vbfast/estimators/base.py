@@ -28,7 +28,7 @@ from vbfast.estimators.fit_tasks import (
     fit_tasks,
     forget_tasks,
 )
-from vbfast.estimators.stepwise import StepwiseMixture
+from vbfast.estimators.streaming import STREAM_PARAMETERS, StreamingMixture
 from vbfast.estimators.validation import (
     KnownBackend,
     RealInterval,
@@ -51,7 +51,7 @@ from vbfast.passes.runner import LocalRunner
 __all__ = ["BaseMixture"]
 
 
-class BaseMixture(SetsCallbacks, StepwiseMixture):  # type: ignore[misc]
+class BaseMixture(SetsCallbacks, StreamingMixture):  # type: ignore[misc]
     """Base class of mixtures with scikit-learn's interface.
 
     A subclass has the constructor, and says which family is fitted.
@@ -70,6 +70,7 @@ class BaseMixture(SetsCallbacks, StepwiseMixture):  # type: ignore[misc]
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "accelerate": [StrOptions({"squarem"}), None],
         "backend": [KnownBackend(), None],
+        **STREAM_PARAMETERS,
     }
 
     # A callback is the caller's: no meta-estimator hands it on.
@@ -286,6 +287,7 @@ class BaseMixture(SetsCallbacks, StepwiseMixture):  # type: ignore[misc]
         self.n_passes_ = result.n_passes
         self.lower_bound_ = result.lower_bound
         self.lower_bounds_ = result.lower_bounds
+        self._forget_stream()
 
     def _search(
         self,

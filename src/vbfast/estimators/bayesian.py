@@ -94,6 +94,14 @@ default='dirichlet_process'
         As for :class:`vbfast.GaussianMixture`, of the posterior.
     backend : {'native', 'numba', 'reference'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
+    learning_decay, learning_offset : float, default=0.7 and 10.0
+        How far :meth:`partial_fit` moves after ``t`` batches:
+        ``(learning_offset + t) ** -learning_decay``.
+    step_size : float or None, default=None
+        How far it always moves instead, in (0, 1): a stream that drifts is followed.
+    total_samples : float or None, default=None
+        The number of rows that its stream stands for, which the prior is weighed against; ``None``
+        is that of the rows seen so far.
 
     Attributes
     ----------
@@ -224,6 +232,10 @@ default='dirichlet_process'
         init_size: InitSize = None,
         accelerate: Acceleration | None = None,
         backend: str | None = None,
+        learning_decay: float = 0.7,
+        learning_offset: float = 10.0,
+        step_size: float | None = None,
+        total_samples: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -245,6 +257,10 @@ default='dirichlet_process'
         self.init_size = init_size
         self.accelerate = accelerate
         self.backend = backend
+        self.learning_decay = learning_decay
+        self.learning_offset = learning_offset
+        self.step_size = step_size
+        self.total_samples = total_samples
 
     def _family(self, runner: LocalRunner) -> VariationalGaussian:
         mean, covariance = check_given_prior(

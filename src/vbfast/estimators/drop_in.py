@@ -74,6 +74,10 @@ class DropIn(metaclass=_Replacing):
     # scikit-learn's pickles lack what its constructor does not have.
     init_size: Any = None
     accelerate: Any = None
+    learning_decay: Any = 0.7
+    learning_offset: Any = 10.0
+    step_size: Any = None
+    total_samples: Any = None
 
     _drop_in: ClassVar[Any]
     _scikit_learn: ClassVar[Any]

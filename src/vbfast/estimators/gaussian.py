@@ -89,6 +89,13 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         same start they may end in another local maximum than plain iterations.
     backend : {'native', 'numba', 'reference'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
+    learning_decay, learning_offset : float, default=0.7 and 10.0
+        How far :meth:`partial_fit` moves after ``t`` batches:
+        ``(learning_offset + t) ** -learning_decay``.
+    step_size : float or None, default=None
+        How far it always moves instead, in (0, 1): a stream that drifts is followed.
+    total_samples : float or None, default=None
+        The number of rows that its stream stands for. It does not matter for maximum likelihood.
 
     Attributes
     ----------
@@ -179,6 +186,10 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         init_size: InitSize = None,
         accelerate: Acceleration | None = None,
         backend: str | None = None,
+        learning_decay: float = 0.7,
+        learning_offset: float = 10.0,
+        step_size: float | None = None,
+        total_samples: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -197,6 +208,10 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.init_size = init_size
         self.accelerate = accelerate
         self.backend = backend
+        self.learning_decay = learning_decay
+        self.learning_offset = learning_offset
+        self.step_size = step_size
+        self.total_samples = total_samples
 
     def _fitted_family(self) -> Gaussian:
         return Gaussian(self.covariance_type, float(self.reg_covar))

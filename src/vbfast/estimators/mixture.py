@@ -65,6 +65,13 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     backend : {'native', 'numba', 'reference'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
         Where it does not evaluate the family's density, another one does that.
+    learning_decay, learning_offset : float, default=0.7 and 10.0
+        How far :meth:`partial_fit` moves after ``t`` batches:
+        ``(learning_offset + t) ** -learning_decay``.
+    step_size : float or None, default=None
+        How far it always moves instead, in (0, 1): a stream that drifts is followed.
+    total_samples : float or None, default=None
+        As for :class:`vbfast.GaussianMixture`.
 
     Attributes
     ----------
@@ -155,6 +162,10 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         init_size: InitSize = None,
         accelerate: Acceleration | None = None,
         backend: str | None = None,
+        learning_decay: float = 0.7,
+        learning_offset: float = 10.0,
+        step_size: float | None = None,
+        total_samples: float | None = None,
     ) -> None:
         self.family = family
         self.n_components = n_components
@@ -169,6 +180,10 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.init_size = init_size
         self.accelerate = accelerate
         self.backend = backend
+        self.learning_decay = learning_decay
+        self.learning_offset = learning_offset
+        self.step_size = step_size
+        self.total_samples = total_samples
 
     def _fitted_family(self) -> Family[Any]:
         return self.family

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from vbfast._version import __version__
 from vbfast.atomic_file import written_whole
 from vbfast.estimators.stored import Stored, check_arrays
+from vbfast.estimators.stored_stream import restore_stream, stream_arrays
 
 __all__ = ["FORMAT_VERSION", "SUFFIX", "read_model", "save_model"]
 
@@ -42,7 +43,8 @@ def save_model(path: str | os.PathLike[str], model: Any) -> None:
     ``n_passes`` and the fitted attributes ``weights``, ``means``, ``covariances``, ``precisions``
     and ``precisions_cholesky``, shaped as scikit-learn's; of a Bayesian mixture also
     ``weight_concentration_prior_type`` and the attributes that hold its posterior and prior, with
-    the two rows of a Dirichlet process's ``weight_concentration`` in one array.
+    the two rows of a Dirichlet process's ``weight_concentration`` in one array. Of a mixture that
+    has learned from batches there is what :mod:`vbfast.estimators.stored_stream` names.
 
     Parameters
     ----------
@@ -112,6 +114,7 @@ def _arrays_of(model: Any) -> Arrays:
         "lower_bounds": np.asarray(model.lower_bounds_, dtype=np.float64),
         **{attribute.rstrip("_"): np.asarray(getattr(model, attribute)) for attribute in _ENDED},
         **{key: np.asarray(value) for key, value in values.items()},
+        **stream_arrays(model),
     }
 
 
@@ -173,6 +176,7 @@ def _restored(arrays: Arrays, classes: dict[str, type[Any]]) -> Any:
         model.n_iter_ = len(model.lower_bounds_)
     model.n_features_in_ = model.means_.shape[1]
     _restore_names(model, arrays.get("feature_names"))
+    restore_stream(arrays, model)
     stored.check(model)
     return model
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vbfast.contract import PassResult
+from vbfast.contract import PassResult, Statistics
 
 __all__ = ["EvidencePerRow"]
 
@@ -25,6 +25,15 @@ class EvidencePerRow:
         """
         del previous, updated
         return sums.log_evidence / sums.total_weight
+
+    def bound_at(self, sums: PassResult, parameters: Any) -> float:
+        """Return the same: the parameters are those that the pass was run with."""
+        return self.lower_bound(sums, parameters, parameters)
+
+    def statistics_of(self, parameters: Any) -> Statistics | None:
+        """Return ``None``: statistics are not a function of any parameters."""
+        del parameters
+        return None
 
     @property
     def climbs_merit(self) -> bool:

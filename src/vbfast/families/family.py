@@ -200,6 +200,20 @@ class Family(Objective[P], Protocol[P]):
     def n_free_parameters(self, n_components: int, n_features: int) -> int | None:
         """Return how many free parameters a mixture has; ``None`` where that is not known."""
 
+    def bound_at(self, sums: PassResult, parameters: P) -> float:
+        """Return the bound of parameters, from the sums of a pass that was run with them.
+
+        It is in the unit of :meth:`lower_bound`, which pairs the pass's responsibilities with the
+        next parameters instead.
+        """
+
+    def statistics_of(self, parameters: P) -> Statistics | None:
+        """Return statistics that lead to these parameters; ``None`` where they are not known.
+
+        They stand for the rows of a fit that are not there any more. Their weights are those of the
+        rows, or sum to one where the parameters do not tell.
+        """
+
     @property
     def draws(self) -> bool:
         """Whether :meth:`draw` can be asked for rows."""

@@ -26,6 +26,7 @@ from vbfast.families.attributes import (
 )
 from vbfast.families.covariances import (
     MOMENTS_OF,
+    add_to_diagonal,
     covariances_of,
     precision_factor,
     scatter_floor,
@@ -178,6 +179,16 @@ class Gaussian(EvidencePerRow):
             statistics, reg_covar=self.reg_covar, eps=_eps(rows.dtype), linalg=rows.linalg
         )
         return np.asarray(counts / rows.total_weight), means, covariances
+
+    def statistics_of(self, parameters: GaussianParameters) -> Statistics:
+        """Return the statistics that :func:`maximize` makes these parameters of, of weight one."""
+        kind, weights = self.covariance_type, parameters.weights
+        second = parameters.covariances.copy()
+        add_to_diagonal(kind, second, -self.reg_covar)
+        if kind != "tied":
+            second = (second.T * weights).T
+        means = parameters.means
+        return Statistics(self.moments, means, weights, np.zeros_like(means), second)
 
     def split(
         self, parameters: GaussianParameters, n_components: int, dtype: np.dtype[Any]

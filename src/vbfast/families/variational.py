@@ -206,6 +206,35 @@ class VariationalGaussian:
         """Return the posterior that the statistics of the first responsibilities lead to."""
         return self.prior.posterior(statistics, reg_covar=self.reg_covar, linalg=rows.linalg)
 
+    def bound_at(self, sums: PassResult, parameters: MixturePosterior) -> float:
+        """Return the evidence less the divergences from the prior, nats."""
+        divergences = parameters.weights.kl + float(parameters.components.kl.sum())
+        return sums.log_evidence - divergences
+
+    def statistics_of(self, parameters: MixturePosterior) -> Statistics:
+        """Return the statistics that the posterior has beyond its prior (Bishop 2006, 10.58-10.63).
+
+        With the prior mean ``d_k`` before ``m_k``, the sum of ``r (x - m_k)`` is ``beta_0 d_k``.
+        """
+        posterior, prior = parameters.components, parameters.components.prior
+        kind, counts = prior.covariance_type, parameters.weights.counts
+        way = posterior.means - prior.mean
+        first = prior.mean_precision * way
+        pooled = kind == "tied"
+        n_shared = len(counts) if pooled else 1
+        second = (posterior.covariances.T * posterior.degrees_of_freedom).T * n_shared
+        second = second - n_shared * prior.covariance
+        if kind in ("full", "tied"):
+            outer = way[:, :, np.newaxis] * first[:, np.newaxis, :]
+            second -= outer.sum(axis=0) if pooled else outer
+        else:
+            second -= way * first if kind == "diag" else (way * first).mean(axis=1)
+        added = self._added(counts.sum() if pooled else counts)
+        if kind in ("full", "tied"):
+            added = np.multiply.outer(added, np.eye(way.shape[1]))
+        second -= added[:, np.newaxis] if kind == "diag" else added
+        return Statistics(self.moments, posterior.means, counts, first, second)
+
     def split(
         self, posterior: MixturePosterior, n_components: int, dtype: np.dtype[Any]
     ) -> MixturePosterior:

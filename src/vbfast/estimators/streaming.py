@@ -1,0 +1,181 @@
+"""Learning from rows that come in batches."""
+
+from __future__ import annotations
+
+import contextvars
+import warnings
+from numbers import Real
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import _fit_context
+from sklearn.utils._param_validation import Interval
+
+from vbfast.contract import PassResult, RowSource
+from vbfast.estimators.stepwise import StepwiseMixture
+from vbfast.estimators.validation import (
+    RealInterval,
+    as_random_state,
+    callers_level,
+    check_enough_rows,
+    unchanged_on_failure,
+    validate_rows,
+)
+from vbfast.families.family import Family
+from vbfast.inference.em import EMResult
+from vbfast.inference.stochastic import StepSizes, Stream, after_batch, average_of
+from vbfast.inputs.weights import as_sample_weight
+from vbfast.passes.runner import LocalRunner
+
+__all__ = ["STREAM_ATTRIBUTES", "STREAM_PARAMETERS", "StreamingMixture"]
+
+# scikit-learn's online models have the first two, with these ranges.
+STREAM_PARAMETERS: dict[str, Any] = {
+    "learning_decay": [Interval(Real, 0.0, 1.0, closed="both")],
+    "learning_offset": [RealInterval(1.0, None, closed="left")],
+    "step_size": [Interval(Real, 0.0, 1.0, closed="neither"), None],
+    "total_samples": [RealInterval(0.0, None, closed="neither"), None],
+}
+STREAM_ATTRIBUTES = ("n_batch_iter_", "n_samples_seen_")
+
+_ADVICE = (
+    "total_samples is None: the prior is weighed against the rows seen so far. Give the number of "
+    "rows that the stream stands for, if it is known"
+)
+
+
+class StreamingMixture(StepwiseMixture):
+    """A mixture that goes on learning, batch by batch."""
+
+    learning_decay: float
+    learning_offset: float
+    step_size: float | None
+    total_samples: float | None
+    n_batch_iter_: int
+    n_samples_seen_: float
+    _average: PassResult
+
+    def partial_fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:  # noqa: ARG002
+        """Learn from a batch of rows: one pass over them, and a step of the parameters.
+
+        Stepwise expectation-maximization or, of a Bayesian mixture, stochastic variational
+        inference: a running average of the rows' statistics moves towards that of the batch, by
+        ``(learning_offset + t) ** -learning_decay`` after ``t`` batches or, if it is given, by
+        ``step_size``. The parameters are those of the running average.
+
+        The first batch starts the components, as a fit of it would, and takes priors that are not
+        given from it. After :meth:`fit` the parameters that it has found are gone on from, as if
+        they were a batch's; a fit after ``partial_fit`` begins anew, or goes on with
+        ``warm_start=True``.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            A batch; what :meth:`fit` takes.
+        y : Ignored
+            Not used, present for API consistency by convention.
+        sample_weight : array-like of shape (n_samples,), optional
+            Within the batch: a batch whose weights are all doubled moves the average as far.
+
+        Returns
+        -------
+        self : object
+            With ``n_batch_iter_``, how many batches have come since the last fit;
+            ``n_samples_seen_``, the sum of their weights; and ``lower_bounds_``, the bound after
+            each of them, nats, with a running average of the rows' evidence.
+
+        Raises
+        ------
+        ValueError
+            As :meth:`fit`; and if the first batch has fewer rows than components, unless the
+            constructor was given a whole start. The mixture stays as it was.
+
+        Warns
+        -----
+        UserWarning
+            Once, for a Bayesian mixture without ``total_samples``.
+
+        References
+        ----------
+        O. Cappe and E. Moulines (2009), On-line expectation-maximization algorithm for latent data
+        models. M. D. Hoffman, D. M. Blei, C. Wang and J. Paisley (2013), Stochastic variational
+        inference.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import vbfast
+        >>> rng = np.random.default_rng(0)
+        >>> mixture = vbfast.GaussianMixture(2, random_state=0)
+        >>> for _ in range(50):
+        ...     batch = rng.normal(size=(200, 1)) + 8.0 * rng.integers(2, size=(200, 1))
+        ...     mixture = mixture.partial_fit(batch)
+        >>> print(np.sort(mixture.means_.ravel()).round(), mixture.n_batch_iter_)
+        [0. 8.] 50
+        """
+        with unchanged_on_failure(self):
+            contextvars.copy_context().run(self._partial_fit, X, sample_weight)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def _partial_fit(self, X: Any, sample_weight: Any) -> None:
+        first = not hasattr(self, "converged_")
+        rows = validate_rows(self, X, reset=first)
+        weights = as_sample_weight(sample_weight, rows.n_samples)
+        with self._passes_over(rows):
+            runner = LocalRunner(rows, weights)
+            family, stream = self._begun(runner) if first else self._stream(rows)
+            if first and not family.per_unit_of_weight and self.total_samples is None:
+                warnings.warn(_ADVICE, UserWarning, stacklevel=callers_level())
+            stream = after_batch(
+                stream,
+                runner,
+                family,
+                StepSizes(self.learning_decay, self.learning_offset, self.step_size),
+                self.total_samples,
+            )
+        n_batches = stream.n_batches
+        reached = EMResult(stream.parameters, stream.lower_bounds, False, n_batches)
+        dtype = rows.dtype if first else np.asarray(self.weights_).dtype
+        self._take(family, reached, dtype)
+        assert stream.average is not None
+        self.n_batch_iter_, self.n_samples_seen_ = n_batches, stream.total_weight
+        self._average = stream.average
+
+    def _begun(self, runner: LocalRunner) -> tuple[Family[Any], Stream[Any]]:
+        """Return a family and a stream that its first batch starts."""
+        family = self._family(runner)
+        if family.given_start() is None:
+            try:
+                check_enough_rows(self.n_components, runner.n_samples, runner.sample_weight)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}. The first batch starts the components: give it more rows, or the "
+                    "constructor a whole start"
+                ) from None
+        start = self._start(family, runner, as_random_state(self.random_state))
+        return family, Stream(start, None, 0.0, 0, [])
+
+    def _stream(self, rows: RowSource) -> tuple[Family[Any], Stream[Any]]:
+        """Return the family and where the batches so far, or a fit, have led."""
+        family, parameters = self._fitted_family(), self._fitted_parameters()
+        if hasattr(self, "n_batch_iter_"):
+            stream = Stream(
+                parameters,
+                self._average,
+                self.n_samples_seen_,
+                self.n_batch_iter_,
+                self.lower_bounds_,
+            )
+            return family, stream
+        statistics = family.statistics_of(parameters) if self.n_iter_ > 0 else None
+        if statistics is None:
+            return family, Stream(parameters, None, 0.0, 0, [])
+        average = average_of(statistics, rows.dtype)
+        seen = 0.0 if family.per_unit_of_weight else float(np.sum(statistics.weight))
+        return family, Stream(parameters, average, seen, 0, [])
+
+    def _forget_stream(self) -> None:
+        """Leave what batches have led to behind, as a fit does."""
+        for name in (*STREAM_ATTRIBUTES, "_average"):
+            self.__dict__.pop(name, None)
