@@ -1,4 +1,4 @@
-"""Sphinx's configuration: `python -m sphinx -W -n -j 2 docs build/docs`."""
+"""Sphinx's configuration: ``python -m sphinx -W -n -j 2 docs build/docs``."""
 
 from __future__ import annotations
 
@@ -22,54 +22,53 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_gallery.gen_gallery",
 ]
-exclude_patterns = ["examples"]  # the gallery is made of them
+exclude_patterns = ["examples"]  # what the gallery is made of
 templates_path = ["_templates"]
 
-# Other projects' names lead nowhere, as the build reads nothing from the network. Ours have to be
-# there.
-OTHERS = "Any|array|collections|jax|joblib|matplotlib|numba|numpy|scipy|sklearn|threadpoolctl|torch|typing"
-nitpick_ignore_regex = [(r"py:\w+", rf"({OTHERS})(\..*)?"), ("py:class", r"optional|default.*")]
+# The build reads nothing from the network: names of other projects lead nowhere. Ours have to lead
+# somewhere.
+others = "jax|joblib|matplotlib|numpy|scipy|sklearn|torch"
+nitpick_ignore_regex = [(r"py:\w+", rf"({others})(\..*)?")]
 
 # Pages
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 
-VALUES = [name for name in vbfast.__all__ if is_dataclass(getattr(vbfast, name))]
-VALUES += ["Linear", "LogJoint", "Quadratic", "Family", "RowSource"]
-
-# API: numpydoc lays the docstrings out, and the templates list the members of a class.
+# API
 autodoc_typehints = "none"
-autodoc_member_order = "groupwise"
 autosummary_generate = True
-numpydoc_show_class_members = False
+numpydoc_show_class_members = False  # the templates list them
 numpydoc_validation_checks = {
     "all",
+    # All checks but these:
     "ES01",  # a summary may be all that there is to say,
     "EX01",  # a method's example stand in that of its class,
     "PR07",  # a type tell what a parameter is,
     "RT01",  # "Return ..." be all about what is returned,
     "RT02",  # what is returned have a name,
     "RT03",  # or no words but its type;
-    "PR08",  # descriptions may begin with a symbol
+    "PR08",  # descriptions may begin with a symbol,
     "RT04",
     "SA01",  # and refer to nothing else
     "SA04",
     "SS05",  # "Exponentials" is a noun
-    "YD01",  # a context yields nothing
+    "YD01",  # a context may yield nothing
 }
-# The fields of a value are its attributes.
-numpydoc_validation_exclude = {rf"^vbfast(\.\w+)?\.{name}$" for name in VALUES}
+# Values list their fields as attributes; protocols are not called.
+fields = [name for name in vbfast.__all__ if is_dataclass(getattr(vbfast, name))]
+fields += ["families.LogJoint", "families.Linear", "families.Quadratic", "numba_api.ElboTerms"]
+protocols = ["RowSource", "families.Family"]
+numpydoc_validation_exclude = {rf"^vbfast\.{re.escape(name)}$" for name in fields + protocols}
 
 
-def skip_scikit_learns(app, what, name, member, skip, options):
-    """Leave out what scikit-learn gives all its estimators, and its docstrings refer to."""
-    routing = re.fullmatch(r"get_metadata_routing|set_\w+_request|set_callbacks", name)
-    return True if routing else None
+def is_of_scikit_learn(app, what, name, member, skip, options):
+    """Leave out what scikit-learn gives every estimator: its docstrings refer to its own pages."""
+    return True if re.fullmatch(r"get_metadata_routing|set_\w+_request", name) else None
 
 
 def setup(app):
     """Connect what stands above to Sphinx's events."""
-    app.connect("autodoc-skip-member", skip_scikit_learns)
+    app.connect("autodoc-skip-member", is_of_scikit_learn)
 
 
 # Gallery
@@ -77,31 +76,19 @@ sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
-    "ignore_pattern": "fit_in_processes",  # its processes import it, which the gallery prevents
+    "ignore_pattern": "fit_in_processes",  # whose functions other processes have to import
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("vbfast",),
     "parallel": 2,
-    "show_memory": False,
     "show_signature": False,
-    "download_all_examples": False,
-    "image_scrapers": ("matplotlib",),
-    "plot_gallery": "True",
 }
 
-# Look
+# Look. MathJax comes in one file, with its fonts: readers need no network either.
+mathjax_path = "tex-svg-full.js"
+mathjax = f"sphinx-mathjax-offline/static/mathjax/{mathjax_path}"
 html_theme = "pydata_sphinx_theme"
 html_title = f"vbfast {release}"
-# MathJax in one file, with its fonts: readers need no network.
-mathjax_home = "sphinx-mathjax-offline/static/mathjax"
-mathjax_path = "tex-svg-full.js"
-html_static_path = [
-    "_static",
-    str(distribution("sphinx-mathjax-offline").locate_file(f"{mathjax_home}/{mathjax_path}")),
-]
+html_static_path = ["_static", str(distribution("sphinx-mathjax-offline").locate_file(mathjax))]
 html_css_files = ["vbfast.css"]
 html_show_sourcelink = False
-html_theme_options = {
-    "show_prev_next": True,
-    "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
-}
+html_theme_options = {"navigation_with_keys": False, "secondary_sidebar_items": ["page-toc"]}

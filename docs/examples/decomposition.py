@@ -20,7 +20,8 @@ import vbfast
 
 # %%
 # A row has a log-joint for each of three components. Along the horizontal axis ``q`` moves from
-# being sure of the wrong component, through the posterior, to the uniform distribution and beyond.
+# being sure of a wrong component, through the posterior, to the uniform distribution. The gap
+# between the bound and the evidence is the divergence.
 
 log_joint = np.log([0.06, 0.25, 0.10])
 posterior = vbfast.softmax(log_joint)
@@ -32,16 +33,17 @@ path = np.concatenate(
 terms = vbfast.elbo(np.broadcast_to(log_joint, path.shape), q=path, per_sample=True)
 print("the identity holds to", f"{np.abs(terms.log_evidence - terms.elbo - terms.kl).max():.1e}")
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
+figure, ax = plt.subplots(figsize=(6.5, 4), layout="constrained")
 t = np.linspace(0, 2, len(path))
-left.fill_between(t, terms.elbo, terms.log_evidence, color="tab:orange", alpha=0.5, label="KL")
-left.plot(t, terms.elbo, color="tab:blue", label="ELBO")
-left.plot(t, terms.expected_log_joint, color="tab:green", linestyle="dashed", label="E_q[log p(x, z)]")
-left.plot(t, terms.entropy, color="tab:purple", linestyle="dashed", label="H[q]")
-left.plot(t, terms.log_evidence, color="black", label="log p(x)")
-left.set_xticks([0, 1, 2], ["sure of the\nwrong one", "posterior", "uniform"])
-left.set_ylabel("nats")
-left.legend(loc="center left", bbox_to_anchor=(0.0, 0.62))
+ax.plot(t, terms.log_evidence, color="black", label=r"$\log p(x)$")
+ax.fill_between(t, terms.elbo, terms.log_evidence, color="tab:orange", alpha=0.5, label="KL")
+ax.plot(t, terms.elbo, color="tab:blue", label="ELBO")
+ax.plot(t, terms.expected_log_joint, "--", color="tab:green", label=r"$E_q[\log p(x, z)]$")
+ax.plot(t, terms.entropy, "--", color="tab:purple", label=r"$H[q]$")
+ax.set_xticks([0, 1, 2], ["sure of a\nwrong component", "posterior", "uniform"])
+ax.set_ylabel("nats")
+figure.legend(loc="outside right upper")
+plt.show()
 
 # %%
 # All distributions over three components make a triangle. The bound is concave on it, with its
@@ -53,7 +55,6 @@ grid = grid[grid.sum(axis=-1) <= 1]
 everywhere = np.column_stack([1 - grid.sum(axis=1), grid]).clip(1e-12)
 everywhere /= everywhere.sum(axis=1, keepdims=True)
 bounds = vbfast.elbo(np.broadcast_to(log_joint, everywhere.shape), q=everywhere, per_sample=True)
-right.tricontourf(*(everywhere @ corners).T, bounds.elbo, levels=30)
 
 start = np.array([[0.96, 0.02, 0.02], [0.02, 0.02, 0.96], [0.02, 0.96, 0.02]])
 logits, ascent = np.log(start), [start]
@@ -61,12 +62,14 @@ for _ in range(60):
     _, gradient = vbfast.elbo_and_grad(np.tile(log_joint, (3, 1)), q_logits=logits)
     logits = logits + 1.0 * gradient.q_logits
     ascent.append(vbfast.softmax(logits, axis=1))
+figure, ax = plt.subplots(figsize=(5.5, 4.4), layout="constrained")
+contours = ax.tricontourf(*(everywhere @ corners).T, bounds.elbo, levels=30)
+figure.colorbar(contours, label="ELBO, nats", shrink=0.8)
 for one in np.stack(ascent, axis=1) @ corners:
-    right.plot(*one.T, "w.-", markersize=3, linewidth=1)
-right.plot(*(posterior @ corners), "r*", markersize=14)
+    ax.plot(*one.T, "w.-", markersize=3, linewidth=1)
+ax.plot(*(posterior @ corners), "r*", markersize=14)
 for number, (x, y) in enumerate(corners, start=1):
-    right.text(x, y + (0.03 if y else -0.07), f"z = {number}", ha="center")
-right.set_aspect("equal")
-right.set_axis_off()
-right.set_title("ELBO(q), and ascents to the posterior", y=1.06)
+    ax.text(x, y + (0.03 if y else -0.07), f"z = {number}", ha="center")
+ax.set_aspect("equal")
+ax.set_axis_off()
 plt.show()

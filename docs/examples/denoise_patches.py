@@ -34,14 +34,14 @@ def centred_patches(image):
 
 clean, _ = centred_patches(china)
 rows = rng.permutation(clean)[:30_000].astype(np.float32)
-mixture = vbfast.GaussianMixture(
-    40, reg_covar=1e-5, tol=1e-2, max_iter=300, random_state=0
-).fit(rows)
+mixture = vbfast.GaussianMixture(40, reg_covar=1e-5, tol=1e-2, max_iter=300, random_state=0).fit(
+    rows
+)
 print(f"{len(rows):,} patches, {mixture.n_iter_} iterations")
 
 # %%
-# A noisy patch has the same mixture with :math:`\sigma^2` added to the variances. Given it, the mean
-# of the clean one under component k is that of the Wiener filter,
+# A noisy patch has the same mixture with :math:`\sigma^2` added to the variances. Given it, the
+# mean of the clean one under component k is that of the Wiener filter,
 #
 # .. math:: \mu_k + \Sigma_k (\Sigma_k + \sigma^2 I)^{-1} (x - \mu_k),
 #

@@ -47,8 +47,8 @@ class FreeCoordinates:
 
 
 # %%
-# :func:`vbfast.mixture_log_evidence_and_grad` has the evidence and its gradient in all of these, for
-# one pass over the rows.
+# :func:`vbfast.mixture_log_evidence_and_grad` has the evidence and its gradient in all of these,
+# for one pass over the rows.
 
 
 def fit(X, weights, means, factors):
@@ -87,8 +87,8 @@ print(f"log evidence a row: EM {em.score(X):.8f}, L-BFGS {max(trace):.8f}")
 print(f"largest difference of the means: {np.abs(em.means_ - found_means).max():.1e}")
 
 # %%
-# What is left to the optimum, over passes. Both are quick while there is much to gain. Then EM goes
-# on by a constant factor a pass, and L-BFGS has learnt the curvature.
+# What is left to the optimum, over passes. EM gains more with its first ones, and then a constant
+# factor a pass. L-BFGS has to learn the curvature, but converges faster once it has.
 
 best = max(em.score(X), *trace)
 figure, ax = plt.subplots(figsize=(6.5, 3.8), layout="constrained")

@@ -2,10 +2,10 @@ r"""
 The forward pass of a hidden Markov model
 =========================================
 
-A mixture takes its rows to be independent. If they come in sequences, the component of a row depends
-on that of the row before. What a hidden Markov model needs of a row are the log-densities of its
-states, which are the log-joint without the weights; the rest is :func:`vbfast.logsumexp`, one step
-in time for all sequences at once.
+A mixture takes its rows to be independent. If they come in sequences, the component of a row
+depends on that of the row before. What a hidden Markov model needs of a row are the log-densities
+of its states, which are the log-joint without the weights; the rest is :func:`vbfast.logsumexp`,
+one step in time for all sequences at once.
 """
 
 import matplotlib.pyplot as plt

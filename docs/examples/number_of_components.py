@@ -24,7 +24,9 @@ mixture = vbfast.BayesianGaussianMixture(
     max_iter=2000,
     random_state=0,
 ).fit(X)
-print(f"{mixture.n_active_components_} of {mixture.n_components} after {mixture.n_iter_} iterations")
+print(
+    f"{mixture.n_active_components_} of {mixture.n_components} after {mixture.n_iter_} iterations"
+)
 
 # %%
 # Bars are expected weights, lines their credible intervals. ``prune`` takes the empty components

@@ -8,6 +8,7 @@ the data have two branches it has two, and no mean that lies between them.
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import PowerNorm
 
 import vbfast
 
@@ -28,7 +29,9 @@ for position in positions:
     mean.append(given.weights_ @ given.means_[:, 0])
 
 figure, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")
-mesh = ax.pcolormesh(positions, answers, np.transpose(density), cmap="Blues", shading="nearest")
+mesh = ax.pcolormesh(
+    positions, answers, np.transpose(density), cmap="Blues", norm=PowerNorm(0.4, vmin=0)
+)
 figure.colorbar(mesh, label="p(y | x)")
 ax.plot(x[::8], y[::8], "k.", markersize=1.5, label="rows")
 ax.plot(positions, mean, color="tab:red", label="mean of y given x")

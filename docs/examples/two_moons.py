@@ -14,7 +14,7 @@ import vbfast
 from vbfast.plotting import ComponentsDisplay, SelectionDisplay
 
 X, _ = make_moons(3000, noise=0.07, random_state=0)
-selection = vbfast.select(X, range(1, 15), random_state=0)
+selection = vbfast.select(X, range(1, 15), max_iter=2000, random_state=0)
 mixture = selection.best_
 print(f"{mixture.n_components} components")
 

@@ -3,7 +3,7 @@ A mixture as the prior of a variational autoencoder
 ===================================================
 
 A variational autoencoder has a prior over its latent variables, most often a single Gaussian. If
-that is a mixture, trained with the network, its components are clusters of the data:
+that is a mixture, trained with the network, its components become clusters of the data:
 :func:`vbfast.torch.mixture_log_evidence` is a density that autograd differentiates, in the latent
 variables and in the parameters of the mixture.
 """
@@ -85,9 +85,8 @@ for name, trace in zip(("one Gaussian", "mixture"), traces, strict=True):
 
 # %%
 # The bounds are about the same: two latent variables are little room. But the mixture has sorted
-# the digits without being told what they are. The most probable component of a digit is the label
-# that the log-joint has its maximum at; scikit-learn's adjusted mutual information is 0 for random
-# labels and 1 for the digits themselves.
+# the digits without being told what they are. The adjusted mutual information of most probable
+# components and digits would be 0 for random labels, and 1 if each told the other.
 
 _, model = models
 with torch.no_grad():
