@@ -66,20 +66,29 @@ def is_of_scikit_learn(app, what, name, member, skip, options):
     return True if re.fullmatch(r"get_metadata_routing|set_\w+_request", name) else None
 
 
+def lead_to_the_gallery(app, name, source):
+    """Make links to an example links to its page, and to their folder one to the gallery."""
+    page = re.sub(rf"\]\(examples/(?!{not_shown})(\w+)\.py\)", r"](gallery/\1.rst)", source[0])
+    source[0] = page.replace("](examples)", "](gallery/index.rst)")
+
+
 def setup(app):
-    """Connect what stands above to Sphinx's events."""
+    """Connect the functions above to Sphinx's events."""
     app.connect("autodoc-skip-member", is_of_scikit_learn)
+    app.connect("source-read", lead_to_the_gallery)
 
 
 # Gallery
+not_shown = "fit_in_processes"  # its functions have to be imported by other processes
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "gallery",
     "filename_pattern": r"\.py$",
-    "ignore_pattern": "fit_in_processes",  # whose functions other processes have to import
+    "ignore_pattern": not_shown,
     "backreferences_dir": "generated/backreferences",
     "doc_module": ("vbfast",),
     "parallel": 2,
+    "write_computation_times": False,  # a page that asks the network for its table
     "show_signature": False,
 }
 
@@ -91,4 +100,6 @@ html_title = f"vbfast {release}"
 html_static_path = ["_static", str(distribution("sphinx-mathjax-offline").locate_file(mathjax))]
 html_css_files = ["vbfast.css"]
 html_show_sourcelink = False
+# Pages that have none below them need no list of those.
+html_sidebars = {page: [] for page in ("start", "how-it-is-fast", "benchmarks")}
 html_theme_options = {"navigation_with_keys": False, "secondary_sidebar_items": ["page-toc"]}

@@ -80,6 +80,9 @@ def test_the_bound_and_its_gap_add_up(example):
     np.testing.assert_allclose(terms.elbo + terms.kl, terms.log_evidence, atol=1e-14)
     assert terms.kl.argmin() == 100  # the posterior
     np.testing.assert_allclose(names["ascent"][-1], np.tile(names["posterior"], (3, 1)), atol=1e-4)
+    evidence, bound = np.array(names["evidence"]), np.array(names["bound"])
+    assert (evidence[:-1] < bound).all()  # the global step raises the bound from where it is tight,
+    assert (bound < evidence[1:]).all()  # and the evidence more
 
 
 def test_the_moons_take_several_gaussians(example):
@@ -119,9 +122,7 @@ def test_memory_helps_a_hidden_markov_model(example):
     assert names["together"] > names["alone"] + 0.2
     assert abs(names["best"] - names["STAY"]) < 0.03
     # Forward and backward meet in the evidence of a sequence, at every step.
-    both = names["forward"](names["log_density"], 0.9) + names["backward"](
-        names["log_density"], 0.9
-    )
+    alpha, beta = (names[name](names["log_density"], 0.9) for name in ("forward", "backward"))
     evidence = np.logaddexp.reduce(alpha + beta, axis=2)
     np.testing.assert_allclose(evidence, np.tile(evidence[:, -1:], evidence.shape[1]), rtol=1e-12)
 
