@@ -80,13 +80,10 @@ plt.show()
 # raises the bound at that ``q``; the evidence rises by at least as much, as a gap opens again.
 
 rng = np.random.default_rng(0)
-X = np.array([[-2.0], [2.0]])[rng.integers(2, size=500)] + rng.normal(size=(500, 1))
-start = {
-    "weights_init": [0.5, 0.5],
-    "means_init": [[-0.2], [0.4]],
-    "precisions_init": [[[0.2]]] * 2,
-}
-mixture = vbfast.GaussianMixture(2, **start).initialize(X)
+X = np.array([[-4.0], [4.0]])[rng.integers(2, size=500)] + rng.normal(size=(500, 1))
+mixture = vbfast.GaussianMixture(
+    2, weights_init=[0.5, 0.5], means_init=[[1.0], [4.0]], precisions_init=[[[0.1]], [[0.1]]]
+).initialize(X)
 n_steps = 6
 evidence, bound = [mixture.score(X)], []
 for _ in range(n_steps):
