@@ -20,16 +20,18 @@ X = centres[rng.integers(12, size=40_000)] + rng.normal(size=(40_000, 8))
 
 # %%
 # ``init_params="random_from_data"`` takes the same random numbers in both libraries, so that the
-# same ``random_state`` is the same start.
+# same ``random_state`` is the same start. The libraries take turns, and the shorter of two times
+# counts. These pages are built while other examples run: run the script by itself for the times of
+# your machine.
 
-mixtures, seconds = {}, {}
-for name, library in (("scikit-learn", sklearn.mixture), ("vbfast", vbfast)):
+mixtures, seconds = {}, {"scikit-learn": np.inf, "vbfast": np.inf}
+for name, library in 2 * [("scikit-learn", sklearn.mixture), ("vbfast", vbfast)]:
     mixture = library.GaussianMixture(
         12, init_params="random_from_data", max_iter=300, random_state=0
     )
     began = time.perf_counter()
     mixtures[name] = mixture.fit(X)
-    seconds[name] = time.perf_counter() - began
+    seconds[name] = min(seconds[name], time.perf_counter() - began)
 
 theirs, ours = mixtures.values()
 print(f"iterations: {theirs.n_iter_} and {ours.n_iter_}")
