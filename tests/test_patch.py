@@ -17,6 +17,7 @@ import sklearn
 import sklearn.mixture
 from packaging.version import Version
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture as TheirBayesian
 from sklearn.mixture import GaussianMixture as Theirs
 from sklearn.model_selection import GridSearchCV
@@ -268,6 +269,12 @@ def test_rows_that_ours_refuse_by_type_are_scikit_learns(patched, rows, name, ca
     assert getattr(patched, name)(**parameters).fit_predict(masked).shape == (100,)
     with pytest.raises(TypeError, match=r"^Sparse data was passed"):
         getattr(patched, name)(**parameters).fit(scipy.sparse.eye_array(100, 2))
+
+
+def test_warnings_name_the_caller(patched, rows):
+    with pytest.warns(ConvergenceWarning) as caught:
+        patched.GaussianMixture(2, random_state=0, max_iter=1, tol=0.0).fit(rows)
+    assert caught[0].filename == __file__
 
 
 def test_what_is_ours_alone_does_not_fall_back(patched, rows, caplog):

@@ -715,8 +715,9 @@ def test_a_constant_feature_makes_the_prior_improper(clustered, covariance_type)
         init_params=np.repeat([0, 1], 300),
         max_iter=1000,
     )
-    with pytest.warns(UserWarning, match="covariance_prior is singular"):
+    with pytest.warns(UserWarning, match="covariance_prior is singular") as caught:
         mixture.fit(rows)
+    assert caught[0].filename == __file__
     assert np.isfinite(mixture.lower_bounds_).all()
 
 

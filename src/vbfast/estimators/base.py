@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import copy
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -34,6 +33,7 @@ from vbfast.estimators.validation import (
     KnownBackend,
     RealInterval,
     as_random_state,
+    callers_level,
     check_enough_rows,
     keep_partial,
     unchanged_on_failure,
@@ -365,16 +365,8 @@ def _warn_unless(ended: bool) -> None:
             "Try different init parameters, or increase max_iter, "
             "tol, or check for degenerate data.",
             ConvergenceWarning,
-            stacklevel=_level_of_the_caller(),
+            stacklevel=callers_level(),
         )
-
-
-def _level_of_the_caller() -> int:
-    """Return how many calls lie between the caller of vbfast and a warning of who calls this."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("vbfast."):
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 def _better(best: EMResult[Any] | None, other: EMResult[Any] | None) -> EMResult[Any] | None:
