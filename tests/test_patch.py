@@ -15,7 +15,9 @@ import pytest
 import scipy.sparse
 import sklearn
 import sklearn.mixture
+from packaging.version import Version
 from sklearn.base import clone
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import BayesianGaussianMixture as TheirBayesian
 from sklearn.mixture import GaussianMixture as Theirs
 from sklearn.model_selection import GridSearchCV
@@ -211,9 +213,9 @@ def test_derived_classes_that_override_a_step_are_scikit_learns(patched, rows, c
     class Counting(patched.GaussianMixture):
         steps = 0
 
-        def _m_step(self, X, log_resp, xp=None):
+        def _m_step(self, *args, **kwargs):
             self.steps += 1
-            super()._m_step(X, log_resp, xp=xp)
+            super()._m_step(*args, **kwargs)
 
     fitted = Counting(2, random_state=0).fit(rows)
     assert fitted.steps == fitted.n_iter_ > 0
@@ -269,6 +271,12 @@ def test_rows_that_ours_refuse_by_type_are_scikit_learns(patched, rows, name, ca
         getattr(patched, name)(**parameters).fit(scipy.sparse.eye_array(100, 2))
 
 
+def test_warnings_name_the_caller(patched, rows):
+    with pytest.warns(ConvergenceWarning) as caught:
+        patched.GaussianMixture(2, random_state=0, max_iter=1, tol=0.0).fit(rows)
+    assert caught[0].filename == __file__
+
+
 def test_what_is_ours_alone_does_not_fall_back(patched, rows, caplog):
     with pytest.raises(TypeError, match="sample_weight must be numeric"):
         patched.GaussianMixture().fit(rows, sample_weight=["a"] * 100)
@@ -321,12 +329,12 @@ def test_conventions(estimator, check):
 
 def test_scikit_learns_own_tests_pass_under_the_patch(tmp_path):
     pytest.importorskip("sklearn.mixture.tests")
-    counts_private_calls = (
-        "not test_gaussian_mixture_all_init_does_not_estimate_gaussian_parameters"
-    )
+    left_out = "not test_gaussian_mixture_all_init_does_not_estimate_gaussian_parameters"
+    if Version(sklearn.__version__) < Version("1.7"):
+        left_out += " and not test_regularisation"  # the words of an error changed since
     done = python(
         *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", os.devnull),
-        *(f"--rootdir={tmp_path}", "-k", counts_private_calls),
+        *(f"--rootdir={tmp_path}", "-k", left_out),
         Path(sklearn.mixture.__file__).parent / "tests",
         folder=tmp_path,
         patched=True,

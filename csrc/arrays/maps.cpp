@@ -9,6 +9,7 @@ namespace vbfast::arrays {
 namespace {
 
 #include "kernels/arrays/parameters-inl.h"
+#include "tuning.h"
 
 }  // namespace
 
@@ -50,8 +51,8 @@ void Maps<T>::map_rows(SliceBlock block, std::int64_t first, std::int64_t last, 
             base[k] = plan_.present(k)
                           ? plan_.operand(k).data + position.offset(plan_.operand(k).outer)
                           : nullptr;
-        for (std::int64_t begin = first; begin < last; begin += row_chunk) {
-            const std::int64_t n = std::min(row_chunk, last - begin);
+        for (std::int64_t begin = first; begin < last; begin += tuning::row_chunk) {
+            const std::int64_t n = std::min(tuning::row_chunk, last - begin);
             T* at[n_sliced] = {nullptr, nullptr, nullptr, nullptr};
             for (int k = 0; k < n_sliced; ++k) {
                 if (!plan_.present(k)) continue;
@@ -72,8 +73,8 @@ void Maps<T>::map_rows(SliceBlock block, std::int64_t first, std::int64_t last, 
 template <class T>
 void Maps<T>::map_columns(SliceBlock block, std::int64_t first, std::int64_t last,
                           const T* parameters, Scratch<T>& scratch) const {
-    for (std::int64_t begin = first; begin < last; begin += column_chunk) {
-        const std::int64_t n = std::min(column_chunk, last - begin);
+    for (std::int64_t begin = first; begin < last; begin += tuning::column_chunk) {
+        const std::int64_t n = std::min(tuning::column_chunk, last - begin);
         for (int k = 0; k < n_sliced; ++k) {
             if (!plan_.present(k)) continue;
             if (k < place_out0)
@@ -109,12 +110,12 @@ template <class T>
 void Maps<T>::keep(SliceBlock block, std::int64_t first, std::int64_t last, T* references,
                    double* state, Scratch<T>& scratch) const {
     T* const* const* at = scratch.pointers;
-    for (std::int64_t begin = first; begin < last; begin += column_chunk) {
-        const std::int64_t n = std::min(column_chunk, last - begin);
+    for (std::int64_t begin = first; begin < last; begin += tuning::column_chunk) {
+        const std::int64_t n = std::min(tuning::column_chunk, last - begin);
         gather_columns(plan_, place_x, block, begin, n, scratch);
         point_to_rows(plan_, place_out0, block, begin, n, scratch);
         mapper_.keep(at[place_x], n, block.width, plan_.prefetch_distance, state, plan_.plane,
-                     at[place_out0], references + begin / column_chunk * plan_.plane);
+                     at[place_out0], references + begin / tuning::column_chunk * plan_.plane);
         if (!stays_in_scratch()) scatter_columns(plan_, place_out0, block, begin, n, scratch);
         scratch.done(n * block.width);
     }
@@ -123,11 +124,11 @@ void Maps<T>::keep(SliceBlock block, std::int64_t first, std::int64_t last, T* r
 template <class T>
 void Maps<T>::scale(SliceBlock block, std::int64_t first, std::int64_t last, const T* references,
                     const T* parameters, Scratch<T>& scratch) const {
-    for (std::int64_t begin = first; begin < last; begin += column_chunk) {
-        const std::int64_t n = std::min(column_chunk, last - begin);
+    for (std::int64_t begin = first; begin < last; begin += tuning::column_chunk) {
+        const std::int64_t n = std::min(tuning::column_chunk, last - begin);
         if (!stays_in_scratch()) gather_columns(plan_, place_out0, block, begin, n, scratch);
-        mapper_.scale(n, block.width, references + begin / column_chunk * plan_.plane, parameters,
-                      plan_.plane, scratch.pointers[place_out0]);
+        mapper_.scale(n, block.width, references + begin / tuning::column_chunk * plan_.plane,
+                      parameters, plan_.plane, scratch.pointers[place_out0]);
         scatter_columns(plan_, place_out0, block, begin, n, scratch);
         scratch.done(n * block.width);
     }

@@ -4,6 +4,7 @@
 #include "arrays/call.h"
 #include "arrays/plan.h"
 #include "arrays/scratch.h"
+#include "tuning.h"
 
 namespace vbfast::arrays {
 
@@ -43,7 +44,7 @@ class Maps {
     void map_columns(SliceBlock block, std::int64_t first, std::int64_t last, const T* parameters,
                      Scratch<T>& scratch) const;
     // Whether the copies of a block's output hold all of it until it is scaled.
-    bool stays_in_scratch() const { return plan_.n_elements <= column_chunk; }
+    bool stays_in_scratch() const { return plan_.n_elements <= tuning::column_chunk; }
 
     const Call& call_;
     const Plan& plan_;

@@ -3,15 +3,11 @@
 #include <algorithm>
 
 #include "runtime/numbers.h"
+#include "tuning.h"
 
 namespace vbfast::arrays {
 
 namespace {
-
-constexpr std::int64_t max_width = column_width;      // slices of a block
-constexpr std::int64_t block_elements = 1 << 15;      // of a block of rows, about
-constexpr std::int64_t non_temporal_bytes = 1 << 24;  // outputs that no cache keeps
-constexpr std::int64_t short_slice = 16;
 
 // Whether an output takes the place of an input.
 bool in_place(const Plan& plan) {
@@ -29,10 +25,10 @@ std::int64_t find_prefetch_distance(const Plan& plan, std::int64_t size) {
         const Operand& a = plan.operand(place);
         if (!plan.direct[place]) return 0;
         if (plan.columns)
-            return layout.n_reduced == 1 && plan.n_elements > column_chunk
-                       ? column_chunk * a.reduced[0]
+            return layout.n_reduced == 1 && plan.n_elements > tuning::column_chunk
+                       ? tuning::column_chunk * a.reduced[0]
                        : 0;
-        if (plan.n_elements > row_chunk) return row_chunk * size;
+        if (plan.n_elements > tuning::row_chunk) return tuning::row_chunk * size;
         return layout.n_outer > 0 ? a.outer[layout.n_outer - 1] : 0;
     };
     const std::int64_t distance = bytes(place_x);
@@ -50,8 +46,8 @@ Plan::Plan(const Call& call, const Layout& layout_, std::int64_t size, bool fuse
     };
     const bool adjacent = layout.n_outer > 0 && operand(place_x).outer[last] == size &&
                           layout.outer[last] >= 4 &&
-                          !(is_row(operand(place_x)) && n_elements > short_slice);
-    columns = adjacent || (n_elements <= short_slice && n_slices >= 4);
+                          !(is_row(operand(place_x)) && n_elements > tuning::short_slice);
+    columns = adjacent || (n_elements <= tuning::short_slice && n_slices >= 4);
     bool all_direct = true, outputs_direct = true;
     for (int i = 0; i < n_sliced; ++i) {
         if (!present(i)) continue;
@@ -63,20 +59,20 @@ Plan::Plan(const Call& call, const Layout& layout_, std::int64_t size, bool fuse
     }
     prefetch_distance = find_prefetch_distance(*this, size);
     run = adjacent ? layout.outer[last] : n_slices;
-    width = max_width;
+    width = tuning::column_width;
     if (!columns)
-        width = std::clamp(block_elements / std::max<std::int64_t>(n_elements, 1), std::int64_t{1},
-                           max_width);
+        width = std::clamp(tuning::block_elements / std::max<std::int64_t>(n_elements, 1),
+                           std::int64_t{1}, tuning::column_width);
     width = std::max<std::int64_t>(1, std::min(width, run));
     plane = runtime::round_up(width, 16);
     blocks_a_run = runtime::ceil_div(run, width);
     n_blocks = n_slices / std::max<std::int64_t>(run, 1) * blocks_a_run;
 
     // Ranges of elements, where there are too few blocks to share.
-    const std::int64_t step = columns ? column_chunk : row_chunk;
-    const std::int64_t smallest = columns
-                                      ? runtime::ceil_div(4 * block_elements, width * step) * step
-                                      : block_elements / step * step;
+    const std::int64_t step = columns ? tuning::column_chunk : tuning::row_chunk;
+    const std::int64_t smallest =
+        columns ? runtime::ceil_div(4 * tuning::block_elements, width * step) * step
+                : tuning::block_elements / step * step;
     range = std::max<std::int64_t>(n_elements, 1);
     if (n_blocks < 32 && n_elements > smallest) {
         const std::int64_t wanted =
@@ -86,12 +82,12 @@ Plan::Plan(const Call& call, const Layout& layout_, std::int64_t size, bool fuse
     }
     n_ranges = std::max<std::int64_t>(1, runtime::ceil_div(n_elements, range));
 
-    fused = call.maps && fuses && !columns && n_elements <= row_chunk && all_direct;
+    fused = call.maps && fuses && !columns && n_elements <= tuning::row_chunk && all_direct;
     kept = call.maps && keeps && columns;
     output_bytes = present(place_out0) ? n_slices * n_elements * size : 0;
     const std::int64_t written = output_bytes * (1 + present(place_out1));
     // Outputs that are not direct go through scratch memory, which stays in the cache.
-    non_temporal = written >= non_temporal_bytes && outputs_direct && !in_place(*this);
+    non_temporal = written >= tuning::non_temporal_bytes && outputs_direct && !in_place(*this);
 }
 
 double Plan::weight_of(const Position& slice) const {

@@ -8,6 +8,7 @@
 #include "arrays/call.h"
 #include "arrays/layout.h"
 #include "runtime/numbers.h"
+#include "tuning.h"
 
 namespace vbfast::arrays {
 
@@ -33,7 +34,7 @@ struct Plan {
     }
     // Planes of references that are kept of a block, one a chunk of elements.
     std::int64_t kept_chunks() const {
-        return kept ? runtime::ceil_div(n_elements, column_chunk) : 0;
+        return kept ? runtime::ceil_div(n_elements, tuning::column_chunk) : 0;
     }
     std::int64_t range_end(std::int64_t index) const {
         return std::min(n_elements, (index + 1) * range);

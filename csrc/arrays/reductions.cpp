@@ -5,6 +5,7 @@
 #include "arrays/gather.h"
 #include "arrays/settle.h"
 #include "runtime/numbers.h"
+#include "tuning.h"
 
 namespace vbfast::arrays {
 
@@ -31,7 +32,7 @@ void Reductions<T>::reduce_rows(SliceBlock block, std::int64_t first, std::int64
             reducer_.row(in[0], in[1], n, plan_.prefetch_distance, state, plane);
         };
         double* state = scratch.state + i;
-        if (last - first <= row_chunk) {
+        if (last - first <= tuning::row_chunk) {
             row(first, last - first, state, plan_.plane);
             continue;
         }
@@ -44,7 +45,8 @@ void Reductions<T>::reduce_rows(SliceBlock block, std::int64_t first, std::int64
         };
         const std::int64_t length = n_states() * row_plane;
         double* total = scratch.halves;
-        reduce_by_halves(first, last, row_chunk, total, total + length, length, part, merge);
+        reduce_by_halves(first, last, tuning::row_chunk, total, total + length, length, part,
+                         merge);
         for (int k = 0; k < n_states(); ++k) state[k * plan_.plane] = total[k * row_plane];
     }
 }
@@ -60,8 +62,8 @@ void Reductions<T>::clear(double* state) const {
 template <class T>
 void Reductions<T>::reduce_columns(SliceBlock block, std::int64_t first, std::int64_t last,
                                    double* state, Scratch<T>& scratch) const {
-    for (std::int64_t begin = first; begin < last; begin += column_chunk) {
-        const std::int64_t n = std::min(column_chunk, last - begin);
+    for (std::int64_t begin = first; begin < last; begin += tuning::column_chunk) {
+        const std::int64_t n = std::min(tuning::column_chunk, last - begin);
         for (int k = 0; k < reducer_.inputs; ++k)
             gather_columns(plan_, k, block, begin, n, scratch);
         reducer_.columns(scratch.pointers[place_x], scratch.pointers[place_y], n, block.width,

@@ -9,6 +9,7 @@
 #include "arrays/reductions.h"
 #include "runtime/compensated_sum.h"
 #include "runtime/thread_count.h"
+#include "tuning.h"
 
 #if defined(__SSE2__)
 #include <xmmintrin.h>
@@ -17,8 +18,6 @@
 namespace vbfast::arrays {
 
 namespace {
-
-constexpr std::int64_t operations_per_element = 4;  // an exponential in lanes, at the least
 
 // How many tasks a thread takes at a time: one, but for new outputs. Where these have huge pages,
 // all threads that come to a page at the same time clear it, in the end for one of them. Each
@@ -160,7 +159,7 @@ void Runner<T>::map_range(std::int64_t task, Scratch<T>& scratch) {
 template <class T>
 void Runner<T>::each(std::int64_t n_tasks, Task task) {
     const int threads = runtime::threads_for(
-        plan_.n_slices * plan_.n_elements * operations_per_element, call_.num_threads);
+        plan_.n_slices * plan_.n_elements * tuning::element_operations, call_.num_threads);
     if (n_tasks > 1 && threads > 1) return each_on_threads(n_tasks, threads, task);
     Scratch<T> scratch(plan_, reductions_.n_states());
     runtime::CompensatedSum sums[result_count];

@@ -10,6 +10,7 @@
 #include "runtime/memory.h"
 #include "runtime/numbers.h"
 #include "runtime/threads.h"
+#include "tuning.h"
 
 namespace vbfast::arrays {
 
@@ -44,18 +45,16 @@ class Scratch {
     // Counts elements that are done, and from time to time asks whether the call is to end.
     void done(std::int64_t elements) {
         if ((until_asked_ -= elements) > 0) return;
-        until_asked_ = asked_after;
+        until_asked_ = tuning::interrupt_elements;
         if (runtime::stop_requested(*region_, worker_)) throw runtime::Interrupted();
     }
 
   private:
-    static constexpr std::int64_t asked_after = 1 << 18;  // elements, some milliseconds at the most
-
     // Points the arrays into memory, if there is any, and returns the bytes that they take.
     std::size_t lay_out(const Plan& plan, int n_states, unsigned char* memory) {
         const std::int64_t rows =
-            std::min(plan.columns ? column_chunk : row_chunk, plan.n_elements);
-        const int levels = halvings(plan.range, plan.columns ? column_part<T> : row_chunk);
+            std::min(plan.columns ? tuning::column_chunk : tuning::row_chunk, plan.n_elements);
+        const int levels = halvings(plan.range, plan.columns ? column_part<T> : tuning::row_chunk);
         const std::int64_t others = plan.columns ? levels * plan.plane
                                     : levels > 0 ? (levels + 1) * row_plane
                                                  : 0;
@@ -76,7 +75,7 @@ class Scratch {
     std::unique_ptr<unsigned char[]> memory_;
     runtime::Region* region_ = nullptr;
     int worker_ = 0;
-    std::int64_t until_asked_ = asked_after;
+    std::int64_t until_asked_ = tuning::interrupt_elements;
 };
 
 }  // namespace vbfast::arrays

@@ -9,6 +9,7 @@
 
 #include "capi/rows.h"
 #include "runtime/numbers.h"
+#include "tuning.h"
 
 namespace vbfast::capi {
 
@@ -16,7 +17,7 @@ constexpr std::int64_t longest_copy = 256;  // elements of a strided slice that 
 constexpr std::int64_t slice_plane = 16;    // as kernels/arrays/table.h asks
 
 inline bool is_short(std::int64_t n, bool contiguous) {
-    return n > 0 && n <= (contiguous ? row_chunk : longest_copy);
+    return n > 0 && n <= (contiguous ? tuning::row_chunk : longest_copy);
 }
 
 // The elements of a short slice side by side: where they lie, or copies.
@@ -61,8 +62,8 @@ class PackedOutput {
 template <class T>
 class SliceSums {
   public:
-    explicit SliceSums(Reduction reduction)
-        : reducer_(kernels<T>().reducers[static_cast<int>(reduction)]) {
+    explicit SliceSums(arrays::Reduction reduction)
+        : reducer_(arrays::kernels<T>().reducers[static_cast<int>(reduction)]) {
         // Kernels write the first lane and finish all of a vector.
         std::fill_n(state, (reducer_.references + reducer_.sums) * slice_plane, 0.0);
     }
@@ -72,19 +73,20 @@ class SliceSums {
         return finish();
     }
 
-    bool map(Mapping mapping, const T* x, const T* y, std::int64_t n, T* out0, T* out1) {
-        kernels<T>().mappers[static_cast<int>(mapping)].fused(x, y, n, 0, 1, out0, out1, false,
-                                                              state, slice_plane);
+    bool map(arrays::Mapping mapping, const T* x, const T* y, std::int64_t n, T* out0, T* out1) {
+        arrays::kernels<T>().mappers[static_cast<int>(mapping)].fused(x, y, n, 0, 1, out0, out1,
+                                                                      false, state, slice_plane);
         return finish();
     }
 
-    double operator[](Result result) const { return results_[result * slice_plane]; }
+    double operator[](arrays::Result result) const { return results_[result * slice_plane]; }
     vbfast_elbo_terms terms() const {
-        return {(*this)[result_elbo], (*this)[result_expected], (*this)[result_entropy],
-                (*this)[result_log_evidence], (*this)[result_kl]};
+        return {(*this)[arrays::result_elbo], (*this)[arrays::result_expected],
+                (*this)[arrays::result_entropy], (*this)[arrays::result_log_evidence],
+                (*this)[arrays::result_kl]};
     }
 
-    double state[max_states * slice_plane];
+    double state[arrays::max_states * slice_plane];
 
   private:
     // Whether the results hold: references are finite and probabilities those of a distribution.
@@ -94,7 +96,7 @@ class SliceSums {
             if (!std::isfinite(reference)) return false;
             if (reducer_.logits[k]) continue;
             const double sum = state[(reducer_.references + (k == 0 ? 0 : 3)) * slice_plane];
-            if (reference < 0 || !(std::abs(sum - 1) <= sum_tolerance(sizeof(T) == 8)))
+            if (reference < 0 || !(std::abs(sum - 1) <= arrays::sum_tolerance(sizeof(T) == 8)))
                 return false;
         }
         // Of q log p: where it is not finite, it may have overflowed.
@@ -104,16 +106,16 @@ class SliceSums {
         return true;
     }
 
-    const Reducer<T>& reducer_;
-    double results_[result_count * slice_plane];
+    const arrays::Reducer<T>& reducer_;
+    double results_[arrays::result_count * slice_plane];
 };
 
 template <class T>
 T logsumexp(std::int64_t n, const T* a, std::int64_t stride) noexcept {
     if (is_short(n, stride == 1)) {
-        SliceSums<T> sums(Reduction::sum_exp);
+        SliceSums<T> sums(arrays::Reduction::sum_exp);
         if (sums.reduce(Packed<T>(a, n, stride), nullptr, n))
-            return static_cast<T>(sums[result_log_evidence]);
+            return static_cast<T>(sums[arrays::result_log_evidence]);
     }
     T value;
     return logsumexp_rows<T>(1, n, a, 0, stride, &value, 1) == 0
@@ -125,10 +127,10 @@ template <class T>
 std::int64_t softmax(std::int64_t n, const T* a, std::int64_t stride, T* out,
                      std::int64_t out_stride) noexcept {
     if (!is_short(n, stride == 1 && out_stride == 1))
-        return map_rows<T, Mapping::softmax>(1, n, a, 0, stride, out, 0, out_stride, 1);
-    SliceSums<T> sums(reduction_of(Mapping::softmax));
+        return map_rows<T, arrays::Mapping::softmax>(1, n, a, 0, stride, out, 0, out_stride, 1);
+    SliceSums<T> sums(arrays::reduction_of(arrays::Mapping::softmax));
     // Where the sums do not hold, NaN is the answer already.
-    sums.map(Mapping::softmax, Packed<T>(a, n, stride), nullptr, n,
+    sums.map(arrays::Mapping::softmax, Packed<T>(a, n, stride), nullptr, n,
              PackedOutput<T>(out, n, out_stride), nullptr);
     return 0;
 }
@@ -137,18 +139,18 @@ template <class T>
 std::int64_t log_softmax(std::int64_t n, const T* a, std::int64_t stride, T* out,
                          std::int64_t out_stride) noexcept {
     if (is_short(n, stride == 1 && out_stride == 1)) {
-        SliceSums<T> sums(Reduction::sum_exp);
+        SliceSums<T> sums(arrays::Reduction::sum_exp);
         const Packed<T> elements(a, n, stride);
         if (sums.reduce(elements, nullptr, n)) {
-            const T parameters[max_parameters] = {static_cast<T>(sums.state[0]),
-                                                  static_cast<T>(sums[result_log_sum])};
-            kernels<T>().mappers[static_cast<int>(Mapping::log_softmax)].row(
+            const T parameters[arrays::max_parameters] = {
+                static_cast<T>(sums.state[0]), static_cast<T>(sums[arrays::result_log_sum])};
+            arrays::kernels<T>().mappers[static_cast<int>(arrays::Mapping::log_softmax)].row(
                 elements, nullptr, n, parameters, PackedOutput<T>(out, n, out_stride), nullptr,
                 false);
             return 0;
         }
     }
-    return map_rows<T, Mapping::log_softmax>(1, n, a, 0, stride, out, 0, out_stride, 1);
+    return map_rows<T, arrays::Mapping::log_softmax>(1, n, a, 0, stride, out, 0, out_stride, 1);
 }
 
 template <class T>
@@ -156,7 +158,7 @@ T entropy(std::int64_t n, int kind, const T* a, std::int64_t stride) noexcept {
     if (is_short(n, stride == 1)) {
         SliceSums<T> sums(entropy_of(kind));
         if (sums.reduce(Packed<T>(a, n, stride), nullptr, n))
-            return static_cast<T>(sums[result_entropy]);
+            return static_cast<T>(sums[arrays::result_entropy]);
     }
     T value;
     return entropy_rows<T>(1, n, kind, a, 0, stride, &value, 1) == 0
@@ -170,7 +172,7 @@ T kl_divergence(std::int64_t n, int q_kind, const T* q, std::int64_t q_stride, i
     if (is_short(n, q_stride == 1 && p_stride == 1)) {
         SliceSums<T> sums(pair_of(q_kind, p_kind));
         if (sums.reduce(Packed<T>(q, n, q_stride), Packed<T>(p, n, p_stride), n))
-            return static_cast<T>(sums[result_kl]);
+            return static_cast<T>(sums[arrays::result_kl]);
     }
     T value;
     const std::int64_t info =
@@ -190,7 +192,8 @@ std::int64_t elbo(std::int64_t n, const T* log_joint, std::int64_t stride, int q
                   std::int64_t q_stride, vbfast_elbo_terms* terms) noexcept {
     const bool posterior = q == nullptr;
     if (is_short(n, stride == 1 && (posterior || q_stride == 1))) {
-        SliceSums<T> sums(posterior ? Reduction::logits_entropy : pair_of(q_kind, VBFAST_LOGITS));
+        SliceSums<T> sums(posterior ? arrays::Reduction::logits_entropy
+                                    : pair_of(q_kind, VBFAST_LOGITS));
         const Packed<T> joint(log_joint, n, stride), of_q(q, n, posterior ? 1 : q_stride);
         if (posterior ? sums.reduce(joint, nullptr, n) : sums.reduce(of_q, joint, n)) {
             *terms = sums.terms();
@@ -210,12 +213,14 @@ std::int64_t elbo_and_grad(std::int64_t n, const T* log_joint, std::int64_t stri
     const bool posterior = q_logits == nullptr;
     if (is_short(n, stride == 1 && (posterior || q_stride == 1) && grad_q_stride == 1 &&
                         grad_stride == 1)) {
-        SliceSums<T> sums(posterior ? Reduction::logits_entropy : Reduction::logits_logits);
+        SliceSums<T> sums(posterior ? arrays::Reduction::logits_entropy
+                                    : arrays::Reduction::logits_logits);
         const Packed<T> joint(log_joint, n, stride), q(q_logits, n, posterior ? 1 : q_stride);
         PackedOutput<T> to_q(grad_q_logits, n, grad_q_stride);
         PackedOutput<T> to_joint(grad_log_joint, n, grad_stride);
-        if (posterior ? sums.map(Mapping::posterior_gradient, joint, nullptr, n, to_q, to_joint)
-                      : sums.map(Mapping::gradient, q, joint, n, to_q, to_joint)) {
+        if (posterior
+                ? sums.map(arrays::Mapping::posterior_gradient, joint, nullptr, n, to_q, to_joint)
+                : sums.map(arrays::Mapping::gradient, q, joint, n, to_q, to_joint)) {
             *terms = sums.terms();
             return 0;
         }

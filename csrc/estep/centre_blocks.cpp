@@ -7,13 +7,14 @@
 
 #include "runtime/numbers.h"
 #include "runtime/thread_count.h"
+#include "tuning.h"
 
 namespace vbfast::estep {
 
 namespace {
 
 constexpr double infinity = runtime::infinity;
-constexpr std::int64_t C = block_centres;
+constexpr std::int64_t C = tuning::block_centres;
 
 float as_upper(double a) {
     return static_cast<float>(a) * (1.0f + 0x1p-22f);
@@ -80,10 +81,10 @@ void measure_shifts(const double* means, std::int64_t D, const NearestBounds& bo
                     PackedBlocks<T>& out) {
     CentreBlocks<T>& blocks = out.blocks;
     // Groups of fewer blocks take longer for their bounds than for their distances.
-    blocks.n_groups = std::clamp<std::int64_t>(blocks.n_blocks / 4, 1, most_groups);
+    blocks.n_groups = std::clamp<std::int64_t>(blocks.n_blocks / 4, 1, tuning::most_groups);
     for (std::int64_t g = 0; g <= blocks.n_groups; ++g)
         blocks.group[g] = blocks.n_blocks * g / blocks.n_groups;
-    std::fill(blocks.group_shift, blocks.group_shift + most_groups, 0.0f);
+    std::fill(blocks.group_shift, blocks.group_shift + tuning::most_groups, 0.0f);
     out.shift.assign(out.block.size(), 0.0f);
     if (!bounds.bounded) return;
     for (std::size_t k = 0; k < out.block.size(); ++k) {

@@ -11,13 +11,11 @@
 #include "runtime/lowest_index.h"
 #include "runtime/numbers.h"
 #include "runtime/thread_count.h"
+#include "tuning.h"
 
 namespace vbfast::estep {
 
 namespace {
-
-// The fewest tasks for each thread: tests/backends/test_balance.py has what they leave of it busy.
-constexpr std::int64_t tasks_a_thread = 8;
 
 void add(TileSums& total, const TileSums& part) {
     total.weight += part.weight;
@@ -104,7 +102,7 @@ class EStepOf final : public EStep {
         // A thread takes several neighbours where there are many: what it merges is in its caches.
         const auto n = static_cast<std::int64_t>(pieces.size());
         std::int64_t together = 1;
-        while (2 * together * tasks_a_thread * threads <= n) together *= 2;
+        while (2 * together * tuning::partitions_a_thread * threads <= n) together *= 2;
         const auto some = [&](std::int64_t task, int worker, runtime::Region& region) {
             for (std::int64_t i = task * together; i < std::min(n, (task + 1) * together); ++i)
                 one(pieces[static_cast<std::size_t>(i)], worker, region);
@@ -325,9 +323,9 @@ class EStepOf final : public EStep {
     // The number of components for which a tile takes some milliseconds, a multiple of those that
     // the kernels take together.
     std::int64_t components_at_once() const {
-        constexpr std::int64_t operations = 1 << 24;
         const std::int64_t each = request_.tile_rows * operations_per_row() / K();
-        return std::max<std::int64_t>(1, operations / each / kernels_.moment_components) *
+        return std::max<std::int64_t>(
+                   1, tuning::interrupt_operations / each / kernels_.moment_components) *
                kernels_.moment_components;
     }
 

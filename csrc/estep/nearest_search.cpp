@@ -6,24 +6,11 @@
 
 #include "runtime/memory.h"
 #include "runtime/numbers.h"
+#include "tuning.h"
 
 namespace vbfast::estep {
 
 namespace {
-
-// Centres are met sooner than they are left out where they are few, have few rows or few features,
-// or take few operations in lanes. On an AMD EPYC with AVX-512 in November 2026 (python
-// bench/kmeans.py), bounds took 0.5 to 0.8 of the time from there on where rows are clustered, and
-// 0.97 to 1.08 where they are not; below, up to 1.8.
-constexpr std::int64_t fewest_centres = 32;
-constexpr std::int64_t fewest_rows_a_centre = 64;
-constexpr std::int64_t fewest_features = 12;
-constexpr std::int64_t fewest_operations = 500;
-
-constexpr std::int64_t range_bytes = 256 << 10;
-
-// Multiplications between two looks for signals, if the tiles are not larger.
-constexpr std::int64_t range_operations = 1 << 27;
 
 // Stores the labels of a tile at `rows` of a range, which have no bounds then.
 template <class T>
@@ -61,13 +48,15 @@ NearestSearch<T>::NearestSearch(const MixtureParameters& parameters, const PassR
                parameters.means + parameters.n_components * parameters.n_features) {
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     const std::int64_t row_bytes = D * static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t fitting = std::min(
-        std::clamp<std::int64_t>(range_bytes / row_bytes, 1024, 8192), range_operations / (K * D));
+    const std::int64_t fitting =
+        std::min(std::clamp<std::int64_t>(tuning::search_range / row_bytes, 1024, 8192),
+                 tuning::interrupt_distances / (K * D));
     rows_at_once_ = std::max<std::int64_t>(1, fitting / request.tile_rows) * request.tile_rows;
     bounds.label.resize(static_cast<std::size_t>(bounds.n_rows()), -1);
     if (bounds.centres.size() != centres_.size()) bounds.labelled = bounds.bounded = false;
-    const bool pays = K >= fewest_centres && bounds.n_rows() >= fewest_rows_a_centre * K &&
-                      D >= fewest_features && K * (D + 4) / kernels.lanes >= fewest_operations;
+    const bool pays =
+        K >= tuning::fewest_centres && bounds.n_rows() >= tuning::fewest_rows_a_centre * K &&
+        D >= tuning::fewest_features && K * (D + 4) / kernels.lanes >= tuning::fewest_operations;
     by_bounds_ = pays && packed.model.form == Form::spherical &&
                  pack_blocks(parameters, packed, kernels, bounds, blocks_, num_threads, interrupt);
     if (by_bounds_) {
@@ -88,8 +77,8 @@ std::size_t NearestSearch<T>::lay_out(char* memory, RowRange<T>& range, T*& copi
     arena.take(range.flags, rows_at_once_);
     arena.take(range.least, rows_at_once_);
     arena.take(range.listed, blocks_.blocks.n_blocks);
-    arena.take(range.batch, search_batch);
-    arena.take(range.row, search_batch * 2 * D);
+    arena.take(range.batch, tuning::search_batch);
+    arena.take(range.row, tuning::search_batch * 2 * D);
     arena.take(copied, request_.tile_rows * D);
     return arena.size();
 }

@@ -16,15 +16,13 @@ namespace vbfast::estep {
 namespace {
 
 #include "kernels/estep/triangle-inl.h"
+#include "tuning.h"
 
 // Squared distance of a mean from the origin, in squared standard deviations of the narrowest
 // direction, up to which moments about the origin are accurate enough: they lose a relative epsilon
 // times this.
 template <class T>
 constexpr double near_limit = sizeof(T) == 8 ? 1e6 : 1024;
-
-// Up to this many features, the dense product beats gathered rows for full second moments.
-constexpr std::int64_t largest_dense_full = 24;
 
 // The components' worth of numbers from one group of the log-joint to the next: a quarter of a page
 // more than whole pages, so that the same components of consecutive groups do not meet in one set
@@ -171,7 +169,7 @@ void pack_moments(const PassRequest& request, const Kernels<T>& kernels, PackedM
     const std::int64_t K = model.n_components, D = model.n_features;
     const Moments moments = request.moments;
     const bool all_gather = request.assignment != Assignment::posterior ||
-                            (moments == Moments::full && D > largest_dense_full) ||
+                            (moments == Moments::full && D > tuning::largest_dense_full) ||
                             (moments == Moments::pooled && !model.all_near);
     packed.gathered.resize(K);
     bool any_gathered = false, any_dense = false;

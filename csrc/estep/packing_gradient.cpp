@@ -7,18 +7,11 @@
 #include "estep/packing_forms.h"
 #include "runtime/numbers.h"
 #include "runtime/thread_count.h"
+#include "tuning.h"
 
 namespace vbfast::estep {
 
 namespace {
-
-// From this many features on, gathered rows may beat mixed precisions.
-constexpr std::int64_t smallest_gathered_gradient = 25;
-
-// From this many features on, whitened rows are kept if those of a tile take at most that many
-// bytes: to write and read them costs less than to whiten a row again, also where they leave L2.
-constexpr std::int64_t smallest_kept = 128;
-constexpr std::int64_t largest_kept_bytes = 4 << 20;
 
 // The exponent of a power of two above a number that is not negative.
 int exponent_above(double value) {
@@ -193,13 +186,13 @@ void pack_gradient(const MixtureParameters& parameters, std::int64_t tile_rows,
     const bool full = parameters.form == Form::full;
     const double* P = parameters.coefficients;
     const bool kept =
-        full && D >= smallest_kept &&
-        tile_rows * K * D * static_cast<std::int64_t>(sizeof(T)) <= largest_kept_bytes;
+        full && D >= tuning::smallest_kept &&
+        tile_rows * K * D * static_cast<std::int64_t>(sizeof(T)) <= tuning::largest_kept;
     packed.model.keeps_whitened = kept;
     // A precision is the product of its factor with itself.
     const std::int64_t row = full ? (kept ? D : D * D) * D : D;
     const int threads = runtime::threads_for(K * row, num_threads);
-    if (full && D >= smallest_gathered_gradient) {
+    if (full && D >= tuning::smallest_gathered_gradient) {
         std::int64_t stride = 0;
         visit_gathered_matrix(D, kernels, kept, [&](std::int64_t, std::int64_t) { ++stride; });
         packed.gathered_matrices.resize(static_cast<std::size_t>(K * stride));

@@ -6,6 +6,7 @@
 
 #include "runtime/memory.h"
 #include "runtime/numbers.h"
+#include "tuning.h"
 
 namespace vbfast::estep {
 
@@ -26,9 +27,11 @@ std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
     // L1.
     constexpr std::int64_t size = sizeof(T), line = runtime::cache_line / sizeof(T);
     tile.panel_stride = (padded / line | 1) * line;
-    const std::int64_t panel_rows = std::clamp<std::int64_t>(
-        (40 << 10) / (tile.panel_stride * size), 32, std::max<std::int64_t>(32, tile_rows));
-    const std::int64_t moment_panel = std::max<std::int64_t>(6 * tile_rows, (24 << 10) / size);
+    const std::int64_t panel_rows =
+        std::clamp<std::int64_t>(tuning::gathered_panel / (tile.panel_stride * size), 32,
+                                 std::max<std::int64_t>(32, tile_rows));
+    const std::int64_t moment_panel =
+        std::max<std::int64_t>(6 * tile_rows, tuning::dense_panel / size);
     tile.panel_size = std::max(moment_panel, panel_rows * tile.panel_stride);
     runtime::Arena arena(memory);
     arena.take(tile.features, tile_rows * (D + 2));

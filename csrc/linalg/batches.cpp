@@ -8,17 +8,11 @@
 #include "runtime/memory.h"
 #include "runtime/numbers.h"
 #include "runtime/thread_count.h"
+#include "tuning.h"
 
 namespace vbfast::linalg {
 
 namespace {
-
-// To save memory, gradients are made for as many matrices at a time as take no more numbers of
-// scratch than this, or for one.
-constexpr std::int64_t scratch_numbers = 1 << 20;
-
-// Draws of a task, in numbers: some hundred microseconds of few features.
-constexpr std::int64_t draw_numbers = 1 << 14;
 
 // How the matrices of a batch are cut into blocks of columns, and memory for each thread to work on
 // `in_hand` of them at a time. The blocks do not depend on the number of threads, nor does anything
@@ -127,7 +121,7 @@ void matrix_gradients(const MatrixMoments& moments, const double* factors, std::
     ColumnBlocks blocks(n_matrices, D, num_threads, 2);
     if (scratch == 0) return;  // no features
     const std::int64_t some =
-        std::min(n_matrices, std::max<std::int64_t>(1, scratch_numbers / scratch));
+        std::min(n_matrices, std::max<std::int64_t>(1, tuning::gradient_scratch / scratch));
     runtime::Buffer memory;
     double* whitened = static_cast<double*>(
         memory.reserve(static_cast<std::size_t>(some * scratch) * sizeof(double)));
@@ -162,7 +156,7 @@ void draw_rows(const double* factors, std::int64_t n_factors, const double* mean
     const Kernels& set = kernels();
     const std::int64_t D = n_features, width = set.block_columns;
     // A task has some blocks of rows of one component.
-    const std::int64_t fitting = draw_numbers / std::max<std::int64_t>(1, D);
+    const std::int64_t fitting = tuning::task_draws / std::max<std::int64_t>(1, D);
     const std::int64_t task_rows = runtime::round_up(std::max<std::int64_t>(1, fitting), width);
     std::vector<std::int64_t> first_task(static_cast<std::size_t>(n_components) + 1, 0);
     std::vector<std::int64_t> first_row(static_cast<std::size_t>(n_components) + 1, 0);

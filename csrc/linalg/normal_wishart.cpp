@@ -9,13 +9,11 @@
 #include "linalg/gamma_differences.h"
 #include "runtime/numbers.h"
 #include "runtime/thread_count.h"
+#include "tuning.h"
 
 namespace vbfast::linalg {
 
 namespace {
-
-// Of a difference of log-gammas, or a psi, in tenths of a nanosecond.
-constexpr std::int64_t gamma_operations = 2000;
 
 std::int64_t count_matrices(Pattern pattern, std::int64_t n_components) {
     return pattern == Pattern::tied ? 1 : n_components;
@@ -198,20 +196,21 @@ void normal_wishart_divergence(Pattern pattern, std::int64_t n_components, std::
     if (has_matrices(pattern))
         wishart = above_diagonals(q.factor, r.factor, r.one ? 1 : n_matrices, n_matrices, D,
                                   num_threads, interrupt);
-    each_component(n_matrices, D * gamma_operations, num_threads, interrupt, [&](std::int64_t k) {
-        const double nu = r.degrees_of_freedom[r.one ? 0 : k];
-        const double step = q.degrees_of_freedom[k] - nu;
-        const double* by = r.factor + (r.one ? 0 : k * size);
-        double& result = wishart[static_cast<std::size_t>(k)];
-        const double scale = diagonal_divergence(pattern, q.factor + k * size, by, D) + result +
-                             static_cast<double>(D) * log1p_less_argument(step / nu);
-        double gammas = 0.0;
-        for (std::int64_t i = 0; i < D; ++i)
-            gammas += log_gamma_divergence(0.5 * (nu - static_cast<double>(i)), 0.5 * step);
-        // Not std::max, to which a NaN would be zero.
-        result = 0.5 * nu * scale + gammas;
-        if (result < 0.0) result = 0.0;
-    });
+    each_component(
+        n_matrices, D * tuning::gamma_operations, num_threads, interrupt, [&](std::int64_t k) {
+            const double nu = r.degrees_of_freedom[r.one ? 0 : k];
+            const double step = q.degrees_of_freedom[k] - nu;
+            const double* by = r.factor + (r.one ? 0 : k * size);
+            double& result = wishart[static_cast<std::size_t>(k)];
+            const double scale = diagonal_divergence(pattern, q.factor + k * size, by, D) + result +
+                                 static_cast<double>(D) * log1p_less_argument(step / nu);
+            double gammas = 0.0;
+            for (std::int64_t i = 0; i < D; ++i)
+                gammas += log_gamma_divergence(0.5 * (nu - static_cast<double>(i)), 0.5 * step);
+            // Not std::max, to which a NaN would be zero.
+            result = 0.5 * nu * scale + gammas;
+            if (result < 0.0) result = 0.0;
+        });
     each_component(K, 10 * size, num_threads, interrupt, [&](std::int64_t k) {
         const bool tied = pattern == Pattern::tied;
         const double beta = r.mean_precision[r.one ? 0 : k], own = q.mean_precision[k];
@@ -228,17 +227,18 @@ void expected_log_det(Pattern pattern, std::int64_t n_matrices, std::int64_t n_f
                       const double* degrees_of_freedom, const double* factor, double* log_det,
                       int num_threads, const runtime::Interrupt* interrupt) {
     const std::int64_t D = n_features, size = pattern_size(pattern, D);
-    each_component(n_matrices, D * gamma_operations, num_threads, interrupt, [&](std::int64_t k) {
-        const double nu = degrees_of_freedom[k];
-        // psi(x) is taken relative to log x, and W to nu W.
-        double psi = 0.0, lost = 0.0;
-        for (std::int64_t i = 0; i < D; ++i) {
-            const double less = static_cast<double>(i);
-            psi += digamma_less_log(0.5 * (nu - less));
-            lost += std::log1p(-less / nu);
-        }
-        log_det[k] = psi + lost + 2.0 * log_det_of_factor(pattern, factor + k * size, D);
-    });
+    each_component(
+        n_matrices, D * tuning::gamma_operations, num_threads, interrupt, [&](std::int64_t k) {
+            const double nu = degrees_of_freedom[k];
+            // psi(x) is taken relative to log x, and W to nu W.
+            double psi = 0.0, lost = 0.0;
+            for (std::int64_t i = 0; i < D; ++i) {
+                const double less = static_cast<double>(i);
+                psi += digamma_less_log(0.5 * (nu - less));
+                lost += std::log1p(-less / nu);
+            }
+            log_det[k] = psi + lost + 2.0 * log_det_of_factor(pattern, factor + k * size, D);
+        });
 }
 
 void expected_log_density(Pattern pattern, std::int64_t n_components, std::int64_t n_features,

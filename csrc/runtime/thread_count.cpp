@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "runtime/processors.h"
+#include "tuning.h"
 
 namespace vbfast::runtime {
 
@@ -65,14 +66,10 @@ int most_threads() {
 }
 
 int threads_for(std::int64_t operations, int num_threads) {
-    // Operations of a thread, some 50 us. Waking a thread takes the caller 8 us, and 50 pass before
-    // it works: where two had half as much each, passes took up to 1.7 times as long as on one, and
-    // none from here on, over rows, features, components and forms. By `python bench/small_fits.py`
-    // on two threads of an AMD EPYC (family 25, model 17), 30 November 2026.
-    constexpr std::int64_t worth_waking = 1 << 19;
     const std::int64_t wanted = num_threads > 0 ? num_threads : get_num_threads();
     const std::int64_t most = std::min<std::int64_t>(wanted, most_threads());
-    return static_cast<int>(std::clamp<std::int64_t>(operations / worth_waking, 1, most));
+    return static_cast<int>(
+        std::clamp<std::int64_t>(operations / tuning::thread_operations, 1, most));
 }
 
 }  // namespace vbfast::runtime

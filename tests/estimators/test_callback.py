@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -194,6 +195,12 @@ def test_an_interruption_of_a_fit_within_a_start_keeps_nothing(X):
 def test_what_cannot_be_called_is_refused(X):
     with pytest.raises(TypeError, match="callback must be callable; got list"):
         GaussianMixture(3).fit(X, callback=[])
+
+
+@pytest.mark.skipif(find_spec("sklearn.callback") is not None, reason="scikit-learn has callbacks")
+def test_scikit_learn_has_no_callbacks_before_1_9():
+    with pytest.raises(NotImplementedError, match=r"needs scikit-learn 1\.9 or newer"):
+        GaussianMixture(3).set_callbacks()
 
 
 def test_no_meta_estimator_hands_it_on():

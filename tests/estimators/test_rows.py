@@ -149,8 +149,9 @@ def test_a_summary_of_a_source(clustered):
         ({"dtype": "float32"}, ValueError, "X.dtype must be .*; got 'float32'"),
         ({"dtype": np.dtype(int)}, ValueError, r"X.dtype must be .*; got dtype\('int64'\)"),
         ({"dtype": np.dtype(np.float32)}, ValueError, "dtype float32; got .* float64"),
-        ({"n_samples": 500.0}, TypeError, "X.n_samples must be an integer; got 500.0"),
-        ({"n_features": None}, TypeError, "X.n_features must be an integer; got None"),
+        ({"n_samples": 500.0}, TypeError, "X.n_samples must be an int; got 500.0"),
+        ({"n_features": None}, TypeError, "X.n_features must be an int; got None"),
+        ({"n_features": np.uint8(4)}, TypeError, r"X.n_features must be an int; got np.uint8\(4\)"),
         ({"n_features": 3}, ValueError, r"should have shape \(\d+, 3\)"),
         ({"n_samples": 1}, ValueError, "minimum of 2 is required by GaussianMixture"),
         ({"n_samples": 0}, ValueError, "0 sample"),
@@ -180,9 +181,9 @@ def test_large_arrays_are_not_copied(clustered, monkeypatch):
     seen = []
     search = GaussianMixture._search
 
-    def spy(self, family, runner, callback):
+    def spy(self, family, runner, *others):
         seen.append(runner.source.data)
-        return search(self, family, runner, callback)
+        return search(self, family, runner, *others)
 
     monkeypatch.setattr(GaussianMixture, "_search", spy)
     for rows in (clustered, clustered[::2], np.asfortranarray(clustered)):

@@ -242,7 +242,69 @@ def test_wrong_arguments_of_the_constructor(mixture, bayesian):
         ComponentsDisplay(flat, labels=["x"])
     with pytest.raises(ValueError, match=r"^rows must have shape \(n_rows, 2\); got \(4, 3\)"):
         ComponentsDisplay(flat, rows=np.zeros((4, 3)))
-    for options in ({}, {"rows": np.zeros((4, 2))}):
-        with pytest.raises(ValueError, match=r"^row_labels must be one for each of rows"):
-            ComponentsDisplay(flat, row_labels=[0], **options)
-    ComponentsDisplay(flat, rows=np.zeros((4, 2)))
+    with pytest.raises(ValueError, match=r"^row_labels need rows"):
+        ComponentsDisplay(flat, row_labels=[0])
+    rows = np.zeros((4, 2))
+    for labels in ([0], [[0, 1, 2, 0]], [0.0, 0.0, 1.0, 1.0]):
+        with pytest.raises(ValueError, match=r"^row_labels must be 4 integers, one for each"):
+            ComponentsDisplay(flat, rows=rows, row_labels=labels)
+    for unknown in (-1, 3):
+        with pytest.raises(ValueError, match=rf"^row_labels must be in 0\.\.2; got {unknown}"):
+            ComponentsDisplay(flat, rows=rows, row_labels=[0, 0, 0, unknown])
+    ComponentsDisplay(flat, rows=rows)
+
+
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_a_projection_of_collapsed_components(covariance_type, rows, ax):
+    mixture = vbfast.GaussianMixture(3, covariance_type=covariance_type, random_state=0).fit(rows)
+    kind = mixture.covariance_type
+    mixture.covariances_ = mixture.covariances_ * 1e-18
+    if kind in ("full", "tied"):  # as flat as a sheet besides
+        flat = np.diag([1e-9, 1.0, 1e9])
+        mixture.covariances_ = flat @ mixture.covariances_ @ flat
+        mixture.precisions_cholesky_ = np.linalg.inv(flat) @ mixture.precisions_cholesky_ * 1e9
+    else:
+        mixture.precisions_cholesky_ = mixture.precisions_cholesky_ * 1e9
+    matrix = np.array([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]])
+    display = ComponentsDisplay.from_estimator(mixture, projection=matrix, ax=ax)
+    for k in range(3):
+        np.testing.assert_allclose(
+            display.mixture.covariances_[k],
+            matrix @ covariance_of(mixture, k) @ matrix.T,
+            rtol=1e-7,
+        )
+
+
+def test_a_narrow_component_over_a_feature(ax):
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(size=500), 300.0 + 1e-3 * rng.normal(size=500)])
+    mixture = vbfast.GaussianMixture(2, random_state=0, reg_covar=0.0).fit(x[:, np.newaxis])
+    display = ComponentsDisplay.from_estimator(mixture, ax=ax)
+    for k, curve in zip(display.components, display.curves_, strict=True):
+        peak = mixture.weights_[k] / np.sqrt(2 * np.pi * mixture.covariances_[k, 0, 0])
+        assert curve.get_ydata().max() == pytest.approx(peak, rel=1e-6)
+        area = np.trapezoid(curve.get_ydata(), curve.get_xdata())
+        assert area == pytest.approx(mixture.weights_[k], rel=0.01)
+
+
+def test_rows_of_a_source_are_read_as_far_as_they_are_drawn(ax, rows):
+    class Source:
+        n_samples, n_features = rows.shape
+        dtype, in_memory, data = rows.dtype, None, rows
+        taken = 0
+
+        def block(self, start, stop):
+            raise AssertionError("not all rows")
+
+        def take(self, indices):
+            self.taken += len(indices)
+            return rows[indices]
+
+    mixture = vbfast.GaussianMixture(3, random_state=0).fit(rows)
+    source = Source()
+    assert isinstance(source, vbfast.RowSource)
+    display = ComponentsDisplay.from_estimator(mixture, source, max_rows=50, ax=ax)
+    step = -(-len(rows) // 50)
+    assert source.taken == len(display.rows) == len(rows[::step])
+    np.testing.assert_array_equal(display.rows, rows[::step, :2])
+    np.testing.assert_array_equal(display.row_labels, mixture.predict(rows[::step]))

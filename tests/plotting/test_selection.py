@@ -96,3 +96,32 @@ def test_all_fits_converged(selection, ax):
 def test_wrong_tables(table, criterion, error, words):
     with pytest.raises(error, match=f"^{words}"):
         SelectionDisplay(table, criterion=criterion)
+
+
+def test_a_fit_without_a_value_is_not_the_best(ax):
+    table = [
+        {"n_components": K, "covariance_type": "full", "bic": value}
+        for K, value in ((1, 3.0), (2, float("nan")), (3, 2.0))
+    ]
+    assert SelectionDisplay(table, criterion="bic").plot(ax=ax).best["n_components"] == 3
+    with pytest.raises(ValueError, match="bic is NaN in every row"):
+        SelectionDisplay([{**row, "bic": np.nan} for row in table], criterion="bic")
+
+
+def test_rows_may_lack_what_others_have(ax):
+    table = [
+        {"n_components": 1, "covariance_type": "full", "bic": 3.0, "mean_precision_prior": 1.0},
+        {"n_components": 2, "covariance_type": "full", "bic": 2.0},
+    ]
+    display = SelectionDisplay(table, criterion="bic").plot(ax=ax)
+    assert list(display.curves) == [
+        "full, mean_precision_prior=1.0",
+        "full, mean_precision_prior=None",
+    ]
+
+
+def test_short_names_of_line_properties(ax):
+    table = [{"n_components": K, "bic": 1.0 * K} for K in (1, 2)]
+    display = SelectionDisplay(table, criterion="bic").plot(ax=ax, ls=":", c="red", lw=3)
+    (line,) = display.lines_.values()
+    assert (line.get_linestyle(), line.get_color(), line.get_linewidth()) == (":", "red", 3)

@@ -50,7 +50,8 @@ void keep_softmax(const T* const* x, std::int64_t n_rows, std::int64_t width,
     using V = Lanes<T>;
     using Op = ExpSum<T>;
     constexpr int W = V::width;
-    alignas(64) T own[1][column_width], base[column_width], sum[column_width];
+    alignas(64) T own[1][tuning::column_width], base[tuning::column_width],
+        sum[tuning::column_width];
     raise_references<Op>(x, x, n_rows, width, state, plane, own);
     for (std::int64_t c = 0; c < width; c += W) {
         const V at = V::load(own[0] + c);
@@ -74,7 +75,7 @@ template <class T>
 void scale_softmax(std::int64_t n_rows, std::int64_t width, const T* reference, const T* parameters,
                    std::int64_t plane, T* const* out) {
     using V = Lanes<T>;
-    alignas(64) T factor[column_width];
+    alignas(64) T factor[tuning::column_width];
     for (std::int64_t c = 0; c < width; c += V::width) {
         const V fall = V::load(reference + c) - V::load(parameters + c);
         (exp_or_zero<T>(fall) * V::load(parameters + plane + c)).store(factor + c);

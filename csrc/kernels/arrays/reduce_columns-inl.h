@@ -31,7 +31,7 @@ void move_references(const Lanes<T>* reference, double* state, std::int64_t plan
 
 template <class Op, class T, int n_rows>
 void observe_rows(const T* const* x, const T* const* y, std::int64_t width,
-                  T (*reference)[column_width]) {
+                  T (*reference)[tuning::column_width]) {
     using V = Lanes<T>;
     for_each_vector_of<T>(width, [&](std::int64_t c, auto count) {
         V own[Op::references];
@@ -45,8 +45,8 @@ void observe_rows(const T* const* x, const T* const* y, std::int64_t width,
 
 template <class Op, class T, int n_rows>
 void add_rows(const T* const* x, const T* const* y, std::int64_t width,
-              std::int64_t prefetch_distance, const T (*reference)[column_width],
-              T (*sums)[column_width]) {
+              std::int64_t prefetch_distance, const T (*reference)[tuning::column_width],
+              T (*sums)[tuning::column_width]) {
     using V = Lanes<T>;
     for_each_vector_of<T>(width, [&](std::int64_t c, auto count) {
         V base[Op::references], own[Op::sums];
@@ -84,7 +84,7 @@ const T* const* second_input(const T* const* y, std::int64_t r) {
 // Updates the references of states by rows, moves the sums to them and returns them in `reference`.
 template <class Op, class T>
 void raise_references(const T* const* x, const T* const* y, std::int64_t n_rows, std::int64_t width,
-                      double* state, std::int64_t plane, T (*reference)[column_width]) {
+                      double* state, std::int64_t plane, T (*reference)[tuning::column_width]) {
     using V = Lanes<T>;
     constexpr int W = V::width;
     for (int k = 0; k < Op::references; ++k)
@@ -116,7 +116,8 @@ void reduce_columns(const T* const* x, const T* const* y, std::int64_t n_rows, s
                     std::int64_t prefetch_distance, double* state, std::int64_t plane) {
     using V = Lanes<T>;
     constexpr int W = V::width;
-    alignas(64) T reference[Op::references][column_width], sums[Op::sums][column_width];
+    alignas(64) T reference[Op::references][tuning::column_width],
+        sums[Op::sums][tuning::column_width];
     for (int k = 0; k < Op::sums; ++k)
         for (std::int64_t i = 0; i < plane; ++i) sums[k][i] = 0;
     raise_references<Op>(x, y, n_rows, width, state, plane, reference);

@@ -82,7 +82,7 @@ struct Kept {
         for (int u = 0; u < count.value; ++u) vectors[u].store(e + i + u * Lanes<T>::width);
     }
 
-    alignas(64) T e[row_chunk + Lanes<T>::width];
+    alignas(64) T e[tuning::row_chunk + Lanes<T>::width];
 };
 
 // Writes the sum of a row's exponentials below the largest, which is one. More than an eighth is

@@ -11,6 +11,8 @@
 
 #include <cstdint>
 
+#include "tuning.h"
+
 namespace vbfast::arrays {
 
 enum class Reduction : int {
@@ -50,13 +52,11 @@ enum Result : int {
 
 constexpr int max_states = 7;
 constexpr int max_parameters = 4;
-constexpr std::int64_t row_chunk = 2048;    // the longest row of one call, in elements
-constexpr std::int64_t column_width = 256;  // the most slices of one call, a multiple of 16
-constexpr std::int64_t column_chunk = 64;   // the most elements of each, summed in their own type
 // The most elements of each of which chunks are added to a state one after another. Of float64 they
 // are fewer: its sums are no wider than the elements.
 template <class T>
-constexpr std::int64_t column_part = sizeof(T) == 8 ? 16 * column_chunk : 1024 * column_chunk;
+constexpr std::int64_t column_part =
+    sizeof(T) == 8 ? 16 * tuning::column_chunk : 1024 * tuning::column_chunk;
 
 // `prefetch_distance`, in elements: what is probably read next lies that far after the elements of
 // a call, in each input. It is prefetched while they are summed, when memory would rest otherwise.

@@ -102,18 +102,18 @@ struct NearestTwo {
 
 // How many blocks a row meets together: as many sums as hide the latency of one.
 template <class T>
-constexpr int blocks_together = block_centres / Lanes<T>::width >= 8   ? 1
-                                : block_centres / Lanes<T>::width >= 4 ? 2
-                                                                       : 4;
+constexpr int blocks_together = tuning::block_centres / Lanes<T>::width >= 8   ? 1
+                                : tuning::block_centres / Lanes<T>::width >= 4 ? 2
+                                                                               : 4;
 
 // The log-joints of a row and the centres of `n` blocks; `row` is minus the origin, or as it came
 // where centres are far.
 template <class T, int n, bool far>
 inline void block_log_joint(const CentreBlocks<T>& blocks, const std::int64_t* b,
                             std::int64_t n_features, T half_precision, const T* row,
-                            Lanes<T> (*log_joint)[block_centres / Lanes<T>::width]) {
+                            Lanes<T> (*log_joint)[tuning::block_centres / Lanes<T>::width]) {
     using V = Lanes<T>;
-    constexpr int C = block_centres, W = V::width, NV = C / W;
+    constexpr int C = tuning::block_centres, W = V::width, NV = C / W;
     const T *centres[n], *low[n];
     V acc[n][NV];
 #pragma GCC unroll 8
@@ -146,9 +146,9 @@ inline void block_log_joint(const CentreBlocks<T>& blocks, const std::int64_t* b
 template <class T, int n>
 inline void block_scores(const CentreBlocks<T>& blocks, const std::int64_t* b,
                          std::int64_t n_features, const T* row,
-                         Lanes<T> (*score)[block_centres / Lanes<T>::width]) {
+                         Lanes<T> (*score)[tuning::block_centres / Lanes<T>::width]) {
     using V = Lanes<T>;
-    constexpr int C = block_centres, W = V::width, NV = C / W;
+    constexpr int C = tuning::block_centres, W = V::width, NV = C / W;
     const T* means[n];
     V acc[n][NV];
 #pragma GCC unroll 8
@@ -177,7 +177,7 @@ template <class T, int n>
 inline void meet_blocks(const Model<T>& model, const CentreBlocks<T>& blocks, const std::int64_t* b,
                         const T* row, NearestOfLanes<T>& nearest) {
     using V = Lanes<T>;
-    constexpr int C = block_centres, W = V::width, NV = C / W;
+    constexpr int C = tuning::block_centres, W = V::width, NV = C / W;
     const std::int64_t D = model.n_features;
     V score[n][NV];
     if (model.nearest) {
@@ -216,7 +216,7 @@ template <class T>
 void gaps_of_centre(const Model<T>& model, const CentreBlocks<T>& blocks, std::int64_t k,
                     float* gap, float* nearest_low, float* nearest_high) {
     using V = Lanes<T>;
-    constexpr int C = block_centres, W = V::width, NV = C / W;
+    constexpr int C = tuning::block_centres, W = V::width, NV = C / W;
     constexpr T inf = static_cast<T>(__builtin_inf());
     const T* x = model.means + k * model.padded_features;
     T least = inf;

@@ -14,9 +14,6 @@
 // w_n / sum_k, stays in L1 while all components pass over it; a block of components meets the whole
 // panel before the next one is fetched from L2.
 
-// Half of the smallest L1 of the processors with AVX-512; a block of components takes the rest.
-constexpr std::int64_t moment_panel_bytes = 24 << 10;
-
 template <class T, int n_components, int n_features>
 inline void moment_block(std::int64_t n_groups, const T* joint, std::int64_t joint_stride,
                          const T* panel, std::int64_t panel_stride, double* out) {
@@ -138,7 +135,7 @@ void moments_of_groups(const Model<T>& model, Tile<T>& tile, std::int64_t start,
     constexpr int B = Blocking::moment_components;
     static_assert(B == 4, "the switch below counts on it");
     const std::int64_t fitting =
-        moment_panel_bytes / (n_groups * G * static_cast<std::int64_t>(sizeof(T))) / F * F;
+        tuning::dense_panel / (n_groups * G * static_cast<std::int64_t>(sizeof(T))) / F * F;
     const std::int64_t panel_features = fitting > F ? fitting : F;
     const std::int64_t panel_stride = panel_features * G, joint_stride = model.joint_stride;
     for (std::int64_t m0 = 0; m0 < model.n_moments; m0 += panel_features) {

@@ -60,9 +60,7 @@ inline void apply_factor(const T* x, const T* factor, const T* intercept, std::i
     }
     for (; j < n_features; j += J) {
         if constexpr (!store) {
-            // Asking costs little beside this many numbers of the factor.
-            constexpr std::int64_t least = 256;
-            if (n_features * n_features - j * j >= 2 * least) {
+            if (n_features * n_features - j * j >= 2 * tuning::early_exit_factor) {
                 // A copy: the sums themselves must not need an address, to stay in registers.
                 Lanes<T> squares[RV];
                 for (int v = 0; v < RV; ++v) squares[v] = acc[v];

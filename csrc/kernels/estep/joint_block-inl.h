@@ -1,10 +1,9 @@
 // A block of components against a group of rows: its size, and what it leaves in tile.joint.
 
-constexpr std::int64_t half_of_l2 = 256 << 10;
-
 // The number of components whose parameters, of component_bytes each, fit `bytes`. It is a multiple
 // of every register block (24 is one of 2, 4 and 6) once it is larger than 24.
-inline std::int64_t parameter_block(std::int64_t component_bytes, std::int64_t bytes = half_of_l2) {
+inline std::int64_t parameter_block(std::int64_t component_bytes,
+                                    std::int64_t bytes = tuning::half_of_l2) {
     const std::int64_t block = bytes / component_bytes;
     return block > 24 ? block / 24 * 24 : (block > 1 ? block : 1);
 }

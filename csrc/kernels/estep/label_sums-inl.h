@@ -57,15 +57,14 @@ void add_rows(const Model<T>& model, const RowRange<T>& range, Features n_featur
     }
 }
 
-// Rows of few features are too short for a loop whose length is not known.
+// Loops over few features have their length at compile time.
 template <class T, bool near, bool weighted>
 void add_rows(const Model<T>& model, const RowRange<T>& range, double* gathered) {
-    constexpr int most = 4;
     const std::int64_t D = model.n_features;
-    if (D > most)
+    if (D > tuning::unrolled_features)
         add_rows<T, near, weighted>(model, range, D, gathered);
     else
-        with_count<1, most>(D, [&](auto count) VBFAST_INLINED {
+        with_count<1, tuning::unrolled_features>(D, [&](auto count) VBFAST_INLINED {
             add_rows<T, near, weighted>(model, range, count, gathered);
         });
 }

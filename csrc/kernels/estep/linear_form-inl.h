@@ -13,9 +13,6 @@
 // visit meet them; theta comes from L2, which could give ten times as much. Between two blocks of
 // features the sums wait in tile.joint.
 
-// Those of a group take half of L1 with AVX-512.
-constexpr std::int64_t linear_features = 64;
-
 // The parameters of component k; those of a feature and of the next one are distance_components
 // numbers apart.
 template <class T>
@@ -31,7 +28,7 @@ template <class T>
 Visits plan_linear_visits(const Model<T>& model, std::int64_t n_groups) {
     constexpr std::int64_t block = Blocking::distance_components;
     const std::int64_t fitting =
-        half_of_l2 / (model.n_features * static_cast<std::int64_t>(sizeof(T)));
+        tuning::half_of_l2 / (model.n_features * static_cast<std::int64_t>(sizeof(T)));
     if (model.n_components <= fitting) return {1, model.n_components};
     return {n_groups, fitting > block ? fitting / block * block : block};
 }
@@ -94,7 +91,7 @@ void linear_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std:
                       std::int64_t last) {
     constexpr int n = Blocking::distance_components;
     const std::int64_t D = model.n_features;
-    const std::int64_t n_blocks = (D + linear_features - 1) / linear_features;
+    const std::int64_t n_blocks = (D + tuning::linear_features - 1) / tuning::linear_features;
     const std::int64_t step = (D + n_blocks - 1) / n_blocks;  // blocks of nearly one length
     for (std::int64_t d = 0; d < D; d += step) {
         const std::int64_t end = d + step < D ? d + step : D;

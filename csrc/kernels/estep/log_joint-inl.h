@@ -19,19 +19,18 @@
 // not fit are read from memory once a tile.
 template <class T>
 Visits plan_visits(const Model<T>& model, std::int64_t n_groups) {
-    constexpr std::int64_t third_of_l1 = 12 << 10, joint = 64 << 10;
     const std::int64_t n_components = model.n_components;
     const std::int64_t component_bytes =
         static_cast<std::int64_t>(sizeof(T)) *
         (model.factor_stride > 0 ? model.factor_stride : model.n_features + 1);
-    if (component_bytes * n_components > half_of_l2)
+    if (component_bytes * n_components > tuning::half_of_l2)
         return {n_groups, parameter_block(component_bytes)};
     // The rows of a tied model are whitened anew at every visit.
     if (model.form == Form::tied) return {1, n_components};
     const std::int64_t group_bytes =
         n_components * group_rows<T> * static_cast<std::int64_t>(sizeof(T));
-    const std::int64_t fitting = joint / group_bytes;
-    return {fitting > 1 ? fitting : 1, parameter_block(component_bytes, third_of_l1)};
+    const std::int64_t fitting = tuning::visited_joint / group_bytes;
+    return {fitting > 1 ? fitting : 1, parameter_block(component_bytes, tuning::third_of_l1)};
 }
 
 // evaluate(g, first, last) for components `first` to `last` - 1 and group g, in the order of the

@@ -24,9 +24,6 @@
 // third of L1 to meet the row. Coefficients come in blocks that fit half of L2, as the log-joint's
 // parameters do, and every group visits a block before the next one is fetched.
 
-// Of mixed numbers that wait.
-constexpr std::int64_t mixed_bytes = 12 << 10;
-
 // use(first + j, sum_k q_k C_kj) for the n columns of a block.
 template <class T, int n, class Use>
 inline void mix_block(const T* joint, const std::int32_t* active, std::int64_t n_active,
@@ -93,7 +90,7 @@ inline void subtract_entries(const T* mixed, std::int64_t i, std::int64_t j, std
 }
 
 // gradient -= A x for entries `first` to `last` - 1 of the lower triangle of a symmetric A, which
-// the run mixes; `mixed` holds mixed_bytes.
+// the run mixes; `mixed` holds third_of_l1 bytes.
 template <class T>
 void subtract_mixed_product(const T* joint, const std::int32_t* active, std::int64_t n_active,
                             const T* run, std::int64_t n_components, std::int64_t n_features,
@@ -101,7 +98,8 @@ void subtract_mixed_product(const T* joint, const std::int32_t* active, std::int
                             T* mixed) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, F = Blocking::factor_columns;
-    constexpr std::int64_t chunk = mixed_bytes / (G * static_cast<std::int64_t>(sizeof(T))) / F * F;
+    constexpr std::int64_t chunk =
+        tuning::third_of_l1 / (G * static_cast<std::int64_t>(sizeof(T))) / F * F;
     static_assert(chunk > 0, "a block must fit");
     std::int64_t i = 0;
     while ((i + 1) * (i + 2) / 2 <= first) ++i;
@@ -281,7 +279,7 @@ void mixed_gradient(const Model<T>& model, Tile<T>& tile) {
     constexpr int F = Blocking::factor_columns;
     const std::int64_t D = model.n_features;
     const std::int64_t fitting =
-        half_of_l2 / (model.n_components * static_cast<std::int64_t>(sizeof(T)));
+        tuning::half_of_l2 / (model.n_components * static_cast<std::int64_t>(sizeof(T)));
     const std::int64_t step = fitting > F ? fitting / F * F : F;
     for (std::int64_t first = 0; first < D; first += step)
         mix_means(model, tile, first, first + step < D ? first + step : D);

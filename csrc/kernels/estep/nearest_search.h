@@ -7,13 +7,9 @@
 
 #include <cstdint>
 
+#include "tuning.h"
+
 namespace vbfast::estep {
-
-// Centres that lie beside each other in lanes, for one row at a time.
-constexpr int block_centres = 16;
-
-// Groups of blocks that rows have a bound each of: 56 bytes a row, with label and upper bound.
-constexpr int most_groups = 12;
 
 // All centres in blocks of such as are close to each other, in the layout of the kernels. Behind
 // the blocks of all centres come blocks of one centre of each.
@@ -36,8 +32,8 @@ struct CentreBlocks {
     const float* shift;         // (n_components,): upper bounds of the ways that centres have
                                 // gone since the last pass
     std::int64_t n_groups;
-    std::int64_t group[most_groups + 1];  // where the blocks of a group begin and end
-    float group_shift[most_groups];       // the longest way in a group
+    std::int64_t group[tuning::most_groups + 1];  // where the blocks of a group begin and end
+    float group_shift[tuning::most_groups];       // the longest way in a group
     double scale;
     // Squares of distances are off by at most slack (reach + distance)^2, where reach is twice the
     // largest norm of a centre.
@@ -47,9 +43,6 @@ struct CentreBlocks {
     float certain_reach;
     float farthest;
 };
-
-// The most rows that are searched together.
-constexpr int search_batch = 256;
 
 // A row whose label is open, with what it has met so far.
 template <class T>
@@ -64,7 +57,7 @@ struct OpenRow {
     float radius;
     bool bounded;
     bool tie;
-    T lanes[3 * block_centres];  // best, second and name of the block of the first one
+    T lanes[3 * tuning::block_centres];  // best, second and name of the block of the first one
 };
 
 // Rows of a block with what is known of them.

@@ -175,7 +175,7 @@ void search_rows(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<
                  const std::int32_t* rows, std::int64_t n_rows) {
     const Certain certain{blocks.certain_slack, blocks.certain_reach, blocks.farthest};
     const std::int64_t D = model.n_features;
-    std::int32_t numbers[search_batch];
+    std::int32_t numbers[tuning::search_batch];
     std::int64_t count = 0;
     for (std::int64_t i = 0; i < n_rows; ++i) {
         const std::int32_t n = rows[i];
@@ -215,28 +215,27 @@ void search_rows(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<
 template <class T>
 void search_step(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<T>& range) {
     // Where searching takes the first rows nearly as long as all distances, the others meet all
-    // centres many rows at a time, and have no bounds until the first rows do better. A row that is
-    // open, and a group that it meets, take about as long as so many multiplications in lanes; all
-    // distances take half the time that the same ones take one row at a time. New bounds cost a
-    // search of everything, so more is asked of rows that have none.
-    constexpr std::int64_t row_cost = 1500;
+    // centres many rows at a time, and have no bounds until the first rows do better. All distances
+    // take half the time that the same ones take one row at a time. New bounds cost a search of
+    // everything, so more is asked of rows that have none.
     const std::int64_t D = model.n_features;
     const std::int64_t part = range.n_rows < 1024 ? 16 : range.n_rows / 64;
-    const std::int64_t trial = part < search_batch ? part : search_batch;
+    const std::int64_t trial = part < tuning::search_batch ? part : tuning::search_batch;
     const bool without = !range.bounded || range.upper[range.n_rows - 1] == __builtin_inff();
     const std::int64_t n_open = list_open_rows(blocks, range);
     range.n_plain = range.n_met = range.n_searched = 0;
     std::int64_t first = 0;
     while (first < n_open && range.open[first] < trial) ++first;
     search_rows(model, blocks, range, range.open, first);
-    const std::int64_t cost = range.n_met * block_centres * (D + 5) + range.n_searched * row_cost;
-    if ((without ? 3 : 2) * cost > trial * blocks.n_blocks * block_centres * (D + 3)) {
+    const std::int64_t cost = range.n_met * tuning::block_centres * (D + 5) +
+                              range.n_searched * tuning::search_row_operations;
+    if ((without ? 3 : 2) * cost > trial * blocks.n_blocks * tuning::block_centres * (D + 3)) {
         for (; first < n_open; ++first) range.plain[range.n_plain++] = range.open[first];
         return;
     }
-    for (; first < n_open; first += search_batch)
+    for (; first < n_open; first += tuning::search_batch)
         search_rows(model, blocks, range, range.open + first,
-                    n_open - first < search_batch ? n_open - first : search_batch);
+                    n_open - first < tuning::search_batch ? n_open - first : tuning::search_batch);
 }
 
 // Whether distances tell of all rows: they do not where they overflow.

@@ -9,6 +9,7 @@
 #include "kernels/estep/model.h"
 #include "kernels/estep/nearest_search.h"
 #include "kernels/estep/tile.h"
+#include "tuning.h"
 
 namespace vbfast::estep {
 

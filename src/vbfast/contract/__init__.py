@@ -12,7 +12,13 @@ them. This package is the ground floor: it imports NumPy and nothing of ours.
 
 from __future__ import annotations
 
-from vbfast.contract.backend import Backend, BoundingBackend, Pass, SeedingPass
+from vbfast.contract.backend import (
+    Backend,
+    BoundingBackend,
+    Pass,
+    SeedingPass,
+    offers_bounds,
+)
 from vbfast.contract.blocking import Blocking
 from vbfast.contract.linear_algebra import LinearAlgebra, NotPositiveDefiniteError
 from vbfast.contract.log_joint import (
@@ -76,6 +82,7 @@ __all__ = [
     "UserFunction",
     "covariance_shape",
     "merge",
+    "offers_bounds",
     "quadratic_form",
     "second_shape",
     "subtract_symmetric",

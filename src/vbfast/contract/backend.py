@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, runtime_checkable
+from functools import cache
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from vbfast.contract.rows import RowBlock, RowSource
 from vbfast.contract.statistics import Moments
 from vbfast.contract.types import Float64Array, FloatArray
 
-__all__ = ["Backend", "BoundingBackend", "Pass", "SeedingPass"]
+__all__ = ["Backend", "BoundingBackend", "Pass", "SeedingPass", "offers_bounds"]
 
 
 class Pass(Protocol):
@@ -159,6 +160,16 @@ class BoundingBackend(Protocol):
     ) -> Pass:
         """Start a pass as :meth:`Backend.begin` does, which goes by bounds and renews them.
 
-        The expected log-joint, which takes the distances, need not be summed. Passes for which
-        bounds are of no use are run without.
+        The expected log-joint, which takes the distances, is not summed: it is NaN. Passes for
+        which bounds are of no use are run without.
         """
+
+
+def offers_bounds(backend: Backend) -> TypeGuard[BoundingBackend]:
+    """Return whether a backend is a :class:`BoundingBackend`."""
+    return _has_methods_of_bounds(type(backend))
+
+
+@cache  # to look for the methods takes as long as a small pass
+def _has_methods_of_bounds(kind: type) -> bool:
+    return issubclass(kind, BoundingBackend)

@@ -21,11 +21,19 @@ from sklearn.utils.metadata_routing import UNUSED
 
 from vbfast.contract import Request
 from vbfast.estimators.callback import Callback, CallbackMonitor, in_this_context
+from vbfast.estimators.fit_tasks import (
+    FitTasks,
+    SetsCallbacks,
+    TaskMonitor,
+    fit_tasks,
+    forget_tasks,
+)
 from vbfast.estimators.stepwise import StepwiseMixture
 from vbfast.estimators.validation import (
     KnownBackend,
     RealInterval,
     as_random_state,
+    callers_level,
     check_enough_rows,
     keep_partial,
     unchanged_on_failure,
@@ -43,7 +51,7 @@ from vbfast.passes.runner import LocalRunner
 __all__ = ["BaseMixture"]
 
 
-class BaseMixture(StepwiseMixture):
+class BaseMixture(SetsCallbacks, StepwiseMixture):  # type: ignore[misc]
     """Base class of mixtures with scikit-learn's interface.
 
     A subclass has the constructor, and says which family is fitted.
@@ -131,7 +139,7 @@ class BaseMixture(StepwiseMixture):
     def fit(
         self,
         X: Any,
-        y: Any = None,  # noqa: ARG002
+        y: Any = None,
         sample_weight: Any = None,
         *,
         callback: Callback | None = None,
@@ -197,14 +205,13 @@ class BaseMixture(StepwiseMixture):
         GaussianMixture(n_components=2, random_state=0)
         """
         with unchanged_on_failure(self):
-            # A context variable that an interruption leaves set, as the backend, is not seen here.
-            contextvars.copy_context().run(self._fit, X, sample_weight, in_this_context(callback))
+            _warn_unless(self._fit_in_a_context(X, y, sample_weight, callback))
         return self
 
     def fit_predict(
         self,
         X: Any,
-        y: Any = None,  # noqa: ARG002
+        y: Any = None,
         sample_weight: Any = None,
         *,
         callback: Callback | None = None,
@@ -226,15 +233,40 @@ class BaseMixture(StepwiseMixture):
             the fit returned.
         """
         with unchanged_on_failure(self):
-            contextvars.copy_context().run(self._fit, X, sample_weight, in_this_context(callback))
+            _warn_unless(self._fit_in_a_context(X, y, sample_weight, callback))
             try:
                 return self.predict(X)
             except KeyboardInterrupt as interrupt:
                 keep_partial(interrupt, copy.copy(self))
                 raise
 
+    @property
+    def _resumes(self) -> bool:
+        """Whether a fit goes on from the last one."""
+        return self.warm_start and hasattr(self, "converged_")
+
+    @property
+    def _n_starts(self) -> int:
+        return 1 if self._resumes else self.n_init
+
+    def _fit_in_a_context(
+        self, X: Any, y: Any, sample_weight: Any, callback: Callback | None
+    ) -> bool:
+        """Fit, and return whether that ended as it should, by converging or by a callback.
+
+        A context variable that an interruption leaves set, as the backend, ends with the context.
+        """
+        tasks = fit_tasks(self, X, y, sample_weight)
+        context, callback = contextvars.copy_context(), in_this_context(callback)
+        ended: bool = context.run(self._fit, X, sample_weight, callback, tasks)
+        return ended
+
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def _fit(self, X: Any, sample_weight: Any, callback: Callback | None) -> None:
+    def _fit(
+        self, X: Any, sample_weight: Any, callback: Callback | None, tasks: FitTasks | None
+    ) -> bool:
+        if tasks is not None:
+            tasks.begin_fit(self._n_starts)
         rows = validate_rows(self, X, reset=True, min_samples=2)
         weights = as_sample_weight(sample_weight, rows.n_samples)
         check_enough_rows(self.n_components, rows.n_samples, weights)
@@ -243,16 +275,11 @@ class BaseMixture(StepwiseMixture):
             family = self._family(runner)
             if family.scale_free:
                 runner = runner.weighted(of_ordinary_scale(weights))
-            best, stopped = self._search(family, runner, callback)
-        if not best.converged and not stopped and self.max_iter > 0:
-            warnings.warn(
-                "Best performing initialization did not converge. "
-                "Try different init parameters, or increase max_iter, "
-                "tol, or check for degenerate data.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            best, stopped = self._search(family, runner, callback, tasks)
         self._take(family, best, rows.dtype)
+        if tasks is not None:
+            tasks.end(fitted=partial(copy.copy, self))
+        return best.converged or stopped or self.max_iter == 0
 
     def _take(self, family: Family[Any], result: EMResult[Any], dtype: np.dtype[Any]) -> None:
         for name, value in family.attributes(result.parameters, dtype).items():
@@ -264,11 +291,14 @@ class BaseMixture(StepwiseMixture):
         self.lower_bounds_ = result.lower_bounds
 
     def _search(
-        self, family: Family[Any], runner: LocalRunner, callback: Callback | None
+        self,
+        family: Family[Any],
+        runner: LocalRunner,
+        callback: Callback | None,
+        tasks: FitTasks | None,
     ) -> tuple[EMResult[Any], bool]:
-        """Iterate from every start; return the best end, and whether the callback stopped."""
-        resumed = self.warm_start and hasattr(self, "converged_")
-        n_init = 1 if resumed else self.n_init
+        """Iterate from every start; return the best end, and whether a callback stopped one."""
+        resumed, n_init = self._resumes, self._n_starts
         random_state = as_random_state(self.random_state)
         workload = Workload(runner.n_samples, self.max_iter, n_init, family.per_unit_of_weight)
         best: EMResult[Any] | None = None
@@ -277,6 +307,7 @@ class BaseMixture(StepwiseMixture):
 
         def fitted(reached: EMResult[Any]) -> Any:
             estimator = copy.copy(self)
+            forget_tasks(estimator)
             estimator.random_state = copy.deepcopy(self.random_state)  # its draws are its own
             estimator._take(family, reached, dtype)
             return estimator
@@ -287,6 +318,9 @@ class BaseMixture(StepwiseMixture):
 
         shown = make_monitor(workload, verbose=self.verbose, interval=self.verbose_interval)
         monitor = shown if callback is None else CallbackMonitor(shown, callback, as_reached)
+        if tasks is not None:
+            monitor = TaskMonitor(monitor, tasks, self.max_iter, as_reached)
+        stopped = False
         try:
             with shown:
                 for index in range(n_init):
@@ -310,6 +344,7 @@ class BaseMixture(StepwiseMixture):
                         monitor=monitor,
                         progress=progress,
                     )
+                    stopped = stopped or monitor.stopped
                     monitor.initialisation_ends(result.lower_bound, result.converged)
                     best = _better(best, result)
                     if monitor.stopped:
@@ -322,7 +357,19 @@ class BaseMixture(StepwiseMixture):
                     keep_partial(interrupt, fitted(replace(reached, converged=False)))
             raise
         assert best is not None
-        return best, monitor.stopped
+        return best, stopped
+
+
+def _warn_unless(ended: bool) -> None:
+    """Warn the caller of a fit that did not end as it should."""
+    if not ended:
+        warnings.warn(
+            "Best performing initialization did not converge. "
+            "Try different init parameters, or increase max_iter, "
+            "tol, or check for degenerate data.",
+            ConvergenceWarning,
+            stacklevel=callers_level(),
+        )
 
 
 def _better(best: EMResult[Any] | None, other: EMResult[Any] | None) -> EMResult[Any] | None:

@@ -14,7 +14,7 @@ from vbfast.contract import COVARIANCE_TYPES, CovarianceType
 from vbfast.estimators.posterior import PosteriorMixture
 from vbfast.estimators.priors import SINGULAR_PRIOR, check_given_prior
 from vbfast.estimators.stored import Stored, check_posterior
-from vbfast.estimators.validation import RealInterval
+from vbfast.estimators.validation import RealInterval, callers_level
 from vbfast.families.mixing_weights import WEIGHT_PRIORS
 from vbfast.families.natural import NaturalParameters
 from vbfast.families.variational import VARIATIONAL_ATTRIBUTES, VariationalGaussian
@@ -267,7 +267,7 @@ default='dirichlet_process'
             reg_covar=float(self.reg_covar),
         )
         if not prior.components.proper:
-            warnings.warn(SINGULAR_PRIOR, stacklevel=5)
+            warnings.warn(SINGULAR_PRIOR, stacklevel=callers_level())
         return VariationalGaussian(prior, float(self.reg_covar))
 
     def with_natural_parameters(self, natural_parameters: NaturalParameters) -> Self:

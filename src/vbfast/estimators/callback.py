@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextvars
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import sklearn
 
 from vbfast.inference.monitor import IterationReport, Monitor
 
-__all__ = ["Callback", "CallbackMonitor", "FitIteration"]
+__all__ = ["Callback", "CallbackMonitor", "CallersContext", "FitIteration"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,19 @@ class FitIteration:
 Callback = Callable[[FitIteration], Any]
 
 
+class CallersContext:
+    """The context of whoever makes this, for calls from within that of a fit."""
+
+    def __init__(self) -> None:
+        self._variables = contextvars.copy_context()
+        self._skips = sklearn.get_config()["skip_parameter_validation"]
+
+    def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Call a function there, and return what it returns."""
+        with sklearn.config_context(skip_parameter_validation=self._skips):
+            return self._variables.run(function, *args, **kwargs)
+
+
 def in_this_context(callback: Callback | None) -> Callback | None:
     """Return what calls a callback in the context of the caller, not in that of its fit.
 
@@ -67,14 +81,7 @@ def in_this_context(callback: Callback | None) -> Callback | None:
         return None
     if not callable(callback):
         raise TypeError(f"callback must be callable; got {type(callback).__name__}")
-    context = contextvars.copy_context()
-    skips = sklearn.get_config()["skip_parameter_validation"]
-
-    def call(iteration: FitIteration) -> Any:
-        with sklearn.config_context(skip_parameter_validation=skips):
-            return context.run(callback, iteration)
-
-    return call
+    return partial(CallersContext().run, callback)
 
 
 class CallbackMonitor(Monitor):
@@ -107,6 +114,10 @@ class CallbackMonitor(Monitor):
     def iterations_begin(self) -> None:
         """Pass it on."""
         self._shown.iterations_begin()
+
+    def iteration_begins(self) -> None:
+        """Pass it on."""
+        self._shown.iteration_begins()
 
     def iteration_done(self, report: IterationReport) -> None:
         """Pass it on, and ask the callback whether to go on."""

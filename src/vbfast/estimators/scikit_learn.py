@@ -70,6 +70,8 @@ def from_scikit_learn(mixture: Any, own: type[Any]) -> Any:
 def add_ours(mixture: Any) -> None:
     """Complete a mixture that has what scikit-learn's fit sets."""
     mixture.n_passes_ = mixture.n_iter_
+    if not hasattr(mixture, "lower_bounds_"):  # an older scikit-learn's
+        mixture.lower_bounds_ = [mixture.lower_bound_]
     if isinstance(getattr(mixture, "degrees_of_freedom_prior_", None), Integral):
         # Where it is the number of features; a model file holds real numbers.
         mixture.degrees_of_freedom_prior_ = float(mixture.degrees_of_freedom_prior_)

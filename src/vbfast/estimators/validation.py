@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 from numbers import Integral, Real
 from types import TracebackType
@@ -34,6 +35,7 @@ __all__ = [
     "RealInterval",
     "TranslatedErrors",
     "as_random_state",
+    "callers_level",
     "check_enough_rows",
     "keep_partial",
     "unchanged_on_failure",
@@ -193,6 +195,14 @@ def as_random_state(random_state: Any) -> np.random.RandomState:
             "random_state must be an integer in [0, 2**32), a RandomState or None: "
             f"{error}; got {random_state!r}"
         ) from error
+
+
+def callers_level() -> int:
+    """Return the ``stacklevel`` of a warning that whoever calls this gives: vbfast's caller's."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("vbfast."):
+        level, frame = level + 1, frame.f_back
+    return level
 
 
 def check_enough_rows(

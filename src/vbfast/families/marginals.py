@@ -14,7 +14,7 @@ import numpy.typing as npt
 from vbfast.contract import Float64Array
 from vbfast.families.gaussian_parameters import GaussianParameters
 
-__all__ = ["conditional", "marginal"]
+__all__ = ["conditional", "marginal", "projected"]
 
 Features = npt.NDArray[np.intp]
 
@@ -75,19 +75,59 @@ def conditional(
     return _of_roots(parameters, weights, means + shifts, roots[:, n_given:, n_given:])
 
 
+def projected(parameters: GaussianParameters, matrix: Float64Array) -> GaussianParameters:
+    """Return the mixture of ``matrix @ x`` (Bishop 2006, equation 2.115 without noise).
+
+    Parameters
+    ----------
+    parameters : GaussianParameters
+    matrix : ndarray of shape (n_kept, n_features)
+        Of full row rank.
+
+    Returns
+    -------
+    GaussianParameters
+        With 'full' covariances.
+    """
+    roots = _upper_roots(_inverse_factors(parameters) @ matrix.T)
+    roots = np.broadcast_to(roots, (len(parameters.means), *roots.shape[1:]))
+    covariances, factors = _of_upper_roots(roots)
+    means = parameters.means @ matrix.T
+    return GaussianParameters(
+        "full", parameters.weights, means, covariances, factors, parameters.linalg
+    )
+
+
 def _roots(parameters: GaussianParameters, features: Features) -> Float64Array:
     """Return upper triangular ``R`` with ``R^T R`` the features' covariance, one for 'tied'."""
-    factors = parameters.precision_cholesky
-    inverse = np.linalg.inv(factors.reshape(-1, *factors.shape[-2:]))
-    roots = np.asarray(np.linalg.qr(inverse[:, :, features], mode="r"))
+    return _upper_roots(_inverse_factors(parameters)[:, :, features])
+
+
+def _inverse_factors(parameters: GaussianParameters) -> Float64Array:
+    """Return ``W`` with ``W^T W`` a covariance, shape (K, D, D), or (1, D, D) for 'tied'."""
+    factors, n_features = parameters.precision_cholesky, parameters.n_features
+    if parameters.covariance_type in ("full", "tied"):
+        return np.asarray(np.linalg.inv(factors.reshape(-1, n_features, n_features)))
+    deviations = (1.0 / factors).reshape(len(factors), -1, 1)
+    return np.asarray(deviations * np.eye(n_features))
+
+
+def _upper_roots(matrices: Float64Array) -> Float64Array:
+    """Return upper triangular ``R`` of positive diagonal, with ``R^T R = A^T A``."""
+    roots = np.asarray(np.linalg.qr(matrices, mode="r"))
     signs = np.sign(roots.diagonal(axis1=1, axis2=2))
     return np.asarray(signs[:, :, np.newaxis] * roots)
+
+
+def _of_upper_roots(roots: Float64Array) -> tuple[Float64Array, Float64Array]:
+    """Return covariances and their precision factors."""
+    return roots.swapaxes(1, 2) @ roots, np.triu(np.linalg.inv(roots))
 
 
 def _of_roots(
     parameters: GaussianParameters, weights: Float64Array, means: Float64Array, roots: Float64Array
 ) -> GaussianParameters:
-    covariances, factors = roots.swapaxes(1, 2) @ roots, np.triu(np.linalg.inv(roots))
+    covariances, factors = _of_upper_roots(roots)
     if parameters.covariance_type == "tied":
         covariances, factors = covariances[0], factors[0]
     kind, linalg = parameters.covariance_type, parameters.linalg

@@ -167,6 +167,7 @@ def run_em(
     request = Request(moments=objective.moments)
     monitor.iterations_begin()
     while not converged and len(bounds) < stopping.max_iter:
+        monitor.iteration_begins()
         log_joint = parameters.log_joint()
         # Elsewhere a row may well be impossible: it counts for nothing.
         everywhere = isinstance(log_joint.form, Quadratic)

@@ -320,8 +320,8 @@ def lloyd(
         shift = np.divide(
             result.statistics.first, weight, out=np.zeros_like(centres), where=weight > 0
         )
-        empty = np.flatnonzero(result.statistics.weight == 0)
-        if len(empty) > 0:
+        if not result.statistics.weight.all():
+            empty = np.flatnonzero(result.statistics.weight == 0)
             far = _farthest_rows(runner, distances, len(empty), bounds)
             shift[empty[: len(far)]] = far - centres[empty[: len(far)]]
         centres = centres + shift

@@ -54,7 +54,8 @@ class Monitor(Watcher):
     Attributes
     ----------
     stopped : bool
-        Whether the fit is to end after the iteration that was reported last.
+        Whether the iterations of this start are to end after the one that was reported last or,
+        after a start, whether it was the last one.
     """
 
     stopped = False
@@ -67,6 +68,9 @@ class Monitor(Watcher):
 
     def iterations_begin(self) -> None:
         """Hear that the start is there and the iterations begin."""
+
+    def iteration_begins(self) -> None:
+        """Hear that an iteration begins, or is tried once more from other parameters."""
 
     def iteration_done(self, report: IterationReport) -> None:
         """Hear how an iteration went."""

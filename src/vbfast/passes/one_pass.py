@@ -8,10 +8,8 @@ tiles are the same and are added up in the same order, hence the bits are too.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -24,7 +22,6 @@ from vbfast.config.settings import current_backend, current_num_threads
 from vbfast.contract import (
     Backend,
     Blocking,
-    BoundingBackend,
     Float64Array,
     FloatArray,
     LogJoint,
@@ -35,6 +32,7 @@ from vbfast.contract import (
     RowBlock,
     RowOutputs,
     RowSource,
+    offers_bounds,
 )
 from vbfast.inputs.weights import of_unit_scale
 from vbfast.passes.responsibilities import RespSource, as_resp_source
@@ -177,15 +175,16 @@ def run_pass(
     )
     layout = _layout_of(kind, source, sample_weight, backend, layouts)
     num_threads = current_num_threads()
+    workspace = backend.workspace() if workspace is None else workspace
     begin = backend.begin
-    if bounds is not None and isinstance(backend, BoundingBackend):
+    if bounds is not None and offers_bounds(backend):
         begin = partial(backend.begin_bounded, bounds=bounds)
     running = begin(
         log_joint,
         request,
         layout.blocking,
         outputs=outputs,
-        workspace=backend.workspace() if workspace is None else workspace,
+        workspace=workspace,
         num_threads=num_threads,
     )
     for blocks in _rounds_of(layout, source, resp_source, log_joint.n_components):
@@ -195,8 +194,6 @@ def run_pass(
             row = _first_non_finite(source, layout.blocking, error.row)
             raise NonFiniteRowError(row) from None
     result = running.finish()
-    if bounds is not None:
-        result = replace(result, expected_log_joint=math.nan)
     if layout.exponent == 0:
         return result
     # In two steps, each of which is a number: of rows of the least weights it is beyond them.

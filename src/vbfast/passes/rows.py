@@ -7,7 +7,6 @@ read slice by slice. Finiteness is checked by the passes, not here.
 
 from __future__ import annotations
 
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -147,8 +146,8 @@ def _checked(source: RowSource) -> RowSource:
     """Return a row source, whose shape and dtype kernels go by."""
     for name in ("n_samples", "n_features"):
         length = getattr(source, name)
-        if not isinstance(length, Integral):
-            raise TypeError(f"X.{name} must be an integer; got {length!r}")
+        if not isinstance(length, int | np.int64):  # products of shorter ones would overflow
+            raise TypeError(f"X.{name} must be an int; got {length!r}")
     _check_shape((source.n_samples, source.n_features))
     dtype: Any = source.dtype
     if not isinstance(dtype, np.dtype) or dtype not in COMPUTED_IN:

@@ -13,7 +13,6 @@ from vbfast.backends import backend_for, get_backend
 from vbfast.config.settings import current_backend, current_num_threads
 from vbfast.contract import (
     Backend,
-    BoundingBackend,
     Float64Array,
     FloatArray,
     LinearAlgebra,
@@ -26,6 +25,7 @@ from vbfast.contract import (
     RowOutputs,
     RowSource,
     Statistics,
+    offers_bounds,
 )
 from vbfast.passes.distances import squared_distances
 from vbfast.passes.negligible import negligible_components
@@ -136,9 +136,7 @@ class LocalRunner:
         :class:`vbfast.contract.BoundingBackend`. Runners of other weights may use the same.
         """
         backend = self._backend
-        return (
-            backend.nearest_bounds(self.n_samples) if isinstance(backend, BoundingBackend) else None
-        )
+        return backend.nearest_bounds(self.n_samples) if offers_bounds(backend) else None
 
     def _run(self, log_joint: LogJoint, request: Request, **arguments: Any) -> PassResult:
         backend = backend_for(log_joint, self._backend.name)

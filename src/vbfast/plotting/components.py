@@ -19,11 +19,14 @@ from vbfast.inputs.numbers import as_numbers
 from vbfast.optional import needed
 from vbfast.plotting.axes import axes_and_figure
 from vbfast.plotting.views import (
+    as_labels,
     component_numbers,
     dense_covariances,
+    every_nth,
     feature_labels,
     feature_view,
     projected_view,
+    with_peaks,
 )
 
 __all__ = ["ComponentsDisplay"]
@@ -132,11 +135,9 @@ class ComponentsDisplay:
                     f"rows must have shape (n_rows, {n_features}); got {self.rows.shape}"
                 )
         if row_labels is not None:
-            self.row_labels = as_numbers(row_labels, "row_labels").astype(np.int64)
-            if self.rows is None or self.row_labels.shape != self.rows.shape[:1]:
-                raise ValueError(
-                    f"row_labels must be one for each of rows; got shape {self.row_labels.shape}"
-                )
+            if self.rows is None:
+                raise ValueError("row_labels need rows")
+            self.row_labels = as_labels(row_labels, len(self.rows), n_components)
 
     @classmethod
     def from_estimator(
@@ -226,10 +227,9 @@ class ComponentsDisplay:
         rows = labels = None
         if X is not None:
             check_scalar(max_rows, "max_rows", Integral, min_val=1)
-            labels = estimator.predict(X)
-            step = -(-len(labels) // max_rows)
-            labels = labels[::step]
-            rows = np.asarray(X[::step]).astype(np.float64) @ view.matrix.T
+            drawn = every_nth(X, max_rows)
+            labels = estimator.predict(drawn)
+            rows = np.asarray(drawn).astype(np.float64) @ view.matrix.T
         made = cls(
             view.mixture, components=components, labels=view.labels, rows=rows, row_labels=labels
         )
@@ -260,7 +260,7 @@ class ComponentsDisplay:
             ``1 - exp(-n_std**2 / 2)`` of its component. The largest decides how much is seen.
         density : bool, default=True
         n_grid : int, default=200
-            Points along an axis at which densities are evaluated.
+            Points of an axis where densities are evaluated; and, over one feature, 49 a component.
         cmap : str or matplotlib Colormap, default='Greys'
             Of the density in a plane.
         colorbar : bool, default=False
@@ -276,7 +276,7 @@ class ComponentsDisplay:
         ImportError
             If matplotlib is not installed (extra ``plot``).
         TypeError
-            If ``ax`` is no matplotlib Axes, or other arguments are no numbers.
+            If ``ax`` is no matplotlib Axes, or others are no numbers.
         ValueError
             If ``n_std`` has none or one that is not positive, or ``n_grid`` is below two.
         """
@@ -288,12 +288,13 @@ class ComponentsDisplay:
         self.ellipses_: list[list[Any]] = []
         self.curves_: list[Any] = []
         self.density_ = self.colorbar_ = self.points_ = None
-        grid = [np.linspace(*ends, n_grid) for ends in self._limits(radii.max())]
+        limits = self._limits(radii.max())
+        grid = [np.linspace(*ends, n_grid) for ends in limits]
         if len(grid) == 2:
             self._plot_plane(grid, radii, density, cmap, colorbar)
             self.ax_.set_ylabel(self.labels[1])
         else:
-            self._plot_feature(grid[0], density)
+            self._plot_feature(with_peaks(grid[0], self.mixture), density)
             self.ax_.set_ylabel("density")
         self.ax_.set_xlabel(self.labels[0])
         return self

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 
 from vbfast.estimators.selection_result import SERIES, Selection
+from vbfast.optional import needed
 from vbfast.plotting.axes import axes_and_figure, tick_whole_numbers
 
 __all__ = ["SelectionDisplay"]
@@ -42,7 +43,7 @@ class SelectionDisplay:
     curves : dict of str to ndarray of shape (n_fits, 2)
         Numbers of components and what they are compared by, for each curve by its label.
     best : dict
-        The row of the table that the criterion is in favour of.
+        The row of the table that the criterion is in favour of; one without a value is not.
     ax_ : matplotlib Axes
     figure_ : matplotlib Figure
     lines_ : dict of str to matplotlib Line2D
@@ -56,7 +57,7 @@ class SelectionDisplay:
     TypeError
         If the table is no sequence of dictionaries.
     ValueError
-        If the table is empty, or lacks the criterion.
+        If the table is empty, lacks the criterion, or has NaN alone for it.
 
     See Also
     --------
@@ -97,7 +98,7 @@ class SelectionDisplay:
         varied = [name for name in SERIES[1:] if len({row.get(name) for row in self.table}) > 1]
         for row in self.table:
             kind = str(row.get("covariance_type", "mixture"))
-            others = ", ".join(f"{name}={row[name]}" for name in varied)
+            others = ", ".join(f"{name}={row.get(name)}" for name in varied)
             self._series.setdefault((kind, others), []).append(row)
         self.curves = {
             _label(series): np.array(
@@ -105,9 +106,11 @@ class SelectionDisplay:
             )
             for series, rows in self._series.items()
         }
-        values = [row[criterion] for row in self.table]
+        values = np.array([row[criterion] for row in self.table], dtype=np.float64)
+        if np.isnan(values).all():
+            raise ValueError(f"{criterion} is NaN in every row of the table")
         highest = _CRITERIA[criterion][1]
-        self.best = self.table[int(np.argmax(values) if highest else np.argmin(values))]
+        self.best = self.table[int(np.nanargmax(values) if highest else np.nanargmin(values))]
 
     @classmethod
     def from_selection(
@@ -187,6 +190,9 @@ class SelectionDisplay:
             If ``ax`` is no matplotlib Axes.
         """
         self.ax_, self.figure_ = axes_and_figure(ax, "SelectionDisplay.plot")
+        with needed("matplotlib", by="SelectionDisplay.plot"):
+            from matplotlib import cbook, lines
+        line_kw = cbook.normalize_kwargs(line_kw, lines.Line2D)
         kinds = list(dict.fromkeys(kind for kind, _ in self._series))
         others = list(dict.fromkeys(other for _, other in self._series))
         self.lines_ = {}

@@ -8,19 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.contract import Float64Array
+from vbfast.contract import Float64Array, RowSource
 from vbfast.estimators.gaussian import GaussianMixture, gaussian_mixture_of
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
 from vbfast.families.gaussian_parameters import GaussianParameters
+from vbfast.families.marginals import projected
 from vbfast.inputs.numbers import as_numbers
 
 __all__ = [
     "View",
+    "as_labels",
     "component_numbers",
     "dense_covariances",
+    "every_nth",
     "feature_labels",
     "feature_view",
     "projected_view",
+    "with_peaks",
 ]
 
 
@@ -136,9 +140,7 @@ def projected_view(fitted: BaseGaussianMixture, projection: Any) -> View:
         if np.linalg.matrix_rank(matrix) < 2:
             raise ValueError("projection must have two rows that are linearly independent")
         labels = ("projection 0", "projection 1")
-    parameters = GaussianParameters.from_covariances(
-        "full", weights, means @ matrix.T, matrix @ covariances @ matrix.T
-    )
+    parameters = projected(_as_drawn(fitted), matrix)
     mixture = gaussian_mixture_of(fitted, parameters, np.arange(2))
     if hasattr(mixture, "feature_names_in_"):
         del mixture.feature_names_in_  # a sum of features has none of their names
@@ -164,6 +166,54 @@ def component_numbers(components: Any, n_components: int) -> npt.NDArray[np.intp
     if len(unknown) > 0:
         raise ValueError(f"components must be in 0..{n_components - 1}; got {unknown[0]}")
     return chosen.astype(np.intp)
+
+
+def as_labels(labels: Any, n_rows: int, n_components: int) -> npt.NDArray[np.int64]:
+    """Return the components of rows.
+
+    Raises
+    ------
+    TypeError
+        If they are no numbers.
+    ValueError
+        If they are no integers, not as many as rows, or one is unknown.
+    """
+    array = as_numbers(labels, "row_labels")
+    if array.dtype.kind not in "iu" or array.shape != (n_rows,):
+        raise ValueError(
+            f"row_labels must be {n_rows} integers, one for each of rows; got shape {array.shape} "
+            f"and dtype {array.dtype}"
+        )
+    unknown = array[(array < 0) | (array >= n_components)]
+    if len(unknown) > 0:
+        raise ValueError(f"row_labels must be in 0..{n_components - 1}; got {unknown[0]}")
+    return array.astype(np.int64)
+
+
+def every_nth(X: Any, max_rows: int) -> Any:
+    """Return every n-th row of an array, a data frame or a row source: no more than are drawn."""
+    if isinstance(X, RowSource):
+        return X.take(np.arange(0, X.n_samples, -(-X.n_samples // max_rows)))
+    rows = X if hasattr(X, "shape") else as_numbers(X, "X")
+    return rows[:: max(1, -(-rows.shape[0] // max_rows))]
+
+
+def with_peaks(grid: Float64Array, mixture: BaseGaussianMixture) -> Float64Array:
+    """Return a grid over a feature with points amid each component, however narrow it is."""
+    deviations = np.sqrt(dense_covariances(mixture)[:, :, 0])
+    points = mixture.means_ + deviations * np.linspace(-6.0, 6.0, 49)
+    return np.union1d(grid, points[(points >= grid[0]) & (points <= grid[-1])])
+
+
+def _as_drawn(fitted: BaseGaussianMixture) -> GaussianParameters:
+    """Return the parameters that fitted attributes hold, of a Bayesian mixture too."""
+    return GaussianParameters(
+        fitted.covariance_type,
+        np.asarray(fitted.weights_, dtype=np.float64),
+        np.asarray(fitted.means_, dtype=np.float64),
+        np.asarray(fitted.covariances_, dtype=np.float64),
+        np.asarray(fitted.precisions_cholesky_, dtype=np.float64),
+    )
 
 
 def _principal_axes(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -53,6 +54,7 @@ class NativePass:
         self._dtype = blocking.dtype
         self._request = request
         self._num_threads = num_threads
+        self._bounded = bounds is not None
         self._estep = _vbfast.EStep(
             form,
             np.ascontiguousarray(log_joint.offset),
@@ -100,7 +102,7 @@ class NativePass:
             self._request,
             weight,
             log_evidence,
-            expected_log_joint,
+            math.nan if self._bounded else expected_log_joint,
             entropy,
             kl,
             statistics,
