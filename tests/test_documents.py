@@ -6,7 +6,10 @@ import importlib
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from vbfast.benchmark.cases import Case
 
 ROOT = Path(__file__).parent.parent
 README, BENCHMARKS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
@@ -57,8 +60,34 @@ def test_contributing_names_files_that_are_there():
 
 
 def test_every_page_is_reached_from_the_readme():
-    linked = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", README.read_text()))
-    assert linked == {page.name for page in (ROOT / "docs").glob("*.md")}
+    linked = re.findall(r"\]\(docs/([\w-]+)\.md\)", README.read_text())
+    # Lines of a table of contents are names, and nothing else.
+    listed = [
+        name
+        for page in ("index", "guide")
+        for name in re.findall(r"^([\w-]+)$", (ROOT / "docs" / f"{page}.md").read_text(), re.M)
+    ]
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")}
+    assert "index" in linked
+    assert pages == ({"index", *listed} & pages)
+    assert set(linked) <= pages
+
+
+def test_the_floor_is_that_of_the_benchmarks():
+    page = (ROOT / "docs" / "how-it-is-fast.md").read_text()
+    table = re.findall(r"^\| (full|diag|tied|spherical) \| ([^|]*)\|([^|]*)\|$", page, re.M)
+    assert len(table) == 4
+    exponential = float(re.search(r"at ([\d.]+) ns \(float64\)", page)[1]) * 1e-9
+
+    def operations(formula, n_features):
+        python = re.sub(r"(\d)D", r"\1*D", formula.replace("²", "**2")).strip() or "0"
+        return eval(python, {"D": n_features})
+
+    for kind, per_pair, per_row in table:
+        N, D, K = 1000, 7, 5
+        total = N * K * operations(per_pair, D) + N * operations(per_row, D)
+        floor = Case("case", N, D, K, kind).floor(1e9, np.float64)
+        assert np.isclose(floor, total / 1e9 + N * K * exponential)
 
 
 def test_the_readme_is_short():

@@ -76,6 +76,24 @@ def test_docstrings(name):
     assert {member: names for member, names in found.items() if names} == {}
 
 
+@pytest.mark.parametrize("name", ["vbfast", *(f"vbfast.{module}" for module in MODULES)])
+def test_the_reference_has_every_public_name(name):
+    page = ROOT / "docs" / "api.rst"
+    if not page.is_file():
+        pytest.skip("the documents are not part of this distribution")
+    module = pytest.importorskip(name)
+    sections = re.split(rf"module:: {name}$", page.read_text(), flags=re.M)
+    assert len(sections) > 1
+    section = re.split(r"^\.\. automodule::", sections[-1], flags=re.M)[0]
+    listed = re.findall(r"^   (\w+)$", section, re.M)
+    names = set(getattr(module, "__all__", ()))
+    if name == "vbfast":
+        names -= {*MODULES, "__version__"}
+    elif name == "vbfast.patch":
+        names = set()  # those of vbfast, and what IPython calls
+    assert sorted(listed) == sorted(names)
+
+
 @pytest.mark.parametrize("folder", ["docs", "."])
 def test_documents(folder):
     documents = [*(ROOT / folder).glob("*.md"), *(ROOT / folder / "examples").glob("*.py")]

@@ -21,8 +21,8 @@ def get_include() -> str:
 
     See Also
     --------
-    vbfast.cython_api : the same functions to ``cimport``, which needs no header.
-    vbfast.numba_api : the same functions inside ``@njit`` code.
+    vbfast.cython_api : The same functions to ``cimport``, which needs no header.
+    vbfast.numba_api : The same functions inside ``@njit`` code.
 
     Notes
     -----

@@ -31,7 +31,7 @@ def configuration() -> dict[str, Any]:
 
 
 def show_config() -> None:
-    """Print :func:`configuration`, one line an entry.
+    """Print version, build, instruction sets, threads and backends, one line an entry.
 
     Examples
     --------

@@ -56,7 +56,7 @@ def patch_sklearn(*, verbose: bool = True) -> None:
 
     See Also
     --------
-    unpatch_sklearn : takes it back.
+    unpatch_sklearn : Takes it back.
 
     Notes
     -----
@@ -107,7 +107,7 @@ def unpatch_sklearn() -> None:
 
     See Also
     --------
-    patch_sklearn : what is taken back.
+    patch_sklearn : What is taken back.
 
     Examples
     --------

@@ -72,7 +72,7 @@ def set_num_threads(num_threads: int) -> None:
 
     See Also
     --------
-    config_context : the same for a block of code.
+    config_context : The same for a block of code.
 
     Examples
     --------

@@ -136,7 +136,7 @@ def quadratic_form(log_joint: LogJoint) -> Quadratic:
 
 @dataclass(frozen=True)
 class Linear:
-    """The form ``x_n . theta_k`` of exponential families of discrete data.
+    """The form ``x_n @ theta_k`` of exponential families of discrete data.
 
     Moments are taken about the origin: there is no centre.
 

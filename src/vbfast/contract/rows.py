@@ -77,7 +77,16 @@ class RowSource(Protocol):
         """Return the rows ``start`` to ``stop``, shape (stop - start, n_features), any strides.
 
         Several blocks are in use at a time: memory that was returned is not written to again.
+
+        Parameters
+        ----------
+        start, stop : int
         """
 
     def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
-        """Return copies of a few rows, in the order of ``indices``."""
+        """Return copies of a few rows, in the order of ``indices``.
+
+        Parameters
+        ----------
+        indices : ndarray of shape (n_rows,), intp
+        """

@@ -186,6 +186,10 @@ class Statistics:
         """Return the statistics of some of the components, by index or mask.
 
         Pooled second moments stay those of all: no component has a share of its own.
+
+        Parameters
+        ----------
+        components : ndarray of int or bool
         """
         second = self.second
         if second is not None and self.moments != "pooled":

@@ -221,7 +221,10 @@ class BaseMixture(SetsCallbacks, StreamingMixture):  # type: ignore[misc]
 
         Parameters
         ----------
-        X, y, sample_weight, callback
+        X : array-like of shape (n_samples, n_features)
+        y : Ignored
+        sample_weight : array-like of shape (n_samples,), optional
+        callback : callable, optional
             As in :meth:`fit`.
 
         Returns

@@ -42,7 +42,8 @@ class InformationCriteria(FittedMixture):
 
         Parameters
         ----------
-        X, sample_weight
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
             As in :meth:`aic`.
 
         Returns
@@ -61,7 +62,8 @@ class InformationCriteria(FittedMixture):
 
         Parameters
         ----------
-        X, sample_weight
+        X : array-like of shape (n_samples, n_features)
+        sample_weight : array-like of shape (n_samples,), optional
             As in :meth:`aic`.
 
         Returns

@@ -124,7 +124,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     lower_bounds_ : list of float, of length ``n_iter_``
         The bound of every iteration.
     n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Where X has names for its features that are all strings.
 
     Notes

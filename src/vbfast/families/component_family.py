@@ -106,12 +106,13 @@ class ComponentFamily(EvidencePerRow):
 
     Attributes
     ----------
-    attribute : str, default='parameters_'
-        The name of the fitted attribute that holds the components' parameters.
+    attribute : str
+        The name of the fitted attribute that holds the components' parameters; ``'parameters_'``
+        unless a subclass says otherwise.
 
     See Also
     --------
-    Custom : a family of functions of a row, which numba compiles.
+    Custom : A family of functions of a row, which numba compiles.
 
     Notes
     -----
@@ -168,7 +169,12 @@ class ComponentFamily(EvidencePerRow):
         raise NotImplementedError
 
     def n_free_parameters(self, n_components: int, n_features: int) -> int | None:
-        """Return how many free parameters a mixture has, its weights included."""
+        """Return how many free parameters a mixture has, its weights included.
+
+        Parameters
+        ----------
+        n_components, n_features : int
+        """
 
     def statistics_form(self, n_components: int, rows: Rows) -> Form:
         """Return a form whose statistics are those of the family: here of the rows themselves."""

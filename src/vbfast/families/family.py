@@ -76,7 +76,15 @@ class Objective(Protocol[P]):
         """
 
     def lower_bound(self, sums: PassResult, previous: P, updated: P) -> float:
-        """Return the bound, from a pass's sums, what it was run with and what it led to."""
+        """Return the bound, from a pass's sums, what it was run with and what it led to.
+
+        Parameters
+        ----------
+        sums : PassResult
+            With statistics.
+        previous, updated : parameters
+            What the pass was run with, and what :meth:`global_step` made of its sums.
+        """
 
     @property
     def per_unit_of_weight(self) -> bool:
@@ -85,7 +93,12 @@ class Objective(Protocol[P]):
     def merit(self, lower_bound: float, sums: PassResult, previous: P, updated: P) -> float:
         """Return what the iterations climb, where that is not the bound itself.
 
-        The arguments but the first are those of :meth:`lower_bound`, the first its result.
+        Parameters
+        ----------
+        lower_bound : float
+            The result of :meth:`lower_bound` for the other arguments.
+        sums : PassResult
+        previous, updated : parameters
         """
 
     @property
@@ -93,7 +106,15 @@ class Objective(Protocol[P]):
         """Whether no iteration lowers the merit but by rounding."""
 
     def threshold(self, tol: float, total_weight: float) -> float:
-        """Return the change of the bound below which the iterations have converged."""
+        """Return the change of the bound below which the iterations have converged.
+
+        Parameters
+        ----------
+        tol : float
+            The estimator's.
+        total_weight : float
+            Sum of the rows' weights.
+        """
 
 
 class Coordinates(Protocol[P]):
@@ -163,7 +184,10 @@ class Family(Objective[P], Protocol[P]):
     def parameters(self, attributes: Mapping[str, Any]) -> P:
         """Return the parameters that fitted attributes hold.
 
-        They may have been set after the fit.
+        Parameters
+        ----------
+        attributes : mapping of str to Any
+            By name; they may have been set after the fit.
 
         Raises
         ------
@@ -177,6 +201,12 @@ class Family(Objective[P], Protocol[P]):
         """Return the form of passes that sum the statistics of a start, with no parameters yet.
 
         ``None`` for moments of the rows about the components' means.
+
+        Parameters
+        ----------
+        n_components : int
+        rows : Rows
+            With ``n_features`` and ``dtype``.
         """
 
     @property
@@ -191,14 +221,26 @@ class Family(Objective[P], Protocol[P]):
         """Return a start that the family was made with and that needs no rows, if there is one."""
 
     def start(self, statistics: Statistics, rows: Rows) -> P:
-        """Return the parameters that the statistics of the first responsibilities lead to."""
+        """Return the parameters that the statistics of the first responsibilities lead to.
+
+        Parameters
+        ----------
+        statistics : Statistics
+        rows : Rows
+            With ``n_features`` and ``dtype``.
+        """
 
     @property
     def coordinates(self) -> Coordinates[P] | None:
         """Coordinates to extrapolate iterations in; ``None`` where there are none."""
 
     def n_free_parameters(self, n_components: int, n_features: int) -> int | None:
-        """Return how many free parameters a mixture has; ``None`` where that is not known."""
+        """Return how many free parameters a mixture has; ``None`` where that is not known.
+
+        Parameters
+        ----------
+        n_components, n_features : int
+        """
 
     def bound_at(self, sums: PassResult, parameters: P) -> float:
         """Return the bound of parameters, from the sums of a pass that was run with them.
@@ -226,5 +268,13 @@ class Family(Objective[P], Protocol[P]):
     ) -> Float64Array:
         """Draw ``counts[k]`` rows of each component, ordered by component.
 
-        Returns an array of shape (counts.sum(), n_features).
+        Parameters
+        ----------
+        parameters : parameters
+        counts : ndarray of shape (n_components,), int64
+        random_state : numpy.random.RandomState
+
+        Returns
+        -------
+        ndarray of shape (counts.sum(), n_features)
         """

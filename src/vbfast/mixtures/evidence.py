@@ -109,7 +109,8 @@ def mixture_log_evidence_and_grad(
 
     Parameters
     ----------
-    x, weights_logits, means, precisions_cholesky, covariance_type
+    x, weights_logits, means, precisions_cholesky : array_like
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}, default='full'
         As of :func:`mixture_log_evidence`.
     cotangent : array_like that broadcasts to shape (...), default=1.0
         :math:`c`, of either sign: what the chain rule, or the weight of a row, multiplies its log

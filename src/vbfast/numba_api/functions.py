@@ -25,7 +25,7 @@ class ElboTerms(NamedTuple):
 
     See Also
     --------
-    vbfast.ElboTerms : their meaning.
+    vbfast.ElboTerms : Their meaning.
     """
 
     elbo: float

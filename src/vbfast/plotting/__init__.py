@@ -1,6 +1,6 @@
 """Pictures of mixtures, as scikit-learn's displays.
 
-Needs the extra ``vbfast[plot]``. A class method, :meth:`from_estimator` or one named after what it
+Needs the extra ``vbfast[plot]``. A class method, ``from_estimator`` or one named after what it
 takes, computes what is shown and draws it on ``ax``, or on a new figure; it returns the display,
 which has the numbers, the artists, ``ax_`` and ``figure_``. ``plot`` draws it again elsewhere. No
 settings of matplotlib are changed.

@@ -182,15 +182,15 @@ def mixture_log_evidence(
         where gradients that flow back to the rows differ in sign). Few rows for each of a batch are
         evaluated together, many by passes of each mixture.
 
-    Notes
-    -----
-    The axes of a batch of parameters broadcast against each other, so that some may be shared.
-
     Raises
     ------
     TypeError, ValueError
         As :func:`logsumexp`; for integers; if shapes do not fit, x or a mean is not finite, all
         logits of a mixture are -inf or one is +inf or NaN, or the diagonal of P is not positive.
+
+    Notes
+    -----
+    The axes of a batch of parameters broadcast against each other, so that some may be shared.
 
     Examples
     --------
