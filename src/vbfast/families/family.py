@@ -247,6 +247,11 @@ class Family(Objective[P], Protocol[P]):
 
         It is in the unit of :meth:`lower_bound`, which pairs the pass's responsibilities with the
         next parameters instead.
+
+        Parameters
+        ----------
+        sums : PassResult
+        parameters : parameters
         """
 
     def statistics_of(self, parameters: P) -> Statistics | None:
@@ -254,6 +259,10 @@ class Family(Objective[P], Protocol[P]):
 
         They stand for the rows of a fit that are not there any more. Their weights are those of the
         rows, or sum to one where the parameters do not tell.
+
+        Parameters
+        ----------
+        parameters : parameters
         """
 
     @property
