@@ -140,8 +140,8 @@ struct Lanes<float> {
         const __m512 q1 = quad(pair(a[4].v, a[5].v), pair(a[6].v, a[7].v));
         const __m512 p = quarter(q0, q1);
         const __m512 s = quarter(p, p);
-        const __m512d sums = _mm512_cvtps_pd(_mm512_castps512_ps256(s));
-        _mm512_storeu_pd(c, _mm512_add_pd(_mm512_loadu_pd(c), sums));
+        const __m512d wide = _mm512_cvtps_pd(_mm512_castps512_ps256(s));
+        _mm512_storeu_pd(c, _mm512_add_pd(_mm512_loadu_pd(c), wide));
     }
 
     void add_to(double* c) const {

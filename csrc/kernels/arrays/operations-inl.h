@@ -146,9 +146,9 @@ struct SumExp {
         const Wide zero = Wide::zero(), one = Wide::set(1);
         const auto some = less(zero, sum[1]);
         const Wide at = Wide::select(some, sum[1], one);
-        const Wide rest = Wide::select(some, sum[0] / at, zero);
+        const Wide others = Wide::select(some, sum[0] / at, zero);
         const Wide nan = nan_of(sum[0] + sum[1]);
-        const Wide log_sum = Wide::select(some, log_positive(at) + log_one_plus(rest),
+        const Wide log_sum = Wide::select(some, log_positive(at) + log_one_plus(others),
                                           Wide::set(-infinity<double>)) +
                              nan;
         result[result_log_sum] = log_sum;
