@@ -28,6 +28,27 @@ def test_import_is_light():
     assert run(code) == "light"
 
 
+def imported_by(name):
+    return set(run(f"import sys, vbfast; vbfast.{name}; print(*sys.modules)").split())
+
+
+def test_array_functions_are_imported_without_passes_and_estimators():
+    modules = imported_by("logsumexp")
+    assert {"vbfast.arrays.functions", "threadpoolctl"} <= modules
+    above = {"contract", "families", "passes", "inference", "mixtures", "estimators"}
+    assert modules.isdisjoint(f"vbfast.{room}" for room in above)
+    assert modules.isdisjoint({"scipy", "sklearn"})
+
+
+def test_an_estimator_is_imported_without_what_only_other_tools_need():
+    peer = set(run("import sys, sklearn.mixture; print(*sys.modules)").split())
+    modules = imported_by("GaussianMixture") - peer
+    assert "vbfast.estimators.gaussian" in modules
+    others = {"plotting", "patch", "cli", "demo", "benchmark", "numba_api", "torch", "jax"}
+    assert modules.isdisjoint(f"vbfast.{room}" for room in others)
+    assert modules.isdisjoint({"vbfast.backends.numba", "numba", "rich", "matplotlib", "torch"})
+
+
 def test_every_name_resolves_and_is_listed():
     for name in vbfast.__all__:
         assert getattr(vbfast, name) is not None
@@ -38,6 +59,9 @@ def test_version_is_the_same_everywhere():
     project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
     assert vbfast.__version__ == project["project"]["version"]
     assert vbfast.__version__ == build_info()["version"]
+    citation = (Path(__file__).parents[1] / "CITATION.cff").read_text().splitlines()
+    assert f"version: {vbfast.__version__}" in citation
+    assert f"license: {project['project']['license']}" in citation
 
 
 def test_version_is_the_distributions():

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "arrays/gather.h"
+#include "runtime/numbers.h"
 
 namespace vbfast::arrays {
 

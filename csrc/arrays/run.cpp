@@ -8,10 +8,11 @@
 #include "arrays/maps.h"
 #include "arrays/reductions.h"
 #include "runtime/compensated_sum.h"
+#include "runtime/compiler.h"
 #include "runtime/thread_count.h"
 #include "runtime/tuning.h"
 
-#if defined(__SSE2__)
+#if VBFAST_X86
 #include <xmmintrin.h>
 #endif
 
@@ -33,7 +34,7 @@ std::int64_t tasks_a_turn(const Call& call, const Plan& plan, std::int64_t n_tas
 // Non-temporal stores are not ordered with those that follow, that of a task's end among them. The
 // thread that made them has to order them before another one reads what they wrote.
 void order_non_temporal_stores() {
-#if defined(__SSE2__)
+#if VBFAST_X86
     _mm_sfence();
 #endif
 }

@@ -86,7 +86,7 @@ VBFAST_INLINED inline void exp_nonpositive(const Lanes<T>* x, Lanes<T>* e) {
             return fnma(k, V::set(C::ln2_low), fnma(k, V::set(C::ln2_high), a));
     };
     if constexpr (V::has_lookup) {
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int i = 0; i < n; ++i) {
             const auto kept = not_less(x[i], V::set(C::masked_below));  // NaN is kept
             const V shifted = fma(x[i], log2_e, V::set(C::sixteenths));
@@ -99,7 +99,7 @@ VBFAST_INLINED inline void exp_nonpositive(const Lanes<T>* x, Lanes<T>* e) {
         }
     } else {
         V r[n], power[n], square[n], q[2][n];
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int i = 0; i < n; ++i) {
             // The power of two is zero at C::zero_at. In this order of arguments NaN is kept.
             const V kept = max(V::set(C::zero_at), x[i]);
@@ -110,15 +110,15 @@ VBFAST_INLINED inline void exp_nonpositive(const Lanes<T>* x, Lanes<T>* e) {
             q[0][i] = V::set(C::q[C::degree - 1]);
             q[1][i] = V::set(C::q[C::degree]);
         }
-#pragma GCC unroll 16
+        VBFAST_UNROLL(16)
         for (int j = C::degree - 2; j >= 0; --j) {
             constexpr int parity = C::degree % 2;
             V* half = q[j % 2 == parity];  // q[1] has the powers of the degree's parity
-#pragma GCC unroll 8
+            VBFAST_UNROLL(8)
             for (int i = 0; i < n; ++i) half[i] = fma(half[i], square[i], V::set(C::q[j]));
         }
         constexpr int even = C::degree % 2 == 0;
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int i = 0; i < n; ++i) {
             const V p = fma(fma(q[!even][i], r[i], q[even][i]), square[i], r[i]);
             e[i] = fma(p, power[i], power[i]);

@@ -4,26 +4,24 @@
 #include <stdexcept>
 
 #include "runtime/levels.h"
+#include "runtime/x86_features.h"
 
 namespace vbfast::runtime {
 
 namespace {
 
-// Whether this machine has a level. The compiler's checks cover the operating system's part: saved
-// registers.
+// Whether this machine has a level.
 bool has_baseline() {
     return true;
 }
 #if VBFAST_HAVE_AVX2
 bool has_avx2() {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return has_avx2_and_fma();
 }
 #endif
 #if VBFAST_HAVE_AVX512
 bool has_avx512() {
-    const bool native = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-                        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw");
-    return native || VBFAST_EMULATE_AVX512;
+    return has_avx512_f_dq_bw_vl() || VBFAST_EMULATE_AVX512;
 }
 #endif
 #if VBFAST_HAVE_NEON

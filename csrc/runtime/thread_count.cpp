@@ -7,6 +7,7 @@
 #include <string>
 #include <thread>
 
+#include "runtime/compiler.h"
 #include "runtime/processors.h"
 #include "runtime/tuning.h"
 
@@ -76,10 +77,10 @@ int threads_for(std::int64_t operations, int num_threads) {
 
 extern "C" {
 // For threadpoolctl, which finds them by name in the loaded library.
-__attribute__((visibility("default"))) int vbfast_get_num_threads() {
+VBFAST_EXPORTED int vbfast_get_num_threads() {
     return vbfast::runtime::get_num_threads();
 }
-__attribute__((visibility("default"))) void vbfast_set_num_threads(int num_threads) {
+VBFAST_EXPORTED void vbfast_set_num_threads(int num_threads) {
     vbfast::runtime::set_num_threads(num_threads);
 }
 }

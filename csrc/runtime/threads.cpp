@@ -193,12 +193,14 @@ class Pool {
 std::atomic<Pool*> pool{nullptr};
 std::atomic<bool> busy{false};
 
+#if !defined(_WIN32)
 void forget_pool_after_fork() {
     pool.store(nullptr);
     busy.store(false);
     ++forks;
     inside_region = false;
 }
+#endif
 
 // The use of the pool by one thread, if it is free.
 class Claim {

@@ -64,7 +64,8 @@ struct Lanes<double> {
 
     void add_to(double* c) const { _mm256_storeu_pd(c, _mm256_add_pd(_mm256_loadu_pd(c), v)); }
 
-    static void transpose(const double* in, long stride, double* out, long out_stride) {
+    static void transpose(const double* in, std::int64_t stride, double* out,
+                          std::int64_t out_stride) {
         const __m256d r0 = _mm256_loadu_pd(in), r1 = _mm256_loadu_pd(in + stride);
         const __m256d r2 = _mm256_loadu_pd(in + 2 * stride), r3 = _mm256_loadu_pd(in + 3 * stride);
         const __m256d a = _mm256_unpacklo_pd(r0, r1), b = _mm256_unpackhi_pd(r0, r1);
@@ -136,7 +137,8 @@ struct Lanes<float> {
         _mm256_storeu_pd(c + 4, _mm256_add_pd(_mm256_loadu_pd(c + 4), high));
     }
 
-    static void transpose(const float* in, long stride, float* out, long out_stride) {
+    static void transpose(const float* in, std::int64_t stride, float* out,
+                          std::int64_t out_stride) {
         __m256 q[2][4];  // q[b][j]: columns j and j+4 of rows 4b..4b+3, one a 128-bit lane
         for (int b = 0; b < 2; ++b) {
             const float* p = in + 4 * b * stride;

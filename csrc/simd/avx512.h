@@ -64,7 +64,8 @@ struct Lanes<double> {
     void add_to(double* c) const { _mm512_storeu_pd(c, _mm512_add_pd(_mm512_loadu_pd(c), v)); }
 
     // Rows i of `in` (at distance `stride`) become columns of `out`.
-    static void transpose(const double* in, long stride, double* out, long out_stride) {
+    static void transpose(const double* in, std::int64_t stride, double* out,
+                          std::int64_t out_stride) {
         __m512d r[8], t[8];
         for (int i = 0; i < 8; ++i) r[i] = _mm512_loadu_pd(in + i * stride);
         for (int i = 0; i < 4; ++i) {
@@ -139,8 +140,8 @@ struct Lanes<float> {
         const __m512 q1 = quad(pair(a[4].v, a[5].v), pair(a[6].v, a[7].v));
         const __m512 p = quarter(q0, q1);
         const __m512 s = quarter(p, p);
-        const __m512d sums = _mm512_cvtps_pd(_mm512_castps512_ps256(s));
-        _mm512_storeu_pd(c, _mm512_add_pd(_mm512_loadu_pd(c), sums));
+        const __m512d wide = _mm512_cvtps_pd(_mm512_castps512_ps256(s));
+        _mm512_storeu_pd(c, _mm512_add_pd(_mm512_loadu_pd(c), wide));
     }
 
     void add_to(double* c) const {
@@ -150,7 +151,8 @@ struct Lanes<float> {
         _mm512_storeu_pd(c + 8, _mm512_add_pd(_mm512_loadu_pd(c + 8), high));
     }
 
-    static void transpose(const float* in, long stride, float* out, long out_stride) {
+    static void transpose(const float* in, std::int64_t stride, float* out,
+                          std::int64_t out_stride) {
         // Four blocks of 4x4 within 128-bit lanes, then the lanes themselves.
         __m512 q[4][4];  // q[b][j]: columns j, j+4, j+8, j+12 of rows 4b..4b+3, one a 128-bit lane
         for (int b = 0; b < 4; ++b) {

@@ -68,7 +68,8 @@ struct Lanes<double> {
     void add_to(double* c) const { vst1q_f64(c, vaddq_f64(vld1q_f64(c), v)); }
 
     // Rows i of `in` (at distance `stride`) become columns of `out`.
-    static void transpose(const double* in, long stride, double* out, long out_stride) {
+    static void transpose(const double* in, std::int64_t stride, double* out,
+                          std::int64_t out_stride) {
         const float64x2_t r0 = vld1q_f64(in), r1 = vld1q_f64(in + stride);
         vst1q_f64(out, vtrn1q_f64(r0, r1));
         vst1q_f64(out + out_stride, vtrn2q_f64(r0, r1));
@@ -133,7 +134,8 @@ struct Lanes<float> {
         vst1q_f64(c + 2, vaddq_f64(vld1q_f64(c + 2), vcvt_high_f64_f32(v)));
     }
 
-    static void transpose(const float* in, long stride, float* out, long out_stride) {
+    static void transpose(const float* in, std::int64_t stride, float* out,
+                          std::int64_t out_stride) {
         const float32x4_t r0 = vld1q_f32(in), r1 = vld1q_f32(in + stride);
         const float32x4_t r2 = vld1q_f32(in + 2 * stride), r3 = vld1q_f32(in + 3 * stride);
         const float64x2_t a = vreinterpretq_f64_f32(vtrn1q_f32(r0, r1));

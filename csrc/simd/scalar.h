@@ -53,7 +53,7 @@ struct Lanes {
 
     static void add_sums(const Lanes* a, double* c) { c[0] += static_cast<double>(a[0].v); }
     void add_to(double* c) const { c[0] += static_cast<double>(v); }
-    static void transpose(const T* in, long, T* out, long) { out[0] = in[0]; }
+    static void transpose(const T* in, std::int64_t, T* out, std::int64_t) { out[0] = in[0]; }
 };
 
 struct Blocking {

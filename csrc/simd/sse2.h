@@ -68,7 +68,8 @@ struct Lanes<double> {
     void add_to(double* c) const { _mm_storeu_pd(c, _mm_add_pd(_mm_loadu_pd(c), v)); }
 
     // Rows i of `in` (at distance `stride`) become columns of `out`.
-    static void transpose(const double* in, long stride, double* out, long out_stride) {
+    static void transpose(const double* in, std::int64_t stride, double* out,
+                          std::int64_t out_stride) {
         const __m128d r0 = _mm_loadu_pd(in), r1 = _mm_loadu_pd(in + stride);
         _mm_storeu_pd(out, _mm_unpacklo_pd(r0, r1));
         _mm_storeu_pd(out + out_stride, _mm_unpackhi_pd(r0, r1));
@@ -133,7 +134,8 @@ struct Lanes<float> {
         _mm_storeu_pd(c + 2, _mm_add_pd(_mm_loadu_pd(c + 2), high));
     }
 
-    static void transpose(const float* in, long stride, float* out, long out_stride) {
+    static void transpose(const float* in, std::int64_t stride, float* out,
+                          std::int64_t out_stride) {
         __m128 r0 = _mm_loadu_ps(in), r1 = _mm_loadu_ps(in + stride);
         __m128 r2 = _mm_loadu_ps(in + 2 * stride), r3 = _mm_loadu_ps(in + 3 * stride);
         _MM_TRANSPOSE4_PS(r0, r1, r2, r3);

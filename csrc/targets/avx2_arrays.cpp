@@ -4,6 +4,8 @@
 
 #include <immintrin.h>
 #include "kernels/arrays/table.h"
+#include "runtime/compiler.h"
+#include "runtime/numbers.h"
 
 namespace vbfast::arrays {
 namespace avx2 {

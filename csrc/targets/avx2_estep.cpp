@@ -1,9 +1,12 @@
 #include <math.h>
+#include <string.h>
 
 #include <cstdint>
 
 #include <immintrin.h>
 #include "kernels/estep/table.h"
+#include "runtime/compiler.h"
+#include "runtime/numbers.h"
 
 namespace vbfast::estep {
 namespace avx2 {

@@ -4,6 +4,8 @@
 
 #include <immintrin.h>
 #include "kernels/linalg/table.h"
+#include "runtime/compiler.h"
+#include "runtime/numbers.h"
 
 namespace vbfast::linalg {
 namespace avx512 {

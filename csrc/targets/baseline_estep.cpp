@@ -1,9 +1,12 @@
 #include <math.h>
+#include <string.h>
 
 #include <cstdint>
 
 #include "kernels/estep/table.h"
-#if defined(__SSE2__)
+#include "runtime/compiler.h"
+#include "runtime/numbers.h"
+#if VBFAST_X86
 #include <emmintrin.h>
 #else
 #include <cmath>
@@ -13,7 +16,7 @@ namespace vbfast::estep {
 namespace baseline {
 namespace {
 
-#if defined(__SSE2__)
+#if VBFAST_X86
 #include "simd/sse2.h"
 #else
 #include "simd/scalar.h"

@@ -3,7 +3,9 @@
 #include <cstdint>
 
 #include "kernels/linalg/table.h"
-#if defined(__SSE2__)
+#include "runtime/compiler.h"
+#include "runtime/numbers.h"
+#if VBFAST_X86
 #include <emmintrin.h>
 #else
 #include <cmath>
@@ -13,7 +15,7 @@ namespace vbfast::linalg {
 namespace baseline {
 namespace {
 
-#if defined(__SSE2__)
+#if VBFAST_X86
 #include "simd/sse2.h"
 #else
 #include "simd/scalar.h"

@@ -4,6 +4,8 @@
 
 #include <arm_neon.h>
 #include "kernels/linalg/table.h"
+#include "runtime/compiler.h"
+#include "runtime/numbers.h"
 
 namespace vbfast::linalg {
 namespace neon {

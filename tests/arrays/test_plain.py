@@ -56,6 +56,7 @@ def test_the_mask_of_single_precision():
 
 
 def test_the_functions_for_jax():
+    pytest.importorskip("jax")
     bridge = pytest.importorskip("vbfast.jax")
     x = MASKED.astype(np.float32)
     for call in (bridge.logsumexp, lambda a: bridge.elbo(a, PLAIN.astype("f4"))):

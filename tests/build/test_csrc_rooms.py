@@ -19,7 +19,7 @@ ROOMS = {
     "kernels/arrays": {"kernels", "runtime"},
     "kernels/linalg": {"kernels", "runtime"},
     "simd": set(),
-    "targets": {"simd", "kernels/estep", "kernels/arrays", "kernels/linalg"},
+    "targets": {"simd", "runtime", "kernels/estep", "kernels/arrays", "kernels/linalg"},
     "estep": {"kernels/estep", "runtime"},
     "arrays": {"kernels/arrays", "runtime"},
     "linalg": {"kernels/linalg", "runtime"},

@@ -2,7 +2,6 @@
 
 // In the order of their dependence, not of the alphabet.
 // clang-format off
-#include "kernels/inlined-inl.h"
 #include "kernels/count-inl.h"
 #include "kernels/transcendental-inl.h"
 #include "kernels/arrays/vectors-inl.h"

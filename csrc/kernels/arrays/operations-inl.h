@@ -19,7 +19,7 @@ template <class V>
 constexpr unsigned all_lanes = (1u << V::width) - 1;
 
 template <class T>
-constexpr T infinity = static_cast<T>(__builtin_inf());
+constexpr T infinity = static_cast<T>(runtime::infinity);
 
 template <class V>
 V or_zero_if_infinite(V a) {
@@ -122,7 +122,7 @@ struct SumExp {
         reference[0] = max(reference[0], effective(x, y));
     }
     template <int n, bool apart>
-    static VBFAST_INLINED inline void add(const V* x, const V* y, const V* base, V* sum, V* e) {
+    VBFAST_INLINED static inline void add(const V* x, const V* y, const V* base, V* sum, V* e) {
         V d[n], at[n];
         for (int i = 0; i < n; ++i) d[i] = effective(x[i], y[i]) - base[0];
         exp_nonpositive<T, true, n>(d, e);
@@ -146,9 +146,9 @@ struct SumExp {
         const Wide zero = Wide::zero(), one = Wide::set(1);
         const auto some = less(zero, sum[1]);
         const Wide at = Wide::select(some, sum[1], one);
-        const Wide rest = Wide::select(some, sum[0] / at, zero);
+        const Wide others = Wide::select(some, sum[0] / at, zero);
         const Wide nan = nan_of(sum[0] + sum[1]);
-        const Wide log_sum = Wide::select(some, log_positive(at) + log_one_plus(rest),
+        const Wide log_sum = Wide::select(some, log_positive(at) + log_one_plus(others),
                                           Wide::set(-infinity<double>)) +
                              nan;
         result[result_log_sum] = log_sum;
@@ -166,7 +166,7 @@ struct ExpSum {
 
     static void observe(V x, V, V* reference) { reference[0] = max(reference[0], x); }
     template <int n, bool apart>
-    static VBFAST_INLINED inline void add(const V* x, const V*, const V* base, V* sum, V* e) {
+    VBFAST_INLINED static inline void add(const V* x, const V*, const V* base, V* sum, V* e) {
         V d[n];
         for (int i = 0; i < n; ++i) d[i] = x[i] - base[0];
         exp_nonpositive<T, false, n>(d, e);
@@ -186,7 +186,7 @@ struct LogitsEntropy {
 
     static void observe(V x, V, V* reference) { reference[0] = max(reference[0], x); }
     template <int n, bool apart>
-    static VBFAST_INLINED inline void add(const V* x, const V*, const V* base, V* sum, V* e) {
+    VBFAST_INLINED static inline void add(const V* x, const V*, const V* base, V* sum, V* e) {
         V d[n];
         for (int i = 0; i < n; ++i) d[i] = x[i] - base[0];
         exp_nonpositive<T, true, n>(d, e);
@@ -227,7 +227,7 @@ struct ProbsEntropy {
 
     static void observe(V x, V, V* reference) { reference[0] = min(reference[0], x); }
     template <int n, bool apart>
-    static VBFAST_INLINED inline void add(const V* x, const V*, const V*, V* sum, V* e) {
+    VBFAST_INLINED static inline void add(const V* x, const V*, const V*, V* sum, V* e) {
         V log_x[n];
         for (int i = 0; i < n; ++i) {
             e[i] = x[i];
@@ -260,7 +260,7 @@ struct Pair {
         reference[1] = p_logits ? max(reference[1], p) : min(reference[1], p);
     }
     template <int n, bool apart>
-    static VBFAST_INLINED inline void add(const V* q, const V* p, const V* base, V* sum, V* e) {
+    VBFAST_INLINED static inline void add(const V* q, const V* p, const V* base, V* sum, V* e) {
         V log_e[n], log_p[n], exp_p[n];
         if constexpr (q_logits) {
             for (int i = 0; i < n; ++i) log_e[i] = q[i] - base[0];
@@ -341,7 +341,7 @@ struct Pair {
 // The reference of no elements.
 template <class V, class Op>
 constexpr double initial_reference(int k) {
-    return Op::logits[k] ? -__builtin_inf() : __builtin_inf();
+    return Op::logits[k] ? -runtime::infinity : runtime::infinity;
 }
 
 // What sums are taken about.

@@ -10,7 +10,7 @@ void softmax_parameters(const double* state, std::int64_t plane, T* parameters,
                         std::int64_t stride) {
     const bool finite = state[0] * 0 == 0;
     parameters[0] = static_cast<T>(finite ? state[0] : 0);
-    parameters[stride] = static_cast<T>(finite ? 1 / state[plane] : __builtin_nan(""));
+    parameters[stride] = static_cast<T>(finite ? 1 / state[plane] : runtime::not_a_number);
 }
 
 // The bound's gradient is zero in a slice of zero weight, or whose log-joint is -inf throughout.
@@ -23,7 +23,7 @@ void posterior_gradient_parameters(const double* state, std::int64_t plane, doub
     const double reference = state[0], sum = state[plane];
     const bool finite = reference * 0 == 0;
     double scale = weight / sum;
-    if (!finite) scale = reference < 0 && sum == 0 ? 0 : __builtin_nan("");
+    if (!finite) scale = reference < 0 && sum == 0 ? 0 : runtime::not_a_number;
     if (weight == 0) scale = 0;
     parameters[0] = static_cast<T>(finite ? reference : 0);
     parameters[stride] = static_cast<T>(scale);
@@ -42,6 +42,8 @@ void gradient_parameters(const double* state, std::int64_t plane, double weight,
     parameters[stride] = static_cast<T>(finite ? reference : 0);
     parameters[2 * stride] = static_cast<T>(skipped                ? 0
                                             : q_reference * 0 == 0 ? weight / q_sum
-                                                                   : __builtin_nan(""));
-    parameters[3 * stride] = static_cast<T>(skipped ? 0 : finite ? gap / q_sum : __builtin_nan(""));
+                                                                   : runtime::not_a_number);
+    parameters[3 * stride] = static_cast<T>(skipped  ? 0
+                                            : finite ? gap / q_sum
+                                                     : runtime::not_a_number);
 }

@@ -53,7 +53,7 @@ inline void finish_scaled(const double* state, std::int64_t plane, std::int64_t 
             sign = at > 0 ? 1 : -1;
         }
         results[result_log_evidence * plane + i] =
-            reference > -__builtin_inf() ? reference + log_sum : log_sum;
+            reference > -runtime::infinity ? reference + log_sum : log_sum;
         results[result_sign * plane + i] = sign;
         results[result_log_sum * plane + i] = log_sum;
     }

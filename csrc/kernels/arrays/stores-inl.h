@@ -18,7 +18,7 @@ inline void store_non_temporal(double* p, Lanes<double> a) {
 inline void store_non_temporal(float* p, Lanes<float> a) {
     _mm256_stream_ps(p, a.v);
 }
-#elif defined(__SSE2__)
+#elif VBFAST_X86
 inline void store_non_temporal(double* p, Lanes<double> a) {
     _mm_stream_pd(p, a.v);
 }

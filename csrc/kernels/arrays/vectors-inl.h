@@ -8,7 +8,7 @@
 template <int n, class T>
 void prefetch(const T* p) {
     constexpr int line = 64 / sizeof(T);
-    for (int i = 0; i < n * Lanes<T>::width; i += line) __builtin_prefetch(p + i);
+    for (int i = 0; i < n * Lanes<T>::width; i += line) VBFAST_PREFETCH(p + i);
 }
 
 // Calls f(Count<n>, x, y, i) for n vectors of a row from element i: n is U as long as there are

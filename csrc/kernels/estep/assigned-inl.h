@@ -23,7 +23,7 @@ void general_row(const Model<T>& model, Tile<T>& tile, std::int64_t n, Q q) {
     constexpr int G = group_rows<T>;
     const T* joint = tile.joint + n / G * model.joint_stride + n % G;
     const double largest = static_cast<double>(tile.row_max[n]);
-    const double inf = __builtin_inf();
+    const double inf = runtime::infinity;
     const bool impossible = largest == -inf;
     const bool evidence_wanted = tile.entropy || tile.out_log_evidence;
     double evidence = largest;

@@ -28,7 +28,7 @@ float upper_distance(const CentreBlocks<T>& blocks, double square) {
 
 template <class T>
 float lower_distance(const CentreBlocks<T>& blocks, double square) {
-    if (square == __builtin_inf()) return blocks.farthest;
+    if (square == runtime::infinity) return blocks.farthest;
     const double s = square <= 0 ? 0 : square, error = blocks.reach + ::sqrt(s);
     const double least = s - 2 * blocks.slack * error * error;
     // No more than a number: an infinite bound would stay one however far centres move.
@@ -55,7 +55,7 @@ struct NearestOfLanes {
 
     NearestOfLanes() { clear(); }
     void clear() {
-        best = second = V::set(-static_cast<T>(__builtin_inf()));
+        best = second = V::set(-static_cast<T>(runtime::infinity));
         name = V::zero();
     }
     void store(T* to) const {
@@ -116,30 +116,28 @@ inline void block_log_joint(const CentreBlocks<T>& blocks, const std::int64_t* b
     constexpr int C = tuning::block_centres, W = V::width, NV = C / W;
     const T *centres[n], *low[n];
     V acc[n][NV];
-#pragma GCC unroll 8
+    VBFAST_UNROLL(8)
     for (int i = 0; i < n; ++i) {
         centres[i] = (far ? blocks.centres : blocks.means) + b[i] * n_features * C;
         low[i] = far && sizeof(T) == 4 ? blocks.centres_low + b[i] * n_features * C : nullptr;
-#pragma GCC unroll 16
+        VBFAST_UNROLL(16)
         for (int v = 0; v < NV; ++v) acc[i][v] = V::zero();
     }
     for (std::int64_t d = 0; d < n_features; ++d) {
         const V x = V::set(row[d]);
-#pragma GCC unroll 8
-        for (int i = 0; i < n; ++i)
-#pragma GCC unroll 16
-            for (int v = 0; v < NV; ++v) {
-                V t = x - V::load(centres[i] + d * C + v * W);
-                if constexpr (far && sizeof(T) == 4) t = t - V::load(low[i] + d * C + v * W);
-                acc[i][v] = fma(t, t, acc[i][v]);
-            }
+        VBFAST_UNROLL(8)
+        for (int i = 0; i < n; ++i) VBFAST_UNROLL(16)
+        for (int v = 0; v < NV; ++v) {
+            V t = x - V::load(centres[i] + d * C + v * W);
+            if constexpr (far && sizeof(T) == 4) t = t - V::load(low[i] + d * C + v * W);
+            acc[i][v] = fma(t, t, acc[i][v]);
+        }
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < n; ++i)
-#pragma GCC unroll 16
-        for (int v = 0; v < NV; ++v)
-            log_joint[i][v] =
-                fnma(V::set(half_precision), acc[i][v], V::load(blocks.offset + b[i] * C + v * W));
+    VBFAST_UNROLL(8)
+    for (int i = 0; i < n; ++i) VBFAST_UNROLL(16)
+    for (int v = 0; v < NV; ++v)
+        log_joint[i][v] =
+            fnma(V::set(half_precision), acc[i][v], V::load(blocks.offset + b[i] * C + v * W));
 }
 
 // The scores of a row and the centres of `n` blocks, see nearest-inl.h.
@@ -151,25 +149,23 @@ inline void block_scores(const CentreBlocks<T>& blocks, const std::int64_t* b,
     constexpr int C = tuning::block_centres, W = V::width, NV = C / W;
     const T* means[n];
     V acc[n][NV];
-#pragma GCC unroll 8
+    VBFAST_UNROLL(8)
     for (int i = 0; i < n; ++i) {
         means[i] = blocks.means + b[i] * n_features * C;
-#pragma GCC unroll 16
+        VBFAST_UNROLL(16)
         for (int v = 0; v < NV; ++v)
             acc[i][v] = V::zero() - V::load(blocks.half_norm + b[i] * C + v * W);
     }
     for (std::int64_t d = 0; d < n_features; ++d) {
         const V x = V::set(row[d]);
-#pragma GCC unroll 8
-        for (int i = 0; i < n; ++i)
-#pragma GCC unroll 16
-            for (int v = 0; v < NV; ++v)
-                acc[i][v] = fma(x, V::load(means[i] + d * C + v * W), acc[i][v]);
+        VBFAST_UNROLL(8)
+        for (int i = 0; i < n; ++i) VBFAST_UNROLL(16)
+        for (int v = 0; v < NV; ++v)
+            acc[i][v] = fma(x, V::load(means[i] + d * C + v * W), acc[i][v]);
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < n; ++i)
-#pragma GCC unroll 16
-        for (int v = 0; v < NV; ++v) score[i][v] = acc[i][v];
+    VBFAST_UNROLL(8)
+    for (int i = 0; i < n; ++i) VBFAST_UNROLL(16)
+    for (int v = 0; v < NV; ++v) score[i][v] = acc[i][v];
 }
 
 // A row meets the centres of `n` blocks. `row`: minus the origin, then as it came.
@@ -194,11 +190,9 @@ inline void meet_blocks(const Model<T>& model, const CentreBlocks<T>& blocks, co
                                   score[i][v], of_far[i][v]);
         }
     }
-#pragma GCC unroll 8
-    for (int i = 0; i < n; ++i)
-#pragma GCC unroll 16
-        for (int v = 0; v < NV; ++v)
-            nearest.meet(score[i][v], V::load(blocks.name + b[i] * C + v * W));
+    VBFAST_UNROLL(8)
+    for (int i = 0; i < n; ++i) VBFAST_UNROLL(16)
+    for (int v = 0; v < NV; ++v) nearest.meet(score[i][v], V::load(blocks.name + b[i] * C + v * W));
 }
 
 // A row meets blocks of a list, as many together as there are.
@@ -217,7 +211,7 @@ void gaps_of_centre(const Model<T>& model, const CentreBlocks<T>& blocks, std::i
                     float* gap, float* nearest_low, float* nearest_high) {
     using V = Lanes<T>;
     constexpr int C = tuning::block_centres, W = V::width, NV = C / W;
-    constexpr T inf = static_cast<T>(__builtin_inf());
+    constexpr T inf = static_cast<T>(runtime::infinity);
     const T* x = model.means + k * model.padded_features;
     T least = inf;
     for (std::int64_t b = 0; b < blocks.n_blocks; ++b) {

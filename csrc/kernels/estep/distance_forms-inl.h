@@ -15,10 +15,9 @@ inline void diag_block(const T* x, const T* pairs, std::int64_t n_features,
                        Lanes<T> (*acc)[Blocking::row_vectors]) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
-#pragma GCC unroll 8
-    for (int k = 0; k < n; ++k)
-#pragma GCC unroll 8
-        for (int v = 0; v < RV; ++v) acc[k][v] = V::zero();
+    VBFAST_UNROLL(8)
+    for (int k = 0; k < n; ++k) VBFAST_UNROLL(8)
+    for (int v = 0; v < RV; ++v) acc[k][v] = V::zero();
     for (std::int64_t d = 0; d < n_features; ++d) {
         V xd[RV];
         for (int v = 0; v < RV; ++v) xd[v] = V::load(x + d * G + v * W);
@@ -39,18 +38,17 @@ inline void distance_block(const T* x, const T* means, std::int64_t stride, std:
                            Lanes<T> (*acc)[Blocking::row_vectors]) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
-#pragma GCC unroll 8
-    for (int k = 0; k < n; ++k)
-#pragma GCC unroll 8
-        for (int v = 0; v < RV; ++v) acc[k][v] = V::zero();
+    VBFAST_UNROLL(8)
+    for (int k = 0; k < n; ++k) VBFAST_UNROLL(8)
+    for (int v = 0; v < RV; ++v) acc[k][v] = V::zero();
     for (std::int64_t d = 0; d < n_features; ++d) {
         V xd[RV];
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int v = 0; v < RV; ++v) xd[v] = V::load(x + d * G + v * W);
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int k = 0; k < n; ++k) {
             const V m = V::set(means[k * stride + d]);
-#pragma GCC unroll 8
+            VBFAST_UNROLL(8)
             for (int v = 0; v < RV; ++v) {
                 const V t = xd[v] - m;
                 acc[k][v] = fma(t, t, acc[k][v]);
@@ -66,18 +64,17 @@ inline void deviation_block(const Model<T>& model, const T* x, const T* pairs, s
                             Lanes<T> (*acc)[Blocking::row_vectors]) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width, RV = Blocking::row_vectors;
-#pragma GCC unroll 8
-    for (int i = 0; i < n; ++i)
-#pragma GCC unroll 8
-        for (int v = 0; v < RV; ++v) acc[i][v] = V::zero();
+    VBFAST_UNROLL(8)
+    for (int i = 0; i < n; ++i) VBFAST_UNROLL(8)
+    for (int v = 0; v < RV; ++v) acc[i][v] = V::zero();
     for (std::int64_t d = 0; d < model.n_features; ++d) {
         V xd[RV];
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int v = 0; v < RV; ++v) xd[v] = V::load(x + d * G + v * W);
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int i = 0; i < n; ++i) {
             const Centre<T> centre(model, k + i, d);
-#pragma GCC unroll 8
+            VBFAST_UNROLL(8)
             for (int v = 0; v < RV; ++v) {
                 V t = centre.subtract_from(xd[v]);
                 if constexpr (scaled) t = t * V::set(pairs[2 * (i * model.n_features + d)]);

@@ -12,7 +12,7 @@ inline bool negligible(const Lanes<T>* squares, T offset, const T* row_max) {
     constexpr int W = V::width;
     constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;
     unsigned below = all;
-#pragma GCC unroll 8
+    VBFAST_UNROLL(8)
     for (int v = 0; v < Blocking::row_vectors; ++v) {
         const V l = fnma(V::set(T(0.5)), squares[v], V::set(offset));
         below &= V::bits(less(l - V::load(row_max + v * W), V::set(ExpConstants<T>::zero_at)));

@@ -29,9 +29,9 @@ inline const T* column_block(const T* x, const T* factor, const T* intercept, st
             for (int v = 0; v < RV; ++v) y[j][v] = fma(xi[v], p, y[j][v]);
         }
     }
-#pragma GCC unroll 8
+    VBFAST_UNROLL(8)
     for (int i = 0; i < J; ++i) {
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int j = i; j < J; ++j) {
             const V p = V::set(*factor++);
             for (int v = 0; v < RV; ++v) y[j][v] = fma(V::load(x + i * G + v * W), p, y[j][v]);

@@ -19,7 +19,7 @@ void load_row_major(Tile<T>& tile, const Model<T>& model) {
         std::int64_t d = 0;
         for (; d + W <= D; d += W)
             for (int v = 0; v < Blocking::row_vectors; ++v)
-                V::transpose(x + d * G + v * W, G, rows + v * W * P + d, static_cast<long>(P));
+                V::transpose(x + d * G + v * W, G, rows + v * W * P + d, P);
         for (int i = 0; i < G; ++i)
             for (std::int64_t f = d; f < P; ++f) rows[i * P + f] = f < D ? x[f * G + i] : T(0);
     }
@@ -38,7 +38,7 @@ std::int64_t gather_above(Tile<T>& tile, std::int64_t joint_stride, std::int64_t
             const T* e = tile.joint + g * joint_stride + k * G + v * W;
             unsigned some = V::bits(less(V::set(limit), V::load(e)));
             for (; some; some &= some - 1) {
-                const int i = __builtin_ctz(some);
+                const int i = VBFAST_LOWEST_BIT(some);
                 const std::int64_t n = g * G + v * W + i;
                 const T r = e[i] * scale[n];
                 if (n >= tile.n_rows || !(r > T(0))) continue;

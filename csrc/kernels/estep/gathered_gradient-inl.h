@@ -136,6 +136,6 @@ void gathered_gradient(const Model<T>& model, Tile<T>& tile) {
     if (!tile.whitened && model.gradient_scale != T(1))
         for (std::int64_t i = 0; i < tile.n_rows * P; ++i) tile.gradient[i] *= model.gradient_scale;
     for (std::int64_t n = 0; n < tile.n_rows; ++n)
-        __builtin_memcpy(tile.out_gradient + n * D, tile.gradient + n * P,
-                         static_cast<std::size_t>(D) * sizeof(T));
+        ::memcpy(tile.out_gradient + n * D, tile.gradient + n * P,
+                 static_cast<std::size_t>(D) * sizeof(T));
 }

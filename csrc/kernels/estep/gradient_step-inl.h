@@ -24,7 +24,7 @@ bool gathering_pays(const Model<T>& model, const Tile<T>& tile) {
         for (std::int64_t k = 0; k < model.n_components; ++k) {
             int count = 0;
             for (int v = 0; v < Blocking::row_vectors; ++v)
-                count += __builtin_popcount(V::bits(less(limit, V::load(joint + k * G + v * W))));
+                count += VBFAST_COUNT_BITS(V::bits(less(limit, V::load(joint + k * G + v * W))));
             pairs += count;
             if (count > 0) mixed += G;
         }

@@ -21,10 +21,10 @@ inline void finish_joint(const Lanes<T> (*acc)[Blocking::row_vectors], const T* 
                          const T* offsets, T* joint, T* row_max) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
-#pragma GCC unroll 8
+    VBFAST_UNROLL(8)
     for (int v = 0; v < Blocking::row_vectors; ++v) {
         V largest = V::load(row_max + v * W);
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int i = 0; i < n; ++i) {
             const V weight = V::set(weights ? weights[i] : T(0.5));
             const V l = fnma(weight, acc[i][v], V::set(offsets[i]));

@@ -11,7 +11,7 @@ void find_labels(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
     const T* joint = tile.joint + g * model.joint_stride;
-    const V lowest = V::set(-static_cast<T>(__builtin_inf()));
+    const V lowest = V::set(-static_cast<T>(runtime::infinity));
     for (int v = 0; v < Blocking::row_vectors; ++v) {
         const V row_max = V::load(tile.row_max + g * G + v * W);
         // Zero is the largest that settle_overflowed leaves, if it leaves any.

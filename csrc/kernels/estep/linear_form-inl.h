@@ -45,35 +45,33 @@ inline void linear_block(const Model<T>& model, Tile<T>& tile, std::int64_t g, s
     const T* theta = theta_of(model, k);
     T* joint = tile.joint + g * model.joint_stride + k * G;
     V acc[n][RV];
-#pragma GCC unroll 8
-    for (int i = 0; i < n; ++i)
-#pragma GCC unroll 8
-        for (int v = 0; v < RV; ++v) acc[i][v] = V::zero();
+    VBFAST_UNROLL(8)
+    for (int i = 0; i < n; ++i) VBFAST_UNROLL(8)
+    for (int v = 0; v < RV; ++v) acc[i][v] = V::zero();
     for (std::int64_t d = first; d < last; ++d) {
         V xd[RV];
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int v = 0; v < RV; ++v) xd[v] = V::load(x + d * G + v * W);
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int i = 0; i < n; ++i) {
             const V t = V::set(theta[d * Blocking::distance_components + i]);
-#pragma GCC unroll 8
+            VBFAST_UNROLL(8)
             for (int v = 0; v < RV; ++v) acc[i][v] = fma(xd[v], t, acc[i][v]);
         }
     }
     if (first > 0) {
-#pragma GCC unroll 8
-        for (int i = 0; i < n; ++i)
-#pragma GCC unroll 8
-            for (int v = 0; v < RV; ++v) acc[i][v] = V::load(joint + i * G + v * W) + acc[i][v];
+        VBFAST_UNROLL(8)
+        for (int i = 0; i < n; ++i) VBFAST_UNROLL(8)
+        for (int v = 0; v < RV; ++v) acc[i][v] = V::load(joint + i * G + v * W) + acc[i][v];
     }
     T* row_max = tile.row_max + g * G;
     V largest[RV];
-#pragma GCC unroll 8
+    VBFAST_UNROLL(8)
     for (int v = 0; v < RV; ++v) largest[v] = V::load(row_max + v * W);
-#pragma GCC unroll 8
+    VBFAST_UNROLL(8)
     for (int i = 0; i < n; ++i) {
         const V offset = V::set(last == D ? model.offset[k + i] : T(0));
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int v = 0; v < RV; ++v) {
             const V sum = acc[i][v] + offset;
             sum.store(joint + i * G + v * W);
@@ -81,7 +79,7 @@ inline void linear_block(const Model<T>& model, Tile<T>& tile, std::int64_t g, s
         }
     }
     if (last < D) return;
-#pragma GCC unroll 8
+    VBFAST_UNROLL(8)
     for (int v = 0; v < RV; ++v) largest[v].store(row_max + v * W);
 }
 

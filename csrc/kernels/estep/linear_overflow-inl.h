@@ -49,7 +49,7 @@ template <class T>
     constexpr int G = group_rows<T>;
     const auto is_finite = [](T value) { return value - value == T(0); };
     for (std::int64_t n = g * G; n < g * G + G; ++n) {
-        T largest = -static_cast<T>(__builtin_inf());
+        T largest = -static_cast<T>(runtime::infinity);
         for (std::int64_t k = 0; k < model.n_components; ++k) {
             T& value = tile.joint[g * model.joint_stride + k * G + n % G];
             if (!is_finite(value)) {

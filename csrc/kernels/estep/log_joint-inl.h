@@ -81,7 +81,7 @@ void quadratic_log_joint(const Model<T>& model, Tile<T>& tile, const Complete& c
 template <class T, class Complete>
 void log_joint(const Model<T>& model, Tile<T>& tile, const Complete& complete) {
     const std::int64_t n = group_count(tile) * group_rows<T>;
-    for (std::int64_t i = 0; i < n; ++i) tile.row_max[i] = -static_cast<T>(__builtin_inf());
+    for (std::int64_t i = 0; i < n; ++i) tile.row_max[i] = -static_cast<T>(runtime::infinity);
     if (model.form == Form::linear) {
         const auto evaluate = [&](std::int64_t g, std::int64_t first, std::int64_t last) {
             linear_log_joint(model, tile, g, first, last);

@@ -153,7 +153,7 @@ void write_gradient(const Tile<T>& tile, std::int64_t n_features, std::int64_t g
         for (; done + W <= n_features; done += W)
             for (int v = 0; v < Blocking::row_vectors; ++v)
                 V::transpose(gradient + done * G + v * W, G, out + v * W * n_features + done,
-                             static_cast<long>(n_features));
+                             n_features);
     for (std::int64_t i = 0; i < G && i < left; ++i)
         for (std::int64_t d = done; d < n_features; ++d)
             out[i * n_features + d] = gradient[d * G + i];

@@ -45,10 +45,10 @@ inline void distance_scores(const Model<T>& model, const Tile<T>& tile, std::int
         distance_block<T, n>(tile.features + g * (D + 2) * G, model.means + k * P, P, D, score);
     else
         deviation_block<T, n, false>(model, uncentred_group(model, tile, g), nullptr, k, score);
-#pragma GCC unroll 8
+    VBFAST_UNROLL(8)
     for (int i = 0; i < n; ++i) {
         const V weight = V::set(model.half_precision[k + i]), offset = V::set(model.offset[k + i]);
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int v = 0; v < RV; ++v) score[i][v] = fnma(weight, score[i][v], offset);
     }
 }
@@ -65,10 +65,10 @@ inline void nearest_block(const Model<T>& model, const Tile<T>& tile, std::int64
         product_scores<T, n>(model, tile, g, k, score);
     T* best = tile.row_max + g * G;
     label += g * G;
-#pragma GCC unroll 8
+    VBFAST_UNROLL(8)
     for (int v = 0; v < RV; ++v) {
         V highest = V::load(best + v * W), name = V::load(label + v * W);
-#pragma GCC unroll 8
+        VBFAST_UNROLL(8)
         for (int i = 0; i < n; ++i) {
             name = V::select(less(highest, score[i][v]), V::set(static_cast<T>(k + i)), name);
             highest = max(score[i][v], highest);
@@ -92,7 +92,7 @@ template <class T, bool by_distance>
 void nearest_scores(const Model<T>& model, Tile<T>& tile, T* label) {
     constexpr int G = group_rows<T>, n = Blocking::distance_components;
     for (std::int64_t i = 0; i < group_count(tile) * G; ++i) {
-        tile.row_max[i] = -static_cast<T>(__builtin_inf());
+        tile.row_max[i] = -static_cast<T>(runtime::infinity);
         label[i] = T(0);
     }
     const auto evaluate = [&](std::int64_t g, std::int64_t k, std::int64_t last) {

@@ -113,7 +113,7 @@ class OverflowedRow {
     int normalise(double* large, double* small) const {
         double largest = 0;
         for (std::int64_t d = 0; d < D_; ++d) {
-            const double size = __builtin_fabs(large[d]);
+            const double size = ::fabs(large[d]);
             if (size > largest) largest = size;
         }
         int exponent;
@@ -139,7 +139,7 @@ template <class T, class Distance>
 void settle_overflowed_row(const Model<T>& model, Tile<T>& tile, std::int64_t n,
                            Distance distance_of) {
     constexpr int G = group_rows<T>;
-    const T inf = static_cast<T>(__builtin_inf());
+    const T inf = static_cast<T>(runtime::infinity);
     T* joint = tile.joint + n / G * model.joint_stride + n % G;
     ScaledDistance closest = {0, 0, 0};
     T largest = -inf;  // offset among the closest
@@ -166,11 +166,11 @@ template <class T>
 [[gnu::noinline]] void settle_overflowed(const Model<T>& model, Tile<T>& tile, std::int64_t g) {
     using V = Lanes<T>;
     constexpr int G = group_rows<T>, W = V::width;
-    const V lowest = V::set(-static_cast<T>(__builtin_inf()));
+    const V lowest = V::set(-static_cast<T>(runtime::infinity));
     for (int v = 0; v < Blocking::row_vectors; ++v) {
         unsigned overflowed = V::bits(equal(V::load(tile.row_max + g * G + v * W), lowest));
         for (; overflowed; overflowed &= overflowed - 1) {
-            const std::int64_t n = g * G + v * W + __builtin_ctz(overflowed);
+            const std::int64_t n = g * G + v * W + VBFAST_LOWEST_BIT(overflowed);
             if (n >= tile.n_rows) continue;
             if (model.form == Form::linear) {
                 settle_overflowed_row(model, tile, n, [&](std::int64_t k) {
@@ -217,7 +217,7 @@ template <class T>
     constexpr int G = group_rows<T>, W = V::width;
     constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;
     const T* x = uncentred_group(model, tile, g);
-    const V lowest = V::set(-static_cast<T>(__builtin_inf()));
+    const V lowest = V::set(-static_cast<T>(runtime::infinity));
     for (int v = 0; v < Blocking::row_vectors; ++v) {
         T* joint = tile.joint + g * model.joint_stride + v * W;
         V largest = lowest;

@@ -19,7 +19,7 @@
 template <class T>
 void settle_infinite_row(const Model<T>& model, T* joint) {
     constexpr int G = group_rows<T>;
-    const T inf = static_cast<T>(__builtin_inf());
+    const T inf = static_cast<T>(runtime::infinity);
     for (std::int64_t k = 0; k < model.n_components; ++k)
         joint[k * G] = joint[k * G] == inf ? T(0) : -inf;
 }
@@ -148,7 +148,7 @@ void finish_posterior(Tile<T>& tile) {
     using V = Lanes<T>;
     constexpr int W = V::width;
     RowSums<T> evidence_sum, entropy_sum;
-    const V infinity = V::set(static_cast<T>(__builtin_inf()));
+    const V infinity = V::set(static_cast<T>(runtime::infinity));
     V lowest = infinity;
     for (std::int64_t n = 0; n < group_count(tile) * group_rows<T>; n += W) {
         const V s = V::load(tile.inverse_sum + n), weight = V::load(tile.row_weight + n);
@@ -198,7 +198,7 @@ void posterior_step(const Model<T>& model, Tile<T>& tile) {
     if (stops(tile)) return;
     // Rows of nothing but -inf count nowhere and have no entropy, though settle_overflowed leaves
     // them shares.
-    const T inf = static_cast<T>(__builtin_inf());
+    const T inf = static_cast<T>(runtime::infinity);
     const auto set_impossible = [&tile, inf](T* values, T value) {
         for (std::int64_t n = 0; n < tile.n_rows; ++n)
             if (tile.row_max[n] == -inf) values[n] = value;

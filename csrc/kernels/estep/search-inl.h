@@ -19,6 +19,8 @@
 // Blocking: a row at a time, lanes across the centres of a block, so that rows which are certain
 // cost nothing whatever rows are beside them.
 
+constexpr float unbounded = static_cast<float>(runtime::infinity);
+
 // Reads a row: minus the origin, then as it came. Returns its squared norm, minus the origin.
 template <class T>
 T read_row(const Model<T>& model, const RowRange<T>& range, std::int64_t n, T* row) {
@@ -44,8 +46,8 @@ std::int64_t list_open_rows(const CentreBlocks<T>& blocks, RowRange<T>& range) {
     float *upper = range.upper, *least = range.least;
     std::uint8_t* flags = range.flags;
     if (!range.bounded)
-        for (std::int64_t n = 0; n < n_rows; ++n) upper[n] = __builtin_inff();
-    for (std::int64_t n = 0; n < n_rows; ++n) least[n] = __builtin_inff();
+        for (std::int64_t n = 0; n < n_rows; ++n) upper[n] = unbounded;
+    for (std::int64_t n = 0; n < n_rows; ++n) least[n] = unbounded;
     for (std::int64_t g = 0; g < blocks.n_groups; ++g) {
         float* lower = range.lower + g * range.lower_stride;
         const float way = blocks.group_shift[g];
@@ -112,7 +114,7 @@ bool meet_own(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<T>&
     ++range.n_searched;
     const NearestTwo<T> first(lanes);
     open.norm = norm;
-    open.bounded = range.upper[n] < __builtin_inff();
+    open.bounded = range.upper[n] < unbounded;
     open.best = first.best;
     open.name = open.pivot = first.name;
     open.tie = first.best == first.second;
@@ -130,7 +132,7 @@ void meet_group(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<T
                 std::int64_t n, const T* row, std::int64_t g, OpenRow<T>& open) {
     constexpr float down = 1.0f - 0x1p-22f;
     const float* gap = blocks.gap ? blocks.gap + open.pivot * blocks.n_blocks : nullptr;
-    float nearest_left = __builtin_inff();
+    float nearest_left = unbounded;
     std::int64_t n_listed = 0;
     for (std::int64_t b = blocks.group[g]; b < blocks.group[g + 1]; ++b) {
         if (b == open.own) continue;
@@ -221,7 +223,7 @@ void search_step(const Model<T>& model, const CentreBlocks<T>& blocks, RowRange<
     const std::int64_t D = model.n_features;
     const std::int64_t part = range.n_rows < 1024 ? 16 : range.n_rows / 64;
     const std::int64_t trial = part < tuning::search_batch ? part : tuning::search_batch;
-    const bool without = !range.bounded || range.upper[range.n_rows - 1] == __builtin_inff();
+    const bool without = !range.bounded || range.upper[range.n_rows - 1] == unbounded;
     const std::int64_t n_open = list_open_rows(blocks, range);
     range.n_plain = range.n_met = range.n_searched = 0;
     std::int64_t first = 0;
@@ -243,7 +245,7 @@ template <class T>
 bool nearest_by_distance(const Model<T>& model, Tile<T>& tile, T* label) {
     nearest_scores<T, true>(model, tile, label);
     using V = Lanes<T>;
-    const V lowest = V::set(-static_cast<T>(__builtin_inf()));
+    const V lowest = V::set(-static_cast<T>(runtime::infinity));
     unsigned overflowed = 0;
     for (std::int64_t i = 0; i < group_count(tile) * group_rows<T>; i += V::width)
         overflowed |= V::bits(equal(V::load(tile.row_max + i), lowest));

@@ -34,7 +34,7 @@ double row_weight(const Tile<T>& tile, std::int64_t n) {
 template <class T>
 T load_unaligned(const char* p) {
     T value;
-    __builtin_memcpy(&value, p, sizeof(T));
+    ::memcpy(&value, p, sizeof(T));
     return value;
 }
 
@@ -52,7 +52,7 @@ void load_group(const Tile<T>& tile, std::int64_t n_features, std::int64_t row, 
     std::int64_t d = 0;
     if (whole && aligned && tile.feature_stride == size) {
         const T* rows = reinterpret_cast<const T*>(tile.rows + row * tile.row_stride);
-        const long stride = static_cast<long>(tile.row_stride / size);
+        const std::int64_t stride = tile.row_stride / size;
         for (; d + (followed ? 1 : W) <= n_features; d += W)
             for (int v = 0; v < Blocking::row_vectors; ++v)
                 V::transpose(rows + v * W * stride + d, stride, out + d * G + v * W, G);

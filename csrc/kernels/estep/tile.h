@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "runtime/numbers.h"
+
 namespace vbfast::estep {
 
 enum class Assignment : int { posterior, hard, given };
@@ -17,7 +19,7 @@ struct TileSums {
     double lowest_log_evidence;  // of the rows with weight; +infinity without any
 };
 
-constexpr TileSums no_sums{0, 0, 0, 0, 0, __builtin_inf()};
+constexpr TileSums no_sums{0, 0, 0, 0, 0, runtime::infinity};
 
 // Consecutive rows: where they lie, what is wanted of them, and memory to work in.
 template <class T>

@@ -98,8 +98,7 @@ inline void store_transposed(const double* block, std::int64_t n_rows, std::int6
         std::int64_t k = 0;
         if (columns == V::width)
             for (; k + V::width <= n_rows; k += V::width)
-                V::transpose(block + k * width + c, width, out + c * stride + k,
-                             static_cast<long>(stride));
+                V::transpose(block + k * width + c, width, out + c * stride + k, stride);
         for (; k < n_rows; ++k)
             for (std::int64_t j = 0; j < columns; ++j)
                 out[(c + j) * stride + k] = block[k * width + c + j];

@@ -78,7 +78,7 @@ inline bool factor_diagonal(std::int64_t n, std::int64_t stride, double* block, 
     constexpr int W = V::width, width = vectors * W;
     for (std::int64_t r = 0; r < n; ++r) {
         double* row = block + r * width;
-        if (!(row[r] > 0) || !(row[r] < __builtin_inf())) return false;
+        if (!(row[r] > 0) || !(row[r] < runtime::infinity)) return false;
         const double inverse = 1 / ::sqrt(row[r]);
         factor[r * stride + r] = inverse;
         for (int c = 0; c < width; c += W) (V::load(row + c) * V::set(inverse)).store(row + c);

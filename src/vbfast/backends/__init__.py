@@ -13,9 +13,10 @@ import functools
 import importlib
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from vbfast.contract import Backend, LogJoint
+if TYPE_CHECKING:  # array functions are imported without the contract of passes
+    from vbfast.contract import Backend, LogJoint
 
 DEFAULT_BACKEND = "native"
 
@@ -95,7 +96,7 @@ def get_backend(name: str) -> Backend:
     """
     if check_backend_name(name) in _REGISTERED:
         return _REGISTERED[name]()
-    return cast(Backend, importlib.import_module(_MODULES[name]).create_backend())
+    return cast("Backend", importlib.import_module(_MODULES[name]).create_backend())
 
 
 def backend_for(log_joint: LogJoint, name: str) -> Backend:

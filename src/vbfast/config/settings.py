@@ -10,10 +10,13 @@ from collections.abc import Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from vbfast.backends import DEFAULT_BACKEND, check_backend_name, get_backend
 from vbfast.config.threadpool import register_pool
-from vbfast.contract import LinearAlgebra
+
+if TYPE_CHECKING:
+    from vbfast.contract import LinearAlgebra
 
 register_pool()
 
