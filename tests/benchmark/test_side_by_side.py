@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vbfast.benchmark.cases import Case
-from vbfast.benchmark.figure import draw_comparisons
+from vbfast.benchmark.figure import draw_comparisons, fingerprint
 from vbfast.benchmark.peers.entrants import Task
 from vbfast.benchmark.peers.process import PeerError
 from vbfast.benchmark.side_by_side import Result, bound_of, compare, record_of
@@ -227,6 +227,9 @@ def test_the_figure_has_a_panel_for_each_case(record, tmp_path, monkeypatch):
     )
     draw_comparisons(record, tmp_path / "bench.png")
     assert (tmp_path / "bench.png").read_bytes().startswith(b"\x89PNG")
+    image = pytest.importorskip("PIL.Image")
+    with image.open(tmp_path / "bench.png") as figure:
+        assert figure.text["Description"] == fingerprint(record)
     panels = [axes for axes in drawn[0].axes if axes.get_visible()]
     assert len(panels) == 3
     for axes in panels:

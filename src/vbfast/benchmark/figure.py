@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from vbfast.atomic_file import written_whole
 from vbfast.optional import needed
 
-__all__ = ["draw_comparisons"]
+__all__ = ["draw_comparisons", "fingerprint"]
 
 OURS, OTHERS, FLOOR = "#2563eb", "#6b7280", "#dc2626"
 COLUMNS = 2
@@ -47,7 +49,15 @@ def draw_comparisons(record: Mapping[str, Any], path: Path) -> None:
     for axes in panels:  # one is left where the number of cases is odd
         axes.set_visible(False)
     with written_whole(path) as file:
-        figure.savefig(file, format=path.suffix[1:].lower(), dpi=120)
+        form = path.suffix[1:].lower()
+        entry = "Subject" if form == "pdf" else "Description"
+        figure.savefig(file, format=form, dpi=120, metadata={entry: fingerprint(record)})
+
+
+def fingerprint(record: Mapping[str, Any]) -> str:
+    """Return a hash of what is drawn, which the figure's file carries."""
+    text = json.dumps(record["comparisons"], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _timed(comparison: Mapping[str, Any]) -> list[Mapping[str, Any]]:
