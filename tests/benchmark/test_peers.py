@@ -39,7 +39,7 @@ def bounds(peer, tasks):
             if entrant.lacks(task) is None:
                 assert entrant.warm_up(task) == 1
                 assert math.isfinite(entrant.turn())
-                found[key] = bound_of(task.rows, entrant.parameters(), task.case)
+                found[key] = bound_of(task.rows, entrant.parameters(), task.case.covariance_type)
         return found
     finally:
         entrant.close()

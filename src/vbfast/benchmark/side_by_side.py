@@ -22,7 +22,7 @@ from vbfast.benchmark.cases import Case
 from vbfast.benchmark.machine import machine
 from vbfast.benchmark.peers.entrants import ITERATIONS, Entrant, Task
 from vbfast.benchmark.peers.process import PeerError
-from vbfast.contract import Float64Array, FloatArray
+from vbfast.contract import CovarianceType, Float64Array, FloatArray
 from vbfast.families.covariances import precision_factor
 
 __all__ = ["AGREEMENT", "Comparison", "Peak", "Result", "bound_of", "compare", "record_of"]
@@ -139,9 +139,16 @@ class Comparison:
 def bound_of(
     rows: FloatArray,
     parameters: tuple[Float64Array, Float64Array, Float64Array],
-    case: Case,
+    covariance_type: CovarianceType,
 ) -> float:
     """Return the mean log evidence of rows, nats, in float64.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_samples, n_features)
+    parameters : tuple of ndarray, float64
+        Weights, means and covariances, shaped as scikit-learn's.
+    covariance_type : {'full', 'tied', 'diag', 'spherical'}
 
     Raises
     ------
@@ -151,9 +158,9 @@ def bound_of(
     weights, means, covariances = parameters
     try:
         with np.errstate(divide="ignore", invalid="ignore"):
-            factors = precision_factor(case.covariance_type, covariances)
+            factors = precision_factor(covariance_type, covariances)
             evidence = vbfast.mixture_log_evidence(
-                rows, np.log(weights), means, factors, case.covariance_type
+                rows, np.log(weights), means, factors, covariance_type
             )
     except ValueError as error:
         raise PeerError(f"no mixture came out: {error}") from error
@@ -217,7 +224,7 @@ def _warm(entrant: Entrant, result: Result, task: Task) -> bool:
     try:
         result.version = entrant.version()
         processors = entrant.warm_up(task)
-        result.bound = bound_of(task.rows, entrant.parameters(), task.case)
+        result.bound = bound_of(task.rows, entrant.parameters(), task.case.covariance_type)
     except PeerError as error:
         result.remark = str(error)
         return False
