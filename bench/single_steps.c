@@ -19,22 +19,24 @@ int begin_counting(void) {
     sigemptyset(&action.sa_mask);
     if (sigaction(SIGTRAP, &action, &before) != 0) return -1;
     count = 0;
-    __asm__ volatile("subq $128, %%rsp\n\t" /* past the red zone */
-                     "pushfq\n\t"
-                     "orq $0x100, (%%rsp)\n\t"
-                     "popfq\n\t"
-                     "addq $128, %%rsp"
-                     ::: "memory", "cc");
+    __asm__ volatile(
+        "subq $128, %%rsp\n\t" /* past the red zone */
+        "pushfq\n\t"
+        "orq $0x100, (%%rsp)\n\t"
+        "popfq\n\t"
+        "addq $128, %%rsp" ::
+            : "memory", "cc");
     return 0;
 }
 
 uint64_t end_counting(void) {
-    __asm__ volatile("subq $128, %%rsp\n\t"
-                     "pushfq\n\t"
-                     "andq $~0x100, (%%rsp)\n\t"
-                     "popfq\n\t"
-                     "addq $128, %%rsp"
-                     ::: "memory", "cc");
+    __asm__ volatile(
+        "subq $128, %%rsp\n\t"
+        "pushfq\n\t"
+        "andq $~0x100, (%%rsp)\n\t"
+        "popfq\n\t"
+        "addq $128, %%rsp" ::
+            : "memory", "cc");
     sigaction(SIGTRAP, &before, 0);
     return count;
 }
