@@ -42,6 +42,7 @@ ROWS = {
     "bayesian_16": ("full_16", True),
 }
 PEER = "scikit-learn"  # the table's
+LIMIT = 60.0  # seconds of a run of somebody else's, and of all turns
 
 
 def described(case, bayesian):
@@ -73,13 +74,13 @@ def extra_bytes(case, bayesian):
 def compared(case, field, repeats):
     with tempfile.TemporaryDirectory() as folder:
         task = Task.write(case, "float64", Path(folder))
-        return compare(task, field.entrants, field.product, repeats=repeats)
+        return compare(task, field.entrants, field.product, repeats=repeats, patience=LIMIT)
 
 
 def measured(cases, repeats, names, interpreters, *, quick):
     """Return the record that the table and the figure are made from."""
     comparisons, rows = [], []
-    with entered(names, interpreters=interpreters, limit=300.0) as field:
+    with entered(names, interpreters=interpreters, limit=LIMIT) as field:
         for name in cases:
             case, bayesian = CASES[ROWS[name][0]], ROWS[name][1]
             case = case.smaller(100) if quick else case

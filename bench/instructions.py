@@ -19,7 +19,10 @@ import platform
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 import measure
 from checkouts import ROOT, add_options, environment, other_checkout
@@ -27,7 +30,7 @@ from checkouts import ROOT, add_options, environment, other_checkout
 SIZES = ((2, 16), (8, 32), (16, 64), (64, 32))
 TYPES = ("full", "tied", "diag", "spherical")
 DTYPES = ("float64", "float32")
-REPEATS = 3
+REPEATS, PAGE = 3, 4096
 QUICK = {"D=2 K=16 diag float64", "D=2 K=16 full float32"}
 
 
@@ -65,21 +68,28 @@ def pass_instructions(counter, mixture, rows):
     return found[0]
 
 
-def row_instructions(counter, case, dtype):
-    """Return the instructions of a row: the least of some, as the interpreter's own vary."""
-    from dataclasses import replace
+def aligned(rows):
+    """Return the rows at the start of a page, so that their place decides nothing."""
+    buffer = np.empty(rows.nbytes + PAGE, np.uint8)
+    start = -buffer.ctypes.data % PAGE
+    copy = buffer[start : start + rows.nbytes].view(rows.dtype).reshape(rows.shape)
+    copy[...] = rows
+    return copy
 
+
+def row_instructions(counter, case, dtype, n_rows=None, repeats=REPEATS):
+    """Return the instructions of a row: the least of some, as the interpreter's own vary."""
     import vbfast
 
-    # Some millions of steps at most, which take seconds.
-    n_rows = 128 if case.n_components * case.n_features**2 > 8192 else 512
+    if n_rows is None:  # some hundred thousand steps, which take seconds
+        n_rows = 128 if case.n_components * case.n_features**2 > 8192 else 512
     found = []
     for factor in (1, 2):
         larger = replace(case, n_samples=factor * n_rows)
         mixture = vbfast.GaussianMixture(**larger.start(), max_iter=1)
-        rows = larger.rows(dtype)
+        rows = aligned(larger.rows(dtype))
         mixture.fit(rows)  # and its memory is there
-        found.append(min(pass_instructions(counter, mixture, rows) for _ in range(REPEATS)))
+        found.append(min(pass_instructions(counter, mixture, rows) for _ in range(repeats)))
     return (found[1] - found[0]) / n_rows
 
 

@@ -69,9 +69,18 @@ def test_instructions_are_counted(script, tmp_path, restore_num_threads):
     instructions = script("instructions")
     counter = instructions.compiled(tmp_path)
     few, many, again = (
-        instructions.row_instructions(counter, Case("x", 1, 2, K, "diag", 0.1), "float64")
-        for K in (4, 64, 64)
+        instructions.row_instructions(
+            counter, Case("x", 1, 2, K, "diag", 0.1), "float64", n_rows=64, repeats=1
+        )
+        for K in (4, 32, 32)
     )
-    assert 64 * 2 / 8 < many < 64 * 100  # lanes of 8 at most; a component is some instructions
-    assert few < many / 4
-    assert many == pytest.approx(again, rel=0.05)
+    assert 32 * 2 / 8 < many < 32 * 100  # lanes of 8 at most; a component is some instructions
+    assert few < many / 2
+    assert many == pytest.approx(again, rel=0.2)
+
+
+def test_rows_are_aligned(script):
+    rows = np.arange(12.0).reshape(4, 3)
+    copy = script("instructions").aligned(rows)
+    assert copy.ctypes.data % 4096 == 0
+    np.testing.assert_array_equal(copy, rows)

@@ -92,6 +92,14 @@ def test_all_take_turns(task):
     assert all(what != "warm up" for _, what in log[first:])
 
 
+def test_a_slow_library_has_fewer_turns(task):
+    entrants = [Fake("ours", [50] * 3), Fake("slow", [50, 70]), Fake("quick", [1] * 3)]
+    ours, slow, quick = compare(task, entrants, Product(), repeats=3, patience=400.0).results
+    # Of 50 seconds an iteration, a turn takes 350.
+    assert [len(each.seconds) for each in (ours, slow, quick)] == [3, 2, 3]
+    assert slow.record(ours)["turns"] == 2
+
+
 def test_medians_and_their_ratio(task):
     ours, peer = results_of(task, Fake("ours", [1, 9, 2]), Fake("peer", [8, 6, 70]))
     assert (ours.median, peer.median) == (2, 8)
@@ -185,6 +193,7 @@ RESULT = {
     "library": TEXT,
     "version": TEXT,
     "processors": NUMBER,
+    "turns": NUMBER,
     "seconds": MAYBE,
     "least_seconds": MAYBE,
     "most_seconds": MAYBE,

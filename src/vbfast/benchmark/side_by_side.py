@@ -79,6 +79,7 @@ class Result:
             "library": self.library,
             "version": self.version,
             "processors": self.processors,
+            "turns": len(self.seconds),
             "seconds": self.median if timed else None,
             "least_seconds": min(self.seconds) if timed else None,
             "most_seconds": max(self.seconds) if timed else None,
@@ -167,7 +168,14 @@ def bound_of(
     return float(np.mean(evidence, dtype=np.float64))
 
 
-def compare(task: Task, entrants: Sequence[Entrant], product: Peak, *, repeats: int) -> Comparison:
+def compare(
+    task: Task,
+    entrants: Sequence[Entrant],
+    product: Peak,
+    *,
+    repeats: int,
+    patience: float = math.inf,
+) -> Comparison:
     """Let everybody take the same iterations, in turns.
 
     Parameters
@@ -179,6 +187,8 @@ def compare(task: Task, entrants: Sequence[Entrant], product: Peak, *, repeats: 
         It has its turn right after ours.
     repeats : int
         Turns of each.
+    patience : float
+        Seconds of turns, after which a slow library has no more of them.
 
     Returns
     -------
@@ -198,7 +208,8 @@ def compare(task: Task, entrants: Sequence[Entrant], product: Peak, *, repeats: 
     peaks: list[float] = []
     for _ in range(repeats):
         for entrant, result in running:
-            if not result.remark:
+            spent = (2 + ITERATIONS) * sum(result.seconds)
+            if not result.remark and (result is ours or spent < patience):
                 _turn(entrant, result)
             if result is ours:
                 peaks.append(product.peak())

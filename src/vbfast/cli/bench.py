@@ -71,7 +71,10 @@ def add_parser(subparsers: Any) -> None:
         help="the interpreter of an environment with daal4py, for oneDAL",
     )
     parser.add_argument(
-        "--limit", type=positive, default=60.0, help="seconds that a peer's run may take"
+        "--limit",
+        type=positive,
+        default=60.0,
+        help="seconds that a peer's run may take, and about those of all its turns",
     )
     parser.add_argument("--repeats", type=count(1), default=5, help="turns of each, for the median")
     parser.add_argument("--threads", type=count(1), help="at most, of everybody")
@@ -104,7 +107,9 @@ def run(options: argparse.Namespace) -> None:
         for case, dtype in _chosen_cases(options):
             with tempfile.TemporaryDirectory() as folder:
                 task = Task.write(case, dtype, Path(folder))
-                comparison = compare(task, field.entrants, field.product, repeats=options.repeats)
+                comparison = compare(
+                    task, field.entrants, field.product, repeats=options.repeats, patience=limit
+                )
             done.append(comparison)
             for line in _lines(comparison):
                 add_line(line)

@@ -34,6 +34,8 @@ __all__ = [
 # What is timed: a run of 1 + ITERATIONS less a run of 1. What a fit does once (checks, copies, a
 # last E-step) is in both.
 ITERATIONS = 5
+# Seconds of an iteration, beside which compiling is short.
+LONG = 2.0
 
 
 @dataclass(frozen=True)
@@ -166,8 +168,9 @@ class PeerEntrant:
             process = self._process(number)
             try:
                 process.ask("prepare", str(task.path), limit=self._limit)
-                self._seconds(process)
-                times[number] = self._seconds(process) if len(self._choices) > 1 else 0.0
+                times[number] = self._seconds(process)
+                if len(self._choices) > 1 and times[number] < LONG:
+                    times[number] = self._seconds(process)  # once more, without compiling
             except PeerError as error:
                 failure = error
         if not times:
