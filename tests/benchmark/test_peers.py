@@ -171,6 +171,11 @@ class TestProcess:
     def test_it_sees_some_processors(self, ask):
         assert ask("return str(len(os.sched_getaffinity(0)))") == "1"
 
+    @pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux alone")
+    def test_it_gets_no_more_memory_than_there_is(self, ask):
+        with pytest.raises(PeerError, match="MemoryError"):
+            ask("import resource; bytearray(resource.getrlimit(resource.RLIMIT_DATA)[0] + 1)")
+
 
 def test_a_process_that_ended_is_started_again(monkeypatch, tmp_path):
     monkeypatch.setattr(process, "ADAPTERS", tmp_path)

@@ -87,12 +87,13 @@ def confine(processors: int) -> None:
     if sys.platform == "linux":
         import resource
 
-        available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         with open("/proc/meminfo") as file:  # noqa: PTH123
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    available = 1024 * int(line.split()[1])
-        resource.setrlimit(resource.RLIMIT_DATA, (available, available))
+            fields = dict(line.split(":", 1) for line in file)
+        available = 1024 * int(fields["MemAvailable"].split()[0])
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        if most != resource.RLIM_INFINITY:
+            available = min(available, most)
+        resource.setrlimit(resource.RLIMIT_DATA, (available, most))
 
 
 def load(path: str, name: str) -> Any:
@@ -110,7 +111,8 @@ def main(path: str, name: str, processors: str) -> None:
     # What libraries print goes to standard error; answers alone go to standard output.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    sys.path.pop(0)  # this folder, whose names are not those of packages
+    here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
+    sys.path[:] = [entry for entry in sys.path if entry != here]  # its names are no packages'
     confine(int(processors))
     warnings.simplefilter("ignore")
     worker = None
