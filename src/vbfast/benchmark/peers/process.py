@@ -74,18 +74,24 @@ class PeerProcess:
         """
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        late = threading.Timer(min(limit, threading.TIMEOUT_MAX), self._process.kill)
-        late.start()
+        too_late = threading.Event()
+
+        def end() -> None:
+            too_late.set()
+            self._process.kill()
+
+        timer = threading.Timer(min(limit, threading.TIMEOUT_MAX), end)
+        timer.start()
         try:
             with contextlib.suppress(BrokenPipeError):  # the answer is missing, too
                 self._process.stdin.write(json.dumps([request, *arguments]) + "\n")
                 self._process.stdin.flush()
             line = self._process.stdout.readline()
         finally:
-            too_late = not late.is_alive()
-            late.cancel()
+            timer.cancel()
         if not line:
-            raise PeerError(f"no end within {limit:g} s" if too_late else self._last_words())
+            late = too_late.is_set()
+            raise PeerError(f"no end within {limit:g} s" if late else self._last_words())
         answer = json.loads(line)
         if "error" in answer:
             raise PeerError(answer["error"])
