@@ -1,10 +1,11 @@
-"""Run all benchmark scripts and write docs/benchmarks.md, and with it the README's table.
+"""Run all benchmark scripts and write docs/benchmarks.md, and the README's table and figure.
 
 The page is of one run: no table is taken again by itself. ``--only NAME ...`` prints the sections
 of these scripts and writes nothing. ``--quick`` runs everything at tiny sizes and writes the page
 to a temporary file: it shows that every script runs.
 
-``kmeans.py``, ``small_fits.py`` and ``time_to_solution.py`` are no sections of the page.
+``denoising.py``, ``evidence_curves.py``, ``instructions.py``, ``kmeans.py``, ``published.py``,
+``scaling.py``, ``small_fits.py`` and ``time_to_solution.py`` are no sections of the page.
 """
 
 from __future__ import annotations
@@ -47,7 +48,10 @@ SECTIONS = {
     "kernel_parts": "Parts of a kernel",
 }
 # Options of a script that has more to hand over than tables; paths are from the root.
-OPTIONS = {"gibbs": {"output": "docs/gibbs.png"}}
+OPTIONS = {
+    "at_a_glance": {"json_file": "docs/at_a_glance.json", "figure": "docs/at_a_glance.png"},
+    "gibbs": {"output": "docs/gibbs.png"},
+}
 ROOT = Path(__file__).parent.parent
 PAGE, README = ROOT / "docs" / "benchmarks.md", ROOT / "README.md"
 PREFACE = """\
@@ -87,14 +91,16 @@ def run(name, options, *, quick=False):
     arguments = measure.quick_arguments(module.tables) if quick else options
     blocks = []
     took = seconds(lambda: blocks.extend(map(str, module.tables(**arguments))))
-    command = " ".join([f"python bench/{name}.py", *(f"--{k} {v}" for k, v in options.items())])
+    written = (f"--{option.replace('_', '-')} {value}" for option, value in options.items())
+    command = " ".join([f"python bench/{name}.py", *written])
     origin = f"`{command}`: {took:.0f} s on {dt.date.today()}, on {machine()}."
     method = inspect.getdoc(module).replace("``", "`")
     return Section(SECTIONS[name], method, "\n\n".join([origin, *blocks]))
 
 
 def with_results(readme, results):
-    """Return the README with other results between its markers."""
+    """Return the README with other results between its markers; pictures lie in docs/."""
+    results = re.sub(r"\]\((?=[\w-]+\.png\))", "](docs/", results)
     marked = re.compile(r"(<!-- begin at_a_glance -->).*(<!-- end at_a_glance -->)", re.DOTALL)
     text, n = marked.subn(lambda match: f"{match[1]}\n\n{results}\n\n{match[2]}", readme)
     if n != 1:
@@ -108,8 +114,11 @@ def main():
     )
     parser.add_argument("--only", nargs="+", choices=SECTIONS, metavar="NAME")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--onedal-python", help="an interpreter that has daal4py")
     chosen = parser.parse_args()
     os.chdir(ROOT)
+    if chosen.onedal_python:
+        OPTIONS["at_a_glance"]["onedal_python"] = chosen.onedal_python
     sections = {}
     for name in chosen.only or SECTIONS:
         # A process of its own: peak memory and the state of the heap belong to one script.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from vbfast.benchmark.cases import Case
+from vbfast.benchmark.figure import fingerprint
 
 ROOT = Path(__file__).parent.parent
 README, BENCHMARKS = ROOT / "README.md", ROOT / "docs" / "benchmarks.md"
@@ -105,6 +107,37 @@ def test_the_readmes_table_is_that_of_the_benchmarks(script):
     assert len(table.splitlines()) == 2 + len(script("at_a_glance").ROWS)
     with pytest.raises(ValueError, match="no place"):
         report.with_results("# vbfast\n", results)
+
+
+RECORD = ROOT / "docs" / "at_a_glance.json"
+
+
+@pytest.mark.skipif(not RECORD.is_file(), reason="bench/report.py has not written the record yet")
+def test_the_readmes_table_and_figure_are_of_the_record(script):
+    record = json.loads(RECORD.read_text())
+    readme = README.read_text()
+    assert TABLE.findall(readme) == [f"{script('at_a_glance').table_of(record)}\n"]
+    assert f"on {record['date']}, on {record['machine']}." in readme
+    assert "](docs/at_a_glance.png)" in readme
+    image = pytest.importorskip("PIL.Image")
+    with image.open(RECORD.with_suffix(".png")) as figure:
+        assert figure.text["Description"] == fingerprint(record)
+
+
+def test_a_record_makes_a_table(script):
+    row = {"name": "full_2d", "case": "full: 10 x 2, 3 components", "seconds": 0.5,
+           "peer_seconds": 4.0, "extra_bytes": 2e6, "peer_extra_bytes": 3e9}  # fmt: skip
+    table = script("at_a_glance").table_of({"rows": [row]})
+    assert table.rows == [
+        ["full: 10 x 2, 3 components", "4.00", "0.500", "8.0", "2 MB (3,000 MB)",
+         "`python bench/at_a_glance.py --cases full_2d`"]
+    ]  # fmt: skip
+
+
+def test_pictures_of_the_readme_lie_in_docs(script):
+    marked = "<!-- begin at_a_glance -->\n<!-- end at_a_glance -->"
+    shown = script("report").with_results(marked, script("at_a_glance").picture_of("a.png"))
+    assert "](docs/a.png)" in shown
 
 
 def test_the_benchmarks_have_a_section_for_each_script(script):

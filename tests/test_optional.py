@@ -19,8 +19,14 @@ from vbfast.plotting import BoundDisplay
 
 PACKAGE = Path(vbfast.__file__).parent
 PYPROJECT = PACKAGE.parent.parent / "pyproject.toml"
-# Reached through create_backend, vbfast.numba_api and Custom's constructor, which ask for numba.
-BEHIND_A_DOOR = ("backends/numba/", "numba_api/", "user_functions.py")
+# Reached through create_backend, vbfast.numba_api and Custom's constructor, which ask for numba,
+# and through the registry of peers, which says why one is absent.
+BEHIND_A_DOOR = (
+    "backends/numba/",
+    "benchmark/peers/adapters/",
+    "numba_api/",
+    "user_functions.py",
+)
 BEHIND_THEIR_PACKAGE = ("torch", "jax")  # whose __init__ asks for them
 
 

@@ -30,6 +30,13 @@ def test_floors(name):
     assert case.smaller(4).floor(104e9, "f8") == pytest.approx(case.floor(104e9, "f8") / 4)
 
 
+def test_fewer_rows_are_enough_for_every_covariance():
+    assert CASES["full_16"].fewer_rows(8).n_samples == 25_000
+    assert CASES["full_256"].fewer_rows(8).n_samples == 4 * 256 * 10
+    assert CASES["sph_bigK"].fewer_rows(1000).n_samples == 32 * 1000
+    assert CASES["full_2d"].fewer_rows(1) == CASES["full_2d"]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_rows_and_start_fit_each_other(dtype):
     for case in CASES.values():

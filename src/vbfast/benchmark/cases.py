@@ -40,6 +40,12 @@ class Case:
         n_samples = max(self.n_samples // factor, 2 * self.n_components)
         return replace(self, n_samples=n_samples, reg_covar=0.1)
 
+    def fewer_rows(self, factor: int) -> Case:
+        """Return the case with fewer rows, still so many that no covariance needs regularising."""
+        for_each = 4 * self.n_features if self.covariance_type == "full" else 32
+        least = min(self.n_samples, for_each * self.n_components)
+        return replace(self, n_samples=max(self.n_samples // factor, least))
+
     def rows(self, dtype: npt.DTypeLike, spread: float = 0.7) -> FloatArray:
         """Draw the data.
 

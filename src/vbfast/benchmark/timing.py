@@ -11,7 +11,10 @@ import numpy.typing as npt
 
 from vbfast.contract import Float64Array
 
-__all__ = ["MatrixProduct", "alternate", "seconds"]
+__all__ = ["PRODUCT_SIZE", "MatrixProduct", "alternate", "seconds"]
+
+# Rows and columns of the matrices whose product is the peak.
+PRODUCT_SIZE = 2500
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -37,7 +40,7 @@ class MatrixProduct:
         Rows and columns.
     """
 
-    def __init__(self, dtype: npt.DTypeLike, size: int = 2500) -> None:
+    def __init__(self, dtype: npt.DTypeLike, size: int = PRODUCT_SIZE) -> None:
         self.operations = 2 * size**3
         self._factor = np.random.default_rng(0).normal(size=(size, size)).astype(dtype)
         self._product = self._factor @ self._factor  # and BLAS has its threads and memory

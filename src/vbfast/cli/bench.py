@@ -4,142 +4,177 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import importlib.util
 import json
-import math
-import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import threadpoolctl
+from typing import TYPE_CHECKING
 
 from vbfast.atomic_file import written_whole
 from vbfast.benchmark.cases import CASES
 from vbfast.benchmark.machine import machine
-from vbfast.cli.arguments import UsageError, check_outputs, count
+from vbfast.benchmark.peers.registry import PEERS
+from vbfast.cli.arguments import UsageError, check_outputs, count, positive
+from vbfast.optional import needed
 
 if TYPE_CHECKING:
-    from vbfast.benchmark.iterations import IterationTime
+    from typing import Any
 
-# So that the default is done within about a minute.
+    from vbfast.benchmark.side_by_side import Comparison, Result
+
 FEWER_ROWS = 8
+# By which the quick cases are done, with every peer, in less than two minutes.
+QUICK_CASES, QUICK_FEWER_ROWS, QUICK_LIMIT = ("full_16", "diag_32", "tied_32"), 40, 10.0
 
-HEADER = (
-    "case",
-    "dtype",
-    "vbfast s",
-    "rows/s",
-    "scikit-learn s",
-    "ratio",
-    "GFLOP/s",
-    "floor s",
-    "fraction",
-)
+HEADER = ("case", "dtype", "library", "seconds", "least to most", "ratio", "bound less ours", "")
+WIDTHS = (10, 8, 20, 9, 17, 7, 16, 0)
+FIRST_NUMBER, LAST_NUMBER = 3, 6
 
 
 def add_parser(subparsers: Any) -> None:
     """Declare the subcommand."""
     parser = subparsers.add_parser(
         "bench",
-        help="time EM iterations on this machine, beside scikit-learn's",
+        help="time EM iterations on this machine, beside other libraries",
         description=(
-            "Time one EM iteration of each case, vbfast's and scikit-learn's in turns. The floor "
-            "is the necessary floating-point operations at the speed of a matrix product that is "
-            "timed between the iterations (GFLOP/s), plus a fixed cost of the exponentials; the "
-            "last column is the floor as a fraction of vbfast's time."
+            "Time an EM iteration of each case, vbfast's and that of every other library that is "
+            "found, in turns and from the same parameters. A ratio, how many times as long as "
+            "vbfast's, is given where the bounds agree to 1e-3 nats a row. The floor is the "
+            "necessary floating-point operations at the speed of a matrix product that is timed "
+            "between the iterations, plus a fixed cost of the exponentials."
         ),
     )
     parser.add_argument(
         "cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; all by default"
     )
     parser.add_argument("--dtype", choices=("float64", "float32"), help="both by default")
-    parser.add_argument(
-        "--full", action="store_true", help=f"all rows: {FEWER_ROWS} times as many, for minutes"
+    size = parser.add_mutually_exclusive_group()
+    size.add_argument(
+        "--full", action="store_true", help=f"all rows: up to {FEWER_ROWS} times as many"
     )
-    parser.add_argument("--no-peer", action="store_true", help="leave scikit-learn out")
-    parser.add_argument(
-        "--repeats", type=count(1), default=3, help="timings of each, for the median"
+    size.add_argument(
+        "--quick",
+        action="store_true",
+        help=f"{', '.join(QUICK_CASES)} in float64 with few rows, for up to two minutes",
     )
-    parser.add_argument("--threads", type=count(1), help="of vbfast and of BLAS")
+    parser.add_argument(
+        "--peers",
+        metavar="NAME,...",
+        help=f"of {', '.join(PEERS)}, or none; all that are found by default",
+    )
+    parser.add_argument(
+        "--onedal-python",
+        metavar="PYTHON",
+        help="the interpreter of an environment with daal4py, for oneDAL",
+    )
+    parser.add_argument(
+        "--limit",
+        type=positive,
+        default=60.0,
+        help="seconds that a peer's run may take, and about those of all its turns",
+    )
+    parser.add_argument("--repeats", type=count(1), default=5, help="turns of each, for the median")
+    parser.add_argument("--threads", type=count(1), help="at most, of everybody")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers, too")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw them: .png, .svg, .pdf")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> None:
-    """Time the cases, print a line for each as it is done, and write what was asked for."""
-    from vbfast.benchmark.iterations import time_iteration
-    from vbfast.benchmark.timing import MatrixProduct
+    """Compare case by case, print each as it is done, and write what was asked for."""
+    from vbfast.benchmark.figure import draw_comparisons
+    from vbfast.benchmark.peers.entrants import Task, entered
+    from vbfast.benchmark.side_by_side import compare, record_of
 
+    peers = _chosen_peers(options.peers)
+    check_outputs(
+        [("--json", options.json, ()), ("--figure", options.figure, (".png", ".svg", ".pdf"))]
+    )
+    if options.figure is not None:
+        with needed("matplotlib", by="--figure"):
+            importlib.import_module("matplotlib")
+    done = []
+    given = {"oneDAL": options.onedal_python} if options.onedal_python else {}
+    limit = min(options.limit, QUICK_LIMIT) if options.quick else options.limit
+    print(machine())
+    with (
+        entered(peers, interpreters=given, limit=limit, most_processors=options.threads) as field,
+        _table() as add_line,
+    ):
+        for case, dtype in _chosen_cases(options):
+            with tempfile.TemporaryDirectory() as folder:
+                task = Task.write(case, dtype, Path(folder))
+                comparison = compare(
+                    task, field.entrants, field.product, repeats=options.repeats, patience=limit
+                )
+            done.append(comparison)
+            for line in _lines(comparison):
+                add_line(line)
+    for name, reason in field.absent.items():
+        print(f"without {name}: {reason}")
+    record = record_of(done, field.absent)
+    if options.json is not None:
+        with written_whole(options.json) as file:
+            file.write((json.dumps(record, indent=2) + "\n").encode())
+        print(f"wrote {options.json}")
+    if options.figure is not None:
+        draw_comparisons(record, options.figure)
+        print(f"wrote {options.figure}")
+
+
+def _chosen_peers(text: str | None) -> list[str]:
+    if text is None:
+        return list(PEERS)
+    names = [] if text == "none" else text.split(",")
+    unknown = [name for name in names if name not in PEERS]
+    if unknown:
+        raise UsageError(f"no peer {', '.join(unknown)}; there are {', '.join(PEERS)}")
+    return names
+
+
+def _chosen_cases(options: argparse.Namespace) -> Iterator[tuple[Any, str]]:
     unknown = [name for name in options.cases if name not in CASES]
     if unknown:
         raise UsageError(f"no case {', '.join(unknown)}; there are {', '.join(CASES)}")
-    check_outputs([("--json", options.json, ())])
-    chosen = [CASES[name] for name in options.cases or CASES]
-    if not options.full:
-        chosen = [case.smaller(FEWER_ROWS) for case in chosen]
-    dtypes = (options.dtype,) if options.dtype else ("float64", "float32")
-    times = []
-    with threadpoolctl.threadpool_limits(limits=options.threads):
-        print(machine())
-        if "OPENBLAS_CORETYPE" in os.environ:
-            print("OPENBLAS_CORETYPE is set: scikit-learn and the peak may be slower than without")
-        with _table() as add_line:
-            for dtype in dtypes:
-                product = MatrixProduct(dtype)
-                for case in chosen:
-                    time = time_iteration(
-                        case,
-                        dtype,
-                        product,
-                        repeats=options.repeats,
-                        peer_repeats=0 if options.no_peer else options.repeats,
-                    )
-                    times.append(time)
-                    add_line(_line(time))
-        if options.json is not None:
-            record = {
-                "machine": machine(),
-                "iterations": [_record(time) for time in times],
-            }
-            with written_whole(options.json) as file:
-                file.write((json.dumps(record, indent=2) + "\n").encode())
-            print(f"wrote {options.json}")
+    fewer = 1 if options.full else QUICK_FEWER_ROWS if options.quick else FEWER_ROWS
+    names = options.cases or (QUICK_CASES if options.quick else CASES)
+    by_default = ("float64",) if options.quick else ("float64", "float32")
+    for dtype in (options.dtype,) if options.dtype else by_default:
+        for name in names:
+            yield CASES[name].fewer_rows(fewer), dtype
 
 
-def _line(time: IterationTime) -> list[str]:
-    timed = not math.isnan(time.peer)
+def _lines(comparison: Comparison) -> Iterator[list[str]]:
+    """Return the lines of a case: ours, the peers in the order of their times, the floor."""
+    start = [comparison.case.name, comparison.dtype]
+    ours, *others = comparison.results
+    peers = sorted(others, key=lambda result: (bool(result.remark), result.median))
+    for result in (ours, *peers):
+        yield [*start, *_cells(result, ours)]
+    share = comparison.floor / ours.median
+    yield [*start, "floor", f"{comparison.floor:.4f}", "", f"{share:.2f}", "",
+           f"at {comparison.peak / 1e9:.0f} GFLOP/s"]  # fmt: skip
+
+
+def _cells(result: Result, ours: Result) -> list[str]:
+    name = f"{result.library} {result.version}".rstrip()
+    if result.remark:
+        return [name, "-", "", "-", "", result.remark]
+    ratio = result.ratio(ours)
+    remark = ""
+    if ratio is None:
+        remark = "too short to time" if result.agrees(ours) else "no ratio: the bounds differ"
     return [
-        time.case.name,
-        time.dtype,
-        f"{time.ours:.4f}",
-        f"{time.rows_per_second:,.0f}",
-        f"{time.peer:.4f}" if timed else "-",
-        f"{time.ratio:.1f}" if timed else "-",
-        f"{time.peak / 1e9:.0f}",
-        f"{time.floor:.4f}",
-        f"{time.fraction:.2f}",
+        name,
+        f"{result.median:.4f}",
+        f"{min(result.seconds):.4f} to {max(result.seconds):.4f}",
+        "-" if ratio is None else f"{ratio:.1f}",
+        "" if result is ours else f"{result.bound - ours.bound:.1e}",
+        remark,
     ]
-
-
-def _record(time: IterationTime) -> dict[str, Any]:
-    timed = not math.isnan(time.peer)
-    return {
-        "case": time.case.name,
-        "dtype": time.dtype,
-        "n_samples": time.case.n_samples,
-        "n_features": time.case.n_features,
-        "n_components": time.case.n_components,
-        "covariance_type": time.case.covariance_type,
-        "seconds": time.ours,
-        "rows_per_second": time.rows_per_second,
-        "scikit_learn_seconds": time.peer if timed else None,
-        "ratio": time.ratio if timed else None,
-        "matrix_product_flops": time.peak,
-        "floor_seconds": time.floor,
-        "fraction_of_floor": time.fraction,
-    }
 
 
 @contextlib.contextmanager
@@ -154,7 +189,7 @@ def _table() -> Iterator[Callable[[list[str]], None]]:
             from rich.table import Table
 
             table = Table(*HEADER, box=None)
-            for column in table.columns[2:]:
+            for column in table.columns[FIRST_NUMBER : LAST_NUMBER + 1]:
                 column.justify = "right"
             with Live(table, console=console, auto_refresh=False) as live:
 
@@ -166,9 +201,11 @@ def _table() -> Iterator[Callable[[list[str]], None]]:
             return
 
     def print_line(cells: list[str]) -> None:
-        columns = zip(cells, (10, 8, 10, 12, 14, 7, 8, 9, 9), strict=True)
-        text = [f"{cell:<{n}}" if i < 2 else f"{cell:>{n}}" for i, (cell, n) in enumerate(columns)]
-        print(" ".join(text), flush=True)
+        text = [
+            f"{cell:>{width}}" if FIRST_NUMBER <= place <= LAST_NUMBER else f"{cell:<{width}}"
+            for place, (cell, width) in enumerate(zip(cells, WIDTHS, strict=True))
+        ]
+        print(" ".join(text).rstrip(), flush=True)
 
     print_line(list(HEADER))
     yield print_line

@@ -1,0 +1,1 @@
+"""How each peer takes iterations: see ``worker.py`` for what a class has."""

@@ -1,0 +1,86 @@
+"""Scripts of bench/ that work out more than a table."""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vbfast.benchmark.cases import Case
+from vbfast.benchmark.datasets import DATASETS
+
+BENCH = Path(__file__).parents[2] / "bench"
+
+pytestmark = pytest.mark.skipif(
+    not BENCH.is_dir(), reason="bench/ is not part of this distribution"
+)
+
+
+@pytest.fixture
+def script(monkeypatch):
+    """A function that imports a script of bench/."""
+    monkeypatch.syspath_prepend(str(BENCH))
+    return importlib.import_module
+
+
+def test_slopes_are_exponents(script):
+    slope = script("scaling").slope
+    values = np.array([1.0, 10.0, 1000.0])
+    assert slope(values, 3.0 * values**1.5) == pytest.approx(1.5)
+    assert slope(values, 2.0 / values) == pytest.approx(-1.0)
+    assert np.isnan(slope(values[:1], [1.0]))
+    assert np.isnan(slope(values, [1.0, 2.0, -1.0]))
+
+
+def test_a_curve_ends_where_a_fit_stops(script):
+    asked = []
+
+    def fit(dataset, rows, seed, max_iter):
+        asked.append(max_iter)
+        D = rows.shape[1]
+        return (np.ones(1), np.zeros((1, D)), np.ones((1, D))), max_iter >= 4
+
+    points, remark = script("evidence_curves").curve(fit, DATASETS["digits"], 0, 1, 100)
+    assert asked == [point["max_iter"] for point in points] == [1, 2, 4]
+    assert remark == ""
+    _, held_out = DATASETS["digits"].split(0)
+    squares = (held_out**2).sum(axis=1) + held_out.shape[1] * np.log(2 * np.pi)
+    assert points[-1]["evidence"] == pytest.approx(-0.5 * squares.mean())
+
+
+def test_a_fit_that_fails_ends_its_curve(script):
+    def fit(dataset, rows, seed, max_iter):
+        raise RuntimeError("singular")
+
+    assert script("evidence_curves").curve(fit, DATASETS["iris"], 0, 1, 8) == ([], "singular")
+
+
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64" or shutil.which("cc") is None,
+    reason="single steps are counted on x86-64 and Linux, with a C compiler",
+)
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_instructions_are_counted(script, tmp_path, restore_num_threads):
+    instructions = script("instructions")
+    counter = instructions.compiled(tmp_path)
+    few, many, again = (
+        instructions.row_instructions(
+            counter, Case("x", 1, 2, K, "diag", 0.1), "float64", n_rows=64, repeats=1
+        )
+        for K in (4, 32, 32)
+    )
+    assert 32 * 2 / 8 < many < 32 * 100  # lanes of 8 at most; a component is some instructions
+    assert few < many / 2
+    assert many == pytest.approx(again, rel=0.2)
+
+
+def test_rows_are_aligned(script):
+    rows = np.arange(12.0).reshape(4, 3)
+    copy = script("instructions").aligned(rows)
+    assert copy.ctypes.data % 4096 == 0
+    np.testing.assert_array_equal(copy, rows)
