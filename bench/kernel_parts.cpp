@@ -7,6 +7,7 @@
 // summary step: the shortest of all repeats, so that other work on the machine leaves little trace.
 // The tile stays in cache, and its posteriors are dense.
 #include <math.h>
+#include <string.h>
 
 #include <algorithm>
 #include <array>
@@ -34,6 +35,7 @@
 #include "estep/tile_memory.h"
 #include "estep/workspace.h"
 #include "kernels/estep/table.h"
+#include "runtime/compiler.h"
 
 namespace vbfast::estep {
 namespace {
