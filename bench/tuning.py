@@ -1,9 +1,9 @@
 """What the numbers of csrc/runtime/tuning.h are worth: times with other values, as multiples.
 
-Each number is changed by itself, in a copy of this tree that is built anew; builds take turns. The
-calls are those in which the number matters, named as in bench/builds.py. Printed are the medians of
-the rounds' ratios: above one, the value that stands in the file is the faster one. Copies with
-other blocks sum in another order; no result is compared here.
+Numbers are changed in copies of this tree that are built anew, and builds take turns. The calls are
+those in which a number matters, named as in bench/builds.py. Printed are the medians of the rounds'
+ratios: above one, the value that stands in the file is the faster one. Copies with other blocks sum
+in another order; no result is compared here.
 
     python bench/tuning.py --names half_of_l2 --rounds 15
     python bench/tuning.py --folder /tmp/tuning --build    # builds only, which the next call finds
@@ -13,6 +13,8 @@ other blocks sum in another order; no result is compared here.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import re
 import shutil
 import subprocess
@@ -21,7 +23,8 @@ import tempfile
 from pathlib import Path
 
 import measure
-from builds import Build, times_by_turns
+from array_peers import FUNCTIONS as FUNCTIONS_OF_ARRAYS
+from builds import FUNCTIONS, Build, times_by_turns
 from checkouts import ROOT
 
 if __name__ == "__main__":
@@ -34,9 +37,26 @@ DTYPES = ("float64", "float32")
 SEARCHES = ("kmeans 100000x16x64", "kmeans 50000x64x256", "kmeans 100000x12x1000")
 # A number, other values, and the calls in which it matters.
 TUNED = {
-    "half_of_l2": (("128 << 10", "512 << 10"), ("diag_bigK", "full_64", "full_256", "sph_bigK")),
-    "third_of_l1": (("6 << 10", "24 << 10"), ("full_16", "diag_32", "gradient-in-x diag_32")),
-    "visited_joint": (("32 << 10", "128 << 10"), ("full_2d", "full_16", "diag_32")),
+    "half_of_l2": (
+        ("128 << 10", "512 << 10"),
+        (
+            "diag_bigK",
+            "full_64",
+            "full_256",
+            "sph_bigK",
+            "gradient-in-x diag_bigK",
+            "linear 20000x2000x32",
+            "kmeans 50000x64x1000",
+        ),
+    ),
+    "third_of_l1": (
+        ("6 << 10", "24 << 10"),
+        ("full_16", "diag_32", "gradient-in-x diag_32", "kmeans 300000x6x64"),
+    ),
+    "visited_joint": (
+        ("32 << 10", "128 << 10"),
+        ("full_2d", "full_16", "diag_32", "kmeans 300000x6x64"),
+    ),
     "dense_panel": (("12 << 10", "40 << 10"), ("full_2d", "full_16", "diag_32")),
     "gathered_panel": (("20 << 10", "80 << 10"), ("full_64", "full_256")),
     "linear_features": (("32", "128"), ("linear 100000x256x64", "linear 20000x2000x32")),
@@ -76,7 +96,7 @@ TUNED = {
     "partitions_a_thread": (("2", "32"), ("full_2d", "diag_32", "sph_bigK")),
     "task_draws": (("1 << 13", "1 << 16"), ("sample full 100000x16x8",)),
     "gradient_scratch": (("1 << 18", "1 << 22"), ("gradient full 2000x64x64",)),
-}  # fmt: skip
+}
 
 
 def definition(name):
@@ -84,19 +104,45 @@ def definition(name):
     return rf"(constexpr [\w:]+ {name} = )([^;]+)(?=;)"
 
 
-def make_variant(folder, name=None, value=None):
-    """Return a copy of the tree, with another value of a number, built unless it is there."""
-    tree = folder / (f"{name}={value}".replace(" << ", "x2^") if name else "own")
+def kind_of(call):
+    """Return which part of the library a call is of: those of others do not read its numbers."""
+    word = call.split()[0]
+    return word if word in FUNCTIONS else "arrays" if call in FUNCTIONS_OF_ARRAYS else "fit"
+
+
+def variants_of(names):
+    """Return dictionaries of changed numbers, a copy of the tree each.
+
+    Numbers that no call has in common are changed together: a build takes longer than the calls.
+    """
+    variants = []
+    for name in names:
+        kinds = {kind_of(call) for call in TUNED[name][1]}
+        for value in TUNED[name][0]:
+            for changes, taken in variants:
+                if not kinds & taken:
+                    changes[name] = value
+                    taken |= kinds
+                    break
+            else:
+                variants.append(({name: value}, set(kinds)))
+    return [changes for changes, _ in variants]
+
+
+def make_copy(folder, changes):
+    """Return a copy of the tree with other values of some numbers, built unless it is there."""
+    tree = folder / hashlib.sha1(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:12]
     if (tree / "built").exists():
         return tree
     listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
     for path in subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split():
         (tree / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(ROOT / path, tree / path)
-    if name:
-        text, found = re.subn(definition(name), rf"\g<1>{value}", (tree / HEADER).read_text())
+    text = (tree / HEADER).read_text()
+    for name, value in changes.items():
+        text, found = re.subn(definition(name), rf"\g<1>{value}", text)
         assert found == 1, name
-        (tree / HEADER).write_text(text)
+    (tree / HEADER).write_text(text)
     for step in (["--preset", "dev"], ["--build", "--preset", "dev", "--target", "_vbfast"]):
         subprocess.run(["cmake", *step], cwd=tree, check=True, stdout=subprocess.DEVNULL)
     (tree / "built").touch()
@@ -118,15 +164,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=0.1, help="of a turn, at least")
     options = parser.parse_args()
-    if not options.build:
-        print("| number | value | other value | call | float64 | float32 |\n|" + " --- |" * 6)
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        own = make_variant(folder)
-        for name in options.names:
-            trees = [make_variant(folder, name, value) for value in TUNED[name][0]]
-            if not options.build:
-                print_ratios(name, [own, *trees], options)
+        own = make_copy(folder, {})
+        copies = {}
+        for changes in variants_of(options.names):
+            tree = make_copy(folder, changes)
+            copies.update(dict.fromkeys(changes.items(), tree))
+        if not options.build:
+            print("| number | value | other value | call | float64 | float32 |\n|" + " --- |" * 6)
+            for name in options.names:
+                others = [copies[name, value] for value in TUNED[name][0]]
+                print_ratios(name, [own, *others], options)
 
 
 def print_ratios(name, trees, options):
