@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from vbfast.families.natural import NaturalParameters, VariationalGradient
     from vbfast.info import show_config
     from vbfast.mixtures.evidence import mixture_log_evidence, mixture_log_evidence_and_grad
+    from vbfast.passes.files import open_rows
     from vbfast.patch import patch_sklearn, unpatch_sklearn
     from vbfast.results import (
         ElboTerms,
@@ -77,6 +78,7 @@ __all__ = [
     "merge",
     "mixture_log_evidence",
     "mixture_log_evidence_and_grad",
+    "open_rows",
     "patch_sklearn",
     "plotting",
     "select",
@@ -112,6 +114,7 @@ _HOMES = {
     "merge": "vbfast.contract",
     "mixture_log_evidence": "vbfast.mixtures.evidence",
     "mixture_log_evidence_and_grad": "vbfast.mixtures.evidence",
+    "open_rows": "vbfast.passes.files",
     "Selection": "vbfast.estimators",
     "load": "vbfast.estimators",
     "select": "vbfast.estimators",

@@ -28,7 +28,8 @@ from vbfast.contract import (
 from vbfast.inputs.numbers import as_array, as_numbers
 from vbfast.inputs.plain import check_plain
 from vbfast.inputs.weights import n_weighted_rows
-from vbfast.passes.rows import COMPUTED_IN, ArrayRows, as_row_source
+from vbfast.passes.array_rows import COMPUTED_IN, ArrayRows
+from vbfast.passes.rows import as_row_source, is_read
 
 __all__ = [
     "KnownBackend",
@@ -153,7 +154,7 @@ def _is_read_in_slices(X: Any) -> bool:
         return X.dtype.kind in "biuf"
     if isinstance(X, np.ndarray):
         return False
-    if isinstance(X, RowSource):
+    if is_read(X):
         return True
     if not isinstance(getattr(X, "dtype", None), np.dtype):
         return False
@@ -251,12 +252,18 @@ class TranslatedErrors(contextlib.AbstractContextManager[None]):
         """Raise the translated error."""
         if isinstance(error, NonFiniteRowError):
             assert self._source is not None
-            with np.errstate(invalid="ignore"):  # it adds infinities of both signs
-                assert_all_finite(
-                    self._source.block(error.row, error.row + 1),
-                    estimator_name=type(self._estimator).__name__,
-                    input_name="X",
-                )
+            try:
+                with np.errstate(invalid="ignore"):  # it adds infinities of both signs
+                    assert_all_finite(
+                        self._source.block(error.row, error.row + 1),
+                        estimator_name=type(self._estimator).__name__,
+                        input_name="X",
+                    )
+            except ValueError as said:
+                place_of = getattr(self._source, "place_of", None)
+                if place_of is None:
+                    raise
+                raise ValueError(f"{said}\nThe first such row is {place_of(error.row)}.") from None
             # scikit-learn checks nothing while its option assume_finite is set.
         elif isinstance(error, NotPositiveDefiniteError):
             raise ValueError(_ill_defined(self._dtype)) from error

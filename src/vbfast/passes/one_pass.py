@@ -35,8 +35,9 @@ from vbfast.contract import (
     offers_bounds,
 )
 from vbfast.inputs.weights import of_unit_scale
+from vbfast.passes.array_rows import ArrayRows
+from vbfast.passes.reading_ahead import read_ahead
 from vbfast.passes.responsibilities import RespSource, as_resp_source
-from vbfast.passes.rows import ArrayRows
 
 __all__ = ["Layout", "Layouts", "run_pass", "run_seeding"]
 
@@ -292,7 +293,10 @@ def _rounds_of(
     """Return the blocks of each round, see :func:`_rounds`."""
     if layout.blocks is not None and resp is None:
         return (layout.blocks,)
-    return _rounds(source, layout.blocking, layout.sample_weight, resp, n_components)
+    rounds = _rounds(source, layout.blocking, layout.sample_weight, resp, n_components)
+    # Responsibilities may be those of a pass, which has the memory of this one.
+    ahead = resp is None and source.in_memory is None and getattr(source, "reads_ahead", False)
+    return read_ahead(rounds) if ahead else rounds
 
 
 def _rounds(

@@ -2,7 +2,8 @@
 
 An array in memory (memory maps included) is handed to the backend as it lies, whatever its
 strides. Anything else that has a shape, a dtype and row slicing, such as an HDF5 or Zarr array, is
-read slice by slice. Finiteness is checked by the passes, not here.
+read slice by slice, and so are files by their path. A list of two-dimensional arrays has the rows
+of all of them. Finiteness is checked by the passes, not here.
 """
 
 from __future__ import annotations
@@ -10,68 +11,21 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from vbfast.contract import FloatArray, RowSource
-from vbfast.inputs.numbers import as_numbers, claimed_dtype, claimed_shape, read_slice
+from vbfast.contract import RowSource
+from vbfast.inputs.numbers import as_numbers, claimed_dtype, claimed_shape
 from vbfast.inputs.plain import check_plain
+from vbfast.passes.array_rows import (
+    COMPUTED_IN,
+    ArrayRows,
+    SlicedRows,
+    aligned,
+    computation_dtype,
+)
+from vbfast.passes.chunks import ChunkRows
+from vbfast.passes.files import is_row_path, open_rows
 
-COMPUTED_IN = (np.dtype(np.float32), np.dtype(np.float64))
-# Of the longest slice that is read for some of its rows.
-SLICE_BYTES = 1 << 20
-_NUMERIC_KINDS = "biufO"  # objects may be numbers: their conversion tells
-
-
-class ArrayRows:
-    """Rows of an array in memory, not copied."""
-
-    def __init__(self, rows: FloatArray) -> None:
-        self.data = rows
-        self.in_memory = rows
-        self.dtype = rows.dtype
-        self.n_samples, self.n_features = rows.shape
-
-    def block(self, start: int, stop: int) -> FloatArray:
-        """Return a view of rows."""
-        return self.in_memory[start:stop]
-
-    def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
-        """Return copies of a few rows."""
-        return self.in_memory[indices]
-
-
-class SlicedRows:
-    """Rows read from ``data[start:stop]`` when they are asked for, and converted then."""
-
-    in_memory: FloatArray | None = None
-
-    def __init__(self, data: Any, dtype: np.dtype[Any] | None = None) -> None:
-        self.data = data
-        self.dtype = _computation_dtype(claimed_dtype(data, "X")) if dtype is None else dtype
-        self.n_samples, self.n_features = claimed_shape(data, "X")
-
-    def block(self, start: int, stop: int) -> FloatArray:
-        """Read rows."""
-        shape = (stop - start, self.n_features)
-        return _aligned(read_slice(self.data, start, stop, shape, self.dtype, "X"), self.dtype)
-
-    def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
-        """Read some rows, those that are close to each other in one slice.
-
-        HDF5 takes no unsorted or repeated indices.
-        """
-        taken = np.empty((len(indices), self.n_features), dtype=self.dtype)
-        order = np.argsort(indices, kind="stable")
-        ascending = indices[order]
-        close = max(1, SLICE_BYTES // (self.n_features * self.dtype.itemsize))
-        first = 0
-        while first < len(order):
-            start = ascending[first]
-            last = int(np.searchsorted(ascending, start + close))
-            block = self.block(int(start), int(ascending[last - 1]) + 1)
-            taken[order[first:last]] = block[ascending[first:last] - start]
-            first = last
-        return taken
+__all__ = ["as_row_source", "is_chunks", "is_read", "is_sliceable"]
 
 
 def as_row_source(X: Any) -> RowSource:
@@ -83,8 +37,9 @@ def as_row_source(X: Any) -> RowSource:
         float32 is computed in float32, every other real dtype in float64. An array in memory, a
         memory map included, is used without a copy where its dtype allows; an object with
         ``shape``, ``dtype`` and row slicing (h5py, zarr), and a memory map of another dtype, is
-        read slice by slice in every pass. A :class:`~vbfast.contract.RowSource` is returned as it
-        is.
+        read slice by slice in every pass. A list of two-dimensional arrays has the rows of all, and
+        a path those of the file, see :func:`~vbfast.passes.files.open_rows`. A
+        :class:`~vbfast.contract.RowSource` is returned as it is.
 
     Returns
     -------
@@ -106,12 +61,17 @@ def as_row_source(X: Any) -> RowSource:
     (3, 2, dtype('float64'))
     """
     # Arrays first: whether X has the members of a protocol takes as long as a small pass.
-    if not isinstance(X, np.ndarray) and isinstance(X, RowSource):
-        return _checked(X)
+    if not isinstance(X, np.ndarray):
+        if isinstance(X, RowSource):
+            return _checked(X)
+        if is_row_path(X):
+            return open_rows(X)
+        if is_chunks(X):
+            return _of_chunks(X)
     check_plain(X, "X")
     if not isinstance(X, np.ndarray) and not is_sliceable(X):
         X = as_numbers(X, "X")
-    dtype = _computation_dtype(claimed_dtype(X, "X"))
+    dtype = computation_dtype(claimed_dtype(X, "X"))
     _check_shape(claimed_shape(X, "X"))
     if not isinstance(X, np.ndarray):
         return SlicedRows(X)
@@ -119,27 +79,36 @@ def as_row_source(X: Any) -> RowSource:
         return ArrayRows(np.asarray(X))
     if isinstance(X, np.memmap):
         return SlicedRows(X)
-    return ArrayRows(_aligned(as_numbers(X, "X"), dtype))
+    return ArrayRows(aligned(as_numbers(X, "X"), dtype))
 
 
-class DoubleRows:
-    """Rows of another source, computed in float64 whatever their dtype is."""
+def is_read(X: Any) -> bool:
+    """Whether X is rows that are not one array in memory: a source, files or several arrays."""
+    return isinstance(X, RowSource) or is_row_path(X) or is_chunks(X)
 
-    in_memory: FloatArray | None = None
-    dtype = np.dtype(np.float64)
 
-    def __init__(self, source: RowSource) -> None:
-        self._source = source
-        self.data = source.data
-        self.n_samples, self.n_features = source.n_samples, source.n_features
+def is_chunks(X: Any) -> bool:
+    """Whether X is a list of two-dimensional arrays, files and sources, whose rows it has."""
+    return isinstance(X, list | tuple) and len(X) > 0 and all(map(_is_chunk, X))
 
-    def block(self, start: int, stop: int) -> FloatArray:
-        """Return converted copies of rows."""
-        return self._source.block(start, stop).astype(np.float64)
 
-    def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
-        """Return converted copies of a few rows."""
-        return self._source.take(indices).astype(np.float64)
+def _is_chunk(chunk: Any) -> bool:
+    if isinstance(chunk, np.ndarray):
+        return chunk.ndim == 2
+    shape = getattr(chunk, "shape", None)
+    table = isinstance(shape, tuple) and len(shape) == 2
+    return table or is_row_path(chunk) or isinstance(chunk, RowSource)
+
+
+def _of_chunks(chunks: Any) -> ChunkRows:
+    names = [f"X[{index}]" for index in range(len(chunks))]
+    sources = []
+    for name, chunk in zip(names, chunks, strict=True):
+        try:
+            sources.append(as_row_source(chunk))
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{name}: {error}") from error
+    return ChunkRows(sources, names)
 
 
 def _checked(source: RowSource) -> RowSource:
@@ -155,26 +124,11 @@ def _checked(source: RowSource) -> RowSource:
     return source
 
 
-def _aligned(rows: npt.NDArray[Any], dtype: np.dtype[Any]) -> FloatArray:
-    """Return rows in the dtype of the computation; numbers beyond it are infinite there."""
-    with np.errstate(over="ignore"):
-        return np.require(np.asarray(rows), dtype=dtype, requirements="A")
-
-
 def is_sliceable(X: Any) -> bool:
     """Whether X is an array that lives elsewhere; arrays of other libraries in memory are not."""
     if not (hasattr(X, "shape") and hasattr(X, "dtype") and hasattr(X, "__getitem__")):
         return False
     return not (hasattr(X, "__dlpack__") or hasattr(X, "__array_interface__"))
-
-
-def _computation_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    if dtype.kind == "c":
-        raise TypeError(f"X must be real; got dtype {dtype}. Complex data not supported")
-    if dtype.kind not in _NUMERIC_KINDS:
-        raise ValueError(f"X must be numeric; got dtype {dtype}")
-    native = dtype.newbyteorder("=")
-    return native if native in COMPUTED_IN else np.dtype(np.float64)
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

@@ -27,12 +27,12 @@ from vbfast.contract import (
     Statistics,
     offers_bounds,
 )
+from vbfast.passes.array_rows import ArrayRows, DoubleRows
 from vbfast.passes.distances import squared_distances
 from vbfast.passes.negligible import negligible_components
 from vbfast.passes.one_pass import Layouts, run_pass, run_seeding
 from vbfast.passes.recentring import second_moments_cancel, way_to_the_means
 from vbfast.passes.responsibilities import RespSource
-from vbfast.passes.rows import ArrayRows, DoubleRows
 
 __all__ = ["LocalRunner"]
 
