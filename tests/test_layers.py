@@ -29,7 +29,7 @@ ALLOWED = {
     "config": {"_version", "_vbfast", "contract", "backends"},
     "arrays": {"_vbfast", "backends", "config", "inputs", "results"},
     "families": {"contract", "inputs", "user_functions", "config"},
-    "passes": {"contract", "inputs", "backends", "config"},
+    "passes": {"contract", "inputs", "backends", "config", "optional"},
     "mixtures": {"results", "contract", "inputs", "config", "arrays", "families", "passes"},
     "inference": {"results", "optional", "contract", "inputs", "arrays", "families", "passes"},
     "estimators": {
