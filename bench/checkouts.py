@@ -38,7 +38,9 @@ def other_checkout(options: argparse.Namespace):
                 subprocess.run([*git, "remove", "--force", str(other)], check=False)
 
 
-def environment(source: Path, level: str | None = None) -> dict[str, str]:
-    """Return the environment in which a checkout's package is imported."""
-    found = {**os.environ, "PYTHONPATH": str(source / "src"), "OPENBLAS_NUM_THREADS": "1"}
+def environment(source: Path | None, level: str | None = None) -> dict[str, str]:
+    """Return the environment in which a checkout's package is imported, or the one in use."""
+    found = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    if source is not None:
+        found["PYTHONPATH"] = str(source / "src")
     return found if level is None else {**found, "VBFAST_SIMD": level}

@@ -114,7 +114,10 @@ def counts(chosen):
 
 
 def counts_of(source, level, quick):
-    """Return the counts of a checkout, by this script in a process of its own."""
+    """Return the counts of a checkout or, without one, of the package in use.
+
+    This script takes them in a process of its own.
+    """
     command = [sys.executable, str(ROOT / "bench" / "instructions.py"), "--counts"]
     run = subprocess.run(
         [*command, *(["--quick"] if quick else [])],
@@ -140,7 +143,7 @@ def main():
         return
     header, theirs = ["case", "instructions a row"], None
     if not (options.commit or options.built):
-        ours = counts_of(ROOT, options.level, options.quick)
+        ours = counts_of(None, options.level, options.quick)
     else:
         with other_checkout(options) as other:
             ours = counts_of(ROOT, options.level, options.quick)
