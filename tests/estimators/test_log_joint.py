@@ -257,3 +257,40 @@ def test_wrong_rows(clustered, method):
         getattr(mixture, method)(rows)
     with pytest.raises(ValueError, match="X has 3 features, but GaussianMixture is expecting 4"):
         getattr(mixture, method)(clustered[:, :3])
+
+
+METHODS = {
+    "predict": (np.int64, ()),
+    "predict_proba": (None, (3,)),
+    "score_samples": (None, ()),
+    "log_joint": (None, (3,)),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("make", [GaussianMixture, BayesianGaussianMixture])
+def test_results_go_to_arrays_that_are_given(clustered, tmp_path, method, dtype, make):
+    rows = clustered.astype(dtype)
+    mixture = make(3, random_state=0, max_iter=1000).fit(rows)
+    kind, more = METHODS[method]
+    expected = getattr(mixture, method)(rows)
+    shape = (len(rows), *more)
+    mapped = np.memmap(tmp_path / "out", kind or dtype, "w+", shape=shape)
+    strided = np.empty((2 * len(rows), *more), kind or dtype)[::2]
+    for out in (mapped, strided, np.empty(shape, kind or dtype, order="F")):
+        assert getattr(mixture, method)(rows, out=out) is out
+        np.testing.assert_array_equal(out, expected)
+    for wrong in (np.empty((*shape[::-1], 2), dtype), np.empty(shape, np.float16)):
+        with pytest.raises(ValueError, match="out"):
+            getattr(mixture, method)(rows, out=wrong)
+    with pytest.raises(TypeError, match="out"):
+        getattr(mixture, method)(rows, out=[0])
+
+
+def test_a_result_over_the_rows_themselves(clustered):
+    mixture = GaussianMixture(3, random_state=0).fit(clustered)
+    expected, rows = mixture.score_samples(clustered), clustered.copy()
+    out = rows.reshape(-1)[: len(rows)]
+    assert mixture.score_samples(rows, out=out) is out
+    np.testing.assert_array_equal(out, expected)

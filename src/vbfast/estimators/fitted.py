@@ -26,13 +26,13 @@ from vbfast.contract import (
     RowSource,
 )
 from vbfast.estimators.model_file import save_model
+from vbfast.estimators.outputs import filled
 from vbfast.estimators.parameters import QuicklyValidated
 from vbfast.estimators.validation import TranslatedErrors, as_random_state, validate_rows
 from vbfast.families.family import Family
 from vbfast.inference.responsibilities import log_responsibilities
 from vbfast.inference.sampling import draw_rows
 from vbfast.inference.terms import elbo_terms
-from vbfast.inputs.outputs import check_out
 from vbfast.inputs.weights import as_sample_weight
 from vbfast.passes.runner import LocalRunner
 from vbfast.results import ElboTerms
@@ -99,41 +99,43 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
             check_is_fitted(self)
         return validate_rows(self, X, reset=False)
 
-    def predict(self, X: Any) -> npt.NDArray[np.int64]:
+    def predict(self, X: Any, *, out: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int64]:
         """Predict the component of each row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        out : ndarray of shape (n_samples,), int64, optional
+            Where the labels go, a memory map for one.
 
         Returns
         -------
         labels : ndarray of shape (n_samples,), int64
-            The first component of highest responsibility.
+            The first component of highest responsibility; `out` if given.
         """
         rows = self._fitted_rows(X)
-        labels = np.empty(rows.n_samples, dtype=np.int64)
-        self._evaluate(rows, Request("hard"), outputs=RowOutputs(labels=labels))
-        return labels
+        with self._passes_over(rows):
+            return filled(out, rows, self._fitted_log_joint(), "labels", Request("hard"))
 
-    def predict_proba(self, X: Any) -> FloatArray:
+    def predict_proba(self, X: Any, *, out: FloatArray | None = None) -> FloatArray:
         """Evaluate the responsibilities of the components for each row.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        out : ndarray of shape (n_samples, n_components), optional
+            Where the responsibilities go, a memory map for one; of the dtype of the result.
 
         Returns
         -------
         resp : ndarray of shape (n_samples, n_components)
-            float32 for float32 rows, else float64. Rows sum to one, also where a row is so far
-            from all components that no log-density is finite: then the largest has all, and those
-            that are equal to it share.
+            `out` if given. float32 for float32 rows, else float64. Rows sum to one, also where a
+            row is so far from all components that no log-density is finite: then the largest has
+            all, and those that are equal to it share.
         """
         rows = self._fitted_rows(X)
-        resp = np.empty((rows.n_samples, np.size(self.weights_)), dtype=rows.dtype)
-        self._evaluate(rows, Request(), outputs=RowOutputs(resp=resp))
-        return resp
+        with self._passes_over(rows):
+            return filled(out, rows, self._fitted_log_joint(), "resp")
 
     def predict_log_proba(self, X: Any) -> FloatArray:
         """Evaluate the logarithms of the responsibilities, in nats.
@@ -198,20 +200,8 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
         self, rows: RowSource, log_joint: LogJoint, out: FloatArray | None = None
     ) -> FloatArray:
         """Return a log-joint of every row, in ``out`` if given."""
-        shape = (rows.n_samples, log_joint.n_components)
-        if out is not None:
-            check_out(out, shape, rows.dtype, "out")
-        # A pass goes on reading rows after it has written for others.
-        if out is not None and out.flags.c_contiguous and not _may_overlap(out, rows):
-            filled = out
-        else:
-            filled = np.empty(shape, dtype=rows.dtype)
         with self._passes_over(rows):
-            LocalRunner(rows).run(log_joint, Request(), outputs=RowOutputs(log_joint=filled))
-        if out is None or filled is out:
-            return filled
-        out[...] = filled
-        return out
+            return filled(out, rows, log_joint, "log_joint")
 
     def _log_evidence_and_responsibilities(self, X: Any) -> tuple[FloatArray, FloatArray]:
         rows = self._fitted_rows(X)
@@ -238,22 +228,23 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
         log_weights = self._fitted_parameters().log_weights
         return np.asarray(log_weights.astype(np.asarray(self.weights_).dtype))
 
-    def score_samples(self, X: Any) -> FloatArray:
+    def score_samples(self, X: Any, *, out: FloatArray | None = None) -> FloatArray:
         """Compute the log-evidence of each row, in nats.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        out : ndarray of shape (n_samples,), optional
+            Where the result goes, a memory map for one; of its dtype.
 
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            float32 for float32 rows, else float64; ``-inf`` where it overflows that.
+            `out` if given. float32 for float32 rows, else float64; ``-inf`` where it overflows.
         """
         rows = self._fitted_rows(X)
-        log_evidence = np.empty(rows.n_samples, dtype=rows.dtype)
-        self._evaluate(rows, Request(), outputs=RowOutputs(log_evidence=log_evidence))
-        return log_evidence
+        with self._passes_over(rows):
+            return filled(out, rows, self._fitted_log_joint(), "log_evidence")
 
     def score(
         self,
@@ -387,7 +378,3 @@ def _on_backend(
 ) -> Iterator[None]:
     with translated, config_context(backend=backend):
         yield
-
-
-def _may_overlap(out: FloatArray, rows: RowSource) -> bool:
-    return isinstance(rows.data, np.ndarray) and bool(np.may_share_memory(out, rows.data))

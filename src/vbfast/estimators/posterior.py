@@ -80,7 +80,7 @@ class PosteriorMixture(BaseGaussianMixture):
         """
         return self.lower_bound_
 
-    def score_samples(self, X: Any) -> FloatArray:
+    def score_samples(self, X: Any, *, out: FloatArray | None = None) -> FloatArray:
         """Compute scikit-learn's score of each row, in nats.
 
         That is ``log sum_k exp E[log p(x, z=k | theta)]``, with the expectation under the posterior
@@ -91,13 +91,15 @@ class PosteriorMixture(BaseGaussianMixture):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
+        out : ndarray of shape (n_samples,), optional
+            Where the result goes, a memory map for one; of its dtype.
 
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
-            float32 for float32 rows, else float64.
+            `out` if given. float32 for float32 rows, else float64.
         """
-        return super().score_samples(X)
+        return super().score_samples(X, out=out)
 
     def log_predictive_density(self, X: Any) -> FloatArray:
         """Evaluate the posterior predictive density of each row, in nats.
