@@ -219,6 +219,37 @@ def test_the_scale_of_a_batchs_weights_does_not_matter(make):
     np.testing.assert_allclose(one.covariances_, other.covariances_, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.parametrize("make", [GaussianMixture, gaussian_family])
+@pytest.mark.parametrize("scale", [5e-324, 1e-300, 1e-17])
+def test_weights_may_be_tiny(make, scale):
+    one, tiny, starts = (make(3, random_state=0) for _ in range(3))
+    for batch in batches(3, 200):
+        one.partial_fit(batch)
+        tiny.partial_fit(batch, sample_weight=np.full(200, scale))
+    np.testing.assert_allclose(tiny.means_, one.means_, rtol=1e-9)
+    np.testing.assert_allclose(tiny.covariances_, one.covariances_, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(tiny.lower_bounds_, one.lower_bounds_, rtol=1e-12)
+    assert tiny.n_samples_seen_ == pytest.approx(600 * scale)
+    starts.initialize(batch, sample_weight=np.full(200, scale))
+    expected = make(3, random_state=0).initialize(batch)
+    np.testing.assert_allclose(starts.covariances_, expected.covariances_, rtol=1e-9, atol=1e-12)
+
+
+@all_types
+def test_total_samples_do_not_matter_for_maximum_likelihood(covariance_type):
+    one, few = (
+        learned(
+            GaussianMixture(
+                3, covariance_type=covariance_type, random_state=0, total_samples=total
+            ),
+            batches(3, 200),
+        )
+        for total in (None, 1e-20)
+    )
+    np.testing.assert_allclose(few.means_, one.means_, rtol=1e-9)
+    np.testing.assert_allclose(few.covariances_, one.covariances_, rtol=1e-9, atol=1e-12)
+
+
 @both_mixtures
 @all_types
 def test_it_goes_on_from_a_fit(make, covariance_type):

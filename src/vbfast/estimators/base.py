@@ -28,6 +28,7 @@ from vbfast.estimators.fit_tasks import (
     fit_tasks,
     forget_tasks,
 )
+from vbfast.estimators.stepwise import of_ordinary_weights
 from vbfast.estimators.streaming import STREAM_PARAMETERS, StreamingMixture
 from vbfast.estimators.validation import (
     KnownBackend,
@@ -45,7 +46,7 @@ from vbfast.inference.em import EMResult, Progress, Stopping, run_em
 from vbfast.inference.initialisation import INIT_PARAMS, initial_statistics
 from vbfast.inference.monitor import SILENT, Monitor, Workload, make_monitor
 from vbfast.inference.subsample import InitSize
-from vbfast.inputs.weights import as_sample_weight, of_ordinary_scale
+from vbfast.inputs.weights import as_sample_weight
 from vbfast.passes.runner import LocalRunner
 
 __all__ = ["BaseMixture"]
@@ -274,8 +275,7 @@ class BaseMixture(SetsCallbacks, StreamingMixture):  # type: ignore[misc]
         with self._passes_over(rows):
             runner = LocalRunner(rows, weights)
             family = self._family(runner)
-            if family.scale_free:
-                runner = runner.weighted(of_ordinary_scale(weights))
+            runner = of_ordinary_weights(runner, family)
             best, stopped = self._search(family, runner, callback, tasks)
         self._take(family, best, rows.dtype)
         if tasks is not None:

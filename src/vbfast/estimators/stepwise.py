@@ -23,10 +23,10 @@ from vbfast.estimators.validation import (
 from vbfast.families.family import Family
 from vbfast.inference.em import EMResult, take_global_step
 from vbfast.inference.monitor import SILENT, Monitor
-from vbfast.inputs.weights import as_sample_weight
+from vbfast.inputs.weights import as_sample_weight, of_ordinary_scale
 from vbfast.passes.runner import LocalRunner
 
-__all__ = ["StepwiseMixture"]
+__all__ = ["StepwiseMixture", "of_ordinary_weights"]
 
 
 class StepwiseMixture(FittedMixture):
@@ -118,6 +118,7 @@ class StepwiseMixture(FittedMixture):
         with self._passes_over(rows):
             runner = LocalRunner(rows, weights)
             family = self._family(runner)
+            runner = of_ordinary_weights(runner, family)
             start = self._start(family, runner, as_random_state(self.random_state))
         self._take(family, EMResult(start, [], False, 0), rows.dtype)
 
@@ -255,6 +256,13 @@ def _check_summary(summary: PassResult, moments: Moments, form: Form) -> None:
             "summary must be of the parameters that the mixture has now; it was made with "
             "others. Call summarize again after every maximize"
         )
+
+
+def of_ordinary_weights(runner: LocalRunner, family: Family[Any]) -> LocalRunner:
+    """Return a runner whose weights are no smaller than numbers of rows, if a family allows it."""
+    if not family.scale_free:
+        return runner
+    return runner.weighted(of_ordinary_scale(runner.sample_weight))
 
 
 def _same_shape(one: Any, other: Any) -> bool:

@@ -12,7 +12,7 @@ from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 
 from vbfast.contract import PassResult, RowSource
-from vbfast.estimators.stepwise import StepwiseMixture
+from vbfast.estimators.stepwise import StepwiseMixture, of_ordinary_weights
 from vbfast.estimators.validation import (
     RealInterval,
     as_random_state,
@@ -129,9 +129,10 @@ class StreamingMixture(StepwiseMixture):
                 warnings.warn(_ADVICE, UserWarning, stacklevel=callers_level())
             stream = after_batch(
                 stream,
-                runner,
+                of_ordinary_weights(runner, family),
                 family,
                 StepSizes(self.learning_decay, self.learning_offset, self.step_size),
+                runner.total_weight,
                 self.total_samples,
             )
         n_batches = stream.n_batches
@@ -153,6 +154,7 @@ class StreamingMixture(StepwiseMixture):
                     f"{error}. The first batch starts the components: give it more rows, or the "
                     "constructor a whole start"
                 ) from None
+        runner = of_ordinary_weights(runner, family)
         start = self._start(family, runner, as_random_state(self.random_state))
         return family, Stream(start, None, 0.0, 0, [])
 

@@ -81,6 +81,7 @@ def after_batch(
     runner: Runner,
     family: Family[P],
     steps: StepSizes,
+    weight: float,
     total_weight: float | None = None,
 ) -> Stream[P]:
     """Return where a batch leads: one pass over it, and the global step.
@@ -93,6 +94,8 @@ def after_batch(
     family : Family
     steps : StepSizes
         The first batch is the average, where there is none.
+    weight : float
+        Of the batch. The runner's weights may be on another scale, where the family is scale-free.
     total_weight : float, optional
         What a prior is weighed against: of all rows that the stream stands for. By default of those
         that have come so far.
@@ -119,8 +122,11 @@ def after_batch(
         raise DistantRowError.of_iteration(runner.impossible_row(log_joint), runner.dtype)
     step = steps.after(stream.n_batches)
     average = _moved(stream.average, sums * (1.0 / sums.total_weight), step, runner.linalg)
-    seen = stream.total_weight + sums.total_weight
-    whole = average * (seen if total_weight is None else total_weight)
+    seen = stream.total_weight + weight
+    whole_weight = seen if total_weight is None else total_weight
+    if family.scale_free:
+        whole_weight = max(whole_weight, 1.0)  # a smaller one would leave no component any rows
+    whole = average * whole_weight
     return Stream(
         family.global_step(whole, stream.parameters, runner.linalg),
         average,
