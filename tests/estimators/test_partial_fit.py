@@ -331,6 +331,41 @@ def test_model_files_go_on(make, covariance_type, tmp_path):
     assert loaded.lower_bounds_ == whole.lower_bounds_
 
 
+@all_types
+@pytest.mark.parametrize("prior_type", ["dirichlet_process", "dirichlet_distribution"])
+def test_a_pruned_mixture_goes_on_with_what_is_left(covariance_type, prior_type, tmp_path):
+    whole = BayesianGaussianMixture(
+        8, covariance_type=covariance_type, weight_concentration_prior_type=prior_type,
+        weight_concentration_prior=1e-3, max_iter=500, random_state=0,
+    )  # fmt: skip
+    whole.fit(np.concatenate(list(batches(8, 200))))
+    learned(whole, batches(3, 200, seed=1))
+    pruned = whole.prune()
+    assert len(pruned.weights_) < 8
+    assert (pruned.n_batch_iter_, pruned.n_samples_seen_) == (3, whole.n_samples_seen_)
+    pruned.save(tmp_path / "pruned.npz")
+    active = whole._fitted_parameters().active
+    (batch,) = batches(1, 200, seed=2)
+    for mixture in (pruned, load(tmp_path / "pruned.npz"), whole):
+        mixture.partial_fit(batch)
+    np.testing.assert_allclose(pruned.means_, whole.means_[active], atol=0.01)
+    np.testing.assert_allclose(pruned.weights_, whole.weights_[active], atol=0.01)
+
+
+def test_natural_parameters_that_are_given_leave_the_stream_behind():
+    rows = list(batches(4, 200))
+    streamed = learned(BayesianGaussianMixture(3, random_state=0), rows[:3])
+    moved = streamed.with_natural_parameters(streamed.natural_parameters_)
+    assert not hasattr(moved, "n_batch_iter_")
+    alone = BayesianGaussianMixture(3, random_state=0, max_iter=0).fit(rows[0])
+    given = alone.with_natural_parameters(streamed.natural_parameters_)
+    for name in ("mean_prior_", "covariance_prior_"):
+        np.testing.assert_array_equal(getattr(given, name), getattr(streamed, name))
+    np.testing.assert_array_equal(
+        moved.partial_fit(rows[3]).means_, given.partial_fit(rows[3]).means_
+    )
+
+
 @pytest.mark.parametrize(
     ("name", "wrong", "message"),
     [

@@ -292,7 +292,8 @@ default='dirichlet_process'
         Steps along :meth:`elbo_and_grad`'s gradients are taken with it. The copy is fitted, with
         the priors and the dtype of this mixture, and says that no iteration has led to it, as
         after a fit with ``max_iter=0``: ``lower_bound_`` is ``-inf`` (:meth:`elbo` has the bound),
-        ``n_iter_`` zero. A further fit with ``warm_start=True`` goes on from there.
+        ``n_iter_`` zero. A further fit with ``warm_start=True`` goes on from there; batches of
+        :meth:`partial_fit` are forgotten.
 
         Parameters
         ----------
@@ -369,7 +370,7 @@ default='dirichlet_process'
         ``warm_start=True`` goes on from there. The bounds stay those of the fit. :meth:`elbo` is
         the pruned mixture's own: where sticks are removed from the end of a Dirichlet process,
         which are their prior, it is what it was; otherwise a mixture with fewer components is
-        another model.
+        another model. :meth:`partial_fit` goes on with the components that are left.
 
         Returns
         -------
@@ -396,6 +397,7 @@ default='dirichlet_process'
         posterior = self._fitted_parameters()
         pruned = self._holding(posterior.restricted_to(posterior.active))
         pruned.lower_bounds_ = list(self.lower_bounds_)
+        pruned._follow_stream(self, posterior.active)
         pruned.set_params(
             n_components=self.n_active_components_,
             weight_concentration_prior=self.weight_concentration_prior_,

@@ -70,6 +70,7 @@ class BaseGaussianMixture(BaseMixture):
         attributes = self._fitted_family().attributes(parameters, self.means_.dtype)
         for name, value in attributes.items():
             setattr(other, name, value)
+        other._forget_stream()  # it has led elsewhere
         return other
 
     @abstractmethod

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import warnings
+from dataclasses import replace
 from numbers import Real
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 from sklearn.base import _fit_context
 from sklearn.utils._param_validation import Interval
 
@@ -176,6 +178,16 @@ class StreamingMixture(StepwiseMixture):
         average = average_of(statistics, rows.dtype)
         seen = 0.0 if family.per_unit_of_weight else float(np.sum(statistics.weight))
         return family, Stream(parameters, average, seen, 0, [])
+
+    def _follow_stream(self, other: Self, components: npt.NDArray[np.bool_]) -> None:
+        """Go on where batches have led another mixture, if they have, with some components."""
+        if not hasattr(other, "n_batch_iter_"):
+            return
+        assert other._average.statistics is not None
+        self.n_batch_iter_, self.n_samples_seen_ = other.n_batch_iter_, other.n_samples_seen_
+        self._average = replace(
+            other._average, statistics=other._average.statistics.select(components)
+        )
 
     def _forget_stream(self) -> None:
         """Leave what batches have led to behind, as a fit does."""
