@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 import warnings
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -304,6 +305,30 @@ def test_a_family_whose_statistics_are_not_known_begins_with_the_batch():
     np.testing.assert_allclose(fitted.partial_fit(rows[:100]).parameters_, expected)
 
 
+@pytest.mark.parametrize("learning_decay", [0.0, 0.7])
+def test_bounds_recover_from_a_row_that_was_impossible(learning_decay):
+    pytest.importorskip("numba")
+
+    def log_density(x, theta):
+        return -np.log(theta[0]) - x[0] / theta[0] if x[0] >= 0.0 else -np.inf
+
+    def sufficient_statistics(x, out):
+        out[0] = x[0]
+
+    family = Custom(
+        log_density=log_density,
+        sufficient_statistics=sufficient_statistics,
+        maximize=lambda statistics, weight: statistics / weight[:, np.newaxis],
+        n_statistics=1,
+    )
+    rng = np.random.default_rng(0)
+    mixture = Mixture(family, 2, random_state=0, learning_decay=learning_decay)
+    waits = [rng.exponential(np.repeat([0.1, 5.0], 100))[:, np.newaxis] for _ in range(4)]
+    waits[1][0] = -1.0
+    learned(mixture, waits)
+    np.testing.assert_array_equal(np.isfinite(mixture.lower_bounds_), [True, False, True, True])
+
+
 @every_mixture
 def test_pickles_and_copies_go_on(make):
     rows = list(batches(6, 100))
@@ -443,6 +468,8 @@ def test_a_first_batch_of_too_few_rows():
     [
         ("learning_decay", 1.5),
         ("learning_decay", -0.1),
+        ("learning_decay", Fraction(7, 10)),
+        ("step_size", Fraction(1, 2)),
         ("learning_offset", 0.5),
         ("step_size", 1.0),
         ("step_size", 0.0),
@@ -454,6 +481,25 @@ def test_parameters_are_checked(name, wrong):
     (rows,) = batches(1, 50)
     with pytest.raises(ValueError, match=f"The '{name}' parameter"):
         GaussianMixture(3, **{name: wrong}).partial_fit(rows)
+
+
+@pytest.mark.parametrize("number", [np.int64, np.float32])
+def test_parameters_may_be_numpys(number):
+    arguments = {"learning_decay": 1, "learning_offset": 8, "total_samples": 512}
+    numpys = {name: number(value) for name, value in arguments.items()}
+    rows = list(batches(3, 100))
+    one, other = (
+        learned(BayesianGaussianMixture(3, random_state=0, **each), rows)
+        for each in (arguments, numpys)
+    )
+    np.testing.assert_array_equal(one.means_, other.means_)
+
+
+def test_a_changed_number_of_components_is_refused():
+    rows = list(batches(2, 100))
+    mixture = GaussianMixture(3, random_state=0).partial_fit(rows[0]).set_params(n_components=4)
+    with pytest.raises(ValueError, match="goes on with 3 components, and n_components is now 4"):
+        mixture.partial_fit(rows[1])
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])

@@ -5,13 +5,11 @@ from __future__ import annotations
 import contextvars
 import warnings
 from dataclasses import replace
-from numbers import Real
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import _fit_context
-from sklearn.utils._param_validation import Interval
 
 from vbfast.contract import PassResult, RowSource
 from vbfast.estimators.stepwise import StepwiseMixture, of_ordinary_weights
@@ -33,9 +31,9 @@ __all__ = ["STREAM_ATTRIBUTES", "STREAM_PARAMETERS", "StreamingMixture"]
 
 # scikit-learn's online models have the first two, with these ranges.
 STREAM_PARAMETERS: dict[str, Any] = {
-    "learning_decay": [Interval(Real, 0.0, 1.0, closed="both")],
+    "learning_decay": [RealInterval(0.0, 1.0, closed="both")],
     "learning_offset": [RealInterval(1.0, None, closed="left")],
-    "step_size": [Interval(Real, 0.0, 1.0, closed="neither"), None],
+    "step_size": [RealInterval(0.0, 1.0, closed="neither"), None],
     "total_samples": [RealInterval(0.0, None, closed="neither"), None],
 }
 STREAM_ATTRIBUTES = ("n_batch_iter_", "n_samples_seen_")
@@ -89,8 +87,9 @@ class StreamingMixture(StepwiseMixture):
         Raises
         ------
         ValueError
-            As :meth:`fit`; and if the first batch has fewer rows than components, unless the
-            constructor was given a whole start. The mixture stays as it was.
+            As :meth:`fit`; if the first batch has fewer rows than components, unless the
+            constructor was given a whole start; if ``n_components`` has been changed since. The
+            mixture stays as it was.
 
         Warns
         -----
@@ -163,6 +162,12 @@ class StreamingMixture(StepwiseMixture):
     def _stream(self, rows: RowSource) -> tuple[Family[Any], Stream[Any]]:
         """Return the family and where the batches so far, or a fit, have led."""
         family, parameters = self._fitted_family(), self._fitted_parameters()
+        n_components = len(self.weights_)
+        if n_components != self.n_components:
+            raise ValueError(
+                f"partial_fit goes on with {n_components} components, and n_components is now "
+                f"{self.n_components}. Clone the estimator to begin anew"
+            )
         if hasattr(self, "n_batch_iter_"):
             stream = Stream(
                 parameters,

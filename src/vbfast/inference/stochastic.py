@@ -47,8 +47,9 @@ class StepSizes:
     def after(self, n_batches: int) -> float:
         """Return the step of the batch that comes after others."""
         if self.constant is not None:
-            return self.constant
-        return float((self.offset + n_batches) ** -self.decay)
+            return float(self.constant)
+        # NumPy's integers have no negative powers, and its float32 would round.
+        return float((float(self.offset) + n_batches) ** -float(self.decay))
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,8 @@ def _moved(
     """Return the running average, moved towards that of a batch."""
     if average is None:
         return batch
-    if np.isnan(average.log_evidence):  # of statistics that are known without rows
+    # It is not known of statistics without rows, nor after a row that was impossible.
+    if not np.isfinite(average.log_evidence):
         average = replace(average, log_evidence=batch.log_evidence)
     assert average.statistics is not None
     assert batch.statistics is not None
