@@ -182,6 +182,29 @@ def test_an_interruption_tears_down_and_keeps_nothing_of_the_tasks(X):
     assert "_callback_fit_ctx" not in vars(partial)
 
 
+def test_an_interruption_after_the_last_iteration_keeps_the_fit(X):
+    def interrupt(context):
+        if context.task_name == "fit":
+            raise KeyboardInterrupt
+
+    mixture = GaussianMixture(3, **ARGUMENTS).set_callbacks(Recorder(interrupt))
+    with pytest.raises(KeyboardInterrupt) as caught:
+        mixture.fit(X)
+    assert_same_fit(caught.value.partial, GaussianMixture(3, **ARGUMENTS).fit(X))
+    assert "_callback_fit_ctx" not in vars(caught.value.partial)
+    assert not hasattr(mixture, "means_")
+
+
+@every_mixture
+@pytest.mark.filterwarnings("ignore:total_samples is None")
+def test_fitted_copies_have_nothing_of_former_batches(X, make):
+    keeper = Keeper()
+    mixture = make(3, **ARGUMENTS).partial_fit(X[:100])
+    mixture.set_callbacks(keeper).fit(X)
+    ends = [heard for heard in keeper.heard if len(heard) == 5]
+    assert not [task for task, *_, fitted in ends if hasattr(fitted, "n_batch_iter_")]
+
+
 def test_parameters_are_checked_all_the_same(X):
     recorder = Recorder()
     with pytest.raises(ValueError, match="n_init"):

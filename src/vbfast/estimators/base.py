@@ -6,7 +6,7 @@ import contextlib
 import contextvars
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from numbers import Integral
@@ -236,11 +236,23 @@ class BaseMixture(SetsCallbacks, StreamingMixture):  # type: ignore[misc]
         """
         with unchanged_on_failure(self):
             _warn_unless(self._fit_in_a_context(X, y, sample_weight, callback))
-            try:
+            with self._kept_if_interrupted():
                 return self.predict(X)
-            except KeyboardInterrupt as interrupt:
-                keep_partial(interrupt, copy.copy(self))
-                raise
+
+    @contextlib.contextmanager
+    def _kept_if_interrupted(self) -> Iterator[None]:
+        """Keep a copy of what a fit has led to, whatever interrupts the block that follows it."""
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            keep_partial(interrupt, self._copied())
+            raise
+
+    def _copied(self) -> Self:
+        """Return a copy that has nothing of the fit that goes on."""
+        copied = copy.copy(self)
+        forget_tasks(copied)
+        return copied
 
     @property
     def _resumes(self) -> bool:
@@ -268,6 +280,7 @@ class BaseMixture(SetsCallbacks, StreamingMixture):  # type: ignore[misc]
         self, X: Any, sample_weight: Any, callback: Callback | None, tasks: FitTasks | None
     ) -> bool:
         if tasks is not None:
+            self._forget_stream()  # scikit-learn's fitted copies would have it
             tasks.begin_fit(self._n_starts)
         rows = validate_rows(self, X, reset=True, min_samples=2)
         weights = as_sample_weight(sample_weight, rows.n_samples)
@@ -279,7 +292,8 @@ class BaseMixture(SetsCallbacks, StreamingMixture):  # type: ignore[misc]
             best, stopped = self._search(family, runner, callback, tasks)
         self._take(family, best, rows.dtype)
         if tasks is not None:
-            tasks.end(fitted=partial(copy.copy, self))
+            with self._kept_if_interrupted():
+                tasks.end(fitted=self._copied)
         return best.converged or stopped or self.max_iter == 0
 
     def _take(self, family: Family[Any], result: EMResult[Any], dtype: np.dtype[Any]) -> None:
@@ -308,8 +322,7 @@ class BaseMixture(SetsCallbacks, StreamingMixture):  # type: ignore[misc]
         dtype = runner.dtype
 
         def fitted(reached: EMResult[Any]) -> Any:
-            estimator = copy.copy(self)
-            forget_tasks(estimator)
+            estimator = self._copied()
             estimator.random_state = copy.deepcopy(self.random_state)  # its draws are its own
             estimator._take(family, reached, dtype)
             return estimator
