@@ -422,10 +422,13 @@ def test_a_bayesian_mixture_says_once_what_the_prior_is_weighed_against():
     with pytest.warns(UserWarning, match="total_samples is None: the prior is weighed") as caught:
         learned(mixture, rows)
     assert [warning.filename for warning in caught] == [__file__]
+    with pytest.warns(UserWarning, match="total_samples is None"):
+        BayesianGaussianMixture(3, random_state=0).initialize(rows[0]).partial_fit(rows[1])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         learned(BayesianGaussianMixture(3, random_state=0, total_samples=200.0), rows)
         learned(GaussianMixture(3, random_state=0), rows)
+        BayesianGaussianMixture(3, random_state=0, tol=10.0).fit(rows[0]).partial_fit(rows[1])
 
 
 @both_mixtures

@@ -27,7 +27,7 @@ from vbfast.inference.stochastic import StepSizes, Stream, after_batch, average_
 from vbfast.inputs.weights import as_sample_weight
 from vbfast.passes.runner import LocalRunner
 
-__all__ = ["STREAM_ATTRIBUTES", "STREAM_PARAMETERS", "StreamingMixture"]
+__all__ = ["STREAM_PARAMETERS", "StreamingMixture"]
 
 # scikit-learn's online models have the first two, with these ranges.
 STREAM_PARAMETERS: dict[str, Any] = {
@@ -36,7 +36,6 @@ STREAM_PARAMETERS: dict[str, Any] = {
     "step_size": [RealInterval(0.0, 1.0, closed="neither"), None],
     "total_samples": [RealInterval(0.0, None, closed="neither"), None],
 }
-STREAM_ATTRIBUTES = ("n_batch_iter_", "n_samples_seen_")
 
 _ADVICE = (
     "total_samples is None: the prior is weighed against the rows seen so far. Give the number of "
@@ -81,8 +80,9 @@ class StreamingMixture(StepwiseMixture):
         -------
         self : object
             With ``n_batch_iter_``, how many batches have come since the last fit;
-            ``n_samples_seen_``, the sum of their weights; and ``lower_bounds_``, the bound after
-            each of them, nats, with a running average of the rows' evidence.
+            ``n_samples_seen_``, the sum of their weights and, of a Bayesian mixture, of those of
+            that fit; and ``lower_bounds_``, the bounds of the parameters that the batches met,
+            nats, with a running average of the rows' evidence.
 
         Raises
         ------
@@ -94,7 +94,8 @@ class StreamingMixture(StepwiseMixture):
         Warns
         -----
         UserWarning
-            Once, for a Bayesian mixture without ``total_samples``.
+            At the first batch, of a Bayesian mixture that was given no ``total_samples`` and comes
+            from no fit.
 
         References
         ----------
@@ -126,7 +127,8 @@ class StreamingMixture(StepwiseMixture):
         with self._passes_over(rows):
             runner = LocalRunner(rows, weights)
             family, stream = self._begun(runner) if first else self._stream(rows)
-            if first and not family.per_unit_of_weight and self.total_samples is None:
+            begins = stream.average is None
+            if begins and not family.per_unit_of_weight and self.total_samples is None:
                 warnings.warn(_ADVICE, UserWarning, stacklevel=callers_level())
             stream = after_batch(
                 stream,
@@ -196,5 +198,5 @@ class StreamingMixture(StepwiseMixture):
 
     def _forget_stream(self) -> None:
         """Leave what batches have led to behind, as a fit does."""
-        for name in (*STREAM_ATTRIBUTES, "_average"):
+        for name in ("n_batch_iter_", "n_samples_seen_", "_average"):
             self.__dict__.pop(name, None)
