@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 import vbfast
+from vbfast.passes.rows import ArrayRows
 from vbfast.plotting import ComponentsDisplay
 
 pytest.importorskip("matplotlib")
@@ -230,6 +231,12 @@ def test_wrong_arguments(mixture, rows, options, error, words, ax):
     with pytest.raises(error, match=f"^{words}"):
         ComponentsDisplay.from_estimator(mixture, rows, ax=ax, **options)
     assert not ax.has_data()
+
+
+@pytest.mark.parametrize("X", [3.0, np.float64(3.0), ArrayRows(np.empty((0, 3)))])
+def test_no_rows(mixture, X, ax):
+    with pytest.raises(ValueError, match=r"Expected 2D array|0 sample\(s\)"):
+        ComponentsDisplay.from_estimator(mixture, X, ax=ax)
 
 
 def test_wrong_arguments_of_the_constructor(mixture, bayesian):

@@ -90,6 +90,7 @@ def test_all_fits_converged(selection, ax):
         ([], "elbo", ValueError, "table must have at least one row"),
         ([3], "elbo", TypeError, "table must be a sequence of dictionaries"),
         ({"bic": 3}, "bic", TypeError, "table must be a sequence of dictionaries"),
+        ([{"bic": 3}], "bic", ValueError, "table must have n_components in every row"),
         ([{"bic": 3}], "evidence", ValueError, "criterion must be one of elbo, .*; got 'evidence'"),
     ],
 )

@@ -57,7 +57,8 @@ class SelectionDisplay:
     TypeError
         If the table is no sequence of dictionaries.
     ValueError
-        If the table is empty, lacks the criterion, or has NaN alone for it.
+        If the table is empty, lacks the criterion or the numbers of components, or has NaN alone
+        for the criterion.
 
     See Also
     --------
@@ -92,6 +93,8 @@ class SelectionDisplay:
             raise ValueError(
                 f"criterion={criterion!r} is no column of this table, which has {', '.join(had)}"
             )
+        if not all("n_components" in row for row in table):
+            raise ValueError("table must have n_components in every row")
         self.table = [dict(row) for row in table]
         self.criterion = criterion
         self._series: dict[tuple[str, str], list[dict[str, Any]]] = {}

@@ -193,9 +193,15 @@ def as_labels(labels: Any, n_rows: int, n_components: int) -> npt.NDArray[np.int
 def every_nth(X: Any, max_rows: int) -> Any:
     """Return every n-th row of an array, a data frame or a row source: no more than are drawn."""
     if isinstance(X, RowSource):
-        return X.take(np.arange(0, X.n_samples, -(-X.n_samples // max_rows)))
+        return X.take(np.arange(0, X.n_samples, _step(X.n_samples, max_rows)))
     rows = X if hasattr(X, "shape") else as_numbers(X, "X")
-    return rows[:: max(1, -(-rows.shape[0] // max_rows))]
+    if rows.shape == ():
+        return rows  # no rows, as estimators say
+    return rows[:: _step(rows.shape[0], max_rows)]
+
+
+def _step(n_rows: int, max_rows: int) -> int:
+    return max(1, -(-n_rows // max_rows))
 
 
 def with_peaks(grid: Float64Array, mixture: BaseGaussianMixture) -> Float64Array:
