@@ -274,6 +274,8 @@ def test_rows_that_ours_refuse_by_type_are_scikit_learns(patched, rows, name, ca
     assert fitted.n_passes_ == fitted.n_iter_
     np.testing.assert_allclose(fitted.score(rows), theirs.score(rows))
     fitted.save(tmp_path / "model.npz")
+    streamed = getattr(patched, name)(**parameters, total_samples=100.0).partial_fit(rows)
+    assert not hasattr(streamed.fit(text), "n_batch_iter_")
     masked = np.ma.masked_less(rows, -1.0)
     assert getattr(patched, name)(**parameters).fit_predict(masked).shape == (100,)
     with pytest.raises(TypeError, match=r"^Sparse data was passed"):
@@ -297,6 +299,21 @@ def test_what_is_ours_alone_does_not_fall_back(patched, rows, caplog):
         patched.GaussianMixture(init_params=start).fit(rows)
     with pytest.raises(ValueError, match="Got 0 instead"):
         patched.GaussianMixture(0).fit(rows)
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_steps_and_batches_are_ours(patched, rows, name, caplog):
+    parameters = {"n_components": 2, "random_state": 0}
+    if name == "BayesianGaussianMixture":
+        parameters["total_samples"] = 100.0
+    by_steps, by_batches = [], []
+    for make in (getattr(patched, name), getattr(vbfast, name)):
+        mixture = make(**parameters).initialize(rows)
+        by_steps.append(mixture.maximize(mixture.summarize(rows)))
+        by_batches.append(make(**parameters).partial_fit(rows).partial_fit(rows[:50]))
+    for one, other in (by_steps, by_batches):
+        np.testing.assert_array_equal(one.means_, other.means_)
     assert not caplog.records
 
 

@@ -138,6 +138,8 @@ def _with_fallback(ours: Callable[..., Any], theirs: Callable[..., Any]) -> Call
         _logger.info("%s.%s falls back to scikit-learn: %s", type(self).__name__, name, reason)
         with _falling_back(self):
             result = theirs(self, *args, **kwargs)
+        if fits:
+            self._forget_stream()
         if fits and not self._overridden and isinstance(self.means_, np.ndarray):
             add_ours(self)
         return result

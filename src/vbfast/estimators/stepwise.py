@@ -107,11 +107,11 @@ class StepwiseMixture(FittedMixture):
         0
         """
         with unchanged_on_failure(self):
-            contextvars.copy_context().run(self._initialize, X, sample_weight)
+            contextvars.copy_context().run(self._start_from_rows, X, sample_weight)
         return self
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def _initialize(self, X: Any, sample_weight: Any) -> None:
+    def _start_from_rows(self, X: Any, sample_weight: Any) -> None:
         rows = validate_rows(self, X, reset=True, min_samples=2)
         weights = as_sample_weight(sample_weight, rows.n_samples)
         check_enough_rows(self.n_components, rows.n_samples, weights)

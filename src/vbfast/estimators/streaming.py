@@ -70,7 +70,8 @@ class StreamingMixture(StepwiseMixture):
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
-            A batch; what :meth:`fit` takes.
+            A batch; what :meth:`fit` takes. Fitted attributes keep the dtype that the first batch,
+            or the fit, has given them.
         y : Ignored
             Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), optional
