@@ -122,6 +122,19 @@ def test_float32_stays_float32(X):
         vbfast.merge([summary, mixture.summarize(X)])
 
 
+@pytest.mark.parametrize("scale", [1e-300, 1e-17])
+def test_weights_may_be_tiny(X, scale):
+    one, tiny = (GaussianMixture(3, random_state=0) for _ in range(2))
+    weights = np.full(len(X), scale)
+    one.initialize(X[:300])
+    tiny.initialize(X[:300], sample_weight=weights[:300])
+    assert_near(tiny, one, 1e-12)
+    for _ in range(3):
+        one.maximize(one.summarize(X))
+        tiny.maximize(tiny.summarize(X, sample_weight=weights))
+    assert_near(tiny, one, 1e-10)
+
+
 def test_custom_components_in_steps(X, diagonal_gaussian):
     arguments = {"init_params": np.arange(len(X)) % 3, "max_iter": 6, "tol": 0.0}
     whole = vbfast.Mixture(diagonal_gaussian, 3, **arguments).fit(X)

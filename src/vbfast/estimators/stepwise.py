@@ -222,6 +222,8 @@ class StepwiseMixture(FittedMixture):
             self.n_features_in_ = n_features
         family, parameters = self._fitted_family(), self._fitted_parameters()
         _check_summary(summary, family.moments, parameters.log_joint().form)
+        if family.scale_free and 0.0 < summary.total_weight < 1.0:
+            summary = summary * (1.0 / summary.total_weight)
         reached = EMResult(parameters, self.lower_bounds_, False, self.n_passes_)
         with config_context(backend=self.backend), TranslatedErrors(self, summary.dtype):
             result = take_global_step(family, summary, reached, self.tol, current_linalg())

@@ -126,7 +126,8 @@ def after_batch(
     seen = stream.total_weight + weight
     whole_weight = seen if total_weight is None else total_weight
     if family.scale_free:
-        whole_weight = max(whole_weight, 1.0)  # a smaller one would leave no component any rows
+        # Nothing but that a component of too little weight counts as one that has lost its rows.
+        whole_weight = max(whole_weight, sums.total_weight)
     whole = average * whole_weight
     return Stream(
         family.global_step(whole, stream.parameters, runner.linalg),
