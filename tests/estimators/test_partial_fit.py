@@ -387,6 +387,15 @@ def test_a_pruned_mixture_goes_on_with_what_is_left(covariance_type, prior_type,
     np.testing.assert_allclose(pruned.weights_, whole.weights_[active], atol=0.01)
 
 
+def test_it_goes_on_from_a_posterior_that_is_the_prior():
+    rows = list(batches(2, 200))
+    mixture = BayesianGaussianMixture(3, random_state=0).initialize(rows[0])
+    mixture.maximize(mixture.summarize(rows[0], sample_weight=1e-300))
+    np.testing.assert_allclose(mixture.covariances_[0], mixture.covariance_prior_ / 3.0)
+    mixture.partial_fit(rows[1])
+    assert mixture.n_samples_seen_ == 200.0
+
+
 def test_natural_parameters_that_are_given_leave_the_stream_behind():
     rows = list(batches(4, 200))
     streamed = learned(BayesianGaussianMixture(3, random_state=0), rows[:3])

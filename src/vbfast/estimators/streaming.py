@@ -181,7 +181,7 @@ class StreamingMixture(StepwiseMixture):
             )
             return family, stream
         statistics = family.statistics_of(parameters) if self.n_iter_ > 0 else None
-        if statistics is None:
+        if statistics is None or not statistics.weight.any():  # a posterior may be the prior
             return family, Stream(parameters, None, 0.0, 0, [])
         average = average_of(statistics, rows.dtype)
         seen = 0.0 if family.per_unit_of_weight else float(np.sum(statistics.weight))
