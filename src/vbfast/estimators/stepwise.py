@@ -222,6 +222,7 @@ class StepwiseMixture(FittedMixture):
             self.n_features_in_ = n_features
         family, parameters = self._fitted_family(), self._fitted_parameters()
         _check_summary(summary, family.moments, parameters.log_joint().form)
+        # What is added to N_k against division by zero is not to count.
         if family.scale_free and 0.0 < summary.total_weight < 1.0:
             summary = summary * (1.0 / summary.total_weight)
         reached = EMResult(parameters, self.lower_bounds_, False, self.n_passes_)
@@ -261,7 +262,7 @@ def _check_summary(summary: PassResult, moments: Moments, form: Form) -> None:
 
 
 def of_ordinary_weights(runner: LocalRunner, family: Family[Any]) -> LocalRunner:
-    """Return a runner whose weights are no smaller than numbers of rows, if a family allows it."""
+    """Return a runner whose weights are at least one on average, if that is all the same."""
     if not family.scale_free:
         return runner
     return runner.weighted(of_ordinary_scale(runner.sample_weight))
