@@ -270,7 +270,7 @@ def test_it_goes_on_from_a_fit(make, covariance_type):
     (batch,) = batches(1, 50, seed=5)
     mixture.partial_fit(batch)
     assert mixture.n_batch_iter_ == 1
-    # A step of 10 ** -0.7 towards fifty rows, and no further.
+    # A step of 11 ** -0.7 towards fifty rows, and no further.
     assert 0.0 < np.abs(mixture.means_ - before.means_).max() < 0.2
     np.testing.assert_allclose(mixture.covariances_, before.covariances_, atol=0.3)
     if make is BayesianGaussianMixture:

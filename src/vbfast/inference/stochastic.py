@@ -121,7 +121,7 @@ def after_batch(
     )
     if sums.log_evidence == -np.inf and isinstance(log_joint.form, Quadratic):
         raise DistantRowError.of_iteration(runner.impossible_row(log_joint), runner.dtype)
-    step = steps.after(stream.n_batches)
+    step = steps.after(max(1, stream.n_batches))  # a fit that is gone on from counts as one
     average = _moved(stream.average, sums * (1.0 / sums.total_weight), step, runner.linalg)
     seen = stream.total_weight + weight
     whole_weight = seen if total_weight is None else total_weight
