@@ -100,6 +100,12 @@ def initialize(stage: Scene, arguments: dict[str, Any]) -> Any:
     return stage.estimator.initialize(**arguments)
 
 
+def partial_fit(stage: Scene, arguments: dict[str, Any]) -> Any:
+    """Learn with a copy."""
+    stage.estimator = copy.copy(stage.estimator)
+    return stage.estimator.partial_fit(**arguments)
+
+
 def maximize(stage: Scene, arguments: dict[str, Any]) -> Any:
     """Take a step with a copy."""
     stage.estimator = copy.copy(stage.estimator)
@@ -147,6 +153,13 @@ for maker, of_rows, of_weighted_rows in (
         f"{maker.__name__} initialize",
         initialize,
         {"X": "rows", "sample_weight": "weights"},
+        on_weighted_rows,
+        estimator=fitted(maker),
+    )
+    add(
+        f"{maker.__name__} partial_fit",
+        partial_fit,
+        WEIGHTED,
         on_weighted_rows,
         estimator=fitted(maker),
     )
@@ -223,7 +236,7 @@ STARTS = {
     "init_size": "positive count or none",
     "learning_decay": "real",
     "learning_offset": "real",
-    "step_size": "real or none",
+    "step_size": "real",
     "total_samples": "positive real",
 }
 GAUSSIAN = {
@@ -258,7 +271,7 @@ def fit_arguments(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
         "init_size": 100,
         "learning_decay": 0.75,
         "learning_offset": 8.0,
-        "step_size": None,
+        "step_size": 0.25,
         "total_samples": 1000.0,
     }
 

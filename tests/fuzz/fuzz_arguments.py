@@ -279,7 +279,8 @@ def _address_space() -> int:
 # What has nothing that could be wrong, or is scikit-learn's; files have a fuzzer of their own.
 LEFT_OUT = {
     *dir(BaseEstimator),
-    *("set_fit_request", "set_score_request", "prune", "save", "load", "to_sklearn"),
+    *("set_fit_request", "set_partial_fit_request", "set_score_request", "set_callbacks"),
+    *("prune", "save", "load", "open_rows", "to_sklearn"),
     *("show_config", "get_num_threads", "get_include", "patch_sklearn", "unpatch_sklearn"),
 }
 

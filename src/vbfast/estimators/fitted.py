@@ -7,12 +7,13 @@ import os
 from abc import ABCMeta, abstractmethod
 from collections.abc import Iterator
 from numbers import Integral
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.base import DensityMixin
 from sklearn.utils import check_scalar
+from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import check_is_fitted
 
 from vbfast.config.settings import config_context
@@ -45,6 +46,10 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
 
     A subclass says of which family the mixture is; that says the rest.
     """
+
+    # An array to be filled is the caller's: no meta-estimator hands it on.
+    __metadata_request__predict: ClassVar[dict[str, Any]] = {"out": UNUSED}
+    __metadata_request__predict_proba: ClassVar[dict[str, Any]] = {"out": UNUSED}
 
     random_state: Any
     backend: str | None = None

@@ -233,7 +233,7 @@ class ComponentFamily(EvidencePerRow):
             component = int(np.argmin(finite))
             raise ValueError(
                 "sums of sufficient_statistics must be finite numbers; those of component "
-                f"{component} are {sums[component]}"
+                f"{component} are {sums[component]}. Numbers in X may be too large"
             )
         theta = _checked(self.maximize(sums[held], weight[held]), int(held.sum()))
         if previous is not None and theta.shape[1] != previous.shape[1]:
