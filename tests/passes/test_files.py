@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import numpy as np
 import pytest
 
 import vbfast
-from vbfast.contract import LogJoint, Request
+from vbfast.contract import LogJoint, NonFiniteRowError, Request
 from vbfast.passes import one_pass
 from vbfast.passes.chunks import ChunkRows
 from vbfast.passes.reading_ahead import read_ahead
@@ -321,3 +322,29 @@ class TestReadingAhead:
         runner.run(log_joint, Request(moments="diag"))
         assert len(seen) == 1
         assert threading.get_ident() not in seen
+
+    @pytest.mark.parametrize("bad_row", [0, 1500, 4999])
+    def test_nobody_else_reads_while_a_bad_row_is_looked_for(self, X, bad_row):
+        broken = X.copy()
+        broken[bad_row, 0] = np.nan
+        reading, together = threading.Lock(), []
+
+        class Slow(ChunkRows):
+            def block(self, start, stop):
+                together.append(not reading.acquire(blocking=False))
+                try:
+                    time.sleep(0.002)
+                    return super().block(start, stop)
+                finally:
+                    reading.release()
+
+        runner = LocalRunner(Slow([as_row_source(broken[:99]), as_row_source(broken[99:])], "ab"))
+        log_joint = LogJoint.quadratic("spherical", np.zeros(1), np.zeros((1, 4)), np.ones(1))
+        before = threading.active_count()
+        with pytest.raises(NonFiniteRowError) as caught:
+            runner.run(log_joint, Request(moments="diag"))
+        assert caught.value.row == bad_row
+        with pytest.raises(NonFiniteRowError):
+            runner.seed(X[:1].astype(float), np.full(5000, np.inf, X.dtype))
+        assert not any(together)
+        assert threading.active_count() == before

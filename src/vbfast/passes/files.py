@@ -196,13 +196,15 @@ class _ParquetTable:
         single = all(dtype == np.float32 for dtype in dtypes)
         self.dtype = np.dtype(np.float32 if single else np.float64)
         self._kept: tuple[int, FloatArray] | None = None
+        self._lock = threading.Lock()
 
     def group(self, number: int) -> FloatArray:
         """Return the rows of a group."""
-        if self._kept is None or self._kept[0] != number:
-            self._kept = None  # of the former, the memory
-            self._kept = number, self._decoded(number)
-        return self._kept[1]
+        with self._lock:
+            if self._kept is None or self._kept[0] != number:
+                self._kept = None  # of the former, the memory
+                self._kept = number, self._decoded(number)
+            return self._kept[1]
 
     def _decoded(self, number: int) -> FloatArray:
         table = self.file.read_row_group(number, columns=self.names, use_threads=False)

@@ -9,7 +9,7 @@ tiles are the same and are added up in the same order, hence the bits are too.
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -32,6 +32,7 @@ from vbfast.contract import (
     RowBlock,
     RowOutputs,
     RowSource,
+    SeedingPass,
     offers_bounds,
 )
 from vbfast.inputs.weights import of_unit_scale
@@ -188,12 +189,16 @@ def run_pass(
         workspace=workspace,
         num_threads=num_threads,
     )
-    for blocks in _rounds_of(layout, source, resp_source, log_joint.n_components):
-        try:
+    rounds = _rounds_of(layout, source, resp_source, log_joint.n_components)
+    try:
+        for blocks in rounds:
             running.run(blocks, num_threads)
-        except NonFiniteRowError as error:
-            row = _first_non_finite(source, layout.blocking, error.row)
-            raise NonFiniteRowError(row) from None
+    except NonFiniteRowError as error:
+        _end(rounds)  # nobody else reads then
+        row = _first_non_finite(source, layout.blocking, error.row)
+        raise NonFiniteRowError(row) from None
+    finally:
+        _end(rounds)
     result = running.finish()
     if layout.exponent == 0:
         return result
@@ -247,19 +252,39 @@ def run_seeding(
     kind = (n_features, n_candidates, None)
     layout = _layout_of(kind, source, sample_weight, backend, layouts)
     running = backend.begin_seeding(candidates, layout.blocking)
-    for blocks in _rounds_of(layout, source):
-        slices = [slice(block.start, block.start + len(block.rows)) for block in blocks]
-        before = [closest[rows] for rows in slices]
-        after = [None if lowered is None else lowered[:, rows] for rows in slices]
-        try:
-            running.run(blocks, before, after, current_num_threads())
-        except NonFiniteRowError as error:
-            row = _first_non_finite(source, layout.blocking, error.row)
-            raise NonFiniteRowError(row) from None
+    rounds = _rounds_of(layout, source)
+    try:
+        for blocks in rounds:
+            _seed(running, blocks, closest, lowered)
+    except NonFiniteRowError as error:
+        _end(rounds)
+        row = _first_non_finite(source, layout.blocking, error.row)
+        raise NonFiniteRowError(row) from None
+    finally:
+        _end(rounds)
     if layout.exponent == 0:
         return running.finish()
     with np.errstate(over="ignore"):
         return np.asarray(np.ldexp(running.finish(), layout.exponent))
+
+
+def _seed(
+    running: SeedingPass,
+    blocks: list[RowBlock],
+    closest: FloatArray,
+    lowered: FloatArray | None,
+) -> None:
+    """Process blocks with their slices of the distances."""
+    slices = [slice(block.start, block.start + len(block.rows)) for block in blocks]
+    before = [closest[rows] for rows in slices]
+    after = [None if lowered is None else lowered[:, rows] for rows in slices]
+    running.run(blocks, before, after, current_num_threads())
+
+
+def _end(rounds: Iterable[list[RowBlock]]) -> None:
+    """End the reading of rounds that are not needed any more."""
+    if isinstance(rounds, Generator):
+        rounds.close()
 
 
 def _layout_of(
