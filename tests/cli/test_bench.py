@@ -125,7 +125,7 @@ def test_quick_takes_few_rows_and_little_patience(asked, tmp_path):
     comparisons = json.loads(path.read_text())["comparisons"]
     assert [each["case"] for each in comparisons] == list(bench.QUICK_CASES)
     assert {each["dtype"] for each in comparisons} == {"float64"}
-    assert all(each["n_samples"] <= 5_000 for each in comparisons)
+    assert all(each["n_samples"] <= 10_000 for each in comparisons)
     assert asked["limit"] == bench.QUICK_LIMIT
 
 
