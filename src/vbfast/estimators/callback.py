@@ -10,7 +10,7 @@ from typing import Any
 
 import sklearn
 
-from vbfast.inference.monitor import IterationReport, Monitor
+from vbfast.inference.monitor import IterationReport, Monitor, RelayingMonitor
 
 __all__ = ["Callback", "CallbackMonitor", "CallersContext", "FitIteration"]
 
@@ -84,10 +84,8 @@ def in_this_context(callback: Callback | None) -> Callback | None:
     return partial(CallersContext().run, callback)
 
 
-class CallbackMonitor(Monitor):
+class CallbackMonitor(RelayingMonitor):
     """Tells a monitor and a callback; ``stopped`` is true once the callback has said so.
-
-    The context is that monitor's, which whoever made it enters.
 
     Parameters
     ----------
@@ -99,34 +97,19 @@ class CallbackMonitor(Monitor):
     """
 
     def __init__(self, shown: Monitor, callback: Callback, as_reached: Callable[[], Any]) -> None:
-        self._shown, self._callback, self._as_reached = shown, callback, as_reached
+        super().__init__(shown)
+        self._callback, self._as_reached = callback, as_reached
         self._index = 0
 
     def initialisation_begins(self, index: int) -> None:
         """Pass it on."""
+        super().initialisation_begins(index)
         self._index = index
-        self._shown.initialisation_begins(index)
-
-    def start_progressed(self, step: str) -> None:
-        """Pass it on."""
-        self._shown.start_progressed(step)
-
-    def iterations_begin(self) -> None:
-        """Pass it on."""
-        self._shown.iterations_begin()
-
-    def iteration_begins(self) -> None:
-        """Pass it on."""
-        self._shown.iteration_begins()
 
     def iteration_done(self, report: IterationReport) -> None:
         """Pass it on, and ask the callback whether to go on."""
-        self._shown.iteration_done(report)
+        super().iteration_done(report)
         iteration = FitIteration(
             self._index, report.iteration, report.lower_bound, report.change, self._as_reached()
         )
         self.stopped = bool(self._callback(iteration))
-
-    def initialisation_ends(self, lower_bound: float, converged: bool) -> None:
-        """Pass it on."""
-        self._shown.initialisation_ends(lower_bound, converged)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from vbfast.estimators.callback import CallersContext
-from vbfast.inference.monitor import IterationReport, Monitor
+from vbfast.inference.monitor import IterationReport, Monitor, RelayingMonitor
 
 __all__ = ["FitTasks", "SetsCallbacks", "TaskMonitor", "fit_tasks", "forget_tasks"]
 
@@ -92,7 +92,7 @@ def forget_tasks(copied: Any) -> None:
         vars(copied).pop(name, None)
 
 
-class TaskMonitor(Monitor):
+class TaskMonitor(RelayingMonitor):
     """Tells another monitor, and callbacks, of starts and iterations.
 
     ``stopped`` is true once either has said so: after an iteration for its start, after a start for
@@ -115,33 +115,25 @@ class TaskMonitor(Monitor):
         max_iter: int,
         as_reached: Callable[[], Callable[[], Any]],
     ) -> None:
-        self._shown, self._tasks, self._as_reached = shown, tasks, as_reached
-        self._max_iter = max_iter
+        super().__init__(shown)
+        self._tasks, self._max_iter, self._as_reached = tasks, max_iter, as_reached
 
     def initialisation_begins(self, index: int) -> None:
         """Begin a task."""
-        self._shown.initialisation_begins(index)
+        super().initialisation_begins(index)
         self._start = self._tasks.begin("initialization", max_subtasks=self._max_iter)
         self._iteration: Any = None
         self._last: Callable[[], Any] | None = None
 
-    def start_progressed(self, step: str) -> None:
-        """Pass it on."""
-        self._shown.start_progressed(step)
-
-    def iterations_begin(self) -> None:
-        """Pass it on."""
-        self._shown.iterations_begin()
-
     def iteration_begins(self) -> None:
         """Begin a task, unless the iteration is tried once more."""
-        self._shown.iteration_begins()
+        super().iteration_begins()
         if self._iteration is None:
             self._iteration = self._tasks.begin("iteration", self._start)
 
     def iteration_done(self, report: IterationReport) -> None:
         """End the task."""
-        self._shown.iteration_done(report)
+        super().iteration_done(report)
         self._last = self._as_reached()
         ended = self._tasks.end(self._iteration, self._last)
         self._iteration = None
@@ -149,6 +141,6 @@ class TaskMonitor(Monitor):
 
     def initialisation_ends(self, lower_bound: float, converged: bool) -> None:
         """End the task of the start."""
-        self._shown.initialisation_ends(lower_bound, converged)
+        super().initialisation_ends(lower_bound, converged)
         ended = self._tasks.end(self._start, self._last)
         self.stopped = self._shown.stopped or ended

@@ -15,6 +15,7 @@ __all__ = [
     "LineMonitor",
     "Monitor",
     "ProgressMonitor",
+    "RelayingMonitor",
     "Workload",
     "make_monitor",
 ]
@@ -80,6 +81,42 @@ class Monitor(Watcher):
 
 
 SILENT = Monitor()
+
+
+class RelayingMonitor(Monitor):
+    """Passes every report on to another monitor, whose context whoever made it enters.
+
+    Parameters
+    ----------
+    shown : Monitor
+    """
+
+    def __init__(self, shown: Monitor) -> None:
+        self._shown = shown
+
+    def initialisation_begins(self, index: int) -> None:
+        """Pass it on."""
+        self._shown.initialisation_begins(index)
+
+    def start_progressed(self, step: str) -> None:
+        """Pass it on."""
+        self._shown.start_progressed(step)
+
+    def iterations_begin(self) -> None:
+        """Pass it on."""
+        self._shown.iterations_begin()
+
+    def iteration_begins(self) -> None:
+        """Pass it on."""
+        self._shown.iteration_begins()
+
+    def iteration_done(self, report: IterationReport) -> None:
+        """Pass it on."""
+        self._shown.iteration_done(report)
+
+    def initialisation_ends(self, lower_bound: float, converged: bool) -> None:
+        """Pass it on."""
+        self._shown.initialisation_ends(lower_bound, converged)
 
 
 class _Pace:

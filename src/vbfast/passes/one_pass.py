@@ -9,7 +9,7 @@ tiles are the same and are added up in the same order, hence the bits are too.
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -37,7 +37,7 @@ from vbfast.contract import (
 )
 from vbfast.inputs.weights import of_unit_scale
 from vbfast.passes.array_rows import ArrayRows
-from vbfast.passes.reading_ahead import read_ahead
+from vbfast.passes.reading_ahead import end, read_ahead
 from vbfast.passes.responsibilities import RespSource, as_resp_source
 
 __all__ = ["Layout", "Layouts", "run_pass", "run_seeding"]
@@ -194,11 +194,11 @@ def run_pass(
         for blocks in rounds:
             running.run(blocks, num_threads)
     except NonFiniteRowError as error:
-        _end(rounds)  # nobody else reads then
+        end(rounds)  # nobody else reads then
         row = _first_non_finite(source, layout.blocking, error.row)
         raise NonFiniteRowError(row) from None
     finally:
-        _end(rounds)
+        end(rounds)
     result = running.finish()
     if layout.exponent == 0:
         return result
@@ -257,11 +257,11 @@ def run_seeding(
         for blocks in rounds:
             _seed(running, blocks, closest, lowered)
     except NonFiniteRowError as error:
-        _end(rounds)
+        end(rounds)
         row = _first_non_finite(source, layout.blocking, error.row)
         raise NonFiniteRowError(row) from None
     finally:
-        _end(rounds)
+        end(rounds)
     if layout.exponent == 0:
         return running.finish()
     with np.errstate(over="ignore"):
@@ -279,12 +279,6 @@ def _seed(
     before = [closest[rows] for rows in slices]
     after = [None if lowered is None else lowered[:, rows] for rows in slices]
     running.run(blocks, before, after, current_num_threads())
-
-
-def _end(rounds: Iterable[list[RowBlock]]) -> None:
-    """End the reading of rounds that are not needed any more."""
-    if isinstance(rounds, Generator):
-        rounds.close()
 
 
 def _layout_of(

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextvars
-from collections.abc import Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-__all__ = ["read_ahead"]
+__all__ = ["end", "read_ahead"]
 
 T = TypeVar("T")
 
@@ -24,14 +24,20 @@ def read_ahead(items: Iterator[T]) -> Iterator[T]:
     >>> list(read_ahead(iter("abc")))
     ['a', 'b', 'c']
     """
-    context, end = contextvars.copy_context(), object()
+    context, nothing = contextvars.copy_context(), object()
 
     def make_next() -> Any:
-        return context.run(next, items, end)
+        return context.run(next, items, nothing)
 
     with ThreadPoolExecutor(1, thread_name_prefix="vbfast-reader") as reader:
         item = reader.submit(make_next).result()
-        while item is not end:
+        while item is not nothing:
             coming = reader.submit(make_next)
             yield item
             item = coming.result()
+
+
+def end(items: Iterable[T]) -> None:
+    """End an iteration whose further items are not needed: nothing more is read for it."""
+    if isinstance(items, Generator):
+        items.close()
