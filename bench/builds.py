@@ -1,9 +1,9 @@
 """Calls that processes of two builds time by turns, for scripts that compare builds.
 
 A call is named in words: a benchmark's case or an array function; or what is done, a covariance
-type where there is one, and rows x features x components, as in "fit full 20000x32x8", "gradient
-diag 20000x32x8", "gradient-in-x full 20000x32x8", "kmeans 100000x16x64", "linear 20000x256x64" or
-"sample full 100000x16x8".
+type where there is one, and rows x features x components, as in "fit full 20000x32x8", "separated
+full 20000x32x8" (a fit to clusters that do not overlap), "gradient diag 20000x32x8", "gradient-in-x
+full 20000x32x8", "kmeans 100000x16x64", "linear 20000x256x64" or "sample full 100000x16x8".
 """
 
 from __future__ import annotations
@@ -21,12 +21,19 @@ from checkouts import environment
 
 
 class Build:
-    """A process that imports one of the builds and times what it is told to."""
+    """A process that imports one of the builds and times what it is told to.
 
-    def __init__(self, source: Path) -> None:
+    Parameters
+    ----------
+    source : Path
+    variables : dict of str to str, optional
+        Of its environment, besides those of this process.
+    """
+
+    def __init__(self, source: Path, variables: dict[str, str] | None = None) -> None:
         self._process = subprocess.Popen(
             [sys.executable, __file__],
-            env=environment(source),
+            env=environment(source) | (variables or {}),
             cwd=source,
             text=True,
             stdin=subprocess.PIPE,
@@ -108,11 +115,15 @@ def make_function(name, dtype, rows):
     return FUNCTIONS[words[0] if words else "fit"](case, case.rows(dtype))
 
 
-def fit(case, X):
+def fit(case, X, **start):
     import vbfast
 
-    mixture = vbfast.GaussianMixture(**case.start(), max_iter=3)
+    mixture = vbfast.GaussianMixture(**case.start(**start), max_iter=3)
     return lambda: mixture.fit(X)
+
+
+def separated(case, X):
+    return fit(case, case.rows(X.dtype, spread=4.0), spread=4.0)
 
 
 def gradient(case, X, wrt_x=False):
@@ -160,6 +171,7 @@ FUNCTIONS = {
     "kmeans": kmeans,
     "linear": linear,
     "sample": sample,
+    "separated": separated,
 }
 
 

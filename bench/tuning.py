@@ -1,9 +1,10 @@
 """What the numbers of csrc/runtime/tuning.h are worth: times with other values, as multiples.
 
-Numbers are changed in copies of this tree that are built anew, and builds take turns. The calls are
-those in which a number matters, named as in bench/builds.py. Printed are the medians of the rounds'
-ratios: above one, the value that stands in the file is the faster one. Copies with other blocks sum
-in another order; no result is compared here.
+Builds of copies of this tree take turns. One copy reads numbers from its environment; those that
+are lengths of arrays, or decide what is compiled, have copies of their own. The calls are those in
+which a number matters, named as in bench/builds.py. Printed are the medians of the rounds' ratios:
+above one, the value that stands in the file is the faster one. Other blocks sum in another order;
+no result is compared here.
 
     python bench/tuning.py --names half_of_l2 --rounds 15
     python bench/tuning.py --folder /tmp/tuning --build    # builds only, which the next call finds
@@ -23,8 +24,7 @@ import tempfile
 from pathlib import Path
 
 import measure
-from array_peers import FUNCTIONS as FUNCTIONS_OF_ARRAYS
-from builds import FUNCTIONS, Build, times_by_turns
+from builds import Build, times_by_turns
 from checkouts import ROOT
 
 if __name__ == "__main__":
@@ -64,6 +64,24 @@ TUNED = {
         ("16", "32"),
         ("fit full 100000x20x32", "fit full 100000x24x32", "fit full 50000x28x32"),
     ),
+    "smallest_sparse": (
+        ("6", "14"),
+        ("separated full 100000x10x16", "separated full 100000x14x16"),
+    ),
+    "sparse_per_mille": (
+        ("12", "50"),
+        (
+            "separated full 100000x12x16",
+            "separated full 100000x24x16",
+            "fit full 100000x16x64",
+            "fit full 100000x24x32",
+        ),
+    ),
+    "panel_components": (
+        ("0", "8"),
+        ("separated full 100000x16x4", "separated full 100000x20x4", "fit full 100000x24x4"),
+    ),
+    "largest_scatter_in_lanes": (("12", "40"), ("fit tied 100000x16x8", "fit tied 100000x32x8")),
     "smallest_gathered_gradient": (
         ("17", "41"),
         ("gradient-in-x full 50000x20x16", "gradient-in-x full 50000x32x16"),
@@ -99,25 +117,49 @@ TUNED = {
 }
 
 
+# These are lengths of arrays, or decide what is compiled.
+COMPILED = (
+    "third_of_l1",
+    "unrolled_features",
+    "most_groups",
+    "search_batch",
+    "row_chunk",
+    "column_width",
+    "column_chunk",
+)
+# What a copy has that reads the others.
+READ = """
+#include <cstdlib>
+
+namespace vbfast::tuning {
+static inline std::int64_t read(const char* name, std::int64_t otherwise) {
+    const char* text = std::getenv(name);
+    return text == nullptr ? otherwise : std::strtoll(text, nullptr, 10);
+}
+}  // namespace vbfast::tuning
+"""
+PREFIX = "VBFAST_TUNING_"
+
+
 def definition(name):
     """Return the pattern of a number's definition: what stands before it, and its value."""
     return rf"(constexpr [\w:]+ {name} = )([^;]+)(?=;)"
 
 
-def kind_of(call):
-    """Return which part of the library a call is of: those of others do not read its numbers."""
-    word = call.split()[0]
-    return word if word in FUNCTIONS else "arrays" if call in FUNCTIONS_OF_ARRAYS else "fit"
+def number(value):
+    """Return the number that an expression of C++ says."""
+    return int(eval(value.replace("ll", "")))
 
 
 def variants_of(names):
     """Return dictionaries of changed numbers, a copy of the tree each.
 
-    Numbers that no call has in common are changed together: a build takes longer than the calls.
+    Numbers that no kind of call has in common are changed together: a build takes longer than the
+    calls.
     """
     variants = []
     for name in names:
-        kinds = {kind_of(call) for call in TUNED[name][1]}
+        kinds = {call.split()[0] for call in TUNED[name][1]}
         for value in TUNED[name][0]:
             for changes, taken in variants:
                 if not kinds & taken:
@@ -129,9 +171,13 @@ def variants_of(names):
     return [changes for changes, _ in variants]
 
 
-def make_copy(folder, changes):
-    """Return a copy of the tree with other values of some numbers, built unless it is there."""
-    tree = folder / hashlib.sha1(json.dumps(changes, sort_keys=True).encode()).hexdigest()[:12]
+def make_copy(folder, changes, read=()):
+    """Return a copy of the tree with other values of some numbers, built unless it is there.
+
+    It reads the numbers ``read`` from its environment.
+    """
+    described = json.dumps([changes, list(read)], sort_keys=True)
+    tree = folder / hashlib.sha1(described.encode()).hexdigest()[:12]
     if (tree / "built").exists():
         return tree
     listed = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard"]
@@ -142,6 +188,12 @@ def make_copy(folder, changes):
     for name, value in changes.items():
         text, found = re.subn(definition(name), rf"\g<1>{value}", text)
         assert found == 1, name
+    for name in read:
+        reading = rf'static const std::int64_t {name} = read("{PREFIX}{name}", \2)'
+        text, found = re.subn(definition(name), reading, text)
+        assert found == 1, name
+    if read:
+        text = text.replace("#include <cstdint>\n", f"#include <cstdint>\n{READ}", 1)
     (tree / HEADER).write_text(text)
     for step in (["--preset", "dev"], ["--build", "--preset", "dev", "--target", "_vbfast"]):
         subprocess.run(["cmake", *step], cwd=tree, check=True, stdout=subprocess.DEVNULL)
@@ -166,21 +218,29 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        own = make_copy(folder, {})
+        read = [name for name in TUNED if name not in COMPILED]
+        reading = make_copy(folder, {}, read)
+        compiled = [name for name in options.names if name in COMPILED]
+        own = make_copy(folder, {}) if compiled else None
         copies = {}
-        for changes in variants_of(options.names):
+        for changes in variants_of(compiled):
             tree = make_copy(folder, changes)
             copies.update(dict.fromkeys(changes.items(), tree))
-        if not options.build:
-            print("| number | value | other value | call | float64 | float32 |\n|" + " --- |" * 6)
-            for name in options.names:
-                others = [copies[name, value] for value in TUNED[name][0]]
-                print_ratios(name, [own, *others], options)
+        if options.build:
+            return
+        print("| number | value | other value | call | float64 | float32 |\n|" + " --- |" * 6)
+        for name in options.names:
+            values = TUNED[name][0]
+            if name in compiled:
+                builds = [Build(tree) for tree in (own, *(copies[name, value] for value in values))]
+            else:
+                variables = [{}, *({PREFIX + name: str(number(value))} for value in values)]
+                builds = [Build(reading, changed) for changed in variables]
+            print_ratios(name, builds, options)
 
 
-def print_ratios(name, trees, options):
+def print_ratios(name, builds, options):
     """Print a line for each call and other value."""
-    builds = [Build(tree) for tree in trees]
     for call in TUNED[name][1]:
         ratios = []
         for dtype in DTYPES:

@@ -27,7 +27,7 @@ templates_path = ["_templates"]
 
 # The build reads nothing from the network: names of other projects lead nowhere. Ours have to lead
 # somewhere.
-others = "jax|joblib|matplotlib|numpy|scipy|sklearn|torch"
+others = "dask|distributed|jax|joblib|matplotlib|numpy|scipy|sklearn|torch"
 nitpick_ignore_regex = [(r"py:\w+", rf"({others})(\..*)?")]
 
 # Pages
@@ -79,7 +79,8 @@ def setup(app):
 
 
 # Gallery
-not_shown = "fit_in_processes"  # its functions have to be imported by other processes
+# Fits in other processes: their functions have to be imported there, or their engines installed.
+not_shown = "fit_(?:in_processes|with_ray|with_spark)"
 sphinx_gallery_conf = {
     "examples_dirs": "examples",
     "gallery_dirs": "gallery",

@@ -16,7 +16,7 @@ MODULES = [
     for module in pkgutil.walk_packages(vbfast.__path__, "vbfast.")
     if not module.name.endswith("__main__")
 ]
-OPTIONAL = ("jax", "numba", "torch")
+OPTIONAL = ("dask", "jax", "numba", "torch")
 
 
 @pytest.mark.parametrize("name", ["vbfast", *MODULES])

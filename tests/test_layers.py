@@ -49,6 +49,7 @@ ALLOWED = {
     },
     "plotting": {"optional", "results", "contract", "inputs", "families", "estimators"},
     "patch": {"estimators"},
+    "dask": {"optional", "contract", "inputs", "config", "passes", "estimators"},
     "numba_api": {"_vbfast", "optional", "results", "arrays", "config"},
     "cython_api": {"_vbfast"},
     "torch": {"optional", "contract", "inputs", "arrays", "mixtures"},
@@ -66,6 +67,7 @@ ALLOWED = {
         "inputs",
         "contract",
         "config",
+        "passes",
         "info",
         "estimators",
         "benchmark",
@@ -195,7 +197,8 @@ def test_rooms_are_there(modules):
 def test_loops_are_given_a_runner(modules):
     imports = find_imports(modules)
     importers = {name for name, names in imports.items() if "vbfast.passes.runner" in names}
-    assert {room_of(module) for module in importers} == {"mixtures", "estimators"}
+    rooms = {room_of(module) for module in importers}
+    assert rooms == {"passes", "mixtures", "estimators", "dask"}
 
 
 def test_the_ground_floor_needs_numpy_alone(modules):

@@ -27,7 +27,7 @@ BEHIND_A_DOOR = (
     "numba_api/",
     "user_functions.py",
 )
-BEHIND_THEIR_PACKAGE = ("torch", "jax")  # whose __init__ asks for them
+BEHIND_THEIR_PACKAGE = ("torch", "jax", "dask")  # whose __init__ asks for them
 
 
 def test_the_extras_have_the_packages():

@@ -18,7 +18,7 @@ import vbfast
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 PAGES = [README, *sorted((ROOT / "docs").glob("*.md"))] if README.is_file() else []
-OPTIONAL = ("jax", "matplotlib", "numba", "torch")
+OPTIONAL = ("dask", "jax", "matplotlib", "numba", "torch")
 
 
 def run_python(block, names):

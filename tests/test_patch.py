@@ -37,11 +37,20 @@ NAMES = ["GaussianMixture", "BayesianGaussianMixture"]
 OURS_ALONE = {
     "accelerate",
     "backend",
+    "batch_method",
+    "batch_size",
+    "checkpoint",
+    "checkpoint_interval",
+    "final_pass",
     "init_size",
     "learning_decay",
     "learning_offset",
+    "n_neighbors",
+    "n_random",
     "step_size",
     "total_samples",
+    "truncation",
+    "truncation_state",
 }
 
 

@@ -12,7 +12,7 @@ import pytest
 import vbfast
 
 ROOT = Path(__file__).parents[1]
-MODULES = ("families", "plotting", "torch", "jax", "numba_api", "cython_api", "patch")
+MODULES = ("families", "plotting", "dask", "torch", "jax", "numba_api", "cython_api", "patch")
 NOT_PYTHON = {"h"}  # the header, vbfast.h
 
 

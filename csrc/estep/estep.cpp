@@ -313,6 +313,7 @@ class EStepOf final : public EStep {
                 tile.gathered_weight = own.gathered_weight;
                 tile.group_scratch = own.group_scratch;
                 tile.panel = own.panel;
+                tile.block_sums = own.block_sums;
                 if (!summary_step(tile, first, last, sums, region, worker)) return;
             }
         };

@@ -179,6 +179,10 @@ void pack_moments(const PassRequest& request, const Kernels<T>& kernels, PackedM
     }
     list_moments(moments, D, packed);
     model.moments = moments;
+    const std::int64_t per_mille = (D - tuning::smallest_sparse) * tuning::sparse_per_mille;
+    const bool may_gather = moments == Moments::full && any_dense;
+    const double panel = 1 + static_cast<double>(tuning::panel_components) / static_cast<double>(K);
+    model.sparse_share = may_gather ? panel * static_cast<double>(per_mille) / 1000 : 0;
     model.gathered = packed.gathered.data();
     model.n_moments = static_cast<std::int64_t>(packed.left.size());
     model.left = packed.left.data();

@@ -46,13 +46,15 @@ void read_moments(const Model<T>& model, const Kernels<T>& kernels, PartialSums 
     std::vector<double> delta(static_cast<std::size_t>(K * D));
     const auto component = [&](std::int64_t k, int, runtime::Region&) {
         const bool gathered = model.gathered[k];
-        const double* dense = sums.dense + k / B * model.dense_stride + k % B * F;
-        const double* own = sums.gathered + k * model.gathered_stride;
-        // Moment m of the dense layout, or entry m of a gathered component's.
-        const auto dense_at = [&](std::int64_t m) { return dense[m / F * F * B + m % F]; };
-        const auto at = [&](std::int64_t m) { return gathered ? own[m] : dense_at(m); };
+        std::vector<double> listed;  // a dense component's moments, one after the other
+        if (!gathered) {
+            const double* dense = sums.dense + k / B * model.dense_stride + k % B * F;
+            for (; static_cast<std::int64_t>(listed.size()) < model.n_moments; dense += F * B)
+                listed.insert(listed.end(), dense, dense + F);
+        }
+        const double* own = gathered ? sums.gathered + k * model.gathered_stride : listed.data();
         double* d = delta.data() + k * D;
-        const double N = at(0);
+        const double N = own[0];
         moments.weight[k] = N;
         for (std::int64_t i = 0; i < D; ++i) {
             const double centre =
@@ -60,17 +62,17 @@ void read_moments(const Model<T>& model, const Kernels<T>& kernels, PartialSums 
             const double origin =
                 gathered && !model.all_near ? 0.0 : static_cast<double>(model.origin[i]);
             d[i] = centre + origin - means[k * D + i];
-            first[k * D + i] = at(1 + i) + N * d[i];
+            first[k * D + i] = own[1 + i] + N * d[i];
         }
         // sum r (x-mean)_i (x-mean)_j, from the sum about a and the first moments about a and mean.
         const auto moved = [&](double about_a, std::int64_t i, std::int64_t j) {
-            return about_a + d[i] * at(1 + j) + first[k * D + i] * d[j];
+            return about_a + d[i] * own[1 + j] + first[k * D + i] * d[j];
         };
         if (kind == Moments::diag)
             for (std::int64_t i = 0; i < D; ++i)
-                second[k * D + i] = std::max(0.0, moved(at(1 + D + i), i, i));
+                second[k * D + i] = std::max(0.0, moved(own[1 + D + i], i, i));
         if (kind == Moments::spherical) {
-            double sum = at(1 + D);
+            double sum = own[1 + D];
             for (std::int64_t i = 0; i < D; ++i) sum = moved(sum, i, i);
             second[k] = std::max(0.0, sum / static_cast<double>(D));
         }
@@ -78,9 +80,8 @@ void read_moments(const Model<T>& model, const Kernels<T>& kernels, PartialSums 
             double* out = second + k * D * D;
             for (std::int64_t i = 0; i < D; ++i)
                 for (std::int64_t j = 0; j <= i; ++j) {
-                    const double about_a = gathered ? own[1 + D + triangle_index(i, j)]
-                                                    : dense_at(1 + D + i * (i + 1) / 2 + j);
-                    out[i * D + j] = out[j * D + i] = moved(about_a, i, j);
+                    const std::int64_t m = gathered ? triangle_index(i, j) : i * (i + 1) / 2 + j;
+                    out[i * D + j] = out[j * D + i] = moved(own[1 + D + m], i, j);
                 }
         }
     };

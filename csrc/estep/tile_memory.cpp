@@ -10,6 +10,12 @@
 
 namespace vbfast::estep {
 
+namespace {
+
+#include "kernels/estep/triangle-inl.h"
+
+}  // namespace
+
 std::int64_t padded_features(std::int64_t n_features) {
     return runtime::round_up(n_features, 16);
 }
@@ -49,6 +55,8 @@ std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
     arena.take(tile.gradient, gradient ? tile_rows * padded : 0);
     arena.take(tile.active, std::max(joint_stride / group_rows, D));
     arena.take(tile.panel, tile.panel_size);
+    arena.take(tile.block_sums,
+               D <= tuning::largest_dense_full ? summed_together * (1 + D + triangle_size(D)) : 0);
     tile.whitened = nullptr;
     return arena.size();
 }

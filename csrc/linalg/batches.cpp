@@ -101,6 +101,19 @@ void ratio_norms(const double* factors, const double* denominators, std::int64_t
     }
 }
 
+void squares(const double* factors, std::int64_t n_components, std::int64_t n_features, double* out,
+             int num_threads, const runtime::Interrupt* interrupt) {
+    const std::int64_t size = n_features * n_features;
+    ColumnBlocks blocks(n_components, n_features, num_threads, 2);
+    runtime::parallel(n_components * blocks.per_matrix(), blocks.threads(), interrupt,
+                      [&](std::int64_t task, int worker, runtime::Region&) {
+                          const std::int64_t k = task / blocks.per_matrix();
+                          kernels().square_block(factors + k * size, n_features,
+                                                 blocks.first(task % blocks.per_matrix()),
+                                                 out + k * size, blocks.memory(worker));
+                      });
+}
+
 void subtract_symmetric(const double* matrices, const double* a, const double* b,
                         std::int64_t n_components, std::int64_t n_features, double* out,
                         int num_threads, const runtime::Interrupt* interrupt) {
@@ -109,6 +122,18 @@ void subtract_symmetric(const double* matrices, const double* a, const double* b
     runtime::parallel(n_components, threads, interrupt, [&](std::int64_t k, int, runtime::Region&) {
         kernels().subtract_symmetric(matrices + k * D * D, a + k * D, b + k * D, D,
                                      out + k * D * D);
+    });
+}
+
+void average_moved(const double* matrices, const double* a, const double* b, double kept,
+                   const double* others, double taken, std::int64_t n_components,
+                   std::int64_t n_features, double* out, int num_threads,
+                   const runtime::Interrupt* interrupt) {
+    const std::int64_t D = n_features;
+    const int threads = runtime::threads_for(n_components * D * D, num_threads);
+    runtime::parallel(n_components, threads, interrupt, [&](std::int64_t k, int, runtime::Region&) {
+        kernels().average_moved(matrices + k * D * D, a + k * D, b + k * D, kept,
+                                others + k * D * D, taken, D, out + k * D * D);
     });
 }
 

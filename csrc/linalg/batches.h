@@ -23,11 +23,23 @@ void ratio_norms(const double* factors, const double* denominators, std::int64_t
                  std::int64_t n_components, std::int64_t n_features, double* norms, int num_threads,
                  const runtime::Interrupt* interrupt);
 
+// U U^T for each upper-triangular (D, D) matrix U, row-major. Exactly symmetric. Parallel over
+// components and blocks of columns.
+void squares(const double* factors, std::int64_t n_components, std::int64_t n_features, double* out,
+             int num_threads, const runtime::Interrupt* interrupt);
+
 // out = M - (a b^T + b a^T) for each (D, D) matrix M, row-major, and vectors a, b. Exactly
 // symmetric where M is.
 void subtract_symmetric(const double* matrices, const double* a, const double* b,
                         std::int64_t n_components, std::int64_t n_features, double* out,
                         int num_threads, const runtime::Interrupt* interrupt);
+
+// out = kept (M - (a b^T + b a^T)) + taken S for each (D, D) matrices M and S, row-major, and
+// vectors a, b. Exactly symmetric where M and S are.
+void average_moved(const double* matrices, const double* a, const double* b, double kept,
+                   const double* others, double taken, std::int64_t n_components,
+                   std::int64_t n_features, double* out, int num_threads,
+                   const runtime::Interrupt* interrupt);
 
 // Moments of n_matrices groups of Gaussians, about their means: n_vectors of them share a matrix.
 struct MatrixMoments {

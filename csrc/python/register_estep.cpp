@@ -3,13 +3,14 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <map>
 #include <string>
 
 #include "estep/estep.h"
 #include "estep/seeding.h"
 #include "python/array_checks.h"
+#include "python/estep_names.h"
 #include "python/interrupt.h"
+#include "python/moment_arrays.h"
 
 namespace py = pybind11;
 
@@ -17,71 +18,9 @@ namespace vbfast::python {
 
 namespace {
 
-using estep::Assignment;
-using estep::Form;
-using estep::Moments;
 using estep::NearestBounds;
 using estep::RowBlock;
 using estep::Workspace;
-
-using Float64 = py::array_t<double, py::array::c_style>;
-
-using Shape = std::vector<py::ssize_t>;
-
-// What a name of the contract stands for, and the shape of its array for K components of D
-// features.
-template <class E>
-struct Shaped {
-    E value;
-    Shape (*shape)(py::ssize_t K, py::ssize_t D);
-};
-
-Shape of_none(py::ssize_t, py::ssize_t) {
-    return {};
-}
-Shape of_numbers(py::ssize_t K, py::ssize_t) {
-    return {K};
-}
-Shape of_rows(py::ssize_t K, py::ssize_t D) {
-    return {K, D};
-}
-Shape of_matrix(py::ssize_t, py::ssize_t D) {
-    return {D, D};
-}
-Shape of_matrices(py::ssize_t K, py::ssize_t D) {
-    return {K, D, D};
-}
-
-// With the shapes of the coefficients.
-const std::map<std::string, Shaped<Form>> forms = {{"full", {Form::full, of_matrices}},
-                                                   {"tied", {Form::tied, of_matrix}},
-                                                   {"diag", {Form::diag, of_rows}},
-                                                   {"spherical", {Form::spherical, of_numbers}},
-                                                   {"linear", {Form::linear, of_rows}}};
-// With the shapes of the second moments.
-const std::map<std::string, Shaped<Moments>> kinds_of_moments = {
-    {"none", {Moments::none, of_none}},       {"first", {Moments::first, of_none}},
-    {"diag", {Moments::diag, of_rows}},       {"spherical", {Moments::spherical, of_numbers}},
-    {"pooled", {Moments::pooled, of_matrix}}, {"full", {Moments::full, of_matrices}}};
-const std::map<std::string, Assignment> assignments = {
-    {"posterior", Assignment::posterior}, {"hard", Assignment::hard}, {"given", Assignment::given}};
-
-template <class E>
-const E& parse(const std::map<std::string, E>& values, const std::string& name, const char* what) {
-    const auto found = values.find(name);
-    if (found == values.end()) throw py::value_error(std::string(what) + ": " + name);
-    return found->second;
-}
-
-py::dtype precision(bool single) {
-    return single ? py::dtype::of<float>() : py::dtype::of<double>();
-}
-
-void check_positive(std::int64_t value, const char* name) {
-    if (value < 1)
-        throw py::value_error(std::string(name) + " must be at least 1; got " +
-                              std::to_string(value));
-}
 
 py::ssize_t rows_of(const Float64& matrix, const char* name) {
     check_shape(matrix, name, {any_length, any_length});
@@ -241,17 +180,7 @@ class BoundEStep {
     }
 
     py::tuple statistics(int num_threads) {
-        if (moments_.value == Moments::none)
-            throw py::value_error("the pass adds up no statistics");
-        const py::ssize_t K = n_components_, D = n_features_;
-        py::array_t<double> weight(K), first({K, D}), second(moments_.shape(K, D));
-        double* pointers[3] = {weight.mutable_data(), first.mutable_data(), second.mutable_data()};
-        without_gil([&](const runtime::Interrupt* interrupt) {
-            estep_->statistics(pointers[0], pointers[1], pointers[2], num_threads, interrupt);
-        });
-        py::object second_or_none = py::none();
-        if (second.ndim() > 0) second_or_none = second;
-        return py::make_tuple(weight, first, second_or_none);
+        return moment_arrays(*estep_, moments_, n_components_, n_features_, num_threads);
     }
 
   private:

@@ -43,20 +43,56 @@ py::array_t<double> bound_ratio_norms(const Array& factors, const Array& denomin
     return norms;
 }
 
-py::array_t<double> bound_subtract_symmetric(const Array& matrices, const Array& a, const Array& b,
-                                             int num_threads) {
+py::array_t<double> bound_squares(const Array& factors, int num_threads) {
+    if (factors.ndim() != 3 || factors.shape(1) != factors.shape(2))
+        throw py::value_error("factors must have shape (n_components, n_features, n_features)");
+    const py::ssize_t K = factors.shape(0), D = factors.shape(1);
+    py::array_t<double> result({K, D, D});
+    const double* in = factors.data();
+    double* out = result.mutable_data();
+    without_gil([&](const runtime::Interrupt* interrupt) {
+        linalg::squares(in, K, D, out, num_threads, interrupt);
+    });
+    return result;
+}
+
+// An array for matrices that move along with vectors, if all of them go together.
+py::array_t<double> moved_result(const Array& matrices, const Array& a, const Array& b) {
     if (matrices.ndim() != 3 || matrices.shape(1) != matrices.shape(2))
         throw py::value_error("matrices must have shape (n_components, n_features, n_features)");
     const py::ssize_t K = matrices.shape(0), D = matrices.shape(1);
     for (const Array& vectors : {a, b})
         if (vectors.ndim() != 2 || vectors.shape(0) != K || vectors.shape(1) != D)
             throw py::value_error("vectors must have shape (n_components, n_features)");
-    py::array_t<double> result({K, D, D});
+    return py::array_t<double>({K, D, D});
+}
+
+py::array_t<double> bound_subtract_symmetric(const Array& matrices, const Array& a, const Array& b,
+                                             int num_threads) {
+    py::array_t<double> result = moved_result(matrices, a, b);
+    const py::ssize_t K = matrices.shape(0), D = matrices.shape(1);
     const double* in = matrices.data();
     const double *left = a.data(), *right = b.data();
     double* out = result.mutable_data();
     without_gil([&](const runtime::Interrupt* interrupt) {
         linalg::subtract_symmetric(in, left, right, K, D, out, num_threads, interrupt);
+    });
+    return result;
+}
+
+py::array_t<double> bound_average_moved(const Array& matrices, const Array& a, const Array& b,
+                                        double kept, const Array& others, double taken,
+                                        int num_threads) {
+    py::array_t<double> result = moved_result(matrices, a, b);
+    const py::ssize_t K = matrices.shape(0), D = matrices.shape(1);
+    if (others.ndim() != 3 || others.shape(0) != K || others.shape(1) != D || others.shape(2) != D)
+        throw py::value_error("others must be shaped as matrices");
+    const double *in = matrices.data(), *added = others.data();
+    const double *left = a.data(), *right = b.data();
+    double* out = result.mutable_data();
+    without_gil([&](const runtime::Interrupt* interrupt) {
+        linalg::average_moved(in, left, right, kept, added, taken, K, D, out, num_threads,
+                              interrupt);
     });
     return result;
 }
@@ -127,8 +163,14 @@ void register_linalg(py::module_& module) {
                py::arg("num_threads"),
                "The sum of squares of B^-1 A of upper-triangular factors A and denominators B, of "
                "which there is one for each or one for all.");
+    module.def("squares", bound_squares, py::arg("factors"), py::arg("num_threads"),
+               "U U^T of each upper-triangular factor U.");
     module.def("subtract_symmetric", bound_subtract_symmetric, py::arg("matrices"), py::arg("a"),
                py::arg("b"), py::arg("num_threads"), "Each matrix less a b^T + b a^T.");
+    module.def("average_moved", bound_average_moved, py::arg("matrices"), py::arg("a"),
+               py::arg("b"), py::arg("kept"), py::arg("others"), py::arg("taken"),
+               py::arg("num_threads"),
+               "`kept` times each matrix less a b^T + b a^T, plus `taken` times the other.");
     module.def("matrix_gradients", bound_matrix_gradients, py::arg("weight"), py::arg("first"),
                py::arg("second"), py::arg("factors"), py::arg("num_threads"),
                "Gradients of Gaussians in means, covariances and precision factors, from moments.");

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from vbfast.passes.files import open_rows
     from vbfast.patch import patch_sklearn, unpatch_sklearn
     from vbfast.results import (
+        BoundGap,
         ElboTerms,
         EvidenceEstimate,
         MixtureEvidenceGradient,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BayesianGaussianMixture",
+    "BoundGap",
     "ElboGradient",
     "ElboTerms",
     "EvidenceEstimate",
@@ -98,6 +100,7 @@ _HOMES = {
     "log_softmax": "vbfast.arrays.functions",
     "logsumexp": "vbfast.arrays.functions",
     "softmax": "vbfast.arrays.functions",
+    "BoundGap": "vbfast.results",
     "ElboTerms": "vbfast.results",
     "EvidenceEstimate": "vbfast.results",
     "VariationalElboTerms": "vbfast.results",

@@ -14,8 +14,18 @@ def set_num_threads(num_threads: int) -> None: ...
 def available_threads() -> int: ...
 def precision_cholesky(covariances: _Float64, num_threads: int) -> tuple[_Float64, int]: ...
 def ratio_norms(factors: _Float64, denominators: _Float64, num_threads: int) -> _Float64: ...
+def squares(factors: _Float64, num_threads: int) -> _Float64: ...
 def subtract_symmetric(
     matrices: _Float64, a: _Float64, b: _Float64, num_threads: int
+) -> _Float64: ...
+def average_moved(
+    matrices: _Float64,
+    a: _Float64,
+    b: _Float64,
+    kept: float,
+    others: _Float64,
+    taken: float,
+    num_threads: int,
 ) -> _Float64: ...
 def matrix_gradients(
     weight: _Float64,
@@ -192,6 +202,42 @@ class EStep:
     def run(self, blocks: list[tuple[Any, ...]], num_threads: int) -> int: ...
     def sums(self) -> tuple[float, float, float, float, float, float]: ...
     def statistics(self, num_threads: int) -> tuple[_Float64, _Float64, _Float64 | None]: ...
+
+class TruncatedPass:
+    def __init__(
+        self,
+        form: str,
+        offset: _Float64,
+        centres: _Float64,
+        coefficients: _Float64,
+        assignment: str,
+        moments: str,
+        single_precision: bool,
+        n_kept: int,
+        neighbors: npt.NDArray[np.int32] | None,
+        n_neighbors: int,
+        candidates: npt.NDArray[np.int32] | None,
+        cells: tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]] | None,
+        n_random: int,
+        key: int,
+        learn: bool,
+        about: _Float64 | None,
+        workspace: Workspace,
+        num_threads: int,
+    ) -> None: ...
+    def run(
+        self,
+        start: int,
+        rows: npt.NDArray[Any],
+        weights: _Float64 | None,
+        kept: npt.NDArray[np.int32],
+        log_evidence: npt.NDArray[Any] | None,
+        resp: npt.NDArray[Any] | None,
+        num_threads: int,
+    ) -> int: ...
+    def sums(self) -> tuple[float, float, float, float]: ...
+    def statistics(self, num_threads: int) -> tuple[_Float64, _Float64, _Float64 | None]: ...
+    def neighbors(self) -> npt.NDArray[np.int32]: ...
 
 class Seeding:
     def __init__(

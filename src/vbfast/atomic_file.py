@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-__all__ = ["linked_to", "written_whole"]
+__all__ = ["linked_to", "remove_abandoned", "written_whole"]
 
 
 @contextlib.contextmanager
@@ -42,7 +43,7 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             with target.open("wb") as file:
                 yield file
             return
-        aside = target.with_name(f".vbfast-{secrets.token_hex(8)}")
+        aside = target.with_name(f"{_prefix(target)}{secrets.token_hex(8)}")
         try:
             with aside.open("xb") as file:
                 yield file
@@ -59,6 +60,21 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         if error.errno is None:
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def remove_abandoned(path: Path) -> None:
+    """Remove what a process has left beside a file that ended while it was writing it.
+
+    Nobody else may be writing to ``path``.
+    """
+    target = linked_to(path)
+    for aside in target.parent.glob(f"{_prefix(target)}*"):
+        aside.unlink(missing_ok=True)
+
+
+def _prefix(target: Path) -> str:
+    """Return how the names begin of files that are to take the place of ``target``."""
+    return f".vbfast-{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}-"
 
 
 def linked_to(path: Path) -> Path:

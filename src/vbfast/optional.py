@@ -10,6 +10,8 @@ __all__ = ["EXTRAS", "needed"]
 # By the name that they are imported by: the distribution, and the extra of ours that has it.
 EXTRAS = {
     "PIL": ("Pillow", "cli"),
+    "dask": ("Dask", "dask"),
+    "distributed": ("distributed", "dask"),
     "h5py": ("h5py", "hdf5"),
     "jax": ("JAX", "jax"),
     "matplotlib": ("matplotlib", "plot"),
@@ -17,6 +19,7 @@ EXTRAS = {
     "pandas": ("pandas", "pandas"),
     "pyarrow": ("pyarrow", "parquet"),
     "torch": ("torch", "torch"),
+    "zarr": ("zarr", "zarr"),
 }
 
 

@@ -26,7 +26,13 @@ def in_use(name):
     return config_context(backend=name)
 
 
-@pytest.fixture(params=backend_names())
+@pytest.fixture(
+    params=[
+        # Which is NumPy's, at every instruction-set level.
+        pytest.param(name, marks=[pytest.mark.one_level] if name == "reference" else [])
+        for name in backend_names()
+    ]
+)
 def backend(request):
     """Run the test with each backend."""
     with in_use(request.param):

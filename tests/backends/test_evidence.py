@@ -7,6 +7,8 @@ import pytest
 
 from vbfast.contract import COVARIANCE_TYPES, LogJoint, Request
 from vbfast.families.covariances import MOMENTS_OF
+from vbfast.passes.one_pass import run_pass
+from vbfast.passes.rows import as_row_source
 
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
 
@@ -148,3 +150,38 @@ def test_the_lowest_evidence_is_that_of_a_row_with_weight(
     assert result.lowest_log_evidence == counted.min()
     hard, _ = run(X, params, Request("hard"))
     assert np.isnan(hard.lowest_log_evidence)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_components", [1, 3, 31, 700])
+@pytest.mark.parametrize("equal", [False, True])
+def test_sums_without_outputs(rng, run, random_params, sample, dtype, n_components, equal):
+    """Logarithms of many rows may be taken together then, of sums as large as they can be."""
+    params = random_params(rng, "diag", n_components, 2)
+    X = sample(rng, params, 1333, dtype)
+    if equal:  # each sum of exponentials is the number of components
+        zeros = np.zeros((n_components, 2))
+        params = LogJoint.quadratic("diag", np.zeros(n_components), zeros, zeros + 1.0)
+    X[::97] *= 30.0
+    alone = run_pass(as_row_source(X), params, Request(moments="diag"))
+    _, outputs = run(X, params, Request(moments="diag"))
+    evidence = outputs.log_evidence.astype(np.float64)
+    # A backend may keep more digits of the lowest than the output's type has.
+    assert dtype(alone.lowest_log_evidence) == evidence.min()
+    # Each evidence is rounded to its own size.
+    bound = 4 * np.finfo(dtype).eps * np.abs(evidence).sum()
+    assert abs(alone.log_evidence - evidence.sum()) <= bound
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_sums_without_outputs_of_impossible_rows(rng, run, random_params, sample, dtype):
+    params = random_params(rng, "diag", 3, 2)
+    X = sample(rng, params, 1333, dtype)
+    X[1000] = 1e30 if dtype == np.float32 else 1e200  # whose squares overflow
+    alone = run_pass(as_row_source(X), params, Request())
+    # Backends that compute in float64 have a finite evidence, below what float32 can hold.
+    lowest = -float(np.finfo(dtype).max)
+    assert alone.log_evidence < lowest
+    assert alone.lowest_log_evidence < lowest
+    _, outputs = run(X, params, Request())
+    assert outputs.log_evidence[1000] == -np.inf

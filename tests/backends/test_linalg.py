@@ -175,10 +175,12 @@ def test_nothing_depends_on_the_threads(n_components, n_features):
         linalg = native(num_threads)
         factors = linalg.precision_cholesky(covariances)
         moved = linalg.subtract_symmetric(covariances, *vectors)
+        averaged = linalg.average_moved(covariances, *vectors, 0.9, others, 0.1)
+        precisions = linalg.precisions(others)
         norms = [ratio_norms(factors, by, num_threads) for by in (others, others[:1])]
         first = vectors.swapaxes(0, 1)
         gradients = linalg.matrix_gradients(vectors[0, :, 0], first, covariances, others)
-        return factors, *norms, moved, *gradients
+        return factors, *norms, moved, averaged, precisions, *gradients
 
     expected = results(1)
     for num_threads in (2, 3, 5):
@@ -195,6 +197,30 @@ def test_subtract_symmetric(linalg, n_features):
     moved = linalg.subtract_symmetric(matrices, a, b)
     np.testing.assert_array_equal(moved, matrices - (product + product.swapaxes(1, 2)))
     np.testing.assert_array_equal(moved, moved.swapaxes(1, 2))
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("n_features", SIZES)
+def test_average_moved(linalg, n_features):
+    matrices, others = (random_covariances(3, n_features, seed) for seed in (0, 1))
+    vectors = np.random.default_rng(1).normal(size=(2, 3, n_features))
+    averaged = linalg.average_moved(matrices, *vectors, 0.9, others, 0.03)
+    moved = linalg.subtract_symmetric(matrices, *vectors)
+    np.testing.assert_array_equal(averaged, 0.9 * moved + 0.03 * others)
+    np.testing.assert_array_equal(averaged, averaged.swapaxes(1, 2))
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("n_features", [*range(1, 41), 63, 64, 65, 130, 256])
+def test_precisions(linalg, n_features):
+    """To the rounding of their sums of products."""
+    factors = np.triu(np.random.default_rng(0).normal(size=(3, n_features, n_features)))
+    precisions = linalg.precisions(factors)
+    np.testing.assert_array_equal(precisions, precisions.swapaxes(1, 2))
+    exact = factors.astype(np.longdouble)
+    rounding = n_features * np.finfo(np.float64).eps
+    error = np.abs(precisions - exact @ exact.swapaxes(1, 2))
+    assert np.all(error <= rounding * (np.abs(factors) @ np.abs(factors).swapaxes(1, 2)))
 
 
 def random_moments(linalg, n_matrices, n_features, n_means=1, condition=None, seed=0):
@@ -257,6 +283,8 @@ def test_batches_of_nothing(linalg, n_matrices, n_features, n_means):
     np.testing.assert_array_equal(ratio_norms(square, square), np.zeros(K))
     ones = np.ones((K, D))
     assert linalg.subtract_symmetric(square, ones, ones).shape == (K, D, D)
+    assert linalg.average_moved(square, ones, ones, 0.5, square, 0.5).shape == (K, D, D)
+    assert linalg.precisions(square).shape == (K, D, D)
 
 
 @pytest.mark.kernels
@@ -309,6 +337,10 @@ def test_native_arguments_of_wrong_shapes_are_refused():
         _vbfast.ratio_norms(matrices, matrices[:, :3, :3], 1)
     with pytest.raises(ValueError, match="vectors"):
         _vbfast.subtract_symmetric(matrices, np.ones((3, 4)), np.ones((3, 5)), 1)
+    with pytest.raises(ValueError, match="others"):
+        _vbfast.average_moved(matrices, matrices[0, :3], matrices[0, :3], 1.0, matrices[:2], 1.0, 1)
+    with pytest.raises(ValueError, match="factors"):
+        _vbfast.squares(matrices[:, :3], 1)
     weight, first = np.ones(3), np.ones((3, 1, 4))
     for wrong, arguments in (
         ("second", (weight, first, matrices[0], matrices)),

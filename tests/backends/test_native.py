@@ -91,6 +91,10 @@ def test_linear_algebra_of_empty_axes(K, D, n_vectors, num_threads):
     np.testing.assert_array_equal(_vbfast.ratio_norms(matrices, matrices, num_threads), [D] * K)
     moved = _vbfast.subtract_symmetric(matrices, np.zeros((K, D)), np.zeros((K, D)), num_threads)
     np.testing.assert_array_equal(moved, matrices)
+    nowhere = np.zeros((K, D))
+    averaged = _vbfast.average_moved(matrices, nowhere, nowhere, 0.5, matrices, 0.5, num_threads)
+    np.testing.assert_array_equal(averaged, matrices)
+    np.testing.assert_array_equal(_vbfast.squares(matrices, num_threads), matrices)
     gradients = _vbfast.matrix_gradients(
         np.ones(K), np.zeros((K, n_vectors, D)), matrices, matrices, num_threads
     )

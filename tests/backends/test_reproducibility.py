@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vbfast.backends import get_backend
+from vbfast.backends import backend_names, get_backend
 from vbfast.backends.native.blocking import blocking as native_blocking
 from vbfast.config.settings import config_context, current_backend
 from vbfast.contract import COVARIANCE_TYPES, Request
@@ -15,6 +15,11 @@ from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
 
 pytestmark = [pytest.mark.kernels, pytest.mark.usefixtures("backend")]
+
+# The reference has no threads.
+with_threads = pytest.mark.parametrize(
+    "backend", [name for name in backend_names() if name != "reference"], indirect=True
+)
 
 DTYPES = (np.float64, np.float32)
 
@@ -106,6 +111,7 @@ def problem(rng, random_params, sample):
     return make
 
 
+@with_threads
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 @pytest.mark.parametrize("assignment", ["posterior", "hard"])
@@ -128,6 +134,7 @@ def test_threads(
             assert_same_bits(run(X, params, request, sample_weight=weights), expected)
 
 
+@with_threads
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
     ("covariance_type", "n_components", "n_features", "assignment"),
@@ -152,6 +159,29 @@ def test_threads_that_share_components(
             assert_same_bits(run(X, params, request, sample_weight=weights), expected)
 
 
+@with_threads
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_threads_that_share_components_with_few_rows_each(
+    run, random_params, sample, assert_same_bits, rng, dtype
+):
+    params = random_params(rng, "full", 1400, 24, spread=8.0)
+    X = sample(rng, params, 600, dtype)
+    assert native_blocking(600, 24, 1400, np.dtype(dtype), "full").split_components
+    request = Request(moments="full")
+    with config_context(num_threads=1):
+        expected = run(X, params, request)
+    for num_threads in (2, 3, 24):
+        with config_context(num_threads=num_threads):
+            assert_same_bits(run(X, params, request), expected)
+    with config_context(backend="reference"):
+        reference, _ = run(X, params, request)
+    tolerance = 1e-10 if dtype == np.float64 else 1e-3
+    for name in ("weight", "first", "second"):
+        actual, value = (getattr(r.statistics, name) for r in (expected[0], reference))
+        scale = np.abs(value).max()
+        np.testing.assert_allclose(actual, value, rtol=0, atol=tolerance * scale, err_msg=name)
+
+
 @pytest.mark.parametrize("round_bytes", [one_pass.ROUND_BYTES, 1 << 16], ids=["whole", "rounds"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("storage", list(STORAGES))
@@ -166,6 +196,7 @@ def test_storage(
     assert_same_bits(run(stored, params, request, sample_weight=weights), expected)
 
 
+@with_threads
 @pytest.mark.parametrize("covariance_type", COVARIANCE_TYPES)
 def test_sliced_rows_with_shared_components(
     run, problem, assert_same_bits, monkeypatch, covariance_type

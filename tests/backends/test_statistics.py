@@ -102,6 +102,40 @@ def test_many_features(
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("far", [False, True])
+@pytest.mark.parametrize("n_features", [11, 17, 24])
+@pytest.mark.parametrize("n_components", [3, 21])
+def test_separated_components(
+    dense_oracle,
+    random_params,
+    sample,
+    assert_statistics_close,
+    rng,
+    dtype,
+    far,
+    n_features,
+    n_components,
+):
+    """Few responsibilities count: rows are gathered for each component, in some tiles or in all."""
+    params = random_params(rng, "full", n_components, n_features, spread=8.0)
+    means = params.form.centres.copy()
+    means[1] = means[0] + 0.1  # two that overlap
+    if far:
+        means[2] += 1e5 if dtype == np.float64 else 3e3
+    params = LogJoint.quadratic("full", params.offset, means, params.form.precision_cholesky)
+    X = sample(rng, params, 1777, dtype)
+    # Rows on the way from one component to the next have several that count.
+    X[600:1100] = X[600:1100].mean(axis=0) + rng.normal(size=(500, n_features))
+    weights = rng.integers(0, 3, 1777) * rng.uniform(0.5, 1.5, 1777)
+    request = Request(moments="full")
+    expected = dense_oracle(X, params, request, sample_weight=weights)
+    result = run_pass(as_row_source(X), params, request, sample_weight=weights)
+    distance = np.sqrt(-2 * expected.log_joint.max(axis=1).min())
+    tolerance = TOLERANCE[dtype] * max(10.0, distance**2 / 10)
+    assert_statistics_close(result.statistics, params, "full", expected, tolerance)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("extra", [-1, 0, 1])
 def test_sizes_around_a_tile_and_a_partition(
     dense_oracle, random_params, sample, assert_statistics_close, rng, dtype, extra

@@ -162,6 +162,12 @@ class ToyLinearAlgebra(ReferenceLinearAlgebra):
     def subtract_symmetric(self, matrices, a, b):
         return subtract_symmetric(matrices, a, b)
 
+    def average_moved(self, matrices, a, b, kept, others, taken):
+        return kept * subtract_symmetric(matrices, a, b) + taken * others
+
+    def precisions(self, factors):
+        return np.einsum("kij,klj->kil", factors, factors)
+
     def draw_rows(self, normals, counts, factors, means):
         component = np.repeat(np.arange(len(counts)), counts)
         inverses = np.linalg.inv(factors)[component % len(factors)]

@@ -84,3 +84,45 @@ def test_rows_are_aligned(script):
     copy = script("instructions").aligned(rows)
     assert copy.ctypes.data % 4096 == 0
     np.testing.assert_array_equal(copy, rows)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages are evicted, and memory read, on Linux")
+def test_passes_from_disk_are_measured(script, tmp_path):
+    pytest.importorskip("pyarrow")
+    tables = script("from_disk").tables
+    [table] = tables(rows=20_000, folder=str(tmp_path), repeats=1)
+    assert [line[0] for line in table.rows] == [".npy", ".parquet"]
+    for line in table.rows:
+        whole, disk, kernel, reader, ratio, memory = (float(value) for value in line[1:7])
+        assert ratio == pytest.approx(whole / (max(disk, kernel) + reader / 2), abs=2.0)
+        assert 10 < memory < 1000
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "rows-20000.npy",
+        "rows-20000.parquet",
+    ]
+    written = (tmp_path / "rows-20000.npy").stat().st_mtime_ns
+    tables(rows=20_000, folder=str(tmp_path), repeats=1)  # they are found again
+    assert (tmp_path / "rows-20000.npy").stat().st_mtime_ns == written
+    rows = np.load(tmp_path / "rows-20000.npy")
+    assert (rows.shape, rows.dtype) == ((20_000, 16), np.float32)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read on Linux")
+def test_batches_are_measured(script):
+    [table] = script("streaming").tables(quick=True)
+    [[batches, rate, full, part, start, end]] = table.rows
+    assert batches == "40"
+    rate, full = (float(value.replace(",", "")) for value in (rate, full))
+    assert float(part.rstrip("%")) == pytest.approx(100.0 * rate / full, abs=0.6)
+    assert 0 < float(start) <= float(end) + 20.0
+
+
+def test_passes_on_a_cluster_are_counted(script):
+    pytest.importorskip("distributed")
+    beside, scheduled, sizes = script("cluster").tables(quick=True, repeats=1)
+    assert np.isfinite(float(beside.rows[0][2]))  # of times that are noise at this size
+    # Chunks of few rows are one group in the first table, and each a group in the others.
+    assert beside.rows[0][3] == "2"
+    assert [row[:2] for row in scheduled.rows] == [["4", "6"], ["8", "10"]]
+    [model] = sizes.rows
+    assert 0.0 < float(model[1]) < 1.0

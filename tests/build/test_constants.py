@@ -29,7 +29,7 @@ def test_how_far_a_near_component_may_be():
 
 
 def test_what_is_negligible():
-    least = constants("kernels/estep/gathered_moments-inl.h", r"least_responsibility = T\((\S+)\);")
+    least = constants("kernels/estep/tile.h", r"least_responsibility = T\((\S+)\);")
     assert math.exp(-negligible.NEGLIGIBLE) <= 1.1 * float(least)
 
 

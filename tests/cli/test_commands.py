@@ -25,6 +25,10 @@ def write(path, rows):
         np.savez(path, rows=rows, other=rows[:, :1])
     elif path.suffix == ".csv":
         np.savetxt(path, rows, delimiter=",", header="a,b,c", comments="", fmt="%.17g")
+    elif path.suffix == ".zarr":
+        group = pytest.importorskip("zarr").open_group(str(path), mode="w")
+        group.create_array("group/rows", data=rows)
+        group.create_array("other", data=rows[:, :1])
     elif path.suffix == ".h5":
         with pytest.importorskip("h5py").File(path, "w") as file:
             file["group/rows"] = rows
@@ -36,11 +40,12 @@ def write(path, rows):
         parquet.write_table(pyarrow.table(dict(zip("abc", rows.T, strict=True))), path)
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".parquet", ".h5"])
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".csv", ".parquet", ".h5", ".zarr"])
 def test_fit_and_score_agree_with_the_estimator(tmp_path, capsys, rows, suffix):
     data, model = tmp_path / f"data{suffix}", tmp_path / "model.npz"
     write(data, rows)
-    key = {".npz": ["--key", "rows"], ".h5": ["--key", "/group/rows"]}.get(suffix, [])
+    name = {".npz": "rows", ".h5": "/group/rows", ".zarr": "group/rows"}.get(suffix)
+    key = [] if name is None else ["--key", name]
     fit = ["fit", str(data), "-k", "2", "--seed", "0", "-q", "-o", str(model), *key]
     assert main(fit) == 0
     expected = GaussianMixture(2, random_state=0).fit(rows)
@@ -135,7 +140,7 @@ def test_a_key_is_of_an_archive(tmp_path, capsys, rows, suffix):
     data, model = tmp_path / f"x{suffix}", tmp_path / "m.npz"
     write(data, rows)
     key = ["--key", "rows"]
-    message = f"x{suffix}: --key rows names an array of an .npz or HDF5 file, which this is not"
+    message = f"x{suffix}: --key rows names an array of an .npz, HDF5 or Zarr file, which this is"
     assert main(["fit", str(data), "-k", "1", "-q", *key]) == 1
     assert message in capsys.readouterr().err
     assert main(["fit", str(data), "-k", "1", "-q", "-o", str(model)]) == 0
@@ -210,6 +215,23 @@ def test_accelerated_fits_and_no_draws(tmp_path, capsys, rows):
         assert "marginal likelihood" not in printed
 
 
+@pytest.mark.filterwarnings("default:.*has the end of this very fit")
+def test_batches_and_checkpoints(tmp_path, capsys, rows):
+    np.save(tmp_path / "x.npy", rows)
+    kept = tmp_path / "kept.npz"
+    fit = ["fit", str(tmp_path / "x.npy"), "-k", "2", "-q", "--batch-size", "50"]
+    assert main([*fit, "--checkpoint", str(kept)]) == 0
+    printed = capsys.readouterr().out
+    expected = GaussianMixture(2, random_state=0, batch_size=50).fit(rows)
+    assert np.array_equal(load(kept).means_, expected.means_)
+    assert main([*fit, "--checkpoint", str(kept)]) == 0
+    again = capsys.readouterr()
+    assert again.out == printed
+    assert "has the end of this very fit" in again.err
+    assert main([*fit, "--checkpoint", str(tmp_path / "kept")]) == 2
+    assert "--checkpoint" in capsys.readouterr().err
+
+
 def test_options_of_a_prior_need_one(tmp_path, capsys, rows):
     np.save(tmp_path / "x.npy", rows)
     fit = ["fit", str(tmp_path / "x.npy"), "-k", "2", "-q"]
@@ -255,7 +277,7 @@ def test_a_file_of_another_class_is_no_model(tmp_path, capsys, rows):
     ("name", "content", "message"),
     [
         ("missing.npy", None, "No such file"),
-        ("rows.doc", "1", "expected .npy, .npz, .parquet, .h5, .hdf5, .csv, .tsv, .txt"),
+        ("rows.doc", "1", "expected .npy, .npz, .parquet, .h5, .hdf5, .zarr, .csv, .tsv, .txt"),
         ("rows.csv", "1,nan\n2,3\n", "row 0, column 1, counted from 0, is 'nan'"),
     ],
 )
@@ -284,7 +306,7 @@ def test_files_that_hold_no_table(tmp_path, name, content, message):
     pytest.importorskip({".parquet": "pyarrow", ".h5": "h5py"}.get(name[4:], "numpy"))
     path = tmp_path / name
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=rf"{name}: .*({message})"):
+    with pytest.raises(ValueError, match=rf"{name}.* ({message})"):
         load_rows(path)
 
 
@@ -323,7 +345,7 @@ def test_a_column_of_dates_is_named(tmp_path):
     pytest.importorskip("pyarrow")
     frame = pandas.DataFrame({"a": [1.0, 2.0], "day": pandas.to_datetime(["2020", "2021"])})
     frame.to_parquet(tmp_path / "rows.parquet")
-    with pytest.raises(ValueError, match=r"column 1 \(day\), counted from 0, is of type timestamp"):
+    with pytest.raises(ValueError, match=r"rows\.parquet: column 'day' is of type timestamp"):
         load_rows(tmp_path / "rows.parquet")
 
 
@@ -335,18 +357,31 @@ def test_weights_are_one_column_of_any_file(tmp_path):
     np.savetxt(tmp_path / "column.csv", expected)
     for name in ("line.npy", "column.npy", "line.npz", "column.csv"):
         np.testing.assert_array_equal(load_weights(tmp_path / name), expected)
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"w": expected}), tmp_path / "column.parquet")
+    with pytest.importorskip("h5py").File(tmp_path / "line.h5", "w") as file:
+        file["w"] = expected
+    pytest.importorskip("zarr").create_array(str(tmp_path / "line.zarr"), data=expected)
+    for name in ("column.parquet", "line.h5", "line.zarr"):
+        np.testing.assert_array_equal(load_weights(tmp_path / name), expected)
     np.save(tmp_path / "table.npy", expected.reshape(3, 2))
     with pytest.raises(ValueError, match=r"shape \(3, 2\); expected one column"):
         load_weights(tmp_path / "table.npy")
 
 
-@pytest.mark.parametrize(("suffix", "module"), [(".h5", "h5py"), (".parquet", "pyarrow")])
+@pytest.mark.parametrize(
+    ("suffix", "module"),
+    [(".h5", "h5py"), (".parquet", "pyarrow"), (".zarr", "zarr")],
+)
 def test_a_missing_package_is_named_with_its_extra(tmp_path, monkeypatch, capsys, suffix, module):
     monkeypatch.setitem(sys.modules, module, None)
     (tmp_path / f"x{suffix}").touch()
     assert main(["fit", str(tmp_path / f"x{suffix}"), "-k", "2"]) == 1
-    extra = {"h5py": "hdf5", "pyarrow": "parquet"}[module]
-    message = f"{suffix} files need {module}: pip install 'vbfast[{extra}]'"
+    extra = {"h5py": "hdf5", "pyarrow": "parquet", "zarr": "zarr"}[module]
+    kind = "folders" if module == "zarr" else "files"
+    message = f"reading {suffix} {kind} needs {module}: pip install 'vbfast[{extra}]'"
     assert message in capsys.readouterr().err
 
 

@@ -110,13 +110,13 @@ def test_a_fork_in_a_signal_handler_during_a_call(backend, num_threads):
     printed = run(
         f"""
 vbfast.set_num_threads({num_threads})
-X = rng.normal(size=(40_000, 4))
+X = rng.normal(size=(10_000, 4))
 
 def call():
     with vbfast.config_context(backend={backend!r}):
         mixture = vbfast.GaussianMixture(30, init_params="random", random_state=0, max_iter=5,
                                          tol=0.0)
-        evidence = vbfast.logsumexp(np.broadcast_to(X[:, :1], (40_000, 1_000)), axis=1)
+        evidence = vbfast.logsumexp(np.broadcast_to(X[:, :1], (10_000, 1_000)), axis=1)
         return evidence[::500], mixture.fit(X).means_
 
 expected = call()

@@ -55,6 +55,22 @@ def assert_close(actual, expected, tolerance=1e-11):
 
 
 @every_kind
+@pytest.mark.parametrize("scaled", [False, True])
+def test_an_average_is_two_products_and_a_sum(drawn, moments, scaled):
+    """To the bit, also where a backend goes over the matrices once."""
+    X, resp, centres = drawn
+    scale = 0.5 + resp if scaled else None
+    one = of_rows(X, resp, centres, moments, scale)
+    other = of_rows(X, resp**2, centres + 0.25, moments, scale)
+    for linalg in (None, current_linalg()):
+        expected = one.about(other.centres, linalg) * 0.9 + other * 0.03
+        assert one.averaged_with(0.9, other, 0.03, linalg) == expected
+    another = of_rows(X, resp, centres, "first" if moments == "diag" else "diag", scale)
+    with pytest.raises(ValueError, match="do not add up"):
+        one.averaged_with(0.5, another, 0.5, current_linalg())
+
+
+@every_kind
 def test_the_sum_is_that_of_the_rows_of_both(drawn, moments):
     X, resp, centres = drawn
     one = of_rows(X[:70], resp[:70], centres, moments)

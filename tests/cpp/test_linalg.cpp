@@ -68,6 +68,25 @@ void check(std::int64_t K, std::int64_t D, int num_threads) {
                        moved.data(), num_threads, nullptr);
     EXPECT(moved[D - 1] == moved[(D - 1) * D]);
 
+    std::vector<double> averaged(K * D * D), precisions(K * D * D);
+    average_moved(covariances.data(), roots.data(), roots.data() + K * D * (D - 1), 0.5,
+                  covariances.data(), 2.0, K, D, averaged.data(), num_threads, nullptr);
+    squares(factors.data(), K, D, precisions.data(), num_threads, nullptr);
+    for (std::int64_t k = 0; k < K; ++k)
+        for (std::int64_t i = 0; i < D; ++i)
+            for (std::int64_t j = 0; j < D; ++j) {
+                const std::int64_t at = (k * D + i) * D + j;
+                EXPECT(averaged[at] == 0.5 * moved[at] + 2.0 * covariances[at]);
+                double sum = 0.0, sizes = 0.0;
+                for (std::int64_t m = 0; m < D; ++m) {
+                    const double product =
+                        factors[(k * D + i) * D + m] * factors[(k * D + j) * D + m];
+                    sum += product;
+                    sizes += std::fabs(product);
+                }
+                EXPECT(std::fabs(precisions[at] - sum) <= 1e-14 * static_cast<double>(D) * sizes);
+            }
+
     // Moments that the covariances fit, of vectors that the precisions take to the rows of `roots`.
     std::vector<double> weight(K, 1.0), first(K * 2 * D, 0.0), in_means(K * 2 * D);
     std::vector<double> in_covariances(K * D * D), in_factors(K * D * D);
@@ -105,6 +124,9 @@ void empty(std::int64_t K, std::int64_t D, std::int64_t n_vectors) {
     for (std::int64_t k = 0; k < K; ++k) EXPECT(norms[k] == 0.0);
     subtract_symmetric(nothing.data(), nothing.data(), nothing.data(), K, D, nothing.data(), 2,
                        nullptr);
+    average_moved(nothing.data(), nothing.data(), nothing.data(), 0.5, nothing.data(), 0.5, K, D,
+                  nothing.data(), 2, nullptr);
+    squares(nothing.data(), K, D, nothing.data(), 2, nullptr);
     matrix_gradients({norms.data(), nothing.data(), nothing.data()}, nothing.data(), K, n_vectors,
                      D, nothing.data(), nothing.data(), nothing.data(), 2, nullptr);
     const std::vector<std::int64_t> counts(static_cast<std::size_t>(K) + 1, 0);

@@ -15,7 +15,7 @@ from sklearn.base import clone
 
 from vbfast.backends import DEFAULT_BACKEND
 from vbfast.config.settings import config_context, current_backend
-from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, Mixture, base
+from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, Mixture, search
 from vbfast.inference.monitor import ProgressMonitor
 from vbfast.passes.runner import LocalRunner
 
@@ -173,7 +173,7 @@ def test_the_bar_is_cleaned_up(clustered, mixture, interrupted, monkeypatch):
     rich_console = pytest.importorskip("rich.console")
     console = rich_console.Console(file=io.StringIO(), force_terminal=True, width=140)
     monkeypatch.setattr(
-        base, "make_monitor", lambda workload, **options: ProgressMonitor(workload, console)
+        search, "make_monitor", lambda workload, **options: ProgressMonitor(workload, console)
     )
     mixture.set_params(verbose=1)
     assert interrupted(mixture, clustered, passes=7).partial.n_iter_ == 7

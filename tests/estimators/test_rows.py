@@ -11,7 +11,7 @@ from scipy import sparse
 from sklearn.mixture import GaussianMixture as ScikitLearnMixture
 
 import vbfast
-from vbfast.estimators import BayesianGaussianMixture, GaussianMixture
+from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, base
 
 pytestmark = pytest.mark.kernels
 
@@ -179,13 +179,13 @@ def test_a_source_of_other_features(clustered, fitted):
 
 def test_large_arrays_are_not_copied(clustered, monkeypatch):
     seen = []
-    search = GaussianMixture._search
+    search = base.search
 
-    def spy(self, family, runner, *others):
+    def spy(mixture, family, runner, **others):
         seen.append(runner.source.data)
-        return search(self, family, runner, *others)
+        return search(mixture, family, runner, **others)
 
-    monkeypatch.setattr(GaussianMixture, "_search", spy)
+    monkeypatch.setattr(base, "search", spy)
     for rows in (clustered, clustered[::2], np.asfortranarray(clustered)):
         GaussianMixture(2, random_state=0).fit(rows)
         assert np.shares_memory(seen.pop(), rows)

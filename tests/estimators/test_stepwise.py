@@ -216,6 +216,20 @@ def test_a_singular_step_leaves_the_mixture_as_it_was(X):
     assert vars(mixture) == before
 
 
+@pytest.mark.parametrize("scale", [1e290, 1e300])
+def test_a_bound_that_is_no_number_is_an_error(X, scale):
+    """As in a fit. The sums of rows of such weights overflow in the posterior."""
+    weights = np.full(len(X), scale)
+    with pytest.raises(ValueError, match=r"the lower bound is nan in iteration 1|overflow"):
+        BayesianGaussianMixture(3, random_state=0).fit(X, sample_weight=weights)
+    mixture = BayesianGaussianMixture(3, random_state=0).initialize(X)
+    before = dict(vars(mixture))
+    summary = mixture.summarize(X, sample_weight=weights)
+    with pytest.raises(ValueError, match=r"the lower bound is nan in iteration 1"):
+        mixture.maximize(summary)
+    assert vars(mixture) == before
+
+
 @every_estimator
 def test_a_fit_goes_on_from_steps(X, estimator):
     mixture = stepwise(estimator(3, random_state=0).initialize(X), [X], 3)

@@ -127,6 +127,38 @@ def test_information_criteria_count_the_free_parameters(X, fitted):
     assert fitted.icl(X) == pytest.approx(fitted.bic(X) + 2.0 * entropy, rel=1e-12)
 
 
+@pytest.mark.parametrize("backend", ["native", "reference"])
+@pytest.mark.parametrize("n_components", [6, 70])
+def test_rows_may_keep_a_few_components(X, n_components, backend):
+    """The bound rises, and is below that of the same parameters and all components."""
+    scores = []
+    mixture = vbfast.Mixture(
+        Bernoulli(),
+        n_components,
+        init_params="random",
+        random_state=0,
+        tol=0.0,
+        max_iter=15,
+        truncation=3,
+        backend=backend,
+    )
+    mixture.fit(X, callback=lambda now: scores.append(now.fitted_estimator().score(X)))
+    bounds = np.array(mixture.lower_bounds_)
+    tolerance = 1e-12 * np.abs(bounds).max()
+    assert (np.diff(bounds) >= -tolerance).all()
+    assert (bounds[1:] <= np.array(scores)[:-1] + tolerance).all()
+    assert scores[-1] > vbfast.Mixture(Bernoulli(), 1).fit(X).score(X)
+
+
+@pytest.mark.parametrize("n_kept", [3, 8])
+def test_rows_that_keep_all_components(X, resp, n_kept):
+    arguments = {"init_params": resp, "tol": 0.0, "max_iter": 15}
+    whole = vbfast.Mixture(Bernoulli(), 3, **arguments).fit(X)
+    kept = vbfast.Mixture(Bernoulli(), 3, truncation=n_kept, **arguments).fit(X)
+    np.testing.assert_allclose(kept.lower_bounds_, whole.lower_bounds_, rtol=0.0, atol=1e-9)
+    np.testing.assert_allclose(kept.probabilities_, whole.probabilities_, rtol=1e-8)
+
+
 def test_steps_by_hand_lead_where_a_fit_does(X):
     arguments = {"random_state": 0, "tol": 0.0, "max_iter": 6}
     whole = vbfast.Mixture(Bernoulli(), 3, **arguments).fit(X)

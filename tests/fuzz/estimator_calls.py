@@ -221,6 +221,20 @@ add(
     also=SEED,
 )
 
+
+def truncated(make: Callable[[str], Any]) -> Callable[..., Any]:
+    return fitted(lambda kind: make(kind).set_params(truncation=2))
+
+
+for owner, maker in (("gaussian", gaussian), ("bayesian", bayesian), ("own", of_family)):
+    add(
+        f"{owner} bound_gap",
+        method("bound_gap"),
+        {**ROWS, "n_samples": "positive count or none"},
+        lambda rng, dtype: {**on_rows(rng, dtype), "n_samples": 2},
+        estimator=truncated(maker),
+    )
+
 # --------------------------------------------------------------------------------- the fit
 
 STARTS = {
@@ -238,6 +252,12 @@ STARTS = {
     "learning_offset": "real",
     "step_size": "real",
     "total_samples": "positive real",
+    "batch_size": "positive count or none",
+    "final_pass": "flag",
+    "checkpoint_interval": "real",
+    "truncation": "positive count or none",
+    "n_neighbors": "positive count",
+    "n_random": "count",
 }
 GAUSSIAN = {
     **STARTS,
@@ -273,6 +293,12 @@ def fit_arguments(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
         "learning_offset": 8.0,
         "step_size": 0.25,
         "total_samples": 1000.0,
+        "batch_size": 5,
+        "final_pass": True,
+        "checkpoint_interval": 60.0,
+        "truncation": None,
+        "n_neighbors": 15,
+        "n_random": 1,
     }
 
 

@@ -176,7 +176,11 @@ def changed_by_failure(stage: Scene, before: dict[str, Any]) -> bool:
     """Whether a call that failed left fitted attributes that are not those from before it."""
     after = {} if stage.estimator is None else vars(stage.estimator)
     names = {name for name in before.keys() | after.keys() if name.endswith("_")}
-    return any(after.get(name) is not before.get(name) for name in names)
+    # A copy has a list of bounds of its own.
+    bounds = {name for name in names if name == "lower_bounds_"}
+    return any(after.get(name) is not before.get(name) for name in names - bounds) or any(
+        after.get(name) != before.get(name) for name in bounds
+    )
 
 
 def judged(error: Exception, call: Call, odd: dict[str, Odd], retyped: bool) -> str | None:

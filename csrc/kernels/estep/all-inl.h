@@ -6,6 +6,7 @@
 #include "kernels/count-inl.h"
 #include "kernels/transcendental-inl.h"
 #include "kernels/estep/tile-inl.h"
+#include "kernels/estep/row_sums-inl.h"
 #include "kernels/estep/centring-inl.h"
 #include "kernels/estep/gather-inl.h"
 #include "kernels/estep/joint_block-inl.h"
@@ -27,11 +28,16 @@
 #include "kernels/estep/triangle-inl.h"
 #include "kernels/estep/dense_moments-inl.h"
 #include "kernels/estep/gathered_moments-inl.h"
+#include "kernels/estep/sparse_moments-inl.h"
+#include "kernels/estep/total_scatter-inl.h"
 #include "kernels/estep/summary_step-inl.h"
 #include "kernels/estep/centre_blocks-inl.h"
 #include "kernels/estep/search-inl.h"
 #include "kernels/estep/label_sums-inl.h"
 #include "kernels/estep/seeding-inl.h"
+#include "kernels/estep/factor_blocks-inl.h"
+#include "kernels/estep/pairs-inl.h"
+#include "kernels/estep/candidate_posterior-inl.h"
 // clang-format on
 
 template <class T>
@@ -50,4 +56,10 @@ constexpr Kernels<T> level_kernels = {group_rows<T>,
                                       mark_near<T>,
                                       nearest_labels<T>,
                                       labelled_rows<T>,
-                                      label_sums<T>};
+                                      label_sums<T>,
+                                      pair_log_joints<T>,
+                                      best_pairs<T>,
+                                      sum_differences<T>,
+                                      load_candidate_rows<T>,
+                                      kept_posterior<T>,
+                                      gathered_moments<T>};

@@ -62,6 +62,20 @@ void general_row(const Model<T>& model, Tile<T>& tile, std::int64_t n, Q q) {
     tile.sums.kl += w * kl;
 }
 
+// The sums and outputs of rows on their best components, where no evidence is wanted.
+template <class T>
+void best_scores(Tile<T>& tile) {
+    using V = Lanes<T>;
+    RowSums<T> scores;
+    for (std::int64_t n = 0; n < tile.n_rows; n += V::width)
+        scores.add(tile, n, V::load(tile.row_max + n));
+    tile.sums.weight = sum_weights(tile);
+    tile.sums.expected_log_joint = scores.total();
+    if (tile.out_expected_log_joint)
+        for (std::int64_t n = 0; n < tile.n_rows; ++n)
+            tile.out_expected_log_joint[n] = tile.row_max[n];
+}
+
 // All mass of a row on one component: the best one, or the given one.
 template <class T>
 void label_step(const Model<T>& model, Tile<T>& tile) {
@@ -75,16 +89,13 @@ void label_step(const Model<T>& model, Tile<T>& tile) {
             tile.label[n] = static_cast<std::int32_t>(tile.given_label[n]);
     const bool evidence =
         tile.entropy || tile.out_log_evidence || tile.out_entropy || tile.out_resp;
+    for (std::int64_t n = 0; n < tile.n_rows; ++n) tile.row_scale[n] = tile.row_weight[n];
+    if (!evidence && tile.assignment == Assignment::hard) {  // k-means: nothing but distances
+        best_scores(tile);
+        return;
+    }
     for (std::int64_t n = 0; n < tile.n_rows; ++n) {
         const std::int32_t label = tile.label[n];
-        tile.row_scale[n] = tile.row_weight[n];
-        if (!evidence && tile.assignment == Assignment::hard) {  // k-means: nothing but distances
-            const double w = row_weight(tile, n);
-            if (tile.out_expected_log_joint) tile.out_expected_log_joint[n] = tile.row_max[n];
-            tile.sums.weight += w;
-            if (w != 0) tile.sums.expected_log_joint += w * static_cast<double>(tile.row_max[n]);
-            continue;
-        }
         general_row(model, tile, n, [label](std::int64_t k) { return k == label ? T(1) : T(0); });
     }
 }

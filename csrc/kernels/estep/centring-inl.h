@@ -54,3 +54,25 @@ inline bool all_near(const Model<T>& model, std::int64_t k) {
         for (int i = 0; i < n; ++i) near = near && model.near[k + i];
     return near;
 }
+
+// Whether components k to last - 1 are all near, or all far.
+template <class T>
+bool all_alike(const Model<T>& model, std::int64_t k, std::int64_t last) {
+    bool alike = true;
+    if (!model.all_near)
+        for (std::int64_t i = k + 1; i < last; ++i) alike = alike && model.near[i] == model.near[k];
+    return alike;
+}
+
+// evaluate(count, k) for components `first` to `last` - 1, `n` at a time from k on, where count is
+// known to the compiler. What remains goes together if that is of one kind.
+template <class T, int n, class Evaluate>
+inline void for_blocks(const Model<T>& model, std::int64_t first, std::int64_t last,
+                       const Evaluate& evaluate) {
+    std::int64_t k = first;
+    for (; k + n <= last; k += n) evaluate(Count<n>(), k);
+    if (k < last && all_alike(model, k, last))
+        with_count<1, n - 1>(last - k, [&](auto rest) VBFAST_INLINED { evaluate(rest, k); });
+    else
+        for (; k < last; ++k) evaluate(Count<1>(), k);
+}

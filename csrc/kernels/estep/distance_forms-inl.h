@@ -104,10 +104,10 @@ inline void diag_log_joint_block(const Model<T>& model, Tile<T>& tile, std::int6
 template <class T>
 void diag_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::int64_t first,
                     std::int64_t last) {
-    constexpr int n = Blocking::diag_components;
-    std::int64_t k = first;
-    for (; k + n <= last; k += n) diag_log_joint_block<T, n>(model, tile, g, k);
-    for (; k < last; ++k) diag_log_joint_block<T, 1>(model, tile, g, k);
+    for_blocks<T, Blocking::diag_components>(
+        model, first, last, [&](auto count, std::int64_t k) VBFAST_INLINED {
+            diag_log_joint_block<T, count.value>(model, tile, g, k);
+        });
 }
 
 template <class T, int n, bool some_far>
@@ -132,13 +132,11 @@ inline void distance_log_joint_block(const Model<T>& model, Tile<T>& tile, const
 template <class T, bool some_far>
 void distance_log_joint(const Model<T>& model, Tile<T>& tile, const T* x, std::int64_t g,
                         std::int64_t first, std::int64_t last) {
-    constexpr int n = Blocking::distance_components;
     const bool tied = model.form == Form::tied;
     const T* means = tied ? model.whitened_means : model.means;
     const std::int64_t stride = tied ? model.n_features : model.padded_features;
-    std::int64_t k = first;
-    for (; k + n <= last; k += n)
-        distance_log_joint_block<T, n, some_far>(model, tile, x, means, stride, g, k);
-    for (; k < last; ++k)
-        distance_log_joint_block<T, 1, some_far>(model, tile, x, means, stride, g, k);
+    for_blocks<T, Blocking::distance_components>(
+        model, first, last, [&](auto count, std::int64_t k) VBFAST_INLINED {
+            distance_log_joint_block<T, count.value, some_far>(model, tile, x, means, stride, g, k);
+        });
 }

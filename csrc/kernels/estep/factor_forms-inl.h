@@ -148,28 +148,29 @@ inline void few_columns_block(const Model<T>& model, Tile<T>& tile, std::int64_t
                        tile.row_max + g * G);
 }
 
-// Factors of one block of columns, `n` components at a time: one at a time, the maxima of the rows,
-// which go through memory, would be the longest chain. Returns the first component that is left.
+// Factors of one block of columns, several components at a time: one at a time, the maxima of the
+// rows, which go through memory, would be the longest chain.
 template <class T, int first_columns>
-std::int64_t few_columns_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g,
-                                   std::int64_t first, std::int64_t last, EarlyExit& early_exit) {
-    constexpr int n = Blocking::factor_components, J = Blocking::factor_columns;
-    std::int64_t k = first;
-    for (; k + n <= last; k += n) {
-        if (all_near<T, n>(model, k))
-            few_columns_block<T, first_columns ? first_columns : J, n>(model, tile, g, k);
-        else
-            factor_log_joint_block<T, first_columns, n>(model, tile, g, k, early_exit);
-    }
-    return k;
+void few_columns_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::int64_t first,
+                           std::int64_t last, EarlyExit& early_exit) {
+    constexpr int J = first_columns ? first_columns : Blocking::factor_columns;
+    for_blocks<T, Blocking::factor_components>(
+        model, first, last, [&](auto count, std::int64_t k) VBFAST_INLINED {
+            constexpr int n = count.value;
+            if (all_near<T, n>(model, k))
+                few_columns_block<T, J, n>(model, tile, g, k);
+            else
+                factor_log_joint_block<T, first_columns, n>(model, tile, g, k, early_exit);
+        });
 }
 
 template <class T, int first_columns>
 void factor_log_joint(const Model<T>& model, Tile<T>& tile, std::int64_t g, std::int64_t first,
                       std::int64_t last, EarlyExit& early_exit) {
-    std::int64_t k = first;
-    if (model.n_features <= Blocking::factor_columns && model.form == Form::full)
-        k = few_columns_log_joint<T, first_columns>(model, tile, g, first, last, early_exit);
-    for (; k < last; ++k)
+    if (model.n_features <= Blocking::factor_columns && model.form == Form::full) {
+        few_columns_log_joint<T, first_columns>(model, tile, g, first, last, early_exit);
+        return;
+    }
+    for (std::int64_t k = first; k < last; ++k)
         factor_log_joint_block<T, first_columns, 1>(model, tile, g, k, early_exit);
 }

@@ -48,3 +48,26 @@ std::int64_t gather_above(Tile<T>& tile, std::int64_t joint_stride, std::int64_t
         }
     return count;
 }
+
+// Whether so few entries of a tile's posterior count that gathered rows beat the dense product.
+// Every fourth group is asked. Rows whose squares overflow have a way of their own there.
+template <class T>
+bool is_sparse(const Model<T>& model, const Tile<T>& tile) {
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>;
+    if (!(model.sparse_share > 0) || tile.squares_overflow) return false;
+    const V limit = V::set(least_responsibility<T>), one = V::set(T(1));
+    V counted = V::zero();
+    std::int64_t asked = 0;
+    for (std::int64_t g = 0; g < group_count(tile); g += 4) {
+        const T* e = tile.joint + g * model.joint_stride;
+        for (std::int64_t i = 0; i < model.n_components * G; i += V::width)
+            counted = counted + V::select(less(limit, V::load(e + i)), one, V::zero());
+        asked += model.n_components * G;
+    }
+    T lanes[V::width];
+    counted.store(lanes);
+    double sum = 0;
+    for (const T n : lanes) sum += static_cast<double>(n);
+    return sum < model.sparse_share * static_cast<double>(asked);
+}

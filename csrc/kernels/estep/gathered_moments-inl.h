@@ -67,12 +67,10 @@ void outer_products(const T* u, std::int64_t stride, std::int64_t n_rows, std::i
     }
 }
 
-// Gathers the rows of component k with their weights r > 0. Of a posterior, only those that can
-// change a sum: a component whose rows all have less counts as one that has lost them.
+// Gathers the rows of component k with their weights r > 0: of a posterior, those that count.
 template <class T>
 std::int64_t gather_rows(const Model<T>& model, Tile<T>& tile, std::int64_t k) {
-    constexpr T least_responsibility = T(1e-30);
-    const T limit = tile.assignment == Assignment::posterior ? least_responsibility : T(0);
+    const T limit = tile.assignment == Assignment::posterior ? least_responsibility<T> : T(0);
     if (!by_label(tile)) return gather_above(tile, model.joint_stride, k, limit, tile.row_scale);
     std::int64_t count = 0;
     for (std::int64_t n = 0; n < tile.n_rows; ++n)
@@ -132,27 +130,6 @@ void gathered_moments(const Model<T>& model, Tile<T>& tile, std::int64_t n_gathe
             }
         if (outer) outer_products(panel, stride, n, D, second);
     }
-}
-
-// The scatter of the rows about the origin, weighted by the mass of their responsibilities: what
-// pooled moments need besides the first ones.
-template <class T>
-void total_scatter(const Model<T>& model, Tile<T>& tile, double* pooled) {
-    constexpr int G = group_rows<T>;
-    std::int64_t count = 0;
-    for (std::int64_t n = 0; n < tile.n_rows; ++n) {
-        T mass = T(0);
-        if (tile.assignment == Assignment::posterior)
-            mass = tile.row_scale[n] > T(0) ? tile.row_weight[n] : T(0);
-        else
-            for (std::int64_t k = 0; k < model.n_components; ++k)
-                mass += tile.joint[n / G * model.joint_stride + k * G + n % G] * tile.row_scale[n];
-        if (!(mass > T(0))) continue;
-        tile.gathered[count] = static_cast<std::int32_t>(n);
-        tile.gathered_weight[count++] = mass;
-    }
-    for (std::int64_t d = 0; d < model.padded_features; ++d) tile.group_scratch[d] = T(0);
-    gathered_moments<T>(model, tile, count, tile.group_scratch, nullptr, pooled);
 }
 
 // Sums of rows by label: one addition a row and feature.

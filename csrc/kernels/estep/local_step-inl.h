@@ -4,6 +4,7 @@
 template <class T>
 void local_step(const Model<T>& model, Tile<T>& tile) {
     tile.sums = no_sums;
+    tile.sparse = false;
     const bool squared_norm = model.nearest || model.moments == Moments::spherical;
     if (!load_features(tile, model.n_features, model.origin, squared_norm)) return;
     if (model.nearest) {
@@ -12,6 +13,7 @@ void local_step(const Model<T>& model, Tile<T>& tile) {
     }
     if (tile.assignment == Assignment::posterior) {
         posterior_step(model, tile);
+        tile.sparse = is_sparse(model, tile);
         return;
     }
     log_joint(model, tile, [&](std::int64_t g) {

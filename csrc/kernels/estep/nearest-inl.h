@@ -78,33 +78,19 @@ inline void nearest_block(const Model<T>& model, const Tile<T>& tile, std::int64
     }
 }
 
-// Whether centres k to last - 1 are all near, or all far.
-template <class T>
-bool all_alike(const Model<T>& model, std::int64_t k, std::int64_t last) {
-    bool alike = true;
-    if (!model.all_near)
-        for (std::int64_t i = k + 1; i < last; ++i) alike = alike && model.near[i] == model.near[k];
-    return alike;
-}
-
 // Fills tile.row_max with the best scores, and `label` with their components as numbers of type T.
 template <class T, bool by_distance>
 void nearest_scores(const Model<T>& model, Tile<T>& tile, T* label) {
-    constexpr int G = group_rows<T>, n = Blocking::distance_components;
+    constexpr int G = group_rows<T>;
     for (std::int64_t i = 0; i < group_count(tile) * G; ++i) {
         tile.row_max[i] = -static_cast<T>(runtime::infinity);
         label[i] = T(0);
     }
     const auto evaluate = [&](std::int64_t g, std::int64_t k, std::int64_t last) {
-        for (; k + n <= last; k += n) nearest_block<T, n, by_distance>(model, tile, g, k, label);
-        // What remains goes together where distance_log_joint, which asks them one by one, would
-        // take the same of all.
-        if (k < last && (!by_distance || all_alike(model, k, last)))
-            with_count<1, n - 1>(last - k, [&](auto rest) VBFAST_INLINED {
-                nearest_block<T, rest.value, by_distance>(model, tile, g, k, label);
+        for_blocks<T, Blocking::distance_components>(
+            model, k, last, [&](auto count, std::int64_t first) VBFAST_INLINED {
+                nearest_block<T, count.value, by_distance>(model, tile, g, first, label);
             });
-        else
-            for (; k < last; ++k) nearest_block<T, 1, by_distance>(model, tile, g, k, label);
     };
     const std::int64_t n_groups = group_count(tile), size = sizeof(T);
     const Visits visits = by_distance
@@ -116,23 +102,24 @@ void nearest_scores(const Model<T>& model, Tile<T>& tile, T* label) {
 // Fills tile.label, tile.row_scale and the sums.
 template <class T>
 void nearest_step(const Model<T>& model, Tile<T>& tile) {
-    constexpr int G = group_rows<T>;
+    using V = Lanes<T>;
+    constexpr int G = group_rows<T>, W = V::width;
     const std::int64_t D = model.n_features;
     T* label = tile.row_scale;  // until labels are final
     nearest_scores<T, false>(model, tile, label);
     if (stops(tile)) return;
-    for (std::int64_t i = 0; i < tile.n_rows; ++i) {
+    for (std::int64_t i = 0; i < tile.n_rows; ++i)
         tile.label[i] = static_cast<std::int32_t>(label[i]);
-        if (tile.out_labels) tile.out_labels[i] = tile.label[i];
-        const double norm =
-            static_cast<double>(tile.features[i / G * (D + 2) * G + (D + 1) * G + i % G]);
-        const double distance = norm - 2 * static_cast<double>(tile.row_max[i]);
-        const double w = row_weight(tile, i);
-        tile.sums.weight += w;
-        if (w != 0)
-            tile.sums.expected_log_joint +=
-                w * (static_cast<double>(model.offset[0]) -
-                     static_cast<double>(model.half_precision[0]) * (distance > 0 ? distance : 0));
-        tile.row_scale[i] = tile.row_weight[i];
+    if (tile.out_labels)
+        for (std::int64_t i = 0; i < tile.n_rows; ++i) tile.out_labels[i] = tile.label[i];
+    RowSums<T> distances;
+    for (std::int64_t n = 0; n < group_count(tile) * G; n += W) {
+        const V norm = V::load(tile.features + n / G * (D + 2) * G + (D + 1) * G + n % G);
+        const V distance = fnma(V::set(T(2)), V::load(tile.row_max + n), norm);
+        distances.add(tile, n, max(distance, V::zero()));
+        V::load(tile.row_weight + n).store(tile.row_scale + n);
     }
+    tile.sums.weight = sum_weights(tile);
+    tile.sums.expected_log_joint = tile.sums.weight * static_cast<double>(model.offset[0]) -
+                                   static_cast<double>(model.half_precision[0]) * distances.total();
 }

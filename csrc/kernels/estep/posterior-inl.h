@@ -114,33 +114,59 @@ void write_rows(const Tile<T>& tile, Lanes<T> a, std::int64_t n, T* out) {
     for (int i = 0; n + i < tile.n_rows; ++i) out[n + i] = lanes[i];
 }
 
-// Sums over rows, a lane each, in float64. With weights it is one row after the other, since a
-// product with one may need float64.
+// The smallest number of a vector.
 template <class T>
-struct RowSums {
-    static constexpr int W = Lanes<T>::width;
-    double lanes[W] = {};
+T smallest(Lanes<T> a) {
+    T lanes[Lanes<T>::width];
+    a.store(lanes);
+    T least = static_cast<T>(runtime::infinity);
+    for (const T b : lanes) least = b < least ? b : least;
+    return least;
+}
 
-    // Adds w a for the rows from n on. Rows beyond the last and rows of zero weight count for
-    // nothing, whatever they hold.
-    void add(const Tile<T>& tile, std::int64_t n, Lanes<T> a) {
-        if (!tile.weights && n + W <= tile.n_rows) {
-            a.add_to(lanes);
-            return;
+// From the sums of all rows to inverse_sum, row_scale and the tile's sums, where rows have no
+// weights and no outputs. The sum of the logarithms of many rows is that of their product. It has
+// so many factors that it cannot overflow: a factor is between 1 and the number of components. The
+// lowest evidence is below a row's maximum or that of a row seen before.
+template <class T>
+void finish_plain_posterior(const Model<T>& model, Tile<T>& tile) {
+    using V = Lanes<T>;
+    constexpr int W = V::width;
+    constexpr unsigned all = W == 32 ? ~0u : (1u << W) - 1;
+    int bits = 1;
+    for (std::int64_t k = model.n_components; k > 1; k /= 2) ++bits;
+    const int factors = (sizeof(T) == 8 ? 1000 : 120) / bits;
+    RowSums<T> evidence_sum;
+    V product = V::set(T(1));
+    int multiplied = 0;
+    T lowest = static_cast<T>(runtime::infinity);
+    for (std::int64_t n = 0; n < group_count(tile) * group_rows<T>; n += W) {
+        const V s = V::load(tile.inverse_sum + n), m = V::load(tile.row_max + n);
+        const V weight = V::load(tile.row_weight + n);
+        const auto some = less(V::zero(), s);
+        const V inverse = V::select(some, V::set(T(1)) / s, V::zero());
+        inverse.store(tile.inverse_sum + n);
+        (inverse * weight).store(tile.row_scale + n);
+        if (n + W > tile.n_rows || V::bits(some) != all || V::bits(less(m, V::set(lowest)))) {
+            const V evidence = m + V::select(some, log_positive(s), V::zero());
+            const V infinity = V::set(static_cast<T>(runtime::infinity));
+            const T least = smallest<T>(V::select(less(V::zero(), weight), evidence, infinity));
+            lowest = least < lowest ? least : lowest;
+            evidence_sum.add(tile, n, evidence);
+            continue;
         }
-        T values[W];
-        a.store(values);
-        for (int i = 0; i < W && n + i < tile.n_rows; ++i) {
-            const double w = row_weight(tile, n + i);
-            if (w != 0) lanes[i] += w * static_cast<double>(values[i]);
-        }
+        m.add_to(evidence_sum.lanes);
+        product = product * s;
+        if (++multiplied < factors) continue;
+        log_positive(product).add_to(evidence_sum.lanes);
+        product = V::set(T(1));
+        multiplied = 0;
     }
-    double total() const {
-        double sum = 0;
-        for (const double a : lanes) sum += a;
-        return sum;
-    }
-};
+    log_positive(product).add_to(evidence_sum.lanes);
+    tile.sums.weight = sum_weights(tile);
+    tile.sums.log_evidence = tile.sums.expected_log_joint = evidence_sum.total();
+    tile.sums.lowest_log_evidence = static_cast<double>(lowest);
+}
 
 // From the sums of all rows to inverse_sum and row_scale, the per-row outputs, and the tile's sums.
 template <class T, bool entropy>
@@ -169,16 +195,12 @@ void finish_posterior(Tile<T>& tile) {
         evidence_sum.add(tile, n, evidence);
         lowest = min(V::select(less(V::zero(), weight), evidence, infinity), lowest);
     }
-    for (std::int64_t n = 0; n < tile.n_rows; ++n) tile.sums.weight += row_weight(tile, n);
+    tile.sums.weight = sum_weights(tile);
     tile.sums.log_evidence = evidence_sum.total();
     // The sum that must hold to the last bits is evidence = expected + entropy.
     tile.sums.entropy = entropy_sum.total();
     tile.sums.expected_log_joint = tile.sums.log_evidence - tile.sums.entropy;
-    T lanes[W];
-    lowest.store(lanes);
-    for (const T a : lanes)
-        if (static_cast<double>(a) < tile.sums.lowest_log_evidence)
-            tile.sums.lowest_log_evidence = static_cast<double>(a);
+    tile.sums.lowest_log_evidence = static_cast<double>(smallest<T>(lowest));
 }
 
 template <class T>
@@ -207,6 +229,8 @@ void posterior_step(const Model<T>& model, Tile<T>& tile) {
     if (settled) set_impossible(tile.row_scale, inf);
     if (entropy)
         finish_posterior<T, true>(tile);
+    else if (!tile.weights && !tile.out_log_evidence && !settled)
+        finish_plain_posterior(model, tile);
     else
         finish_posterior<T, false>(tile);
     if (settled) set_impossible(tile.row_scale, T(0));

@@ -8,8 +8,12 @@ void summary_step(const Model<T>& model, Tile<T>& tile, std::int64_t first, std:
     bool any_gathered = false, any_dense = false;
     for (std::int64_t k = first; k < last; ++k)
         (model.gathered[k] ? any_gathered : any_dense) = true;
-    if (any_dense && dense) dense_moments(model, tile, first, last, dense);
-    if (any_gathered || (is_pooled && first == 0)) load_row_major(tile, model);
+    const bool sparse = any_dense && dense && tile.sparse;
+    if (any_gathered || sparse) load_row_major(tile, model);
+    if (sparse)
+        sparse_moments(model, tile, first, last, dense);
+    else if (any_dense && dense)
+        dense_moments(model, tile, first, last, dense);
     if (is_pooled && any_dense && first == 0) total_scatter(model, tile, pooled);
     if (!any_gathered) return;
     if (by_label(tile) && model.moments == Moments::first) {

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 
+#include "kernels/estep/candidates.h"
 #include "kernels/estep/model.h"
 #include "kernels/estep/nearest_search.h"
 #include "kernels/estep/tile.h"
@@ -50,6 +51,18 @@ struct Kernels {
     void (*labelled_rows)(const Model<T>&, Tile<T>&, const std::int32_t* label);
     // The summary step of first moments by label, of rows that no tile has.
     void (*label_sums)(const Model<T>&, const RowRange<T>&, double* gathered);
+    // Truncated posteriors: log-joints of listed pairs (pairs-inl.h), the best of each row, what
+    // they tell of neighbours, the rows that they are of, and the softmax over the components that
+    // a row keeps (candidate_posterior-inl.h).
+    void (*pair_log_joints)(const CandidateModel<T>&, const PairBlock<T>&);
+    void (*best_pairs)(const PairBlock<T>&, std::int64_t n_rows, const BestPairs<T>&);
+    void (*sum_differences)(const PairBlock<T>&, std::int64_t n_rows, double* sums);
+    std::int64_t (*load_candidate_rows)(const CandidateModel<T>&, const RowsAt&,
+                                        const std::int32_t* index, std::int64_t n_rows, T* out);
+    void (*kept_posterior)(std::int64_t n_kept, std::int64_t n_rows, T* kept, T* log_evidence);
+    // Adds the moments of the rows that a tile has gathered, see gathered_moments-inl.h.
+    void (*gathered_moments)(const Model<T>&, Tile<T>&, std::int64_t n_gathered, const T* mean,
+                             double* sums, double* second);
 };
 
 struct Table {

@@ -53,6 +53,11 @@ void load_group(const Tile<T>& tile, std::int64_t n_features, std::int64_t row, 
     if (whole && aligned && tile.feature_stride == size) {
         const T* rows = reinterpret_cast<const T*>(tile.rows + row * tile.row_stride);
         const std::int64_t stride = tile.row_stride / size;
+        if (n_features == 1 && stride == 1) {
+            for (int v = 0; v < Blocking::row_vectors; ++v)
+                V::load(rows + v * W).store(out + v * W);
+            return;
+        }
         for (; d + (followed ? 1 : W) <= n_features; d += W)
             for (int v = 0; v < Blocking::row_vectors; ++v)
                 V::transpose(rows + v * W * stride + d, stride, out + d * G + v * W, G);

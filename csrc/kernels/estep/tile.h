@@ -21,6 +21,14 @@ struct TileSums {
 
 constexpr TileSums no_sums{0, 0, 0, 0, 0, runtime::infinity};
 
+// Components whose moments tile.block_sums has room for: a block of the dense statistics.
+constexpr int summed_together = 4;
+
+// A responsibility that can change a sum: a component whose rows all have less counts as one that
+// has lost them.
+template <class T>
+constexpr T least_responsibility = T(1e-30);
+
 // Consecutive rows: where they lie, what is wanted of them, and memory to work in.
 template <class T>
 struct Tile {
@@ -69,7 +77,10 @@ struct Tile {
     std::int64_t panel_size;
     std::int64_t panel_stride;  // from one of the outer-product rows to the next
 
+    double* block_sums;  // of `summed_together` components, or null: see sparse_moments
+
     TileSums sums;
+    bool sparse;            // so few responsibilities count that all components gather rows
     std::int64_t bad_row;   // first row that is not finite, or -1
     bool squares_overflow;  // some row is so far from the origin that its squares are not ordinary
 };

@@ -9,6 +9,6 @@
 #include "kernels/linalg/draws-inl.h"
 // clang-format on
 
-constexpr Kernels level_kernels = {matrix_columns, factor_block,       invert_block,
-                                   ratio_block,    subtract_symmetric, transpose_block,
-                                   whiten_block,   unwhiten_block,     draw_block};
+constexpr Kernels level_kernels = {
+    matrix_columns, factor_block,    invert_block, ratio_block,    square_block, subtract_symmetric,
+    average_moved,  transpose_block, whiten_block, unwhiten_block, draw_block};

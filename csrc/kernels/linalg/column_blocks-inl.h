@@ -87,6 +87,23 @@ inline void load_block(const double* matrix, std::int64_t D, std::int64_t first,
         for (std::int64_t i = 0; i < n_rows; ++i) block[i * width + c] = 0;
 }
 
+// block[k, c] = matrix[c, k] for n_rows rows and n_columns columns, zero-padded.
+template <int vectors>
+inline void load_transposed(const double* matrix, std::int64_t D, std::int64_t n_rows,
+                            std::int64_t n_columns, double* block) {
+    using V = Lanes<double>;
+    constexpr int width = vectors * V::width;
+    for (std::int64_t c = 0; c < width; c += V::width) {
+        std::int64_t k = 0;
+        if (c + V::width <= n_columns)
+            for (; k + V::width <= n_rows; k += V::width)
+                V::transpose(matrix + c * D + k, D, block + k * width + c, width);
+        for (; k < n_rows; ++k)
+            for (std::int64_t j = c; j < c + V::width; ++j)
+                block[k * width + j] = j < n_columns ? matrix[j * D + k] : 0;
+    }
+}
+
 // out[c, k] = block[k, c] for n_rows rows and n_columns columns.
 template <int vectors>
 inline void store_transposed(const double* block, std::int64_t n_rows, std::int64_t n_columns,
@@ -122,4 +139,22 @@ inline void for_tiles_backwards(std::int64_t n, F&& f) {
     const std::int64_t whole = n / R * R;
     for (std::int64_t i = n; i-- > whole;) f(i, Count<1>{});
     for (std::int64_t i = whole; i > 0; i -= R) f(i - R, Count<R>{});
+}
+
+template <int rows, int vectors>
+inline void clear_tile(Lanes<double> (&acc)[rows][vectors]) {
+    for (auto& row : acc)
+        for (Lanes<double>& sums : row) sums = Lanes<double>::zero();
+}
+
+// out = -matrix[0:n_rows, 0:n] block[0:n].
+template <int vectors>
+inline void multiply(const double* matrix, std::int64_t stride, std::int64_t n_rows,
+                     const double* block, std::int64_t n, double* out) {
+    for_tiles(n_rows, [&](std::int64_t i, auto count) {
+        Lanes<double> acc[decltype(count)::value][vectors];
+        clear_tile(acc);
+        subtract_products(matrix + i * stride, stride, block, n, acc);
+        store_tile(acc, out + i * vectors * Lanes<double>::width);
+    });
 }

@@ -19,24 +19,6 @@
 // A gradient in the factor under way holds P^T below the diagonal, whose rows the second product
 // reads along.
 
-template <int rows, int vectors>
-inline void clear_tile(Lanes<double> (&acc)[rows][vectors]) {
-    for (auto& row : acc)
-        for (Lanes<double>& sums : row) sums = Lanes<double>::zero();
-}
-
-// out = -matrix[0:n_rows, 0:n] block[0:n].
-template <int vectors>
-inline void multiply(const double* matrix, std::int64_t stride, std::int64_t n_rows,
-                     const double* block, std::int64_t n, double* out) {
-    for_tiles(n_rows, [&](std::int64_t i, auto count) {
-        Lanes<double> acc[decltype(count)::value][vectors];
-        clear_tile(acc);
-        subtract_products(matrix + i * stride, stride, block, n, acc);
-        store_tile(acc, out + i * vectors * Lanes<double>::width);
-    });
-}
-
 // block = -U^T block of n rows. Below the diagonal `lower` holds U^T.
 template <int vectors>
 inline void multiply_lower(const double* lower, const double* upper, std::int64_t stride,

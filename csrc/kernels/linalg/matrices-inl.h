@@ -161,6 +161,24 @@ inline double ratio_block(const double* a, const double* b, std::int64_t D, std:
     return sum;
 }
 
+// Columns [first, first + block_columns) of U U^T of an upper triangular U down to the diagonal,
+// and the rows that mirror them.
+inline void square_block(const double* factor, std::int64_t D, std::int64_t first, double* out,
+                         double* block) {
+    const std::int64_t n = columns_from(first, D), n_rows = D - first;
+    with_vectors(n, [&](auto count) {
+        using V = Lanes<double>;
+        constexpr int vectors = decltype(count)::value, width = vectors * V::width;
+        load_transposed<vectors>(factor + first * D + first, D, n_rows, n, block);
+        for (std::int64_t i = 0; i < n_rows * width; i += V::width)
+            (V::zero() - V::load(block + i)).store(block + i);
+        double* product = block + D * width;
+        multiply<vectors>(factor + first, D, first + n, block, n_rows, product);
+        copy_rows<vectors>(product, width, first + n, n, out + first, D);
+        store_transposed<vectors>(product, first, n, out + first * D, D);
+    });
+}
+
 // out = matrix - (a b^T + b a^T). Without fma, in which a symmetric matrix would not stay one.
 inline void subtract_symmetric(const double* matrix, const double* a, const double* b,
                                std::int64_t D, double* out) {
@@ -171,5 +189,22 @@ inline void subtract_symmetric(const double* matrix, const double* a, const doub
         for (; j + V::width <= D; j += V::width)
             (V::load(matrix + j) - (ai * V::load(b + j) + bi * V::load(a + j))).store(out + j);
         for (; j < D; ++j) out[j] = matrix[j] - (a[i] * b[j] + b[i] * a[j]);
+    }
+}
+
+// out = kept (matrix - (a b^T + b a^T)) + taken other. Without fma likewise.
+inline void average_moved(const double* matrix, const double* a, const double* b, double kept,
+                          const double* other, double taken, std::int64_t D, double* out) {
+    using V = Lanes<double>;
+    const V keep = V::set(kept), take = V::set(taken);
+    for (std::int64_t i = 0; i < D; ++i, matrix += D, other += D, out += D) {
+        const V ai = V::set(a[i]), bi = V::set(b[i]);
+        std::int64_t j = 0;
+        for (; j + V::width <= D; j += V::width) {
+            const V moved = V::load(matrix + j) - (ai * V::load(b + j) + bi * V::load(a + j));
+            (keep * moved + take * V::load(other + j)).store(out + j);
+        }
+        for (; j < D; ++j)
+            out[j] = kept * (matrix[j] - (a[i] * b[j] + b[i] * a[j])) + taken * other[j];
     }
 }

@@ -34,9 +34,16 @@ struct Kernels {
     // What the blocks of B^-1 A add to its sum of squares, for upper triangular A and B.
     double (*ratio_block)(const double* a, const double* b, std::int64_t D, std::int64_t first,
                           double* block);
+    // The blocks of U U^T of an upper triangular factor U, in any order. Scratch memory of twice
+    // as many numbers.
+    void (*square_block)(const double* factor, std::int64_t D, std::int64_t first, double* out,
+                         double* block);
     // out = matrix - (a b^T + b a^T), exactly symmetric if the matrix is.
     void (*subtract_symmetric)(const double* matrix, const double* a, const double* b,
                                std::int64_t D, double* out);
+    // out = kept (matrix - (a b^T + b a^T)) + taken other, likewise.
+    void (*average_moved)(const double* matrix, const double* a, const double* b, double kept,
+                          const double* other, double taken, std::int64_t D, double* out);
     // The blocks of a gradient in any order, all of them by one step before any by the next.
     void (*transpose_block)(const MatrixGradient& gradient, std::int64_t first, double* block);
     void (*whiten_block)(const MatrixGradient& gradient, std::int64_t first, double* block);

@@ -87,11 +87,18 @@ class Case:
             "tol": 0.0,
         }
 
-    def floor(self, peak: float, dtype: npt.DTypeLike, num_threads: int = 2) -> float:
+    def floor(
+        self,
+        peak: float,
+        dtype: npt.DTypeLike,
+        num_threads: int = 2,
+        read_rate: float = np.inf,
+    ) -> float:
         """Return the seconds that an EM iteration cannot do without.
 
         That is the necessary floating-point operations at the peak, and one exponential a row and
-        component at a fixed 0.30 ns (float64) or 0.12 ns (float32) on two threads.
+        component at a fixed 0.30 ns (float64) or 0.12 ns (float32) on two threads; or the time to
+        read the rows, where that is longer.
 
         Parameters
         ----------
@@ -100,14 +107,19 @@ class Case:
             :class:`~vbfast.benchmark.timing.MatrixProduct`.
         dtype : float32 or float64
         num_threads : int
+        read_rate : float
+            Bytes a second of a :class:`~vbfast.benchmark.timing.Reading`. By default reading does
+            not count.
         """
         D = self.n_features
         per_pair = {"full": 2 * D * D + 6 * D, "diag": 8 * D, "tied": 4 * D, "spherical": 4 * D}
         pairs = self.n_samples * self.n_components
         operations = pairs * per_pair[self.covariance_type]
         if self.covariance_type == "tied":
-            operations += self.n_samples * 2 * D * D
-        return operations / peak + pairs * _EXPONENTIAL[np.dtype(dtype)] / num_threads
+            operations += self.n_samples * D * D
+        computing = operations / peak + pairs * _EXPONENTIAL[np.dtype(dtype)] / num_threads
+        reading = self.n_samples * D * np.dtype(dtype).itemsize / read_rate
+        return max(computing, reading)
 
 
 CASES = {

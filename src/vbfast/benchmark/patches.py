@@ -86,3 +86,34 @@ def training_rows(
         _, row, column = positions[chosen].T
         rows[chosen] = coordinates(windows(image)[row, column], basis)
     return rows
+
+
+def noisy_patches(n_patches: int | None, seed: int, *, noise: float = 2.55) -> npt.NDArray[Any]:
+    """Return patches of the photographs with noise, float32, in grey levels from 0 to 255.
+
+    Their means stay in, so that thousands of components find something to tell apart.
+
+    Parameters
+    ----------
+    n_patches : int or None
+        How many, drawn without replacement and in random order; None for all 531,720.
+    seed : int
+        Of the draw and of the noise.
+    noise : float
+        Its standard deviation, in grey levels.
+
+    Returns
+    -------
+    ndarray of shape (n_patches, 64), float32
+    """
+    images = photographs()
+    rng = np.random.default_rng(seed)
+    positions = training_positions(images, hold_out=False)
+    positions = positions[rng.permutation(len(positions))[:n_patches]]
+    rows = np.empty((len(positions), SIDE * SIDE), np.float32)
+    for number, image in enumerate(images):
+        chosen = positions[:, 0] == number
+        _, row, column = positions[chosen].T
+        rows[chosen] = 255.0 * windows(image)[row, column].reshape(-1, SIDE * SIDE)
+    rows += rng.normal(scale=noise, size=rows.shape).astype(np.float32)
+    return rows

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from vbfast.contract import Float64Array
 
-__all__ = ["PRODUCT_SIZE", "MatrixProduct", "alternate", "seconds"]
+__all__ = ["PRODUCT_SIZE", "MatrixProduct", "Reading", "alternate", "seconds"]
 
 # Rows and columns of the matrices whose product is the peak.
 PRODUCT_SIZE = 2500
@@ -48,3 +49,24 @@ class MatrixProduct:
     def seconds(self) -> float:
         """Return how long it takes once more."""
         return seconds(lambda: np.matmul(self._factor, self._factor, out=self._product))
+
+
+class Reading:
+    """Sums of a large array, a part on each thread, which show how fast memory can be read.
+
+    Parameters
+    ----------
+    num_threads : int
+    n_bytes : int
+        More than fits into caches.
+    """
+
+    def __init__(self, num_threads: int, n_bytes: int = 1 << 28) -> None:
+        self.bytes = n_bytes
+        self._parts = np.array_split(np.ones(n_bytes // 8), num_threads)
+        self._pool = ThreadPoolExecutor(num_threads)
+        self.seconds()  # and the pool has its threads
+
+    def seconds(self) -> float:
+        """Return how long it takes once more."""
+        return seconds(lambda: list(self._pool.map(np.add.reduce, self._parts)))

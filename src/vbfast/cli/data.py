@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import argparse
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.cli.table import Table, cell, column, note
+from vbfast.cli.table import Table, Tables, matched, note
 from vbfast.cli.text import COMPRESSED, STANDARD_INPUT, TextFormat, read_text
+from vbfast.inputs.named_arrays import chosen_name
+from vbfast.passes.array_files import open_hdf5, open_zarr
+from vbfast.passes.files import HDF5, open_rows
+from vbfast.passes.parquet_rows import ParquetRows
 
-__all__ = ["add_data_arguments", "load_rows", "load_weights", "text_format"]
+__all__ = ["add_data_arguments", "load_rows", "load_tables", "load_weights", "text_format"]
 
-ARRAYS, TEXT, HDF5 = (".npy", ".npz"), (".csv", ".tsv", ".txt"), (".h5", ".hdf5")
-SUFFIXES = (*ARRAYS, ".parquet", *HDF5, *TEXT)
+TEXT = (".csv", ".tsv", ".txt")
+SUFFIXES = (".npy", ".npz", ".parquet", *HDF5, ".zarr", *TEXT)
 
 
 def add_data_arguments(parser: argparse.ArgumentParser, *, dtype: str) -> None:
@@ -24,12 +29,13 @@ def add_data_arguments(parser: argparse.ArgumentParser, *, dtype: str) -> None:
     parser.add_argument(
         "data",
         type=Path,
+        nargs="+",
         metavar="DATA",
-        help=f"{', '.join(SUFFIXES)}, text also as .csv{', .csv'.join(COMPRESSED)}; - is text from "
-        "standard input",
+        help=f"{', '.join(SUFFIXES)}, text also as .csv{', .csv'.join(COMPRESSED)}, or a folder of "
+        ".parquet files; - is text from standard input. Rows of several follow one another",
     )
     parser.add_argument("--weights", type=Path, metavar="FILE", help="one weight a row")
-    parser.add_argument("--key", help="array of an .npz or HDF5 file")
+    parser.add_argument("--key", help="array of an .npz, HDF5 or Zarr file")
     parser.add_argument(
         "--header",
         action=argparse.BooleanOptionalAction,
@@ -56,17 +62,62 @@ def _delimiter(text: str) -> str:
     return text
 
 
+def load_tables(
+    paths: Sequence[Path],
+    key: str | None = None,
+    text: TextFormat | None = None,
+    wanted: tuple[str, ...] | None = None,
+) -> Tables:
+    """Read or open the tables of files, whose rows follow one another.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Files that :func:`load_rows` knows, and folders of Parquet files, in the order of their
+        names.
+    key, text
+        As for :func:`load_rows`, of every file.
+    wanted : tuple of str, optional
+        Names of the columns that a model was fitted to. By default those of the first file, if it
+        has names.
+
+    Returns
+    -------
+    Tables
+        With columns in the order of what was wanted.
+
+    Raises
+    ------
+    ValueError
+        As :func:`load_rows`; or if a file has other columns than the first, or is computed in
+        another dtype.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir() and path.suffix.lower() != ".zarr":
+            found = sorted(path.glob("*.parquet"))
+            if not found:
+                raise ValueError(f"{path} is a folder without .parquet files")
+            files += found
+        else:
+            files.append(path)
+    tables = [load_rows(file, key, text) for file in files]
+    owner = None if wanted is not None else files[0]
+    names = tables[0].names if wanted is None else wanted
+    return Tables([matched(table, names, owner) for table in tables])
+
+
 def load_rows(path: Path, key: str | None = None, text: TextFormat | None = None) -> Table:
-    """Read a table of numbers.
+    """Read or open a table of numbers.
 
     Parameters
     ----------
     path : Path
-        ``.npy`` (memory-mapped), ``.npz``, ``.parquet`` (every column a number; needs pyarrow),
-        ``.h5`` or ``.hdf5`` (read as the passes go; needs h5py), text (see
-        :func:`~vbfast.cli.text.read_text`), or ``-`` for text from standard input.
+        ``.npy``, ``.parquet`` (every column a number), ``.h5``, ``.hdf5`` or ``.zarr``, which are
+        read as the passes go; ``.npz``, text (see :func:`~vbfast.cli.text.read_text`), or ``-`` for
+        text from standard input, which are read at once.
     key : str, optional
-        The array of an ``.npz`` or HDF5 file; its only one by default.
+        The array of an ``.npz``, HDF5 or Zarr file; its only one by default.
     text : TextFormat, optional
 
     Returns
@@ -79,14 +130,23 @@ def load_rows(path: Path, key: str | None = None, text: TextFormat | None = None
         If the kind of file is unknown or has no arrays by name though one is named, or it holds no
         table of real numbers.
     ImportError
-        If pyarrow or h5py is needed and missing.
+        If pyarrow, h5py or zarr is needed and missing.
     """
-    table = _load(path, key, text or TextFormat(), several="choose one with --key")
-    if len(table.values.shape) != 2:
-        raise ValueError(
-            f"{path} has an array of shape {table.values.shape}; expected two dimensions"
-        )
-    return table
+    suffix = _suffix(path, key)
+    if suffix in TEXT:
+        return _load_text(path, text)
+    if suffix == ".parquet":
+        rows = ParquetRows(path)
+        left_out = ", ".join(rows.index)
+        if left_out:
+            note(f"{path}: left out {left_out}, the index of a data frame")
+        return Table(path, rows, tuple(rows.names))
+    if suffix != ".npz":
+        return Table(path, open_rows(path, key=key))
+    array = _load_archive(path, key, "choose one with --key")
+    if array.ndim != 2:
+        raise ValueError(f"{path} has an array of shape {array.shape}; expected two dimensions")
+    return Table(path, array)
 
 
 def load_weights(path: Path, text: TextFormat | None = None) -> npt.NDArray[np.float64]:
@@ -97,8 +157,20 @@ def load_weights(path: Path, text: TextFormat | None = None) -> npt.NDArray[np.f
     ValueError
         As :func:`load_rows`, or if the array is neither one-dimensional nor a single column.
     """
-    values = _load(path, None, text or TextFormat(), several="expected one array").values
-    weights = np.asarray(values[:], dtype=np.float64)
+    suffix = _suffix(path, None)
+    if suffix in TEXT:
+        values = _load_text(path, text).values
+    elif suffix == ".parquet":
+        rows = ParquetRows(path)
+        values = rows.block(0, rows.n_samples)
+    elif suffix == ".npz":
+        values = _load_archive(path, None, "expected one array")
+    elif suffix == ".npy":
+        values = _load_array(path)
+    else:
+        stored = open_zarr(path, None) if suffix == ".zarr" else open_hdf5(path, None)
+        values = stored[...]
+    weights = np.asarray(_real(values, path), dtype=np.float64)
     if weights.ndim == 2 and weights.shape[1] == 1:
         weights = weights[:, 0]
     if weights.ndim != 1:
@@ -106,11 +178,8 @@ def load_weights(path: Path, text: TextFormat | None = None) -> npt.NDArray[np.f
     return weights
 
 
-def _load(path: Path, key: str | None, text: TextFormat, *, several: str) -> Table:
-    """Read an array of real numbers; what a library says about a file gets the file's name.
-
-    ``several`` ends the message about a file with several arrays and no ``key``.
-    """
+def _suffix(path: Path, key: str | None) -> str:
+    """Return the ending that says of what kind a file is."""
     suffix = path.suffix.lower()
     if suffix in COMPRESSED:
         suffix = path.with_suffix("").suffix.lower()
@@ -118,105 +187,52 @@ def _load(path: Path, key: str | None, text: TextFormat, *, several: str) -> Tab
             suffix = "compressed"
     if path == STANDARD_INPUT:
         suffix = TEXT[0]
-    elif path.is_dir():
+    elif path.is_dir() and suffix != ".zarr":
         raise IsADirectoryError(f"{path} is a folder; expected a file")
     if suffix not in SUFFIXES:
         raise ValueError(f"{path}: expected {', '.join(SUFFIXES)}; compressed only text")
-    if key is not None and suffix not in (".npz", *HDF5):
+    if key is not None and suffix not in (".npz", *HDF5, ".zarr"):
         raise ValueError(
-            f"{path}: --key {key} names an array of an .npz or HDF5 file, which this is not"
+            f"{path}: --key {key} names an array of an .npz, HDF5 or Zarr file, which this is not"
         )
+    return suffix
+
+
+def _load_text(path: Path, text: TextFormat | None) -> Table:
     try:
-        if suffix in TEXT:
-            return read_text(path, text)
+        return read_text(path, text or TextFormat())
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
+
+
+def _load_archive(path: Path, key: str | None, several: str) -> npt.NDArray[Any]:
+    """Read an array of real numbers; ``several`` ends the message about several and no key."""
     try:
-        if suffix == ".parquet":
-            return _load_parquet(path)
-        if suffix in HDF5:
-            table = Table(path, _load_hdf5(path, key, several))
-        else:
-            table = Table(path, _load_numpy(path, key, several))
-    except (OSError, ImportError, MemoryError):
-        raise
-    except Exception as error:
-        # A damaged file makes the libraries raise nearly anything.
-        raise ValueError(f"{path}: {str(error) or type(error).__name__}") from error
-    if table.values.dtype.kind not in "biuf":
-        raise ValueError(
-            f"{path} has an array of dtype {table.values.dtype}; expected real numbers"
-        )
-    return table
-
-
-def _load_numpy(path: Path, key: str | None, several: str) -> npt.NDArray[Any]:
-    # Whatever it does not know NumPy takes for a pickle, and advises to load it all the same.
-    with path.open("rb") as file:
-        archive = path.suffix.lower() == ".npz"
-        known = zipfile.is_zipfile(file) if archive else file.read(6) == b"\x93NUMPY"
-        if not known:
-            raise ValueError("not what NumPy writes into such a file")
-        if archive:
+        # Whatever it does not know NumPy takes for a pickle, and advises to load it all the same.
+        with path.open("rb") as file:
+            if not zipfile.is_zipfile(file):
+                raise ValueError("not what NumPy writes into such a file")
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
-                return np.asarray(arrays[_chosen(list(arrays), key, several)])
-    return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
+                array = np.asarray(arrays[chosen_name(list(arrays), key, several)])
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file makes NumPy raise nearly anything
+        raise ValueError(f"{path}: {str(error) or type(error).__name__}") from error
+    return _real(array, path)
 
 
-def _chosen(names: list[str], key: str | None, several: str) -> str:
-    """Return the name of the array to read."""
-    if key is None and len(names) != 1:
-        raise ValueError(f"holds {', '.join(names) or 'no array'}; {several}")
-    name = names[0] if key is None else key
-    if name not in names:
-        raise ValueError(f"has no array {name!r}, only {', '.join(names)}")
-    return name
-
-
-def _load_hdf5(path: Path, key: str | None, several: str) -> Any:
+def _load_array(path: Path) -> npt.NDArray[Any]:
     try:
-        import h5py
-    except ImportError:
-        raise ImportError(f"{path.suffix} files need h5py: pip install 'vbfast[hdf5]'") from None
-    with path.open("rb"):
-        pass  # a missing file is the system's error, not h5py's
-    if not h5py.is_hdf5(path):
-        raise ValueError("no HDF5 file")
-    file = h5py.File(path, "r")  # stays open as long as the array is used
-    names: list[str] = []
-    file.visititems(
-        lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None
-    )
-    return file[_chosen(names, None if key is None else key.strip("/"), several)]
+        with path.open("rb") as file:
+            return np.asarray(np.lib.format.read_array(file, allow_pickle=False))
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise ValueError(f"{path}: not what NumPy writes into such a file: {error}") from error
 
 
-def _load_parquet(path: Path) -> Table:
-    try:
-        from pyarrow import parquet
-    except ImportError:
-        raise ImportError(".parquet files need pyarrow: pip install 'vbfast[parquet]'") from None
-    table = parquet.read_table(path)
-    frame = table.schema.pandas_metadata or {}
-    index = [name for name in frame.get("index_columns", ()) if isinstance(name, str)]
-    if index:
-        note(f"{path}: left out {', '.join(index)}, the index of a data frame")
-        table = table.drop_columns(index)
-    names = tuple(table.column_names)
-    if not names:
-        raise ValueError("no columns")
-    arrays = []
-    for position, values in enumerate(table.columns):
-        array = values.to_numpy()
-        if values.null_count:
-            row = int(np.argmax(values.is_null().to_numpy()))
-            raise ValueError(f"{cell(row, position, names)}, is empty")
-        if array.dtype.kind not in "biuf":
-            raise ValueError(
-                f"{column(position, names)}, counted from 0, is of type {values.type}, not of "
-                "numbers"
-            )
-        arrays.append(array)
-    if len(set(names)) < len(names):
-        note(f"{path}: two columns have the same name; names are not kept")
-    return Table(path, np.column_stack(arrays), names if len(set(names)) == len(names) else None)
+def _real(array: npt.NDArray[Any], path: Path) -> npt.NDArray[Any]:
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{path} has an array of dtype {array.dtype}; expected real numbers")
+    return array

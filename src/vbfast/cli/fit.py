@@ -21,7 +21,7 @@ from vbfast.cli.arguments import (
     positive,
     real,
 )
-from vbfast.cli.data import add_data_arguments, load_rows, load_weights, text_format
+from vbfast.cli.data import add_data_arguments, load_tables, load_weights, text_format
 from vbfast.cli.score import evidence_line
 from vbfast.config.settings import config_context
 from vbfast.contract import COVARIANCE_TYPES
@@ -36,7 +36,7 @@ FEWEST_DRAWS = 25
 
 def add_parser(subparsers: Any) -> None:
     """Declare the subcommand."""
-    parser = subparsers.add_parser("fit", help="fit a Gaussian mixture to a file of rows")
+    parser = subparsers.add_parser("fit", help="fit a Gaussian mixture to files of rows")
     add_data_arguments(parser, dtype="the data's")
     parser.add_argument("-k", "--components", type=count(1), required=True, help="how many")
     parser.add_argument(
@@ -96,6 +96,16 @@ def add_parser(subparsers: Any) -> None:
         help="rows that k-means looks for centres in, or all; by default some hundred a component",
     )
     parser.add_argument("--accelerate", choices=("squarem",), help="extrapolate the iterations")
+    parser.add_argument(
+        "--batch-size",
+        type=count(1),
+        help="move the parameters after so many rows, and not after passes over all",
+    )
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        help=".npz file that the same command goes on from after it was ended in whatever way",
+    )
     parser.add_argument("--seed", type=count(0, SEEDS), default=0, help="of the starts; default 0")
     parser.add_argument("--threads", type=count(1), help="default: as vbfast info says")
     parser.add_argument("-q", "--quiet", action="store_true", help="no progress")
@@ -109,28 +119,29 @@ def run(options: argparse.Namespace) -> None:
     from vbfast.estimators import BayesianGaussianMixture
     from vbfast.estimators.model_file import SUFFIX
 
-    check_outputs([("-o", options.output, (SUFFIX,))], options.data, options.weights)
+    outputs = [("-o", options.output, (SUFFIX,)), ("--checkpoint", options.checkpoint, (SUFFIX,))]
+    check_outputs(outputs, *options.data, options.weights)
     model = make_model(options)
-    table = load_rows(options.data, options.key, text_format(options))
+    tables = load_tables(options.data, options.key, text_format(options))
     if options.dtype is not None:
-        table = table.of_dtype(options.dtype)
-    rows = table.values
+        tables = tables.of_dtype(options.dtype)
+    rows = tables.rows
     weights = None if options.weights is None else load_weights(options.weights)
     with config_context(num_threads=options.threads):
         # Results alone go to standard output.
         with (
             warnings.catch_warnings(),
             contextlib.redirect_stdout(sys.stderr),
-            table.located_errors(),
+            tables.located_errors(),
         ):
             warnings.simplefilter("ignore", ConvergenceWarning)  # said in words below
             model.fit(rows, sample_weight=weights)
         # Before the draws, which take many passes and may be interrupted.
         if options.output is not None:
-            save_named(options.output, model, table.names)
+            save_named(options.output, model, tables.names)
         # The dtype of the computation, which that of the file need not be.
         print(
-            f"rows {rows.shape[0]}, features {rows.shape[1]}, dtype {model.means_.dtype}, "
+            f"rows {rows.n_samples}, features {rows.n_features}, dtype {model.means_.dtype}, "
             f"seed {options.seed}"
         )
         state = "converged" if model.converged_ else "not converged"
@@ -169,6 +180,8 @@ def make_model(options: argparse.Namespace) -> GaussianMixture | BayesianGaussia
         "init_size": options.init_size,
         "random_state": options.seed,
         "accelerate": options.accelerate,
+        "batch_size": options.batch_size,
+        "checkpoint": options.checkpoint,
         "verbose": 0 if options.quiet else 2,
         "verbose_interval": 1,
     }

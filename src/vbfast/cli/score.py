@@ -11,8 +11,7 @@ import numpy.typing as npt
 
 from vbfast.atomic_file import written_whole
 from vbfast.cli.arguments import check_outputs
-from vbfast.cli.data import add_data_arguments, load_rows, load_weights, text_format
-from vbfast.cli.table import matched
+from vbfast.cli.data import add_data_arguments, load_tables, load_weights, text_format
 from vbfast.contract import Float64Array, FloatArray
 from vbfast.inputs.weights import as_sample_weight
 
@@ -42,21 +41,22 @@ def run(options: argparse.Namespace) -> None:
     check_outputs(
         [("-o", options.output, SUFFIXES), ("--labels", options.labels, SUFFIXES)],
         options.model,
-        options.data,
+        *options.data,
         options.weights,
     )
     model = load(options.model)
     names = getattr(model, "feature_names_in_", None)
-    table = load_rows(options.data, options.key, text_format(options))
-    table = matched(table, None if names is None else tuple(names))
+    wanted = None if names is None else tuple(names)
+    tables = load_tables(options.data, options.key, text_format(options), wanted)
     if names is not None:
         del model.feature_names_in_  # matched now; the rows are an array, and have none
     # By default in the dtype of the fit, so that the same rows have the same evidence.
-    rows = table.of_dtype(options.dtype or model.means_.dtype).values
+    tables = tables.of_dtype(options.dtype or model.means_.dtype)
+    rows = tables.rows
     weights = None
     if options.weights is not None:
-        weights = as_sample_weight(load_weights(options.weights), len(rows))
-    with table.located_errors():
+        weights = as_sample_weight(load_weights(options.weights), rows.n_samples)
+    with tables.located_errors():
         evidence = row_evidence(model, rows)
         print(evidence_line(model, rows, weights, evidence))
         if options.output is not None:

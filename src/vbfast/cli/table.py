@@ -1,4 +1,4 @@
-"""Rows of a file, the names of its columns, and messages that locate a cell."""
+"""Rows of files, the names of their columns, and messages that locate a cell."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.contract import NonFiniteRowError
+from vbfast.contract import FloatArray, NonFiniteRowError, RowSource
+from vbfast.passes.chunks import ChunkRows
+from vbfast.passes.parquet_rows import ParquetRows
+from vbfast.passes.rows import as_row_source
 
-__all__ = ["Table", "cell", "column", "matched", "note"]
+__all__ = ["Table", "Tables", "cell", "column", "matched", "note"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +28,8 @@ class Table:
     Attributes
     ----------
     path : Path
-    values : array of shape (n_samples, n_features)
-        In memory, mapped, or read slice by slice.
+    values : ndarray of shape (n_samples, n_features), or RowSource
+        In memory, or read as the passes go.
     names : tuple of str, of length n_features, or None
         Of the columns, where the file has them and no two are the same.
     """
@@ -34,16 +38,59 @@ class Table:
     values: Any
     names: tuple[str, ...] | None = None
 
+    @cached_property
+    def rows(self) -> RowSource:
+        """The values as a source of rows."""
+        return as_row_source(self.values)
+
     def of_dtype(self, dtype: npt.DTypeLike) -> Table:
         """Return the table in another dtype; values that lie on disk are converted when read."""
-        if self.values.dtype == dtype:
+        rows = self.rows
+        if rows.dtype == dtype:
             return self
+        if rows.in_memory is None:
+            return Table(self.path, _Converted(rows, np.dtype(dtype)), self.names)
         with np.errstate(over="ignore"):  # infinite values are refused later
-            if isinstance(self.values, np.ndarray) and not isinstance(self.values, np.memmap):
-                values: Any = self.values.astype(dtype)
-            else:
-                values = _Converted(self.values, np.dtype(dtype))
-        return Table(self.path, values, self.names)
+            return Table(self.path, rows.in_memory.astype(dtype), self.names)
+
+    def of_columns(self, wanted: tuple[str, ...]) -> Table:
+        """Return the columns of these names, in this order."""
+        assert self.names is not None
+        if isinstance(self.values, ParquetRows):
+            values: Any = ParquetRows(self.path, wanted)
+        else:
+            values = self.values[:, [self.names.index(name) for name in wanted]]
+        return Table(self.path, values, wanted)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What several files hold, one after another, or one file.
+
+    Attributes
+    ----------
+    parts : list of Table
+        Of the same columns.
+    """
+
+    parts: list[Table]
+
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """Of the columns."""
+        return self.parts[0].names
+
+    @cached_property
+    def rows(self) -> RowSource:
+        """The rows of all."""
+        if len(self.parts) == 1:
+            return self.parts[0].rows
+        names = [str(part.path) for part in self.parts]
+        return ChunkRows([part.rows for part in self.parts], names)
+
+    def of_dtype(self, dtype: npt.DTypeLike) -> Tables:
+        """Return the tables in another dtype."""
+        return Tables([part.of_dtype(dtype) for part in self.parts])
 
     @contextlib.contextmanager
     def located_errors(self) -> Iterator[None]:
@@ -56,30 +103,42 @@ class Table:
                 cause = cause.__context__
             if cause is None:
                 raise
-            values = np.asarray(self.values[cause.row : cause.row + 1])[0]
+            row = cause.row
+            for part in self.parts:
+                if row < part.rows.n_samples:
+                    break
+                row -= part.rows.n_samples
+            values = part.rows.block(row, row + 1)[0]
             index = int(np.argmin(np.isfinite(values)))
-            where = cell(cause.row, index, self.names)
             raise ValueError(
-                f"{self.path}: {where}, is {values[index]} in {values.dtype}; expected a finite "
-                "number"
+                f"{part.path}: {cell(row, index, part.names)}, is {values[index]} in "
+                f"{values.dtype}; expected a finite number"
             ) from error
 
 
 class _Converted:
-    """An array on disk whose slices are converted as they are read."""
+    """Rows of a source that are converted as they are read."""
 
-    def __init__(self, values: Any, dtype: np.dtype[Any]) -> None:
-        self._values = values
-        self.dtype = dtype
-        self.shape = values.shape
-        self.ndim = len(values.shape)
+    in_memory: FloatArray | None = None
 
-    def __len__(self) -> int:
-        return int(self.shape[0])
+    def __init__(self, source: RowSource, dtype: np.dtype[Any]) -> None:
+        self._source, self.dtype = source, dtype
+        self.data = source.data
+        self.n_samples, self.n_features = source.n_samples, source.n_features
+        self.reads_ahead = getattr(source, "reads_ahead", False)
+        self.in_chunks = getattr(source, "in_chunks", False)
 
-    def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
+    def block(self, start: int, stop: int) -> FloatArray:
+        """Return converted copies of rows."""
+        return self._as_dtype(self._source.block(start, stop))
+
+    def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
+        """Return converted copies of a few rows."""
+        return self._as_dtype(self._source.take(indices))
+
+    def _as_dtype(self, rows: FloatArray) -> FloatArray:
         with np.errstate(over="ignore"):
-            return np.asarray(self._values[rows]).astype(self.dtype)
+            return rows.astype(self.dtype)
 
 
 def column(index: int, names: tuple[str, ...] | None) -> str:
@@ -92,14 +151,16 @@ def cell(row: int, index: int, names: tuple[str, ...] | None) -> str:
     return f"row {row}, {column(index, names)}, counted from 0"
 
 
-def matched(table: Table, wanted: tuple[str, ...] | None) -> Table:
-    """Return a table with the columns that a model was fitted to, in its order.
+def matched(table: Table, wanted: tuple[str, ...] | None, owner: Path | None = None) -> Table:
+    """Return a table with certain columns, in their order.
 
     Parameters
     ----------
     table : Table
     wanted : tuple of str or None
-        The names of the model's features; None if it has none.
+        Their names; None if they have none.
+    owner : Path, optional
+        The file that has them; by default the model was fitted to them.
 
     Raises
     ------
@@ -113,19 +174,23 @@ def matched(table: Table, wanted: tuple[str, ...] | None) -> Table:
     if names is None:
         note(f"{table.path} has no names of columns; they are taken for {listed}, in this order")
         return table
+    has, lacks = "the model was fitted to", "the model was not fitted to"
+    if owner is not None:
+        has, lacks = f"{owner} has", f"{owner} does not have"
     missing = [name for name in wanted if name not in names]
     if missing:
         raise ValueError(
-            f"{table.path} has no column {', '.join(missing)}, which the model was fitted to; it "
-            f"has {', '.join(names)}"
+            f"{table.path} has no column {', '.join(missing)}, which {has}; it has "
+            f"{', '.join(names)}"
         )
     others = [name for name in names if name not in wanted]
     if others:
-        note(f"{table.path}: left out {', '.join(others)}, which the model was not fitted to")
+        note(f"{table.path}: left out {', '.join(others)}, which {lacks}")
     order = [names.index(name) for name in wanted]
     if order != sorted(order):
-        note(f"{table.path}: columns taken in the model's order, {listed}")
-    return Table(table.path, table.values[:, order], wanted)
+        whose = "the model's order" if owner is None else f"the order of {owner}"
+        note(f"{table.path}: columns taken in {whose}, {listed}")
+    return table.of_columns(wanted)
 
 
 def note(message: str) -> None:

@@ -40,6 +40,14 @@ from vbfast.contract.request import Assignment, Request, RowOutputs
 from vbfast.contract.result import PassResult
 from vbfast.contract.rows import NonFiniteRowError, RowBlock, RowSource
 from vbfast.contract.statistics import Moments, Statistics, second_shape
+from vbfast.contract.truncation import (
+    Cells,
+    Components,
+    Search,
+    TruncatedPass,
+    TruncatingBackend,
+    offers_truncation,
+)
 from vbfast.contract.types import (
     COVARIANCE_TYPES,
     CovarianceType,
@@ -55,6 +63,8 @@ __all__ = [
     "Backend",
     "Blocking",
     "BoundingBackend",
+    "Cells",
+    "Components",
     "CovarianceType",
     "Float64Array",
     "FloatArray",
@@ -76,13 +86,17 @@ __all__ = [
     "RowBlock",
     "RowOutputs",
     "RowSource",
+    "Search",
     "SeedingPass",
     "Statistics",
     "StudentT",
+    "TruncatedPass",
+    "TruncatingBackend",
     "UserFunction",
     "covariance_shape",
     "merge",
     "offers_bounds",
+    "offers_truncation",
     "quadratic_form",
     "second_shape",
     "subtract_symmetric",

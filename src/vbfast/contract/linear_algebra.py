@@ -49,6 +49,20 @@ class LinearAlgebra(MomentShifts, GaussianMoments, Posteriors, Protocol):
             If a matrix is not positive definite, or not finite.
         """
 
+    def precisions(self, factors: Float64Array) -> Float64Array:
+        """Precision matrices of their factors.
+
+        Parameters
+        ----------
+        factors : ndarray of shape (n_components, n_features, n_features)
+            ``P``, upper triangular.
+
+        Returns
+        -------
+        ndarray of the same shape
+            ``P @ P.T``, exactly symmetric.
+        """
+
     def matrix_gradients(
         self,
         weight: Float64Array,

@@ -29,6 +29,31 @@ class MomentShifts(Protocol):
         ndarray of shape (n_components, n_features, n_features)
         """
 
+    def average_moved(
+        self,
+        matrices: Float64Array,
+        a: Float64Array,
+        b: Float64Array,
+        kept: float,
+        others: Float64Array,
+        taken: float,
+    ) -> Float64Array:
+        """``kept`` times matrices less ``a b^T + b a^T``, plus ``taken`` times others.
+
+        Exactly symmetric where the matrices are. The bits are those of
+        :meth:`subtract_symmetric`, two products and a sum.
+
+        Parameters
+        ----------
+        matrices, others : ndarray of shape (n_components, n_features, n_features)
+        a, b : ndarray of shape (n_components, n_features)
+        kept, taken : float
+
+        Returns
+        -------
+        ndarray of shape (n_components, n_features, n_features)
+        """
+
     def second_moments_cancel(
         self,
         factor_type: CovarianceType,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -154,6 +154,47 @@ class Statistics:
         first = self.first - self.mass[:, np.newaxis] * step
         return Statistics(self.moments, centres, self.weight, first, second, self.scale)
 
+    def averaged_with(
+        self, kept: float, other: Statistics, taken: float, linalg: MomentShifts | None = None
+    ) -> Statistics:
+        """Return ``kept * self.about(other.centres) + taken * other``.
+
+        Parameters
+        ----------
+        kept : float
+        other : Statistics
+            Of the same moments.
+        taken : float
+        linalg : MomentShifts, optional
+            A backend's, which goes over large matrices once.
+
+        Raises
+        ------
+        ValueError
+            As for a sum.
+        """
+        if linalg is None or not self.moments == other.moments == "full":
+            return self.about(other.centres, linalg) * kept + other * taken
+        assert self.second is not None
+        assert other.second is not None
+        step = np.asarray(other.centres - self.centres)
+        second = linalg.average_moved(
+            self.second, self._half_way(step), step, kept, other.second, taken
+        )
+        rest = self._without_second().about(other.centres) * kept
+        rest = rest + other._without_second() * taken
+        return replace(rest, moments=self.moments, second=second)
+
+    def _without_second(self) -> Statistics:
+        return replace(self, moments="first", second=None)
+
+    def _half_way(self, step: Float64Array) -> Float64Array:
+        """Return one of two halves of ``f s^T + s f^T - M s s^T``, each other's transposes.
+
+        It is ``half s^T``.
+        """
+        return np.asarray(self.first - 0.5 * self.mass[:, np.newaxis] * step)
+
     def second_about(self, step: Float64Array, linalg: MomentShifts | None = None) -> Float64Array:
         """Return the second moments about ``centres + step``, see :meth:`about`.
 
@@ -171,8 +212,7 @@ class Statistics:
         """
         if self.second is None:
             raise ValueError(f"statistics of moments {self.moments!r} have no second moments")
-        # f s^T + s f^T - M s s^T in two halves, which are each other's transposes.
-        half = self.first - 0.5 * self.mass[:, np.newaxis] * step
+        half = self._half_way(step)
         if self.moments == "full":
             subtract = subtract_symmetric if linalg is None else linalg.subtract_symmetric
             return subtract(self.second, half, step)

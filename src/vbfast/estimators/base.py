@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import copy
+import os
 import warnings
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import partial
+from collections.abc import Iterator
 from numbers import Integral
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,21 +18,19 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import UNUSED
 
-from vbfast.contract import Request
-from vbfast.estimators.callback import Callback, CallbackMonitor, in_this_context
-from vbfast.estimators.fit_tasks import (
-    FitTasks,
-    SetsCallbacks,
-    TaskMonitor,
-    fit_tasks,
-    forget_tasks,
-)
+from vbfast.estimators.callback import Callback, in_this_context
+from vbfast.estimators.checkpoint import Checkpoint
+from vbfast.estimators.fingerprint import fingerprint
+from vbfast.estimators.fit_tasks import FitTasks, SetsCallbacks, fit_tasks, forget_tasks
+from vbfast.estimators.loops import BATCH_METHODS, BatchMethod
+from vbfast.estimators.search import search
+from vbfast.estimators.searched import TruncatedMixture
 from vbfast.estimators.stepwise import of_ordinary_weights
 from vbfast.estimators.streaming import STREAM_PARAMETERS, StreamingMixture
+from vbfast.estimators.truncation import TRUNCATION_PARAMETERS, tell_learned
 from vbfast.estimators.validation import (
     KnownBackend,
     RealInterval,
-    as_random_state,
     callers_level,
     check_enough_rows,
     keep_partial,
@@ -42,17 +39,18 @@ from vbfast.estimators.validation import (
 )
 from vbfast.families.family import Family
 from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
-from vbfast.inference.em import EMResult, Progress, Stopping, run_em
+from vbfast.inference.em import EMResult
 from vbfast.inference.initialisation import INIT_PARAMS, initial_statistics
-from vbfast.inference.monitor import SILENT, Monitor, Workload, make_monitor
+from vbfast.inference.monitor import SILENT, Monitor
 from vbfast.inference.subsample import InitSize
 from vbfast.inputs.weights import as_sample_weight
-from vbfast.passes.runner import LocalRunner
+from vbfast.passes.base_runner import BaseRunner
+from vbfast.passes.runner import runner_over
 
 __all__ = ["BaseMixture"]
 
 
-class BaseMixture(SetsCallbacks, StreamingMixture):  # type: ignore[misc]
+class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: ignore[misc]
     """Base class of mixtures with scikit-learn's interface.
 
     A subclass has the constructor, and says which family is fitted.
@@ -71,7 +69,13 @@ class BaseMixture(SetsCallbacks, StreamingMixture):  # type: ignore[misc]
         "verbose_interval": [Interval(Integral, 1, None, closed="left")],
         "accelerate": [StrOptions({"squarem"}), None],
         "backend": [KnownBackend(), None],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), None],
+        "batch_method": [StrOptions(set(BATCH_METHODS))],
+        "final_pass": ["boolean"],
+        "checkpoint": [str, os.PathLike, None],
+        "checkpoint_interval": [RealInterval(0.0, None, closed="left")],
         **STREAM_PARAMETERS,
+        **TRUNCATION_PARAMETERS,
     }
 
     # A callback is the caller's: no meta-estimator hands it on.
@@ -86,11 +90,15 @@ class BaseMixture(SetsCallbacks, StreamingMixture):  # type: ignore[misc]
     verbose: int
     verbose_interval: int
     accelerate: Acceleration | None
+    batch_size: int | None
+    batch_method: BatchMethod
+    final_pass: bool
+    truncation: int | Literal["auto"] | None
 
     def _start(
         self,
         family: Family[Any],
-        runner: LocalRunner,
+        runner: BaseRunner,
         random_state: np.random.RandomState,
         monitor: Monitor = SILENT,
     ) -> Any:
@@ -162,7 +170,8 @@ class BaseMixture(SetsCallbacks, StreamingMixture):  # type: ignore[misc]
         X : array-like of shape (n_samples, n_features)
             float32 is computed in float32, everything else in float64. Arrays are used where they
             lie, whatever their strides; memory maps, and objects with ``shape``, ``dtype`` and row
-            slicing (HDF5, Zarr), are read as the passes go.
+            slicing (HDF5, Zarr), are read as the passes go. A function without arguments is called
+            in every pass: it returns an iterator of two-dimensional arrays, the same every time.
         y : Ignored
             Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), optional
@@ -286,93 +295,72 @@ class BaseMixture(SetsCallbacks, StreamingMixture):  # type: ignore[misc]
         weights = as_sample_weight(sample_weight, rows.n_samples)
         check_enough_rows(self.n_components, rows.n_samples, weights)
         with self._passes_over(rows):
-            runner = LocalRunner(rows, weights)
+            runner = runner_over(rows, weights)
             family = self._family(runner)
             runner = of_ordinary_weights(runner, family)
-            best, stopped = self._search(family, runner, callback, tasks)
+            checkpoint = self._checkpoint(runner)
+            if checkpoint is not None and checkpoint.finished is not None:
+                return self._take_finished(checkpoint, tasks)
+            best, learned, stopped = search(
+                self, family, runner, callback=callback, tasks=tasks, checkpoint=checkpoint
+            )
         self._take(family, best, rows.dtype)
+        tell_learned(self, learned)
+        if checkpoint is not None:
+            checkpoint.finish(self)
         if tasks is not None:
             with self._kept_if_interrupted():
                 tasks.end(fitted=self._copied)
         return best.converged or stopped or self.max_iter == 0
 
-    def _take(self, family: Family[Any], result: EMResult[Any], dtype: np.dtype[Any]) -> None:
-        for name, value in family.attributes(result.parameters, dtype).items():
-            setattr(self, name, value)
+    def _checkpoint(self, runner: BaseRunner) -> Checkpoint | None:
+        """Return the checkpoint that the fit goes on from and is written to, if there is one."""
+        if self.checkpoint is None:
+            return None
+        start = None
+        if self._resumes:  # then it depends on what the last fit has led to
+            fitted = [np.ravel(getattr(self, name)) for name in self._stored.attributes]
+            start = np.concatenate([*fitted, [self.lower_bound_]])
+        made = fingerprint(self, runner, start)
+        return Checkpoint(self.checkpoint, self.checkpoint_interval, self, made)
+
+    def _take_finished(self, checkpoint: Checkpoint, tasks: FitTasks | None) -> bool:
+        """Become the mixture that the checkpoint of a fit that has ended holds."""
+        warnings.warn(
+            f"checkpoint {checkpoint.path} has the end of this very fit, which is returned. Remove "
+            "the file to fit again",
+            UserWarning,
+            stacklevel=callers_level(),
+        )
+        self._forget_stream()
+        for name, value in vars(checkpoint.finished).items():
+            if name.endswith("_") and name not in ("n_features_in_", "feature_names_in_"):
+                setattr(self, name, value)
+        if tasks is not None:
+            tasks.end(fitted=self._copied)
+        return True
+
+    def _take(
+        self, family: Family[Any], result: EMResult[Any], dtype: np.dtype[Any]
+    ) -> dict[str, Any]:
+        attributes = self._hold(family, result.parameters, dtype)
         self.converged_ = result.converged
         self.n_iter_ = result.n_iter
         self.n_passes_ = result.n_passes
         self.lower_bound_ = result.lower_bound
         self.lower_bounds_ = result.lower_bounds
         self._forget_stream()
+        return attributes
 
-    def _search(
-        self,
-        family: Family[Any],
-        runner: LocalRunner,
-        callback: Callback | None,
-        tasks: FitTasks | None,
-    ) -> tuple[EMResult[Any], bool]:
-        """Iterate from every start; return the best end, and whether a callback stopped one."""
-        resumed, n_init = self._resumes, self._n_starts
-        random_state = as_random_state(self.random_state)
-        workload = Workload(runner.n_samples, self.max_iter, n_init, family.per_unit_of_weight)
-        best: EMResult[Any] | None = None
-        progress = Progress[Any]()
-        dtype = runner.dtype
-
-        def fitted(reached: EMResult[Any]) -> Any:
-            estimator = self._copied()
-            estimator.random_state = copy.deepcopy(self.random_state)  # its draws are its own
-            estimator._take(family, reached, dtype)
-            return estimator
-
-        def as_reached() -> Callable[[], Any]:
-            assert progress.reached is not None  # an iteration has ended
-            return partial(fitted, progress.reached)
-
-        shown = make_monitor(workload, verbose=self.verbose, interval=self.verbose_interval)
-        monitor = shown if callback is None else CallbackMonitor(shown, callback, as_reached)
-        if tasks is not None:
-            monitor = TaskMonitor(monitor, tasks, self.max_iter, as_reached)
-        stopped = False
-        try:
-            with shown:
-                for index in range(n_init):
-                    progress = Progress()
-                    monitor.initialisation_begins(index)
-                    if resumed:
-                        start = self._resumed_start(runner.n_features)
-                    else:
-                        start = self._start(family, runner, random_state, monitor)
-                    if self.max_iter == 0:
-                        # No iteration will see the rows, some of which the start may not have
-                        # either.
-                        runner.weighted(None).run(start.log_joint(), Request())
-                    result = run_em(
-                        runner,
-                        start,
-                        family,
-                        Stopping(self.tol, self.max_iter),
-                        previous_bound=self.lower_bound_ if resumed else -np.inf,
-                        accelerator=self._accelerator(family),
-                        monitor=monitor,
-                        progress=progress,
-                    )
-                    stopped = stopped or monitor.stopped
-                    monitor.initialisation_ends(result.lower_bound, result.converged)
-                    best = _better(best, result)
-                    if monitor.stopped:
-                        break
-        except KeyboardInterrupt as interrupt:
-            keep_partial(interrupt, None)  # a fit within this one may have kept its own
-            reached = _better(best, progress.reached)
-            if reached is not None:
-                with contextlib.suppress(ValueError):  # of numbers that overflow the rows' dtype
-                    keep_partial(interrupt, fitted(replace(reached, converged=False)))
-            raise
-        assert best is not None
-        return best, stopped
+    def _hold(self, family: Family[Any], parameters: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
+        """Take copies of the attributes that parameters have, and return those attributes."""
+        attributes = family.attributes(parameters, dtype)
+        for name in ("neighbors_", "truncation_"):  # of other parameters
+            if hasattr(self, name):
+                delattr(self, name)
+        for name, value in copy.deepcopy(attributes).items():
+            setattr(self, name, value)
+        return attributes
 
 
 def _warn_unless(ended: bool) -> None:
@@ -385,11 +373,3 @@ def _warn_unless(ended: bool) -> None:
             ConvergenceWarning,
             stacklevel=callers_level(),
         )
-
-
-def _better(best: EMResult[Any] | None, other: EMResult[Any] | None) -> EMResult[Any] | None:
-    """Return the result with the higher bound, the first of equals; none is the worst."""
-    if best is None or other is None:
-        return best or other
-    worse = best.lower_bound == -np.inf or other.lower_bound > best.lower_bound
-    return other if worse else best

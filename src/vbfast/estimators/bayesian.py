@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import warnings
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import check_is_fitted
 
-from vbfast.config.settings import config_context
 from vbfast.contract import COVARIANCE_TYPES, CovarianceType
+from vbfast.estimators.loops import BatchMethod
 from vbfast.estimators.posterior import PosteriorMixture
 from vbfast.estimators.priors import SINGULAR_PRIOR, check_given_prior
 from vbfast.estimators.stored import Stored, check_posterior
 from vbfast.estimators.validation import RealInterval, callers_level
 from vbfast.families.mixing_weights import WEIGHT_PRIORS
-from vbfast.families.natural import NaturalParameters
 from vbfast.families.variational import VARIATIONAL_ATTRIBUTES, VariationalGaussian
 from vbfast.inference.acceleration import Acceleration
 from vbfast.inference.empirical_prior import empirical_prior
 from vbfast.inference.subsample import InitSize
-from vbfast.passes.runner import LocalRunner
+from vbfast.passes.base_runner import BaseRunner
 
 __all__ = ["BayesianGaussianMixture"]
 
@@ -94,14 +93,17 @@ default='dirichlet_process'
         As for :class:`vbfast.GaussianMixture`, of the posterior.
     backend : {'native', 'numba', 'reference'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
-    learning_decay, learning_offset : float, default=0.7 and 10.0
-        How far :meth:`partial_fit` moves after ``t`` batches:
-        ``(learning_offset + t) ** -learning_decay``.
-    step_size : float or None, default=None
-        How far it always moves instead, in (0, 1): a stream that drifts is followed.
+    learning_decay, learning_offset, step_size : float, default=0.7, 10.0 and None
+        As for :class:`vbfast.GaussianMixture`.
     total_samples : float or None, default=None
-        The number of rows that its stream stands for, which the prior is weighed against; ``None``
-        is that of the rows seen so far.
+        The number of rows that the stream of :meth:`partial_fit` stands for, which the prior is
+        weighed against; ``None`` is that of the rows seen so far.
+    batch_size, batch_method, final_pass : int, str and bool, default=None, 'stochastic' and True
+        As for :class:`vbfast.GaussianMixture`.
+    checkpoint, checkpoint_interval : path and float, default=None and 60.0
+        As for :class:`vbfast.GaussianMixture`.
+    truncation, n_neighbors, n_random, truncation_state : default=None, 15, 1 and None
+        As for :class:`vbfast.GaussianMixture`.
 
     Attributes
     ----------
@@ -146,6 +148,11 @@ default='dirichlet_process'
         ``elbo(X).total``, which is never below it, and not of ``elbo(X).elbo``.
     lower_bounds_ : list of float, of length ``n_iter_``
         The bound of every iteration.
+    truncation_ : int or None
+        After a fit with ``truncation``, how many components rows keep; None for all.
+    neighbors_ : ndarray of shape (n_components, n_neighbors), int32
+        After a fit with ``truncation``, the neighbours of each component, which it has learned and
+        by which new rows find their components; -1 for none.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where X has names for its features that are all strings.
@@ -236,6 +243,15 @@ default='dirichlet_process'
         learning_offset: float = 10.0,
         step_size: float | None = None,
         total_samples: float | None = None,
+        batch_size: int | None = None,
+        batch_method: BatchMethod = "stochastic",
+        final_pass: bool = True,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        truncation: int | Literal["auto"] | None = None,
+        n_neighbors: int = 15,
+        n_random: int = 1,
+        truncation_state: str | os.PathLike[str] | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -261,8 +277,17 @@ default='dirichlet_process'
         self.learning_offset = learning_offset
         self.step_size = step_size
         self.total_samples = total_samples
+        self.batch_size = batch_size
+        self.batch_method = batch_method
+        self.final_pass = final_pass
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
+        self.truncation = truncation
+        self.n_neighbors = n_neighbors
+        self.n_random = n_random
+        self.truncation_state = truncation_state
 
-    def _family(self, runner: LocalRunner) -> VariationalGaussian:
+    def _family(self, runner: BaseRunner) -> VariationalGaussian:
         mean, covariance = check_given_prior(
             self.mean_prior,
             self.degrees_of_freedom_prior,
@@ -285,81 +310,6 @@ default='dirichlet_process'
         if not prior.components.proper:
             warnings.warn(SINGULAR_PRIOR, stacklevel=callers_level())
         return VariationalGaussian(prior, float(self.reg_covar))
-
-    def with_natural_parameters(self, natural_parameters: NaturalParameters) -> Self:
-        """Return a copy whose posterior has the given natural parameters.
-
-        Steps along :meth:`elbo_and_grad`'s gradients are taken with it. The copy is fitted, with
-        the priors and the dtype of this mixture, and says that no iteration has led to it, as
-        after a fit with ``max_iter=0``: ``lower_bound_`` is ``-inf`` (:meth:`elbo` has the bound),
-        ``n_iter_`` zero. A further fit with ``warm_start=True`` goes on from there; batches of
-        :meth:`partial_fit` are forgotten.
-
-        Parameters
-        ----------
-        natural_parameters : NaturalParameters
-            Of as many components and features, in the domain; see
-            :class:`~vbfast.NaturalParameters`. They are about the origin: where
-            rows lie further from it than 1e4 standard deviations, take their mean off first.
-
-        Returns
-        -------
-        mixture : object
-            Of the same class, fitted.
-
-        Raises
-        ------
-        TypeError
-            If they are not NaturalParameters, or complex.
-        ValueError
-            If an array has the wrong shape or is not finite, or if they are outside of the domain:
-            concentrations and ``mean_precision`` must be positive, ``degrees_of_freedom`` greater
-            than ``n_features - 1``, and the scale matrices positive definite; or if a fitted
-            attribute overflows the mixture's dtype.
-
-        References
-        ----------
-        M. D. Hoffman, D. M. Blei, C. Wang and J. Paisley (2013), Stochastic variational inference,
-        section 2.4.
-
-        Examples
-        --------
-        Stochastic variational inference: steps of decreasing length, each from 100 rows that stand
-        for all.
-
-        >>> import numpy as np
-        >>> import vbfast
-        >>> rng = np.random.default_rng(0)
-        >>> X = rng.normal(size=(10_000, 2)) + 6.0 * rng.integers(3, size=(10_000, 1))
-        >>> mixture = vbfast.BayesianGaussianMixture(3, max_iter=0, random_state=0)
-        >>> mixture = mixture.fit(X[:500], sample_weight=len(X) / 500)
-        >>> for t in range(200):
-        ...     batch = X[rng.integers(len(X), size=100)]
-        ...     terms, gradient = mixture.elbo_and_grad(batch, sample_weight=len(X) / 100)
-        ...     rate = (t + 10) ** -0.7
-        ...     mixture = mixture.with_natural_parameters(
-        ...         gradient.coordinates + rate * gradient.natural
-        ...     )
-
-        Which ends near the posterior that a fit takes all rows in every iteration for:
-
-        >>> fitted = vbfast.BayesianGaussianMixture(3, random_state=0).fit(X)
-        >>> bool((fitted.elbo(X).total - mixture.elbo(X).total) / len(X) < 0.01)
-        True
-        """
-        check_is_fitted(self)
-        if not isinstance(natural_parameters, NaturalParameters):
-            raise TypeError(
-                "natural_parameters must be NaturalParameters, as natural_parameters_ and the "
-                f"fields of a gradient are; got {type(natural_parameters).__name__}"
-            )
-        with config_context(backend=self.backend):
-            moved = self._holding(natural_parameters.posterior(self._fitted_parameters()))
-        moved.converged_ = False
-        moved.n_iter_ = moved.n_passes_ = 0
-        moved.lower_bound_ = -np.inf
-        moved.lower_bounds_ = []
-        return moved
 
     def prune(self) -> Self:
         """Return a copy without the components that have lost their rows.

@@ -78,6 +78,15 @@ class DropIn(metaclass=_Replacing):
     learning_offset: Any = 10.0
     step_size: Any = None
     total_samples: Any = None
+    batch_size: Any = None
+    batch_method: Any = "stochastic"
+    final_pass: Any = True
+    checkpoint: Any = None
+    checkpoint_interval: Any = 60.0
+    truncation: Any = None
+    n_neighbors: Any = 15
+    n_random: Any = 1
+    truncation_state: Any = None
 
     _drop_in: ClassVar[Any]
     _scikit_learn: ClassVar[Any]

@@ -18,6 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from vbfast.config.settings import config_context
 from vbfast.contract import (
+    Components,
     Float64Array,
     FloatArray,
     LogJoint,
@@ -29,47 +30,61 @@ from vbfast.contract import (
 from vbfast.estimators.model_file import save_model
 from vbfast.estimators.outputs import filled
 from vbfast.estimators.parameters import QuicklyValidated
+from vbfast.estimators.scikit_learn_names import ScikitLearnNames
+from vbfast.estimators.searched import (
+    found_by_walks,
+    searched_evidence,
+    searched_labels,
+    searched_responsibilities,
+)
 from vbfast.estimators.validation import TranslatedErrors, as_random_state, validate_rows
 from vbfast.families.family import Family
 from vbfast.inference.responsibilities import log_responsibilities
 from vbfast.inference.sampling import draw_rows
 from vbfast.inference.terms import elbo_terms
 from vbfast.inputs.weights import as_sample_weight
-from vbfast.passes.runner import LocalRunner
+from vbfast.passes.runner import runner_over
 from vbfast.results import ElboTerms
 
 __all__ = ["FittedMixture"]
 
 
-class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type: ignore[misc]
+class FittedMixture(ScikitLearnNames, DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type: ignore[misc]
     """Base class of mixtures: their methods after the fit, each a pass over the rows.
 
     A subclass says of which family the mixture is; that says the rest.
     """
 
     # An array to be filled is the caller's: no meta-estimator hands it on.
-    __metadata_request__predict: ClassVar[dict[str, Any]] = {"out": UNUSED}
-    __metadata_request__predict_proba: ClassVar[dict[str, Any]] = {"out": UNUSED}
+    __metadata_request__predict: ClassVar[dict[str, Any]] = {"out": UNUSED, "exact": UNUSED}
+    __metadata_request__predict_proba: ClassVar[dict[str, Any]] = {"out": UNUSED, "exact": UNUSED}
+    __metadata_request__score: ClassVar[dict[str, Any]] = {"exact": UNUSED}
 
     random_state: Any
     backend: str | None = None
+    truncation: Any = None
 
     weights_: FloatArray
+    neighbors_: Components
+    truncation_: int | None
 
     @abstractmethod
     def _fitted_family(self) -> Family[Any]:
         """Return the family of the fitted mixture."""
 
+    def _fitted_attributes(self) -> dict[str, Any]:
+        """Return the fitted attributes that hold the parameters: those that are there."""
+        names = self._fitted_family().attribute_names
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
+
     def _fitted_parameters(self) -> Any:
         """Return the parameters that the fitted attributes hold, computed on its backend."""
         with config_context(backend=self.backend):
-            family = self._fitted_family()
-            names = family.attribute_names
-            held = {name: getattr(self, name) for name in names if hasattr(self, name)}
+            family, held = self._fitted_family(), self._fitted_attributes()
             try:
                 return family.parameters(held)
             except KeyError as error:
-                if error.args[0] not in names:
+                if error.args[0] not in family.attribute_names:
                     raise
                 raise AttributeError(
                     f"{type(self).__name__} has no fitted attribute {error}: fit it again"
@@ -96,7 +111,7 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
     ) -> PassResult:
         """Run a pass with the fitted parameters."""
         with self._passes_over(rows):
-            runner = LocalRunner(rows, as_sample_weight(sample_weight, rows.n_samples))
+            runner = runner_over(rows, as_sample_weight(sample_weight, rows.n_samples))
             return runner.run(self._fitted_log_joint(), request, resp=resp, outputs=outputs)
 
     def _fitted_rows(self, X: Any) -> RowSource:
@@ -104,7 +119,13 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
             check_is_fitted(self)
         return validate_rows(self, X, reset=False)
 
-    def predict(self, X: Any, *, out: npt.NDArray[np.int64] | None = None) -> npt.NDArray[np.int64]:
+    def _searches(self, exact: bool) -> bool:
+        """Whether rows find their components by walks among learned neighbours."""
+        return not exact and self.truncation is not None and hasattr(self, "neighbors_")
+
+    def predict(
+        self, X: Any, *, out: npt.NDArray[np.int64] | None = None, exact: bool = False
+    ) -> npt.NDArray[np.int64]:
         """Predict the component of each row.
 
         Parameters
@@ -112,6 +133,9 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
         X : array-like of shape (n_samples, n_features)
         out : ndarray of shape (n_samples,), int64, optional
             Where the labels go, a memory map for one.
+        exact : bool, default=False
+            After a fit with ``truncation``, whether all components are evaluated: by default a row
+            walks among the learned neighbours to the best one that it finds.
 
         Returns
         -------
@@ -120,9 +144,12 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
         """
         rows = self._fitted_rows(X)
         with self._passes_over(rows):
-            return filled(out, rows, self._fitted_log_joint(), "labels", Request("hard"))
+            log_joint = self._fitted_log_joint()
+            if self._searches(exact):
+                return searched_labels(found_by_walks(self, rows, log_joint), rows, out)
+            return filled(out, rows, log_joint, "labels", Request("hard"))
 
-    def predict_proba(self, X: Any, *, out: FloatArray | None = None) -> FloatArray:
+    def predict_proba(self, X: Any, *, out: FloatArray | None = None, exact: bool = False) -> Any:
         """Evaluate the responsibilities of the components for each row.
 
         Parameters
@@ -130,17 +157,26 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
         X : array-like of shape (n_samples, n_features)
         out : ndarray of shape (n_samples, n_components), optional
             Where the responsibilities go, a memory map for one; of the dtype of the result.
+        exact : bool, default=False
+            After a fit with ``truncation``, whether all components are evaluated: by default the
+            result has the components that a row finds, and is sparse.
 
         Returns
         -------
-        resp : ndarray of shape (n_samples, n_components)
+        resp : ndarray, or scipy.sparse.csr_matrix, of shape (n_samples, n_components)
             `out` if given. float32 for float32 rows, else float64. Rows sum to one, also where a
             row is so far from all components that no log-density is finite: then the largest has
             all, and those that are equal to it share.
         """
         rows = self._fitted_rows(X)
         with self._passes_over(rows):
-            return filled(out, rows, self._fitted_log_joint(), "resp")
+            log_joint = self._fitted_log_joint()
+            if self._searches(exact):
+                if out is not None:
+                    raise ValueError("out has to be None for sparse responsibilities: exact=False")
+                found = found_by_walks(self, rows, log_joint)
+                return searched_responsibilities(found, rows, log_joint.n_components)
+            return filled(out, rows, log_joint, "resp")
 
     def predict_log_proba(self, X: Any) -> FloatArray:
         """Evaluate the logarithms of the responsibilities, in nats.
@@ -211,29 +247,11 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
     def _log_evidence_and_responsibilities(self, X: Any) -> tuple[FloatArray, FloatArray]:
         rows = self._fitted_rows(X)
         with self._passes_over(rows):
-            return log_responsibilities(LocalRunner(rows), self._fitted_log_joint())
+            return log_responsibilities(runner_over(rows), self._fitted_log_joint())
 
-    # The names by which code written for scikit-learn's mixtures asks for the same.
-
-    def _estimate_log_prob(self, X: Any) -> FloatArray:
-        """Return the log-density of each row under each component; expected, if Bayesian."""
-        rows = self._fitted_rows(X)
-        return self._log_joint(rows, self._fitted_parameters().log_density())
-
-    def _estimate_weighted_log_prob(self, X: Any) -> FloatArray:
-        """Return the log-joint."""
-        return self.log_joint(X)
-
-    def _estimate_log_prob_resp(self, X: Any) -> tuple[FloatArray, FloatArray]:
-        """Return the log-evidence of each row and its log-responsibilities."""
-        return self._log_evidence_and_responsibilities(X)
-
-    def _estimate_log_weights(self) -> FloatArray:
-        """Return the weights' share of the log-joint."""
-        log_weights = self._fitted_parameters().log_weights
-        return np.asarray(log_weights.astype(np.asarray(self.weights_).dtype))
-
-    def score_samples(self, X: Any, *, out: FloatArray | None = None) -> FloatArray:
+    def score_samples(
+        self, X: Any, *, out: FloatArray | None = None, exact: bool = False
+    ) -> FloatArray:
         """Compute the log-evidence of each row, in nats.
 
         Parameters
@@ -241,6 +259,9 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
         X : array-like of shape (n_samples, n_features)
         out : ndarray of shape (n_samples,), optional
             Where the result goes, a memory map for one; of its dtype.
+        exact : bool, default=False
+            After a fit with ``truncation``, whether all components are evaluated: by default the
+            result is the evidence of those that a row finds, a lower bound.
 
         Returns
         -------
@@ -249,13 +270,18 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
         """
         rows = self._fitted_rows(X)
         with self._passes_over(rows):
-            return filled(out, rows, self._fitted_log_joint(), "log_evidence")
+            log_joint = self._fitted_log_joint()
+            if self._searches(exact):
+                return searched_evidence(found_by_walks(self, rows, log_joint), rows, out)
+            return filled(out, rows, log_joint, "log_evidence")
 
     def score(
         self,
         X: Any,
         y: Any = None,  # noqa: ARG002
         sample_weight: Any = None,
+        *,
+        exact: bool = False,
     ) -> float:
         """Compute the average of :meth:`score_samples` over the rows, in nats.
 
@@ -265,13 +291,20 @@ class FittedMixture(DensityMixin, QuicklyValidated, metaclass=ABCMeta):  # type:
         y : Ignored
             Not used, present for API consistency by convention.
         sample_weight : array-like of shape (n_samples,), optional
+        exact : bool, default=False
+            As for :meth:`score_samples`.
 
         Returns
         -------
         log_likelihood : float
             The weighted average, ``sum(w * log_prob) / sum(w)``.
         """
-        sums = self._evaluate(self._fitted_rows(X), Request(), sample_weight=sample_weight)
+        rows = self._fitted_rows(X)
+        if self._searches(exact):
+            weights = as_sample_weight(sample_weight, rows.n_samples)
+            evidence = self.score_samples(X).astype(np.float64)
+            return float(np.average(evidence, weights=weights))
+        sums = self._evaluate(rows, Request(), sample_weight=sample_weight)
         return sums.log_evidence / sums.total_weight
 
     def elbo(self, X: Any, resp: Any = None, sample_weight: Any = None) -> ElboTerms:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import os
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from vbfast.contract import COVARIANCE_TYPES, CovarianceType
 from vbfast.estimators.criteria import InformationCriteria
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
+from vbfast.estimators.loops import BatchMethod
 from vbfast.estimators.starts import check_given_start
 from vbfast.estimators.stored import Stored, check_gaussian
 from vbfast.families.attributes import GAUSSIAN_ATTRIBUTES
@@ -20,7 +22,8 @@ from vbfast.inference.em import EMResult
 from vbfast.inference.subsample import InitSize
 from vbfast.inputs.weights import as_sample_weight
 from vbfast.mixtures.gradient import log_evidence_and_grad
-from vbfast.passes.runner import LocalRunner
+from vbfast.passes.base_runner import BaseRunner
+from vbfast.passes.runner import runner_over
 from vbfast.results import MixtureGradient
 
 __all__ = ["GaussianMixture", "gaussian_mixture_of"]
@@ -96,6 +99,40 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         How far it always moves instead, in (0, 1): a stream that drifts is followed.
     total_samples : float or None, default=None
         The number of rows that its stream stands for. It does not matter for maximum likelihood.
+    batch_size : int or None, default=None
+        The most rows of a batch: the parameters move after each, many times in one lap over the
+        rows, and ``max_iter`` counts laps. ``None`` moves them after whole passes.
+    batch_method : {'stochastic', 'incremental'}, default='stochastic'
+        How batches count. 'stochastic' moves a running average, as :meth:`partial_fit` does, until
+        the bound of a twentieth of the batches, which are held out, has settled. 'incremental'
+        keeps the statistics of at most 64 parts of the rows, batches or several, and replaces those
+        of the part that it visits (Neal and Hinton 1998; Hughes and Sudderth 2013): the bound is
+        exact.
+    final_pass : bool, default=True
+        Whether a fit by batches ends with a pass over all rows, that ``lower_bound_`` is theirs and
+        of the fitted parameters.
+    checkpoint : str, path or None, default=None
+        An ``.npz`` file that keeps the state of a fit: the same fit of the same rows, started
+        again after its process has ended in whatever way, goes on from there and leads to the same
+        bits. It is a model file as well, which :func:`vbfast.load` reads. :meth:`partial_fit`
+        writes it, too.
+    checkpoint_interval : float, default=60.0
+        Seconds from one writing of the checkpoint to the next.
+    truncation : int, 'auto' or None, default=None
+        For thousands of components: each row has responsibilities for so many alone, which it looks
+        for among the neighbours of those that it had. An iteration then costs rows times
+        ``truncation * n_neighbors`` at most, not rows times components. The bound is that of these
+        posteriors, a lower bound of the log-evidence. ``None`` keeps all components. 'auto'
+        decides between that and 3 to 8, by the number of components and the entropy of some rows'
+        responsibilities, and says so in ``truncation_``.
+    n_neighbors : int, default=15
+        How many neighbours a component has, itself included, that are tried with it. They are
+        learned as the fit goes.
+    n_random : int, default=1
+        How many components are tried at random for every row.
+    truncation_state : str, path or None, default=None
+        An ``.npy`` file that holds what the rows keep while a fit lasts, ``4 * truncation`` bytes a
+        row, in place of memory. It is made anew by every fit.
 
     Attributes
     ----------
@@ -123,6 +160,11 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         parameters that the last iteration began with.
     lower_bounds_ : list of float, of length ``n_iter_``
         The bound of every iteration.
+    truncation_ : int or None
+        After a fit with ``truncation``, how many components rows keep; None for all.
+    neighbors_ : ndarray of shape (n_components, n_neighbors), int32
+        After a fit with ``truncation``, the neighbours of each component, which it has learned and
+        by which new rows find their components; -1 for none.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where X has names for its features that are all strings.
@@ -139,7 +181,8 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     A. P. Dempster, N. M. Laird and D. B. Rubin (1977), Maximum likelihood from incomplete data via
     the EM algorithm. C. M. Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.
     R. Varadhan and C. Roland (2008), Simple and globally convergent methods for accelerating the
-    convergence of any EM algorithm.
+    convergence of any EM algorithm. F. Hirschberger, D. Forster and J. Luecke (2022), A variational
+    EM acceleration for efficient clustering at very large scales.
 
     Examples
     --------
@@ -190,6 +233,15 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         learning_offset: float = 10.0,
         step_size: float | None = None,
         total_samples: float | None = None,
+        batch_size: int | None = None,
+        batch_method: BatchMethod = "stochastic",
+        final_pass: bool = True,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        truncation: int | Literal["auto"] | None = None,
+        n_neighbors: int = 15,
+        n_random: int = 1,
+        truncation_state: str | os.PathLike[str] | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -212,6 +264,15 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.learning_offset = learning_offset
         self.step_size = step_size
         self.total_samples = total_samples
+        self.batch_size = batch_size
+        self.batch_method = batch_method
+        self.final_pass = final_pass
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
+        self.truncation = truncation
+        self.n_neighbors = n_neighbors
+        self.n_random = n_random
+        self.truncation_state = truncation_state
 
     def _fitted_family(self) -> Gaussian:
         return Gaussian(self.covariance_type, float(self.reg_covar))
@@ -225,7 +286,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     ) -> GaussianMixture:
         return gaussian_mixture_of(self, parameters, features)
 
-    def _family(self, runner: LocalRunner) -> Gaussian:
+    def _family(self, runner: BaseRunner) -> Gaussian:
         return self._family_with_start(runner.n_features)
 
     def _family_with_start(self, n_features: int) -> GaussianWithStart:
@@ -290,7 +351,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         with self._passes_over(rows):
             parameters = self._fitted_parameters()
             return log_evidence_and_grad(
-                LocalRunner(rows, weights),
+                runner_over(rows, weights),
                 parameters.log_joint(),
                 parameters.weights,
                 wrt_x=wrt_x,

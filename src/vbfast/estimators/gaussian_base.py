@@ -67,9 +67,7 @@ class BaseGaussianMixture(BaseMixture):
         """Return a copy that holds other parameters."""
         # Not a deep copy: `init_params` may be an array with a number for every row.
         other = copy.copy(self)
-        attributes = self._fitted_family().attributes(parameters, self.means_.dtype)
-        for name, value in attributes.items():
-            setattr(other, name, value)
+        other._hold(self._fitted_family(), parameters, self.means_.dtype)
         other._forget_stream()  # it has led elsewhere
         return other
 

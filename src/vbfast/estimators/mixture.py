@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import os
+from typing import Any, ClassVar, Literal
 
 from sklearn.utils.metaestimators import available_if
 
 from vbfast.estimators.base import BaseMixture
 from vbfast.estimators.criteria import InformationCriteria
+from vbfast.estimators.loops import BatchMethod
 from vbfast.families.family import Family
 from vbfast.inference.acceleration import Acceleration
 from vbfast.inference.subsample import InitSize
-from vbfast.passes.runner import LocalRunner
+from vbfast.passes.base_runner import BaseRunner
 
 __all__ = ["Mixture"]
 
@@ -72,6 +74,12 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         How far it always moves instead, in (0, 1): a stream that drifts is followed.
     total_samples : float or None, default=None
         As for :class:`vbfast.GaussianMixture`.
+    batch_size, batch_method, final_pass : int, str and bool, default=None, 'stochastic' and True
+        As for :class:`vbfast.GaussianMixture`.
+    checkpoint, checkpoint_interval : path and float, default=None and 60.0
+        As for :class:`vbfast.GaussianMixture`. User functions cannot be kept: it has to be None.
+    truncation, n_neighbors, n_random, truncation_state : default=None, 15, 1 and None
+        As for :class:`vbfast.GaussianMixture`, of Gaussian and linear components.
 
     Attributes
     ----------
@@ -93,6 +101,11 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         parameters that the last iteration began with.
     lower_bounds_ : list of float, of length ``n_iter_``
         The bound of every iteration.
+    truncation_ : int or None
+        After a fit with ``truncation``, how many components rows keep; None for all.
+    neighbors_ : ndarray of shape (n_components, n_neighbors), int32
+        After a fit with ``truncation``, the neighbours of each component, which it has learned and
+        by which new rows find their components; -1 for none.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where X has names for its features that are all strings.
@@ -166,6 +179,15 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         learning_offset: float = 10.0,
         step_size: float | None = None,
         total_samples: float | None = None,
+        batch_size: int | None = None,
+        batch_method: BatchMethod = "stochastic",
+        final_pass: bool = True,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_interval: float = 60.0,
+        truncation: int | Literal["auto"] | None = None,
+        n_neighbors: int = 15,
+        n_random: int = 1,
+        truncation_state: str | os.PathLike[str] | None = None,
     ) -> None:
         self.family = family
         self.n_components = n_components
@@ -184,11 +206,20 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.learning_offset = learning_offset
         self.step_size = step_size
         self.total_samples = total_samples
+        self.batch_size = batch_size
+        self.batch_method = batch_method
+        self.final_pass = final_pass
+        self.checkpoint = checkpoint
+        self.checkpoint_interval = checkpoint_interval
+        self.truncation = truncation
+        self.n_neighbors = n_neighbors
+        self.n_random = n_random
+        self.truncation_state = truncation_state
 
     def _fitted_family(self) -> Family[Any]:
         return self.family
 
-    def _family(self, runner: LocalRunner) -> Family[Any]:  # noqa: ARG002
+    def _family(self, runner: BaseRunner) -> Family[Any]:  # noqa: ARG002
         return self.family
 
     sample = available_if(_draws)(BaseMixture.sample)

@@ -15,9 +15,19 @@ from sklearn.utils.validation import check_is_fitted
 from vbfast._version import __version__
 from vbfast.atomic_file import written_whole
 from vbfast.estimators.stored import Stored, check_arrays
+from vbfast.estimators.stored_neighbors import neighbor_arrays, restore_neighbors
 from vbfast.estimators.stored_stream import restore_stream, stream_arrays
 
-__all__ = ["FORMAT_VERSION", "SUFFIX", "read_model", "save_model"]
+__all__ = [
+    "FORMAT_VERSION",
+    "SUFFIX",
+    "arrays_of",
+    "check_is_stored",
+    "read_archive",
+    "read_model",
+    "restored",
+    "save_model",
+]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -44,7 +54,8 @@ def save_model(path: str | os.PathLike[str], model: Any) -> None:
     and ``precisions_cholesky``, shaped as scikit-learn's; of a Bayesian mixture also
     ``weight_concentration_prior_type`` and the attributes that hold its posterior and prior, with
     the two rows of a Dirichlet process's ``weight_concentration`` in one array. Of a mixture that
-    has learned from batches there is what :mod:`vbfast.estimators.stored_stream` names.
+    has learned from batches there is what :mod:`vbfast.estimators.stored_stream` names, and
+    ``neighbors`` and ``n_kept`` after a fit with ``truncation``.
 
     Parameters
     ----------
@@ -54,23 +65,36 @@ def save_model(path: str | os.PathLike[str], model: Any) -> None:
         Fitted.
     """
     path, name = Path(path), type(model).__name__
-    # A derived class may hold what its base does not.
-    if "_stored" not in vars(type(model)):
-        raise TypeError(
-            "a model file holds a GaussianMixture or BayesianGaussianMixture, whose parameters are "
-            f"arrays; got a {name}. User functions are Python code: pickle the mixture with "
-            "cloudpickle"
-        )
-    if path.suffix.lower() != SUFFIX:
-        raise ValueError(f"path must end in {SUFFIX}, which is what is written; got {path}")
+    check_is_stored(model, path, "path")
     check_is_fitted(model)
-    arrays = _arrays_of(model)
+    arrays = arrays_of(model)
     try:
-        _restored(arrays, {name: type(model)})
+        restored(arrays, {name: type(model)})
     except ValueError as error:
         raise ValueError(f"the mixture could not be read again from {path}: {error}") from error
     with written_whole(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def check_is_stored(model: Any, path: Path, argument: str) -> None:
+    """Check that a model file can hold a mixture, and has a name as such.
+
+    Raises
+    ------
+    TypeError
+        If the mixture's class has no such files.
+    ValueError
+        If the path, which was given as ``argument``, ends otherwise.
+    """
+    # A derived class may hold what its base does not.
+    if "_stored" not in vars(type(model)):
+        raise TypeError(
+            "a model file holds a GaussianMixture or BayesianGaussianMixture, whose parameters are "
+            f"arrays; got a {type(model).__name__}. User functions are Python code: pickle the "
+            "mixture with cloudpickle"
+        )
+    if path.suffix.lower() != SUFFIX:
+        raise ValueError(f"{argument} must end in {SUFFIX}, which is what is written; got {path}")
 
 
 def read_model(path: str | os.PathLike[str], classes: dict[str, type[Any]]) -> Any:
@@ -84,12 +108,12 @@ def read_model(path: str | os.PathLike[str], classes: dict[str, type[Any]]) -> A
     path = Path(path)
     with path.open("rb") as file:
         try:
-            return _restored(_read(file), classes)
+            return restored(read_archive(file), classes)
         except ValueError as error:
             raise ValueError(f"{path} is no model file: {error}") from error
 
 
-def _arrays_of(model: Any) -> Arrays:
+def arrays_of(model: Any) -> Arrays:
     """Return what a file holds of a mixture."""
     values: dict[str, Any] = {
         attribute.rstrip("_"): getattr(model, attribute) for attribute in model._stored.attributes
@@ -99,6 +123,8 @@ def _arrays_of(model: Any) -> Arrays:
     for name, value in model.get_params(deep=False).items():
         if isinstance(value, np.generic):
             value = value.item()
+        if isinstance(value, os.PathLike):
+            value = os.fspath(value)
         if name in _NOT_KEPT:
             continue
         if value is None or isinstance(value, bool | int | float | str):
@@ -115,10 +141,11 @@ def _arrays_of(model: Any) -> Arrays:
         **{attribute.rstrip("_"): np.asarray(getattr(model, attribute)) for attribute in _ENDED},
         **{key: np.asarray(value) for key, value in values.items()},
         **stream_arrays(model),
+        **neighbor_arrays(model),
     }
 
 
-def _read(file: IO[bytes]) -> Arrays:
+def read_archive(file: IO[bytes]) -> Arrays:
     """Return the arrays of an archive whose checksums are right."""
     try:
         if not zipfile.is_zipfile(file):
@@ -139,7 +166,7 @@ def _read(file: IO[bytes]) -> Arrays:
         raise ValueError(str(error) or type(error).__name__) from error
 
 
-def _restored(arrays: Arrays, classes: dict[str, type[Any]]) -> Any:
+def restored(arrays: Arrays, classes: dict[str, type[Any]]) -> Any:
     """Return the mixture that the arrays of a file make."""
     version = _format_version(arrays)
     name = str(arrays.get("model", ""))
@@ -177,6 +204,7 @@ def _restored(arrays: Arrays, classes: dict[str, type[Any]]) -> Any:
     model.n_features_in_ = model.means_.shape[1]
     _restore_names(model, arrays.get("feature_names"))
     restore_stream(arrays, model)
+    restore_neighbors(arrays, model)
     stored.check(model)
     return model
 

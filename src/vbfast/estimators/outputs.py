@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from vbfast.contract import FloatArray, LogJoint, Request, RowOutputs, RowSource
 from vbfast.inputs.outputs import check_out
-from vbfast.passes.runner import LocalRunner
+from vbfast.passes.runner import runner_over
 
 __all__ = ["filled"]
 
@@ -48,7 +48,7 @@ def filled(
     if out is None or not out.flags.c_contiguous or _may_overlap(out, rows):
         written = np.empty(shape, dtype=dtype)
     outputs = RowOutputs(**{output: written})
-    LocalRunner(rows).run(log_joint, request or Request(), outputs=outputs)
+    runner_over(rows).run(log_joint, request or Request(), outputs=outputs)
     if out is None or written is out:
         return np.asanyarray(written)
     out[...] = written

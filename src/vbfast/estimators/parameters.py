@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from sklearn.base import BaseEstimator
 
 __all__ = ["QuicklyValidated"]
@@ -13,6 +14,8 @@ __all__ = ["QuicklyValidated"]
 # Sets of parameters that are remembered to be valid.
 REMEMBERED = 256
 _SIMPLE = (int, float, str, bool, type(None))
+# Of these constraints ask for no more than what they are.
+_BY_KIND = (np.ndarray, np.random.RandomState)
 _valid: set[tuple[Any, ...]] = set()
 
 
@@ -25,11 +28,13 @@ class QuicklyValidated(BaseEstimator):  # type: ignore[misc]
 
     def _validate_params(self) -> None:
         values = [getattr(self, name) for name in self._get_param_names()]
-        if not all(type(value) in _SIMPLE for value in values):
+        kinds = [type(value) for value in values]
+        if not all(kind in _SIMPLE or kind in _BY_KIND for kind in kinds):
             super()._validate_params()
             return
         # One, 1.0 and True are equal.
-        parameters = (type(self), *values, *map(type, values))
+        simple = [value for value, kind in zip(values, kinds, strict=True) if kind in _SIMPLE]
+        parameters = (type(self), *simple, *kinds)
         if parameters not in _valid:
             super()._validate_params()
             if len(_valid) >= REMEMBERED:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from numbers import Integral
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 from sklearn.utils import check_scalar
+from sklearn.utils.validation import check_is_fitted
 
+from vbfast.config.settings import config_context
 from vbfast.contract import Float64Array, FloatArray
 from vbfast.estimators.gaussian import gaussian_mixture_of
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
@@ -22,7 +24,7 @@ from vbfast.inference.marginal_likelihood import default_draws, importance_weigh
 from vbfast.inference.predictive import log_predictive_density
 from vbfast.inference.terms import variational_terms, variational_terms_and_gradient
 from vbfast.inputs.weights import as_sample_weight
-from vbfast.passes.runner import LocalRunner
+from vbfast.passes.runner import runner_over
 from vbfast.results import EvidenceEstimate, VariationalElboTerms
 
 __all__ = ["PosteriorMixture"]
@@ -80,7 +82,9 @@ class PosteriorMixture(BaseGaussianMixture):
         """
         return self.lower_bound_
 
-    def score_samples(self, X: Any, *, out: FloatArray | None = None) -> FloatArray:
+    def score_samples(
+        self, X: Any, *, out: FloatArray | None = None, exact: bool = False
+    ) -> FloatArray:
         """Compute scikit-learn's score of each row, in nats.
 
         That is ``log sum_k exp E[log p(x, z=k | theta)]``, with the expectation under the posterior
@@ -93,13 +97,15 @@ class PosteriorMixture(BaseGaussianMixture):
         X : array-like of shape (n_samples, n_features)
         out : ndarray of shape (n_samples,), optional
             Where the result goes, a memory map for one; of its dtype.
+        exact : bool, default=False
+            As for :meth:`vbfast.GaussianMixture.score_samples`.
 
         Returns
         -------
         log_prob : ndarray of shape (n_samples,)
             `out` if given. float32 for float32 rows, else float64.
         """
-        return super().score_samples(X, out=out)
+        return super().score_samples(X, out=out, exact=exact)
 
     def log_predictive_density(self, X: Any) -> FloatArray:
         """Evaluate the posterior predictive density of each row, in nats.
@@ -131,7 +137,7 @@ class PosteriorMixture(BaseGaussianMixture):
         """
         rows = self._fitted_rows(X)
         with self._passes_over(rows):
-            return log_predictive_density(LocalRunner(rows), self._fitted_parameters())
+            return log_predictive_density(runner_over(rows), self._fitted_parameters())
 
     def log_marginal_likelihood(
         self,
@@ -199,7 +205,7 @@ class PosteriorMixture(BaseGaussianMixture):
         check_scalar(n_draws, "n_draws", Integral, min_val=25)
         with self._passes_over(rows):
             weights = importance_weights(
-                LocalRunner(rows, as_sample_weight(sample_weight, rows.n_samples)),
+                runner_over(rows, as_sample_weight(sample_weight, rows.n_samples)),
                 posterior,
                 n_draws,
                 as_random_state(self.random_state if random_state is None else random_state),
@@ -309,5 +315,80 @@ class PosteriorMixture(BaseGaussianMixture):
         weights = as_sample_weight(sample_weight, rows.n_samples)
         with self._passes_over(rows):
             return variational_terms_and_gradient(
-                LocalRunner(rows, weights), self._fitted_parameters()
+                runner_over(rows, weights), self._fitted_parameters()
             )
+
+    def with_natural_parameters(self, natural_parameters: NaturalParameters) -> Self:
+        """Return a copy whose posterior has the given natural parameters.
+
+        Steps along :meth:`elbo_and_grad`'s gradients are taken with it. The copy is fitted, with
+        the priors and the dtype of this mixture, and says that no iteration has led to it, as
+        after a fit with ``max_iter=0``: ``lower_bound_`` is ``-inf`` (:meth:`elbo` has the bound),
+        ``n_iter_`` zero. A further fit with ``warm_start=True`` goes on from there; batches of
+        :meth:`partial_fit` are forgotten.
+
+        Parameters
+        ----------
+        natural_parameters : NaturalParameters
+            Of as many components and features, in the domain; see
+            :class:`~vbfast.NaturalParameters`. They are about the origin: where
+            rows lie further from it than 1e4 standard deviations, take their mean off first.
+
+        Returns
+        -------
+        mixture : object
+            Of the same class, fitted.
+
+        Raises
+        ------
+        TypeError
+            If they are not NaturalParameters, or complex.
+        ValueError
+            If an array has the wrong shape or is not finite, or if they are outside of the domain:
+            concentrations and ``mean_precision`` must be positive, ``degrees_of_freedom`` greater
+            than ``n_features - 1``, and the scale matrices positive definite; or if a fitted
+            attribute overflows the mixture's dtype.
+
+        References
+        ----------
+        M. D. Hoffman, D. M. Blei, C. Wang and J. Paisley (2013), Stochastic variational inference,
+        section 2.4.
+
+        Examples
+        --------
+        Stochastic variational inference: steps of decreasing length, each from 100 rows that stand
+        for all.
+
+        >>> import numpy as np
+        >>> import vbfast
+        >>> rng = np.random.default_rng(0)
+        >>> X = rng.normal(size=(10_000, 2)) + 6.0 * rng.integers(3, size=(10_000, 1))
+        >>> mixture = vbfast.BayesianGaussianMixture(3, max_iter=0, random_state=0)
+        >>> mixture = mixture.fit(X[:500], sample_weight=len(X) / 500)
+        >>> for t in range(200):
+        ...     batch = X[rng.integers(len(X), size=100)]
+        ...     terms, gradient = mixture.elbo_and_grad(batch, sample_weight=len(X) / 100)
+        ...     rate = (t + 10) ** -0.7
+        ...     mixture = mixture.with_natural_parameters(
+        ...         gradient.coordinates + rate * gradient.natural
+        ...     )
+
+        Which ends near the posterior that a fit takes all rows in every iteration for:
+
+        >>> fitted = vbfast.BayesianGaussianMixture(3, random_state=0).fit(X)
+        >>> bool((fitted.elbo(X).total - mixture.elbo(X).total) / len(X) < 0.01)
+        True
+        """
+        check_is_fitted(self)
+        if not isinstance(natural_parameters, NaturalParameters):
+            raise TypeError(
+                "natural_parameters must be NaturalParameters, as natural_parameters_ and the "
+                f"fields of a gradient are; got {type(natural_parameters).__name__}"
+            )
+        with config_context(backend=self.backend):
+            moved = self._holding(natural_parameters.posterior(self._fitted_parameters()))
+        moved.converged_ = False
+        moved.n_iter_ = moved.n_passes_ = 0
+        moved.lower_bound_ = -np.inf
+        moved.lower_bounds_ = []
+        return moved

@@ -24,7 +24,7 @@ from vbfast.estimators.selection_result import CRITERIA, Selection
 from vbfast.estimators.validation import as_random_state, validate_rows
 from vbfast.inference.empirical_prior import comparable_covariance_prior
 from vbfast.inputs.weights import as_sample_weight
-from vbfast.passes.runner import LocalRunner
+from vbfast.passes.runner import runner_over
 
 __all__ = ["select"]
 
@@ -233,7 +233,7 @@ def _make_comparable(chains: list[list[AnyGaussianMixture]], X: Any, sample_weig
             rows = validate_rows(first, X, reset=True, min_samples=2)
             with first._passes_over(rows):
                 raised[kind] = comparable_covariance_prior(
-                    LocalRunner(rows, as_sample_weight(sample_weight, rows.n_samples)),
+                    runner_over(rows, as_sample_weight(sample_weight, rows.n_samples)),
                     covariance_type=kind,
                     reg_covar=float(first.reg_covar),
                 )

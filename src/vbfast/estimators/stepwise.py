@@ -24,7 +24,8 @@ from vbfast.families.family import Family
 from vbfast.inference.em import EMResult, take_global_step
 from vbfast.inference.monitor import SILENT, Monitor
 from vbfast.inputs.weights import as_sample_weight, of_ordinary_scale
-from vbfast.passes.runner import LocalRunner
+from vbfast.passes.base_runner import BaseRunner
+from vbfast.passes.runner import runner_over
 
 __all__ = ["StepwiseMixture", "of_ordinary_weights"]
 
@@ -44,7 +45,7 @@ class StepwiseMixture(FittedMixture):
     lower_bounds_: list[float]
 
     @abstractmethod
-    def _family(self, runner: LocalRunner) -> Family[Any]:
+    def _family(self, runner: BaseRunner) -> Family[Any]:
         """Return the family to fit, with the start or prior that the constructor was given.
 
         Raises
@@ -57,7 +58,7 @@ class StepwiseMixture(FittedMixture):
     def _start(
         self,
         family: Family[Any],
-        runner: LocalRunner,
+        runner: BaseRunner,
         random_state: np.random.RandomState,
         monitor: Monitor = SILENT,
     ) -> Any:
@@ -68,8 +69,16 @@ class StepwiseMixture(FittedMixture):
         return None
 
     @abstractmethod
-    def _take(self, family: Family[Any], result: EMResult[Any], dtype: np.dtype[Any]) -> None:
-        """Become the fitted mixture that iterations have led to."""
+    def _take(
+        self, family: Family[Any], result: EMResult[Any], dtype: np.dtype[Any]
+    ) -> dict[str, Any]:
+        """Become the fitted mixture that iterations have led to.
+
+        Returns
+        -------
+        dict
+            The fitted attributes that the mixture has copies of.
+        """
 
     def initialize(self, X: Any, sample_weight: Any = None) -> Self:
         """Take the parameters that a fit would start from.
@@ -116,7 +125,7 @@ class StepwiseMixture(FittedMixture):
         weights = as_sample_weight(sample_weight, rows.n_samples)
         check_enough_rows(self.n_components, rows.n_samples, weights)
         with self._passes_over(rows):
-            runner = LocalRunner(rows, weights)
+            runner = runner_over(rows, weights)
             family = self._family(runner)
             runner = of_ordinary_weights(runner, family)
             start = self._start(family, runner, as_random_state(self.random_state))
@@ -261,7 +270,7 @@ def _check_summary(summary: PassResult, moments: Moments, form: Form) -> None:
         )
 
 
-def of_ordinary_weights(runner: LocalRunner, family: Family[Any]) -> LocalRunner:
+def of_ordinary_weights(runner: BaseRunner, family: Family[Any]) -> BaseRunner:
     """Return a runner whose weights are at least one on average, if that is all the same."""
     if not family.scale_free:
         return runner

@@ -22,8 +22,8 @@ _NOT_NEGATIVE = ("n_batch_iter", "n_samples_seen", "weight")
 
 
 def stream_arrays(model: Any) -> Arrays:
-    """Return the arrays of a mixture, none if it has learned from no batches."""
-    if not hasattr(model, "n_batch_iter_"):
+    """Return the arrays of a mixture, none if its parameters are not where batches have led to."""
+    if not model._is_on_stream():
         return {}
     average: PassResult = model._average
     return {
@@ -56,13 +56,10 @@ def restore_stream(arrays: Arrays, model: Any) -> None:
     }
     read = {name: _checked(arrays, name, shape) for name, shape in shapes.items()}
     statistics = Statistics(model._fitted_family().moments, *(read[name] for name in _STATISTICS))
-    model.n_batch_iter_ = int(read["n_batch_iter"])
-    model.n_samples_seen_ = float(read["n_samples_seen"])
     evidence, unknown = float(read["log_evidence"]), np.nan
     dtype = np.asarray(model.weights_).dtype
-    model._average = PassResult(
-        1.0, evidence, unknown, unknown, unknown, statistics, unknown, dtype
-    )
+    average = PassResult(1.0, evidence, unknown, unknown, unknown, statistics, unknown, dtype)
+    model._go_on_with(int(read["n_batch_iter"]), float(read["n_samples_seen"]), average)
 
 
 def _checked(arrays: Arrays, name: str, shape: tuple[int, ...]) -> npt.NDArray[Any]:

@@ -12,6 +12,7 @@ from vbfast.inputs.numbers import as_numbers
 
 __all__ = [
     "GAUSSIAN_ATTRIBUTES",
+    "PrivateAttributes",
     "fitted_array",
     "fitted_weights",
     "gaussian_attributes",
@@ -27,10 +28,17 @@ GAUSSIAN_ATTRIBUTES = (
 )
 
 
+class PrivateAttributes(dict[str, Any]):
+    """Attributes that a family has made and nobody has written to: neither checked nor copied.
+
+    That would take as long as a pass of some hundred rows.
+    """
+
+
 def fitted_array(
     attributes: Mapping[str, Any], name: str, shape: tuple[int, ...], *, positive: bool = False
 ) -> Float64Array:
-    """Return a fitted attribute as an array, in float64 and C order.
+    """Return a fitted attribute as an array, in float64 and C order: a copy, if it is not private.
 
     Raises
     ------
@@ -42,7 +50,10 @@ def fitted_array(
     values = as_numbers(attributes[name], name)
     if values.shape != shape:
         raise ValueError(f"{name} must have shape {shape}; got {values.shape}")
-    array = _finite(values, name)
+    if isinstance(attributes, PrivateAttributes):
+        array = np.asarray(values, dtype=np.float64, order="C")
+    else:
+        array = _finite(values, name)
     if positive and not (array > 0.0).all():
         raise ValueError(f"{name} must be positive; got {array.min()}")
     return array
@@ -123,7 +134,8 @@ def rounded(attributes: Mapping[str, Float64Array], dtype: np.dtype[Any]) -> dic
     Returns
     -------
     dict
-        Of arrays; an array without dimensions becomes a number.
+        Of arrays, the same ones where they have the dtype; an array without dimensions becomes a
+        number.
 
     Raises
     ------
@@ -131,7 +143,7 @@ def rounded(attributes: Mapping[str, Float64Array], dtype: np.dtype[Any]) -> dic
         If a number overflows.
     """
     with np.errstate(over="ignore"):
-        result = {name: values.astype(dtype)[()] for name, values in attributes.items()}
+        result = {name: values.astype(dtype, copy=False)[()] for name, values in attributes.items()}
     for name, values in result.items():
         if name != "precisions_" and not np.isfinite(values).all():
             raise ValueError(

@@ -260,7 +260,8 @@ class ComponentFamily(EvidencePerRow):
     def attributes(self, parameters: ComponentParameters, dtype: np.dtype[Any]) -> dict[str, Any]:
         """Return the fitted attributes of parameters, in float64."""
         del dtype
-        values = (parameters.weights, parameters.theta, parameters.n_features)
+        # `maximize` may have returned memory of its own.
+        values = (parameters.weights, parameters.theta.copy(), parameters.n_features)
         return dict(zip(self.attribute_names, values, strict=True))
 
     def parameters(self, attributes: Mapping[str, Any]) -> ComponentParameters:

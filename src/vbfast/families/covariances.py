@@ -70,10 +70,18 @@ def precision_factor(
     return np.asarray(1.0 / np.sqrt(covariances))
 
 
-def precisions_of(covariance_type: CovarianceType, factor: Float64Array) -> Float64Array:
-    """Return the precisions of given precision factors."""
+def precisions_of(
+    covariance_type: CovarianceType,
+    factor: Float64Array,
+    linalg: LinearAlgebra | None = None,
+) -> Float64Array:
+    """Return the precisions of given precision factors.
+
+    Computed with ``linalg``, by default that of the backend in use.
+    """
     if covariance_type in ("full", "tied"):
-        return gram(factor)
+        stack = factor.reshape(-1, *factor.shape[-2:])
+        return (linalg or current_linalg()).precisions(stack).reshape(factor.shape)
     return np.asarray(np.square(factor))
 
 

@@ -169,6 +169,8 @@ class Family(Objective[P], Protocol[P]):
     def attributes(self, parameters: P, dtype: np.dtype[Any]) -> dict[str, Any]:
         """Return the fitted attributes of parameters.
 
+        Arrays may be those of the parameters: estimators have copies, and write to neither.
+
         Parameters
         ----------
         parameters : parameters

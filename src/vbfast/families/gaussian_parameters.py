@@ -109,7 +109,7 @@ class GaussianParameters:
     @property
     def precisions(self) -> Float64Array:
         """Inverse covariances, shaped as ``covariances``."""
-        return precisions_of(self.covariance_type, self.precision_cholesky)
+        return precisions_of(self.covariance_type, self.precision_cholesky, self.linalg)
 
     def log_joint(self) -> LogJoint:
         """Lay the log-joint ``log pi_k + log N(x | mu_k, Sigma_k)`` out as a pass takes it.

@@ -130,7 +130,7 @@ def _check_spread(
         centre = means[0] + statistics.weight @ (means - means[0]) / statistics.weight.sum()
         lift = np.square(means - centre)
         lift = WEIGHT_FLOOR * eps * (lift if kind == "diag" else lift.mean(axis=1))
-        lift = (lift.T / statistics.weight).T
+        lift = (lift.T / np.where(occupied[:, 0], statistics.weight, 1.0)).T
         few = (constant.T & (statistics.weight <= WEIGHT_FLOOR)).T & (lift > 0.0)
         covariances[few] = lift[few]
         constant = constant & ~few

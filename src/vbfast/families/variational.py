@@ -260,7 +260,7 @@ class VariationalGaussian:
     def attributes(self, parameters: MixturePosterior, dtype: np.dtype[Any]) -> dict[str, Any]:
         """Return the fitted attributes of a posterior in the dtype of the rows, and of its prior.
 
-        The prior's stay in float64.
+        The prior's stay in float64, and are copies: it may have been made of fitted attributes.
         """
         weights, components = parameters.weights, parameters.components
         prior = components.prior
@@ -269,7 +269,7 @@ class VariationalGaussian:
             weights.mean,
             components.means,
             components.covariances,
-            precisions_of(kind, factor),
+            precisions_of(kind, factor, components.linalg),
             factor,
             weights.parameters,
             components.mean_precision,
@@ -282,9 +282,9 @@ class VariationalGaussian:
         priors = (
             weights.prior_concentration,
             prior.mean_precision,
-            prior.mean,
+            prior.mean.copy(),
             prior.degrees_of_freedom,
-            prior.covariance[()],
+            prior.covariance.copy()[()],
         )
         return {
             **fitted,

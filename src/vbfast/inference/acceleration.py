@@ -12,7 +12,7 @@ Points are vectors of unconstrained coordinates, and steps are compared by a met
 
 from __future__ import annotations
 
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -43,6 +43,12 @@ class Accelerator(Protocol[P]):
 
     def refused(self) -> None:
         """Hear that the last proposal led to nothing better."""
+
+    def memory(self) -> dict[str, Any]:
+        """Return what it remembers of the points that it was shown, and of its proposals."""
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """Go on as the one whose memory this is."""
 
 
 class Squarem(Generic[P]):
@@ -131,6 +137,14 @@ class Squarem(Generic[P]):
         self._astray = 1.0
         if self._length >= self._limit:
             self._limit = max(self.FIRST_LIMIT, self._limit / self.GROWTH)
+
+    def memory(self) -> dict[str, Any]:
+        """Return everything but the coordinates."""
+        return {name: value for name, value in vars(self).items() if name != "_coordinates"}
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """Go on as the one whose memory this is."""
+        vars(self).update(memory)
 
 
 def make_accelerator(

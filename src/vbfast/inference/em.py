@@ -16,8 +16,9 @@ being one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -31,11 +32,11 @@ from vbfast.contract import (
 from vbfast.families.family import Objective, Parameters
 from vbfast.inference.acceleration import Accelerator
 from vbfast.inference.convergence import has_settled
-from vbfast.inference.errors import DistantRowError, NoResponsibilityError
+from vbfast.inference.errors import DistantRowError, NoResponsibilityError, check_reach
 from vbfast.inference.monitor import SILENT, IterationReport, Monitor
 from vbfast.inference.runner import Runner
 
-__all__ = ["EMResult", "Progress", "Stopping", "run_em", "take_global_step"]
+__all__ = ["EMResult", "EMState", "Progress", "Stopping", "run_em", "take_global_step"]
 
 
 P = TypeVar("P", bound=Parameters)
@@ -91,6 +92,38 @@ class EMResult(Generic[P]):
         return self.lower_bounds[-1] if self.lower_bounds else -np.inf
 
 
+@dataclass(frozen=True)
+class EMState(Generic[P]):
+    """All that the next iteration depends on: going on from it leads to the same bits.
+
+    Attributes
+    ----------
+    parameters : parameters
+        What the next pass is run with.
+    reached : EMResult
+        After the last iteration.
+    accepted : PassResult
+        The sums of its pass, without statistics.
+    fallback : parameters or None
+        The global step that the next pass's parameters were proposed instead of.
+    merit, first_merit : float
+        Of the last iteration and of the first.
+    drifts : bool
+        Whether plain iterations lower the merit.
+    accelerator : dict or None
+        What the accelerator remembers.
+    """
+
+    parameters: P
+    reached: EMResult[P]
+    accepted: PassResult
+    fallback: P | None
+    merit: float
+    first_merit: float
+    drifts: bool
+    accelerator: dict[str, Any] | None
+
+
 @dataclass
 class Progress(Generic[P]):
     """What the iterations leave when they are interrupted.
@@ -114,6 +147,8 @@ def run_em(
     accelerator: Accelerator[P] | None = None,
     monitor: Monitor = SILENT,
     progress: Progress[P] | None = None,
+    state: EMState[P] | None = None,
+    keep: Callable[[EMState[P]], None] | None = None,
 ) -> EMResult[P]:
     """Alternate passes and global steps until the bound hardly changes.
 
@@ -136,6 +171,10 @@ def run_em(
         Told of every iteration, after which it may have stopped the fit.
     progress : Progress, optional
         Kept up to date, for the case that the iterations are interrupted.
+    state : EMState, optional
+        To go on from, instead of ``parameters``, with a new accelerator of the same kind.
+    keep : callable, optional
+        Given the state after every iteration that did not converge.
 
     Returns
     -------
@@ -164,6 +203,15 @@ def run_em(
     fallback: P | None = None  # the global step that the parameters were proposed instead of
     drifts = False  # whether plain iterations lower the merit
     updated = parameters
+    if state is not None:
+        parameters, fallback, accepted = state.parameters, state.fallback, state.accepted
+        merit, first_merit, drifts = state.merit, state.first_merit, state.drifts
+        bounds = state.reached.lower_bounds.copy()
+        bound = bounds[-1]
+        passes_before -= state.reached.n_passes
+        progress.reached = state.reached
+        if accelerator is not None and state.accelerator is not None:
+            accelerator.remember(state.accelerator)
     request = Request(moments=objective.moments)
     monitor.iterations_begin()
     while not converged and len(bounds) < stopping.max_iter:
@@ -186,12 +234,9 @@ def run_em(
                 if accelerator is None
                 else objective.merit(reached, sums, parameters, updated)
             )
-        except (NotPositiveDefiniteError, NoResponsibilityError) as error:
+        except (NotPositiveDefiniteError, NoResponsibilityError):
             if fallback is None and not impossible:
-                assert sums.statistics is not None
-                second = sums.statistics.second
-                if second is not None and not np.isfinite(second).all():
-                    raise DistantRowError.of_start(runner.largest_row(), runner.dtype) from error
+                check_reach(sums, runner)
                 raise
             reached = reached_merit = -np.inf
         if impossible and fallback is None and not np.isnan(reached):
@@ -209,12 +254,9 @@ def run_em(
                 parameters, fallback = fallback, None
                 continue
         if np.isnan(reached) or (everywhere and reached == -np.inf):
-            raise ValueError(
-                f"the lower bound is {reached} in iteration {len(bounds) + 1}: a parameter of the "
-                "prior is too large or too small to compute with"
-            )
+            raise _no_bound(reached, len(bounds) + 1)
 
-        accepted = sums
+        accepted = replace(sums, statistics=None)
         bound, before = reached, bound
         bounds.append(bound)
         gain, merit = reached_merit - merit, reached_merit
@@ -236,6 +278,20 @@ def run_em(
             parameters, fallback = updated, None
         else:
             parameters, fallback = proposal, updated
+        if keep is not None and not converged:
+            remembered = None if accelerator is None else accelerator.memory()
+            keep(
+                EMState(
+                    parameters,
+                    progress.reached,
+                    accepted,
+                    fallback,
+                    merit,
+                    first_merit,
+                    drifts,
+                    remembered,
+                )
+            )
     return progress.reached or EMResult(parameters, bounds, converged, 0)
 
 
@@ -267,9 +323,11 @@ def take_global_step(
     Raises
     ------
     NotPositiveDefiniteError, ValueError
-        As :func:`run_em`.
+        As :func:`run_em`, but for rows of log-density ``-inf``: the bound is ``-inf`` then.
     """
     updated, bound = _global_step(objective, sums, reached.parameters, linalg)
+    if np.isnan(bound):
+        raise _no_bound(bound, reached.n_iter + 1)
     bounds = [*reached.lower_bounds, bound]
     converged = has_settled(bounds, tol, objective.threshold(tol, sums.total_weight))
     return EMResult(updated, bounds, converged, reached.n_passes + 1)
@@ -284,3 +342,11 @@ def _global_step(
         raise NoResponsibilityError
     updated = objective.global_step(sums, parameters, linalg)
     return updated, objective.lower_bound(sums, parameters, updated)
+
+
+def _no_bound(bound: float, iteration: int) -> ValueError:
+    """Return the error of a bound that is no number, though every row is possible."""
+    return ValueError(
+        f"the lower bound is {bound} in iteration {iteration}: a parameter of the prior, or the "
+        "rows' weights, are too large or too small to compute with"
+    )

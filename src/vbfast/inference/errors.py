@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 
-__all__ = ["DistantRowError", "NoResponsibilityError"]
+from vbfast.contract import PassResult
+
+__all__ = ["DistantRowError", "NoResponsibilityError", "check_reach"]
+
+
+class Rows(Protocol):
+    """What is asked about the rows: see :class:`vbfast.inference.runner.Runner`."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the computation."""
+
+    def largest_row(self) -> int:
+        """Return the first row of positive weight that has the largest number in it."""
 
 
 class NoResponsibilityError(ValueError):
@@ -44,6 +57,27 @@ class DistantRowError(ValueError):
             f"overflows {dtype}. Scale X{_wider(dtype)}, leave the row out, or start from means "
             "nearer to the rows",
         )
+
+
+def check_reach(sums: PassResult, runner: Rows) -> None:
+    """Check that a global step failed for another reason than squared distances that overflow.
+
+    Parameters
+    ----------
+    sums : PassResult
+        That it was to go by.
+    runner : Runner
+        Whose rows were summed.
+
+    Raises
+    ------
+    DistantRowError
+        If second moments overflow; it names the row that is farthest out.
+    """
+    assert sums.statistics is not None
+    second = sums.statistics.second
+    if second is not None and not np.isfinite(second).all():
+        raise DistantRowError.of_start(runner.largest_row(), runner.dtype)
 
 
 def _wider(dtype: np.dtype[Any]) -> str:

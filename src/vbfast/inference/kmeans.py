@@ -88,7 +88,9 @@ def kmeans(
     check_enough_rows(runner, n_clusters)
     drawn = subsample(runner, n_clusters, init_size, random_state)
     if drawn is None:
-        return _kmeans(runner, n_clusters, random_state, monitor, bounds).centres
+        every = _for_many_passes(runner, init_size)
+        bounds = bounds if every is runner else None
+        return _kmeans(every, n_clusters, random_state, monitor, bounds).centres
     sample, _ = drawn
     with named_among_all(runner):
         clustering = _kmeans(sample, n_clusters, random_state, monitor)
@@ -101,6 +103,14 @@ def kmeans(
         bounds=bounds,
         monitor=monitor,
     )
+
+
+def _for_many_passes(runner: RowRunner, init_size: InitSize) -> RowRunner:
+    """Return a runner over all rows: of no more than a sample would have, copies in memory.
+
+    Not if all were asked for, however many they are.
+    """
+    return runner if init_size == "all" else runner.in_memory()
 
 
 class _Clustering(NamedTuple):
@@ -170,7 +180,8 @@ def seed_rows(
     check_enough_rows(runner, n_clusters)
     drawn = subsample(runner, n_clusters, init_size, random_state)
     if drawn is None:
-        return _seed(runner, n_clusters, random_state, monitor)[0]
+        every = _for_many_passes(runner, init_size)
+        return _seed(every, n_clusters, random_state, monitor)[0]
     sample, rows = drawn
     with named_among_all(runner):
         return rows[_seed(sample, n_clusters, random_state, monitor)[0]]

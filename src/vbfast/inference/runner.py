@@ -1,20 +1,22 @@
 """What the loops ask of whoever runs passes over the rows, wherever those are.
 
-:class:`vbfast.passes.runner.LocalRunner` has all of it for the rows of this machine. A runner over
-chunks on disk or over a cluster, say, that merges what each has summed, needs the members of
-:class:`Runner` for :func:`vbfast.inference.em.run_em`, and those of :class:`RowRunner` for starts,
-for priors taken from the rows, and for diagnoses.
+:class:`vbfast.passes.runner.LocalRunner` has all of it for the rows of this machine, and
+:class:`vbfast.passes.chunk_runner.ChunkRunner` for rows in chunks, here or on a cluster. A runner
+that merges what others have summed needs the members of :class:`Runner` for
+:func:`vbfast.inference.em.run_em`, and those of :class:`RowRunner` for starts, for priors taken
+from the rows, and for diagnoses.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from vbfast.contract import (
+    Components,
     Float64Array,
     FloatArray,
     LinearAlgebra,
@@ -28,7 +30,7 @@ from vbfast.contract import (
 )
 from vbfast.families.family import Rows
 
-__all__ = ["RowRunner", "Runner"]
+__all__ = ["RowRunner", "Runner", "SearchingRunner"]
 
 
 class Runner(Protocol):
@@ -66,7 +68,7 @@ class Runner(Protocol):
         request : Request
             Of a 'posterior' pass with moments.
         previous : PassResult, optional
-            Of a pass with similar parameters.
+            Of a pass with similar parameters, without its statistics.
         scatter_floor : callable, optional
             See :attr:`vbfast.families.family.Objective.scatter_floor`.
 
@@ -136,8 +138,14 @@ class RowRunner(Runner, Rows, Protocol):
     def in_float64(self) -> RowRunner:
         """Return a runner over the same rows that computes in float64."""
 
+    def in_memory(self) -> RowRunner:
+        """Return a runner over the same rows for many passes: over copies, where there are few."""
+
     def only(self, indices: npt.NDArray[np.intp]) -> RowRunner:
         """Return a runner over copies of some rows, each of weight one."""
+
+    def section(self, rows: slice) -> RowRunner:
+        """Return a runner over consecutive rows, which reads as it goes."""
 
     def parts(self, n_rows: int) -> Iterator[tuple[slice, RowRunner]]:
         """Yield runners over consecutive rows, ``n_rows`` at most."""
@@ -146,3 +154,39 @@ class RowRunner(Runner, Rows, Protocol):
         self, log_joint: LogJoint, n_rows: int
     ) -> Iterator[tuple[slice, FloatArray]]:
         """Yield blocks of consecutive rows and their log-joints."""
+
+
+@runtime_checkable
+class SearchingRunner(RowRunner, Protocol):
+    """A runner whose iterations have truncated posteriors: rows keep a few components each.
+
+    Attributes
+    ----------
+    neighbors : ndarray of shape (n_components, n_neighbors), int32, or None
+        What was learned of the components; None before the first search, and of whole posteriors.
+    n_kept : int or None
+        How many components a row keeps; None before that is decided.
+    """
+
+    neighbors: Components | None
+    n_kept: int | None
+
+    def begin_anew(self) -> None:
+        """Forget what rows keep."""
+
+    def memory(self) -> dict[str, Any]:
+        """Return copies of what the next search depends on."""
+
+    def remember(self, memory: dict[str, Any]) -> None:
+        """Go on from what :meth:`memory` returned, for the same rows."""
+
+    def search(self, log_joint: LogJoint, request: Request) -> PassResult:
+        """Search once for better components of every row, in a 'posterior' or 'hard' pass."""
+
+    def reseed(
+        self,
+        components: npt.NDArray[np.intp],
+        hosts: npt.NDArray[np.intp],
+        random_state: np.random.RandomState,
+    ) -> Float64Array:
+        """Return rows of the hosts for components to begin at, which these rows then try."""

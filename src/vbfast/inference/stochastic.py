@@ -12,17 +12,26 @@ gradient of the bound (Hoffman, Blei, Wang and Paisley 2013, eq. 23).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from vbfast.contract import LinearAlgebra, PassResult, Quadratic, Request, Statistics
+from vbfast.contract import (
+    Float64Array,
+    LinearAlgebra,
+    NotPositiveDefiniteError,
+    PassResult,
+    Quadratic,
+    Request,
+)
 from vbfast.families.family import Family, Parameters
-from vbfast.inference.errors import DistantRowError
+from vbfast.inference.errors import DistantRowError, check_reach
 from vbfast.inference.runner import Runner
+from vbfast.inference.sums_of_squares import sums_of_squares
 
-__all__ = ["StepSizes", "Stream", "after_batch", "average_of"]
+__all__ = ["StepSizes", "Stream", "after_batch"]
 
 P = TypeVar("P", bound=Parameters)
 
@@ -67,7 +76,8 @@ class Stream(Generic[P]):
     n_batches : int
     lower_bounds : list of float
         After each batch, nats: the bound at the parameters that it met, with the running average of
-        the rows' evidence. It smooths the bounds of single batches.
+        the rows' evidence. It smooths the bounds of single batches. :func:`after_batch` appends to
+        it, so that many batches do not copy it as often.
     """
 
     parameters: P
@@ -75,6 +85,34 @@ class Stream(Generic[P]):
     total_weight: float
     n_batches: int
     lower_bounds: list[float]
+
+    @classmethod
+    def of_start(cls, parameters: P) -> Stream[P]:
+        """Return a stream before its first batch."""
+        return cls(parameters, None, 0.0, 0, [])
+
+    @classmethod
+    def of_fit(cls, parameters: P, family: Family[P], dtype: np.dtype[Any]) -> Stream[P]:
+        """Return a stream that goes on from parameters as if a batch had led to them.
+
+        Where it is not known of which statistics they are, or the posterior is the prior, the first
+        batch is the average.
+
+        Parameters
+        ----------
+        parameters : parameters
+        family : Family
+        dtype : float32 or float64
+            Of the rows that will come.
+        """
+        statistics = family.statistics_of(parameters)
+        if statistics is None or not statistics.weight.any():
+            return cls.of_start(parameters)
+        total = float(statistics.weight.sum())
+        unknown = np.nan
+        each = statistics * (1.0 / total)
+        average = PassResult(1.0, unknown, unknown, unknown, unknown, each, unknown, dtype)
+        return cls(parameters, average, 0.0 if family.per_unit_of_weight else total, 0, [])
 
 
 def after_batch(
@@ -113,50 +151,60 @@ def after_batch(
         If the global step met a covariance that is not positive definite.
     DistantRowError
         If a row of positive weight has log-density ``-inf`` under all components, of a quadratic
-        form.
+        form, or squared distances overflow.
     """
     log_joint = stream.parameters.log_joint()
+    step = steps.after(max(1, stream.n_batches))  # a fit that is gone on from counts as one
     sums = runner.iterate(
-        log_joint, Request(moments=family.moments), scatter_floor=family.scatter_floor
+        log_joint,
+        Request(moments=family.moments),
+        scatter_floor=_scatter_floor(family, stream.average, step),
     )
     if sums.log_evidence == -np.inf and isinstance(log_joint.form, Quadratic):
         raise DistantRowError.of_iteration(runner.impossible_row(log_joint), runner.dtype)
-    step = steps.after(max(1, stream.n_batches))  # a fit that is gone on from counts as one
-    average = _moved(stream.average, sums * (1.0 / sums.total_weight), step, runner.linalg)
+    average = _moved(stream.average, sums, step, runner.linalg)
     seen = stream.total_weight + weight
     whole_weight = seen if total_weight is None else total_weight
     if family.scale_free:
         # Nothing but that a component of too little weight counts as one that has lost its rows.
         whole_weight = max(whole_weight, sums.total_weight)
     whole = average * whole_weight
-    return Stream(
-        family.global_step(whole, stream.parameters, runner.linalg),
-        average,
-        seen,
-        stream.n_batches + 1,
-        [*stream.lower_bounds, family.bound_at(whole, stream.parameters)],
-    )
+    try:
+        parameters = family.global_step(whole, stream.parameters, runner.linalg)
+    except NotPositiveDefiniteError:
+        check_reach(sums, runner)
+        raise
+    bound = family.bound_at(whole, stream.parameters)
+    stream.lower_bounds.append(bound)  # last, as whatever fails leaves the stream as it was
+    return Stream(parameters, average, seen, stream.n_batches + 1, stream.lower_bounds)
+
+
+def _scatter_floor(
+    family: Family[Any], average: PassResult | None, step: float
+) -> Callable[[Float64Array], Float64Array] | None:
+    """Return what a step adds to the sums of squares of a batch: those of the average as well."""
+    floor = family.scatter_floor
+    if floor is None or average is None:
+        return floor
+    assert average.statistics is not None
+    squares = (1.0 - step) / step * sums_of_squares(average.statistics)
+    return lambda counts: floor(counts) + counts.sum() * squares
 
 
 def _moved(
-    average: PassResult | None, batch: PassResult, step: float, linalg: LinearAlgebra
+    average: PassResult | None, sums: PassResult, step: float, linalg: LinearAlgebra
 ) -> PassResult:
-    """Return the running average, moved towards that of a batch."""
+    """Return the running average, moved towards that of a batch, of which there are the sums."""
+    each = 1.0 / sums.total_weight
     if average is None:
-        return batch
+        return sums * each
     # It is not known of statistics without rows, nor after a row that was impossible.
     if not np.isfinite(average.log_evidence):
-        average = replace(average, log_evidence=batch.log_evidence)
+        average = replace(average, log_evidence=each * sums.log_evidence)
     assert average.statistics is not None
-    assert batch.statistics is not None
-    statistics = average.statistics.about(batch.statistics.centres, linalg)
-    average = replace(average, statistics=statistics, dtype=batch.dtype)
-    return average * (1.0 - step) + batch * step
-
-
-def average_of(statistics: Statistics, dtype: np.dtype[Any]) -> PassResult:
-    """Return the running average that statistics make whose rows are not there any more."""
-    total = float(statistics.weight.sum())
-    return PassResult(
-        1.0, np.nan, np.nan, np.nan, np.nan, statistics * (1.0 / total), np.nan, dtype
-    )
+    assert sums.statistics is not None
+    kept, taken = 1.0 - step, step * each
+    statistics = average.statistics.averaged_with(kept, sums.statistics, taken, linalg)
+    terms = replace(average, statistics=None, dtype=sums.dtype) * kept
+    terms = terms + replace(sums, statistics=None) * taken
+    return replace(terms, statistics=statistics)

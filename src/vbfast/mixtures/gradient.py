@@ -32,7 +32,7 @@ from vbfast.contract import (
 )
 from vbfast.families.covariances import MOMENTS_OF
 from vbfast.families.gaussian_parameters import gaussian_log_joint
-from vbfast.passes.runner import LocalRunner
+from vbfast.passes.base_runner import BaseRunner
 from vbfast.results import MixtureGradient
 
 __all__ = [
@@ -47,7 +47,7 @@ RARE_WEIGHT = 1e-16
 
 
 def log_evidence_and_grad(
-    runner: LocalRunner,
+    runner: BaseRunner,
     log_joint: LogJoint,
     weights: Float64Array,
     *,
@@ -60,7 +60,7 @@ def log_evidence_and_grad(
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : BaseRunner
         Of rows with weights that are not negative.
     log_joint : LogJoint
         From :func:`vbfast.families.gaussian_parameters.gaussian_log_joint`.
@@ -176,7 +176,7 @@ def gradient_from_statistics(
 
 
 def _density_ratio(
-    runner: LocalRunner, log_joint: LogJoint, k: int, log_evidence: FloatArray
+    runner: BaseRunner, log_joint: LogJoint, k: int, log_evidence: FloatArray
 ) -> float:
     """Return ``sum_n w_n p(x_n | k) / p(x_n)``; a row of evidence zero has gradient zero."""
     form = quadratic_form(log_joint).select(np.array([k]))
@@ -193,7 +193,7 @@ def _density_ratio(
 
 
 def pull_back(
-    runner: LocalRunner,
+    runner: BaseRunner,
     log_joint: LogJoint,
     weights: Float64Array,
     cotangent: Float64Array,
@@ -207,7 +207,7 @@ def pull_back(
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : BaseRunner
     log_joint : LogJoint
     weights : ndarray of shape (n_components,), float64
     cotangent : ndarray of shape (n_samples,), float64

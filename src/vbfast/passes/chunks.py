@@ -48,16 +48,17 @@ class ChunkRows:
                 )
         self._chunks, self._names = list(chunks), list(names)
         self.data = [chunk.data for chunk in chunks]
+        self.in_chunks = any(getattr(chunk, "in_chunks", False) for chunk in chunks)
         self.dtype, self.n_features = first.dtype, first.n_features
-        self._starts = np.cumsum([0, *(chunk.n_samples for chunk in chunks)])
-        self.n_samples = int(self._starts[-1])
+        self.starts = np.cumsum([0, *(chunk.n_samples for chunk in chunks)])
+        self.n_samples = int(self.starts[-1])
 
     def block(self, start: int, stop: int) -> FloatArray:
         """Return rows, copies where they are of several chunks."""
         parts = []
         index = self._chunk_of(start)
         while start < stop:
-            first, end = (int(bound) for bound in self._starts[index : index + 2])
+            first, end = (int(bound) for bound in self.starts[index : index + 2])
             last = min(stop, end)
             parts.append(self._chunks[index].block(start - first, last - first))
             start, index = last, index + 1
@@ -66,18 +67,18 @@ class ChunkRows:
     def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
         """Return copies of a few rows."""
         taken = np.empty((len(indices), self.n_features), self.dtype)
-        owners = np.searchsorted(self._starts, indices, side="right") - 1
+        owners = np.searchsorted(self.starts, indices, side="right") - 1
         for index in np.unique(owners):
             own = owners == index
-            taken[own] = self._chunks[index].take(indices[own] - self._starts[index])
+            taken[own] = self._chunks[index].take(indices[own] - self.starts[index])
         return taken
 
     def place_of(self, row: int) -> str:
         """Return where a row lies, for messages."""
         index = self._chunk_of(row)
-        chunk, within = self._chunks[index], row - int(self._starts[index])
+        chunk, within = self._chunks[index], row - int(self.starts[index])
         place_of = getattr(chunk, "place_of", None)
         return f"row {within} of {self._names[index]}" if place_of is None else place_of(within)
 
     def _chunk_of(self, row: int) -> int:
-        return int(np.searchsorted(self._starts, row, side="right")) - 1
+        return int(np.searchsorted(self.starts, row, side="right")) - 1

@@ -1,4 +1,4 @@
-"""Rows that lie in files, of NumPy and Parquet, by path.
+"""Rows that lie in files, by path.
 
 They are read and not mapped: a file that has become shorter is an error then, and not the end of
 the process.
@@ -16,48 +16,63 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.contract import FloatArray, RowSource
-from vbfast.optional import needed
+from vbfast.contract import RowSource
+from vbfast.inputs.numbers import claimed_dtype, claimed_shape
+from vbfast.passes.array_files import open_hdf5, open_zarr
 from vbfast.passes.array_rows import SlicedRows
 from vbfast.passes.chunks import ChunkRows
+from vbfast.passes.parquet_rows import ParquetRows
 
 __all__ = ["is_row_path", "open_rows"]
 
+HDF5 = (".h5", ".hdf5")
+SUFFIXES = (".npy", ".parquet", *HDF5, ".zarr")
+
 
 def is_row_path(X: Any) -> bool:
-    """Whether X is the path of a ``.npy`` or Parquet file, or of a folder."""
+    """Whether X is the path of a file or folder of rows, see :func:`open_rows`."""
     if not isinstance(X, str | os.PathLike):
         return False
     path = Path(X)
-    return path.suffix.lower() in (".npy", ".parquet") or path.is_dir()
+    return path.suffix.lower() in SUFFIXES or path.is_dir()
 
 
-def open_rows(path: str | os.PathLike[str], columns: Sequence[str] | None = None) -> RowSource:
+def open_rows(
+    path: str | os.PathLike[str],
+    columns: Sequence[str] | None = None,
+    *,
+    key: str | None = None,
+) -> RowSource:
     """Return the rows of a file, or of all Parquet files of a folder, to be fitted and scored.
 
     Parameters
     ----------
     path : str or path
-        A ``.npy`` file of a two-dimensional array in C order; a ``.parquet`` file of columns of
-        numbers (needs pyarrow); or a folder of the latter, in the order of their names.
+        A ``.npy`` file; a ``.parquet`` file of columns of numbers (needs pyarrow); a folder of the
+        latter, in the order of their names; an ``.h5`` or ``.hdf5`` file (needs h5py); or a
+        ``.zarr`` folder (needs zarr). Arrays are two-dimensional.
     columns : sequence of str, optional
         Those of a Parquet file that are features, in their order. By default all but the index of
         a data frame.
+    key : str, optional
+        The array of an HDF5 file or Zarr group, as ``"group/rows"``. By default its only one.
 
     Returns
     -------
     RowSource
         float32 if all columns are, else float64. It is read as the passes go: of a ``.npy`` file a
-        few megabytes at a time, of a Parquet file a row group.
+        few megabytes at a time, of a Parquet file a row group, of HDF5 and Zarr whole chunks, each
+        once a pass.
 
     Raises
     ------
     OSError
         If there is no such file, or none in the folder.
     ValueError
-        If it is of another kind, or holds no table of real numbers.
+        If it is of another kind, or holds no table of real numbers, or several and no ``key`` says
+        which.
     ImportError
-        If pyarrow is needed and missing (extra ``parquet``).
+        If a package that it needs is missing (extras ``parquet``, ``hdf5`` and ``zarr``).
 
     Examples
     --------
@@ -74,35 +89,49 @@ def open_rows(path: str | os.PathLike[str], columns: Sequence[str] | None = None
     (1000, 3)
     """
     path = Path(path)
-    if path.is_dir():
+    suffix = path.suffix.lower()
+    if key is not None and suffix not in (*HDF5, ".zarr"):
+        raise ValueError(f"{path}: key {key!r} is of an array in an HDF5 file or a Zarr group")
+    if suffix == ".parquet" and not path.is_dir():
+        return ParquetRows(path, columns)
+    if path.is_dir() and suffix != ".zarr":
         files = sorted(path.glob("*.parquet"))
         if not files:
             raise FileNotFoundError(f"{path} has no .parquet files")
-        return ChunkRows([_parquet(file, columns) for file in files], [str(file) for file in files])
-    if path.suffix.lower() == ".parquet":
-        return _parquet(path, columns)
-    if path.suffix.lower() != ".npy":
-        raise ValueError(f"{path}: expected .npy, .parquet, or a folder of the latter")
+        sources = [ParquetRows(file, columns) for file in files]
+        return ChunkRows(sources, [str(file) for file in files])
+    if suffix not in SUFFIXES:
+        raise ValueError(f"{path}: expected {', '.join(SUFFIXES)} or a folder of .parquet files")
     if columns is not None:
-        raise ValueError(f"{path}: columns of a .npy file have no names")
-    return _FileRows(_NumpyArray(path))
+        raise ValueError(f"{path}: columns of a {suffix} file have no names")
+    if suffix == ".zarr":
+        return _FileRows(open_zarr(path, key), path)
+    return _FileRows(_NumpyArray(path) if suffix == ".npy" else open_hdf5(path, key), path)
 
 
 class _FileRows(SlicedRows):
-    """Rows read from a file."""
+    """Rows of an array in a file, of which slices are read."""
 
-    reads_ahead = True
+    def __init__(self, array: Any, path: Path) -> None:
+        shape, dtype = claimed_shape(array, "X"), claimed_dtype(array, "X")
+        if len(shape) != 2:
+            raise ValueError(f"{path} has an array of shape {shape}; expected two dimensions")
+        if dtype.kind not in "biuf":
+            found = "Python objects" if dtype.hasobject else f"dtype {dtype}"
+            raise ValueError(f"{path} has an array of {found}; expected real numbers")
+        super().__init__(array)
+        self._path = path
 
     def place_of(self, row: int) -> str:
         """Return where a row lies, for messages."""
-        return f"row {row} of {self.data.name}"
+        return f"row {row} of {self._path}"
 
 
 class _NumpyArray:
-    """A two-dimensional array in a ``.npy`` file, of which slices are read."""
+    """An array in a ``.npy`` file, of which slices of rows are read."""
 
     def __init__(self, path: Path) -> None:
-        self.path = self.name = path
+        self._path = path
         self._file, self._lock = path.open("rb", buffering=0), threading.Lock()
         weakref.finalize(self, self._file.close)
         try:
@@ -111,124 +140,45 @@ class _NumpyArray:
                 (1, 0): np.lib.format.read_array_header_1_0,
                 (2, 0): np.lib.format.read_array_header_2_0,
             }[version]
-            self.shape, in_columns, self.dtype = read(self._file)
-        except (ValueError, KeyError) as error:
+            self.shape, self._in_columns, self.dtype = read(self._file)
+        except OSError:
+            raise
+        except Exception as error:  # of many kinds, where a file is damaged
             raise ValueError(f"{path} is not what NumPy writes into such a file") from error
-        if len(self.shape) != 2:
+        if len(self.shape) != 2 or min(self.shape) < 0:
             raise ValueError(f"{path} has an array of shape {self.shape}; expected two dimensions")
-        if in_columns:
-            raise ValueError(
-                f"{path} is in Fortran order, so that its rows lie apart: save a C-ordered copy"
-            )
-        if self.dtype.hasobject:
-            raise ValueError(f"{path} has an array of Python objects; expected real numbers")
         self._offset = self._file.tell()
-        self._row_bytes = self.shape[1] * self.dtype.itemsize
-        self._check_length(self.shape[0])
+        self._check_length()
 
     def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
         """Read rows."""
-        count = rows.stop - rows.start
-        memory = np.empty(count * self._row_bytes, np.uint8)
-        left = memoryview(memory.data)
+        n_rows, (n_samples, n_features) = rows.stop - rows.start, self.shape
+        if not self._in_columns:
+            block = np.empty((n_rows, n_features), self.dtype)
+            self._read(rows.start * n_features, block)
+            return block
+        columns = np.empty((n_features, n_rows), self.dtype)
+        for column in range(n_features):
+            self._read(column * n_samples + rows.start, columns[column])
+        return columns.T
+
+    def _read(self, first: int, values: npt.NDArray[Any]) -> None:
+        """Fill an array with numbers of the file, from the first on."""
+        left = memoryview(values.reshape(-1).view(np.uint8).data)
         with self._lock:
-            self._file.seek(self._offset + rows.start * self._row_bytes)
+            self._file.seek(self._offset + first * self.dtype.itemsize)
             while len(left) > 0:
                 got = self._file.readinto(left)
                 if not got:
-                    self._check_length(rows.stop)
-                    raise OSError(f"{self.path} could not be read to its end")
+                    self._check_length()
+                    raise OSError(f"{self._path} could not be read to its end")
                 left = left[got:]
-        return memory.view(self.dtype).reshape(count, self.shape[1])
 
-    def _check_length(self, n_rows: int) -> None:
+    def _check_length(self) -> None:
         found = os.fstat(self._file.fileno()).st_size - self._offset
-        if found < n_rows * self._row_bytes:
+        row_bytes = self.shape[1] * self.dtype.itemsize
+        if found < self.shape[0] * row_bytes:
             raise ValueError(
-                f"{self.path} has {found // max(1, self._row_bytes)} rows; its header says "
+                f"{self._path} has {found // max(1, row_bytes)} rows; its header says "
                 f"{self.shape[0]}"
             )
-
-
-def _parquet(path: Path, columns: Sequence[str] | None) -> ChunkRows:
-    """Return the rows of a Parquet file, a chunk for each of its row groups."""
-    with needed("pyarrow", by=".parquet files"):
-        from pyarrow import parquet
-    with path.open("rb"):
-        pass  # a missing file is the system's error
-    try:
-        file = parquet.ParquetFile(path)
-    except Exception as error:  # a damaged file makes pyarrow raise nearly anything
-        raise ValueError(f"{path}: {error}") from error
-    schema = file.schema_arrow
-    frame = schema.pandas_metadata or {}
-    index = [name for name in frame.get("index_columns", ()) if isinstance(name, str)]
-    names = [name for name in schema.names if name not in index] if columns is None else [*columns]
-    table = _ParquetTable(path, file, names)
-    groups = [_RowGroup(table, number) for number in range(file.num_row_groups)]
-    groups = [group for group in groups if group.shape[0] > 0]
-    if not groups:
-        raise ValueError(f"{path} has no rows")
-    return ChunkRows([_FileRows(group) for group in groups], [group.name for group in groups])
-
-
-class _ParquetTable:
-    """Columns of numbers of a Parquet file. The row group that was decoded last is kept."""
-
-    def __init__(self, path: Path, file: Any, names: list[str]) -> None:
-        self.path, self.names, self.file = path, names, file
-        schema, dtypes = file.schema_arrow, []
-        if not names:
-            raise ValueError(f"{path} has no columns")
-        for name in names:
-            if schema.names.count(name) != 1:
-                found = "two columns" if name in schema.names else "no column"
-                raise ValueError(
-                    f"{path} has {found} named {name!r}; it has {', '.join(schema.names)}"
-                )
-            kind = schema.field(name).type
-            try:
-                dtypes.append(np.dtype(kind.to_pandas_dtype()))
-            except NotImplementedError:
-                dtypes.append(np.dtype(object))
-            if dtypes[-1].kind not in "biuf":
-                raise ValueError(f"{path}: column {name!r} is of type {kind}, not of numbers")
-        single = all(dtype == np.float32 for dtype in dtypes)
-        self.dtype = np.dtype(np.float32 if single else np.float64)
-        self._kept: tuple[int, FloatArray] | None = None
-        self._lock = threading.Lock()
-
-    def group(self, number: int) -> FloatArray:
-        """Return the rows of a group."""
-        with self._lock:
-            if self._kept is None or self._kept[0] != number:
-                self._kept = None  # of the former, the memory
-                self._kept = number, self._decoded(number)
-            return self._kept[1]
-
-    def _decoded(self, number: int) -> FloatArray:
-        table = self.file.read_row_group(number, columns=self.names, use_threads=False)
-        array = np.empty((table.num_rows, len(self.names)), self.dtype)
-        for column, name in enumerate(self.names):
-            values = table.column(name)
-            if values.null_count:
-                row = int(np.argmax(values.is_null().to_numpy()))
-                raise ValueError(
-                    f"{self.path}: column {name!r} is empty in row {row} of row group {number}"
-                )
-            array[:, column] = values.to_numpy()
-        return array
-
-
-class _RowGroup:
-    """A row group of a Parquet file, of which slices are read."""
-
-    def __init__(self, table: _ParquetTable, number: int) -> None:
-        self.name, self.dtype = f"row group {number} of {table.path}", table.dtype
-        self._number = number
-        self.shape = (table.file.metadata.row_group(number).num_rows, len(table.names))
-        self._table = table
-
-    def __getitem__(self, rows: slice) -> FloatArray:
-        """Return rows."""
-        return self._table.group(self._number)[rows]

@@ -342,8 +342,10 @@ def _rounds(
         yield [block(0, source.n_samples)]
         return
     row_values = source.n_features + (0 if resp is None else n_components)
-    rows = max(1, ROUND_BYTES // (row_values * blocking.dtype.itemsize))
-    bounds, at_a_time = blocking.bounds, _partitions_at_a_time(blocking)
+    # Chunks that are kept take room too.
+    round_bytes = ROUND_BYTES // (2 if getattr(source, "in_chunks", False) else 1)
+    rows = max(1, round_bytes // (row_values * blocking.dtype.itemsize))
+    bounds, at_a_time = blocking.bounds, _partitions_at_a_time(blocking, source)
     first = 0
     while first < blocking.n_partitions:
         last = bisect(bounds, bounds[first] + rows) - 1
@@ -355,13 +357,13 @@ def _rounds(
         first = last
 
 
-def _partitions_at_a_time(blocking: Blocking) -> int:
+def _partitions_at_a_time(blocking: Blocking, source: RowSource) -> int:
     """Return in how many partitions at a time a round has rows where they are long.
 
     It is a power of two, so that they are merged as soon as they end, and leaves room for what was
-    merged before.
+    merged before. Of rows that are read in whole chunks they are few, as chunks are kept.
     """
-    wanted = max(8, current_num_threads())
+    wanted = max(1 if getattr(source, "in_chunks", False) else 8, current_num_threads())
     fitting = max(1, blocking.open_partitions // 2)
     return int(2 ** min((wanted - 1).bit_length(), fitting.bit_length() - 1))
 

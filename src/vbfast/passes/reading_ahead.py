@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -12,11 +13,15 @@ __all__ = ["end", "read_ahead"]
 T = TypeVar("T")
 
 
-def read_ahead(items: Iterator[T]) -> Iterator[T]:
-    """Yield items, while the next one is made in a thread.
+# How many items: what a disk is late with the first of two makes up for.
+AHEAD = 2
 
-    No more than that one waits. What making it raises is raised here, in its turn. The thread ends
-    with the iteration, however that ends.
+
+def read_ahead(items: Iterator[T]) -> Iterator[T]:
+    """Yield items, while the next ones are made in a thread.
+
+    No more than two wait. What making one raises is raised here, in its turn. The thread ends with
+    the iteration, however that ends.
 
     Examples
     --------
@@ -29,12 +34,15 @@ def read_ahead(items: Iterator[T]) -> Iterator[T]:
     def make_next() -> Any:
         return context.run(next, items, nothing)
 
-    with ThreadPoolExecutor(1, thread_name_prefix="vbfast-reader") as reader:
-        item = reader.submit(make_next).result()
-        while item is not nothing:
-            coming = reader.submit(make_next)
+    reader = ThreadPoolExecutor(1, thread_name_prefix="vbfast-reader")
+    try:
+        coming = deque(reader.submit(make_next) for _ in range(AHEAD))
+        while (item := coming.popleft().result()) is not nothing:
+            coming.append(reader.submit(make_next))
             yield item
-            item = coming.result()
+            del item  # before the next one is waited for
+    finally:
+        reader.shutdown(cancel_futures=True)
 
 
 def end(items: Iterable[T]) -> None:

@@ -21,7 +21,7 @@ from vbfast.inputs.numbers import (
     read_slice,
 )
 from vbfast.inputs.plain import check_plain
-from vbfast.passes.rows import is_sliceable
+from vbfast.passes.array_rows import is_sliceable
 
 
 class RespSource(ABC):

@@ -3,7 +3,8 @@
 An array in memory (memory maps included) is handed to the backend as it lies, whatever its
 strides. Anything else that has a shape, a dtype and row slicing, such as an HDF5 or Zarr array, is
 read slice by slice, and so are files by their path. A list of two-dimensional arrays has the rows
-of all of them. Finiteness is checked by the passes, not here.
+of all of them, and so has a function whose iterators yield them. Finiteness is checked by the
+passes, not here.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from vbfast.passes.array_rows import (
     SlicedRows,
     aligned,
     computation_dtype,
+    is_sliceable,
 )
 from vbfast.passes.chunks import ChunkRows
 from vbfast.passes.files import is_row_path, open_rows
+from vbfast.passes.iterated import IteratedRows, is_chunk_function, is_iterator
 
-__all__ = ["as_row_source", "is_chunks", "is_read", "is_sliceable"]
+__all__ = ["as_row_source", "is_chunks", "is_read"]
 
 
 def as_row_source(X: Any) -> RowSource:
@@ -38,8 +41,10 @@ def as_row_source(X: Any) -> RowSource:
         memory map included, is used without a copy where its dtype allows; an object with
         ``shape``, ``dtype`` and row slicing (h5py, zarr), and a memory map of another dtype, is
         read slice by slice in every pass. A list of two-dimensional arrays has the rows of all, and
-        a path those of the file, see :func:`~vbfast.passes.files.open_rows`. A
-        :class:`~vbfast.contract.RowSource` is returned as it is.
+        a path those of the file, see :func:`~vbfast.passes.files.open_rows`. A function without
+        arguments has those of the chunks that its iterators yield, see
+        :class:`~vbfast.passes.iterated.IteratedRows`. A :class:`~vbfast.contract.RowSource` is
+        returned as it is.
 
     Returns
     -------
@@ -48,7 +53,8 @@ def as_row_source(X: Any) -> RowSource:
     Raises
     ------
     TypeError
-        If X is complex, masked, sparse, of records or dates, or has no numbers.
+        If X is complex, masked, sparse, of records or dates, or has no numbers, or is an iterator,
+        which could be read once.
     ValueError
         If X is not two-dimensional, has no rows or no features, or is not numeric.
 
@@ -68,6 +74,13 @@ def as_row_source(X: Any) -> RowSource:
             return open_rows(X)
         if is_chunks(X):
             return _of_chunks(X)
+        if is_chunk_function(X):
+            return IteratedRows(X)
+        if is_iterator(X):
+            raise TypeError(
+                "X is an iterator, which yields its chunks once, and a fit reads them in every "
+                "iteration: give the function that makes it, without calling it"
+            )
     check_plain(X, "X")
     if not isinstance(X, np.ndarray) and not is_sliceable(X):
         X = as_numbers(X, "X")
@@ -84,7 +97,8 @@ def as_row_source(X: Any) -> RowSource:
 
 def is_read(X: Any) -> bool:
     """Whether X is rows that are not one array in memory: a source, files or several arrays."""
-    return isinstance(X, RowSource) or is_row_path(X) or is_chunks(X)
+    made = is_chunk_function(X) or is_iterator(X)
+    return made or isinstance(X, RowSource) or is_row_path(X) or is_chunks(X)
 
 
 def is_chunks(X: Any) -> bool:
@@ -122,13 +136,6 @@ def _checked(source: RowSource) -> RowSource:
     if not isinstance(dtype, np.dtype) or dtype not in COMPUTED_IN:
         raise ValueError(f"X.dtype must be NumPy's float32 or float64; got {dtype!r}")
     return source
-
-
-def is_sliceable(X: Any) -> bool:
-    """Whether X is an array that lives elsewhere; arrays of other libraries in memory are not."""
-    if not (hasattr(X, "shape") and hasattr(X, "dtype") and hasattr(X, "__getitem__")):
-        return False
-    return not (hasattr(X, "__dlpack__") or hasattr(X, "__array_interface__"))
 
 
 def _check_shape(shape: tuple[int, ...]) -> None:

@@ -1,51 +1,41 @@
-"""Passes over the rows of this machine."""
+"""Passes over the rows of this machine, and the runner that goes with other rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.backends import backend_for, get_backend
-from vbfast.config.settings import current_backend, current_num_threads
+from vbfast.backends import backend_for
 from vbfast.contract import (
     Backend,
     Float64Array,
     FloatArray,
-    LinearAlgebra,
     LogJoint,
     Moments,
     NonFiniteRowError,
     PassResult,
-    Quadratic,
     Request,
     RowOutputs,
     RowSource,
-    Statistics,
     offers_bounds,
 )
 from vbfast.passes.array_rows import ArrayRows, DoubleRows
-from vbfast.passes.distances import squared_distances
-from vbfast.passes.negligible import negligible_components
+from vbfast.passes.base_runner import BaseRunner, BringsRunner
 from vbfast.passes.one_pass import Layouts, run_pass, run_seeding
-from vbfast.passes.recentring import second_moments_cancel, way_to_the_means
 from vbfast.passes.responsibilities import RespSource
+from vbfast.passes.sections import SectionRows
+from vbfast.passes.tasks import RowsRunner
 
-__all__ = ["LocalRunner"]
+__all__ = ["LocalRunner", "runner_over"]
 
-# How far the lowest evidence may fall from one pass to the next, nats, before a pass without
-# negligible components has to be repeated with them.
-MARGIN = 20.0
-# How many variances the square of a mean may be, measured from where moments are taken about.
-FAR = 100.0
 # Rows read at a time to find one.
 SEARCHED_ROWS = 1 << 14
 
 
-class LocalRunner:
+class LocalRunner(BaseRunner):
     """Runs passes over rows in memory, or read from this machine's disks.
 
     Parameters
@@ -55,6 +45,11 @@ class LocalRunner:
         From :func:`vbfast.inputs.weights.as_sample_weight`.
     backend : str, optional
         By default the one in use when the runner is made.
+    workspaces : dict, optional
+        Memory that other runners have used, by the name of the backend: none of them runs a pass
+        meanwhile.
+    first_row : int, optional
+        The place of the first row among all, by which errors name a row.
 
     Attributes
     ----------
@@ -71,51 +66,53 @@ class LocalRunner:
         sample_weight: Float64Array | None = None,
         *,
         backend: str | None = None,
+        workspaces: dict[str, Any] | None = None,
+        first_row: int = 0,
     ) -> None:
-        self._backend = get_backend(backend or current_backend())
+        super().__init__(source, sample_weight, backend=backend)
         self.source = self._backend.adopt(source)
-        self.sample_weight = sample_weight
-        self.n_passes = 0
-        self._first_row = 0
-        self._workspaces: dict[str, Any] = {}
+        self._first_row = first_row
+        self._workspaces = {} if workspaces is None else workspaces
         self._layouts: dict[str, Layouts] = {}
 
     @property
-    def n_samples(self) -> int:
-        """Number of rows."""
-        return self.source.n_samples
+    def workspaces(self) -> dict[str, Any]:
+        """Memory that passes use again, by the name of the backend."""
+        return self._workspaces
 
     @property
-    def n_features(self) -> int:
-        """Number of columns."""
-        return self.source.n_features
-
-    @property
-    def dtype(self) -> np.dtype[Any]:
-        """Dtype of the computation, float32 or float64."""
-        return self.source.dtype
-
-    @property
-    def total_weight(self) -> float:
-        """Sum of the rows' weights."""
-        return float(self.n_samples if self.sample_weight is None else self.sample_weight.sum())
-
-    @property
-    def linalg(self) -> LinearAlgebra:
-        """The linear algebra of the backend that passes run on."""
-        return self._backend.linalg(current_num_threads())
+    def first_row(self) -> int:
+        """The place of the first row among all, by which errors name a row."""
+        return self._first_row
 
     def weighted(self, sample_weight: Float64Array | None) -> LocalRunner:
         """Return a runner over the same rows with other weights, in the same memory."""
-        other = LocalRunner(self.source, sample_weight, backend=self._backend.name)
-        other._workspaces = self._workspaces
-        return other
+        return LocalRunner(
+            self.source,
+            sample_weight,
+            backend=self._backend.name,
+            workspaces=self._workspaces,
+            first_row=self._first_row,
+        )
 
     def in_float64(self) -> LocalRunner:
         """Return a runner over the same rows that computes in float64."""
         if self.dtype == np.float64:
             return self
-        return LocalRunner(DoubleRows(self.source), self.sample_weight, backend=self._backend.name)
+        return LocalRunner(
+            DoubleRows(self.source),
+            self.sample_weight,
+            backend=self._backend.name,
+            first_row=self._first_row,
+        )
+
+    def in_memory(self) -> LocalRunner:
+        """Return this runner: its rows may be read as often as one likes."""
+        return self
+
+    def only(self, indices: npt.NDArray[np.intp]) -> LocalRunner:
+        """Return a runner over copies of some rows, each of weight one."""
+        return LocalRunner(ArrayRows(self._take(indices)), backend=self._backend.name)
 
     def run(
         self,
@@ -125,9 +122,29 @@ class LocalRunner:
         resp: Any = None,
         outputs: RowOutputs | None = None,
         bounds: Any = None,
+        blocking_components: int | None = None,
     ) -> PassResult:
         """Visit every row once, see :func:`vbfast.passes.one_pass.run_pass`."""
-        return self._run(log_joint, request, resp=resp, outputs=outputs, bounds=bounds)
+        backend = backend_for(log_joint, self._backend.name)
+        try:
+            return run_pass(
+                self.source,
+                log_joint,
+                request,
+                sample_weight=self.sample_weight,
+                resp=resp,
+                outputs=outputs,
+                backend=backend,
+                workspace=self._workspace(backend),
+                bounds=bounds,
+                blocking_components=blocking_components,
+                layouts=self._layouts.setdefault(backend.name, {}),
+            )
+        except NonFiniteRowError as error:
+            raise NonFiniteRowError(self._first_row + error.row) from None
+
+    def _sum(self, task: Callable[[RowsRunner], PassResult]) -> PassResult:
+        return task(self)
 
     def nearest_bounds(self) -> Any:
         """Return bounds for 'hard' passes over these rows; None where the backend has none.
@@ -138,113 +155,33 @@ class LocalRunner:
         backend = self._backend
         return backend.nearest_bounds(self.n_samples) if offers_bounds(backend) else None
 
-    def _run(self, log_joint: LogJoint, request: Request, **arguments: Any) -> PassResult:
-        backend = backend_for(log_joint, self._backend.name)
-        try:
-            return run_pass(
-                self.source,
-                log_joint,
-                request,
-                sample_weight=self.sample_weight,
-                backend=backend,
-                workspace=self._workspace(backend),
-                layouts=self._layouts.setdefault(backend.name, {}),
-                **arguments,
-            )
-        except NonFiniteRowError as error:
-            raise NonFiniteRowError(self._first_row + error.row) from None
-
     def _workspace(self, backend: Backend) -> Any:
         if backend.name not in self._workspaces:
             self._workspaces[backend.name] = backend.workspace()
         return self._workspaces[backend.name]
 
-    def iterate(
-        self,
-        log_joint: LogJoint,
-        request: Request,
-        *,
-        previous: PassResult | None = None,
-        scatter_floor: Callable[[Float64Array], Float64Array] | None = None,
-    ) -> PassResult:
-        """Make the pass of an iteration, with statistics for a global step.
-
-        Components that no row can notice are left out. The evidence of a pass is known after it.
-        So the pass goes by the lowest evidence of the one before it, with a margin, and is repeated
-        with every component should its own evidence not bear that out. Second moments that have
-        cancelled are taken again, about the new means, in one more pass.
+    def moments_again(self, log_joint: LogJoint, centred: LogJoint, moments: Moments) -> PassResult:
+        """Return the moments about other centres, of a log-joint's responsibilities.
 
         Parameters
         ----------
         log_joint : LogJoint
-        request : Request
-            Of a 'posterior' pass with moments.
-        previous : PassResult, optional
-            Of a pass with similar parameters.
-        scatter_floor : callable, optional
-            Of the components' weights ``N_k``: what the global step adds to sums of squares about
-            the components' means, so that smaller errors do not matter. Without it second moments
-            are taken as they come.
-
-        Returns
-        -------
-        PassResult
-            Of all components: the statistics of a negligible one are zero.
+        centred : LogJoint
+            Of the centres.
+        moments : the moments that are taken
         """
-        self.n_passes += 1
-        lowest = -np.inf if previous is None else previous.lowest_log_evidence
-        result = self._without_negligible(log_joint, request, lowest)
-        if scatter_floor is None or not isinstance(log_joint.form, Quadratic):
-            return result
-        statistics = result.statistics
-        assert statistics is not None
-        if statistics.second is None or not second_moments_cancel(
-            log_joint.form,
-            log_joint.offset,
-            statistics,
-            self.dtype,
-            scatter_floor(statistics.weight),
-            self.linalg,
-        ):
-            return result
-        self.n_passes += 1
-        centred = squared_distances(statistics.centres + way_to_the_means(statistics))
-        again = self.run(
-            centred,
-            Request("given", request.moments),
-            resp=PosteriorResponsibilities(self, log_joint),
-        )
-        return replace(result, statistics=again.statistics)
-
-    def _without_negligible(
-        self, log_joint: LogJoint, request: Request, lowest_log_evidence: float
-    ) -> PassResult:
-        negligible = negligible_components(log_joint, lowest_log_evidence, margin=MARGIN)
-        if np.logical_or.reduce(negligible) and not negligible.all():
-            result = self._run(
-                log_joint.select(~negligible),
-                request,
-                blocking_components=log_joint.n_components,
-            )
-            seen = negligible_components(log_joint, result.lowest_log_evidence)
-            if np.all(seen[negligible]):
-                statistics = result.statistics
-                if statistics is not None:
-                    statistics = statistics.among(~negligible, log_joint.form.centres)
-                return replace(result, statistics=statistics)
-        return self.run(log_joint, request)
-
-    def impossible_row(self, log_joint: LogJoint) -> int:
-        """Return the first row of positive weight whose log evidence is ``-inf``."""
-        log_evidence = np.empty(self.n_samples, self.dtype)
-        self.run(log_joint, Request(), outputs=RowOutputs(log_evidence=log_evidence))
-        impossible = log_evidence == -np.inf
-        if self.sample_weight is not None:
-            impossible &= self.sample_weight > 0.0
-        return int(np.argmax(impossible))
+        resp = PosteriorResponsibilities(self, log_joint)
+        return self.run(centred, Request("given", moments), resp=resp)
 
     def largest_row(self) -> int:
         """Return the first row of positive weight that has the largest number in it."""
+        return self.largest()[1]
+
+    def largest(self) -> tuple[float, int]:
+        """Return the largest number of rows of positive weight, and the first row with it.
+
+        Without such rows the number is -1.
+        """
         largest, row = -1.0, 0
         for start in range(0, self.n_samples, SEARCHED_ROWS):
             stop = min(start + SEARCHED_ROWS, self.n_samples)
@@ -253,31 +190,7 @@ class LocalRunner:
                 size[self.sample_weight[start:stop] == 0.0] = -1.0
             if size.max() > largest:
                 largest, row = float(size.max()), start + int(np.argmax(size))
-        return row
-
-    def first_weighted_row(self) -> FloatArray:
-        """Return a copy of the first row of positive weight, shape (n_features,)."""
-        weights = self.sample_weight
-        row = 0 if weights is None else int(np.argmax(weights > 0.0))
-        return np.asarray(self._take(np.array([row]))[0])
-
-    def gather(self, indices: npt.NDArray[np.intp]) -> Float64Array:
-        """Return copies of a few rows in float64, in the order of ``indices``."""
-        return self._take(indices).astype(np.float64)
-
-    def only(self, indices: npt.NDArray[np.intp]) -> LocalRunner:
-        """Return a runner over copies of some rows, each of weight one."""
-        return LocalRunner(ArrayRows(self._take(indices)), backend=self._backend.name)
-
-    def _take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
-        """Return copies of a few rows of a source, which may be anybody's."""
-        rows, shape = self.source.take(indices), (len(indices), self.n_features)
-        if (rows.shape, rows.dtype) != (shape, self.dtype):
-            raise ValueError(
-                f"X.take of {len(indices)} rows should have shape {shape} and dtype {self.dtype}; "
-                f"got {rows.shape} and {rows.dtype}"
-            )
-        return rows
+        return largest, self._first_row + row
 
     def seed(
         self,
@@ -287,66 +200,18 @@ class LocalRunner:
         lowered: FloatArray | None = None,
     ) -> Float64Array:
         """Weigh candidates for a centre, see :func:`vbfast.passes.one_pass.run_seeding`."""
-        return run_seeding(
-            self.source,
-            candidates,
-            closest,
-            sample_weight=self.sample_weight,
-            lowered=lowered,
-            backend=self._backend,
-            layouts=self._layouts.setdefault(self._backend.name, {}),
-        )
-
-    def moments_about(self, centre: Float64Array, moments: Moments) -> Statistics:
-        """Return the statistics of all rows as one component, about a point.
-
-        Parameters
-        ----------
-        centre : ndarray of shape (n_features,)
-        moments : {'first', 'diag', 'spherical', 'pooled', 'full'}
-
-        Returns
-        -------
-        Statistics
-            Of one component.
-
-        Raises
-        ------
-        NonFiniteRowError
-            If a row is not finite; the first such row.
-        """
-        one = LogJoint.quadratic("spherical", np.zeros(1), centre[np.newaxis], np.ones(1))
-        result = self.run(one, Request("hard", moments))
-        assert result.statistics is not None
-        return result.statistics
-
-    @np.errstate(over="ignore", invalid="ignore")  # a variance may be too large for a float64
-    def column_moments(self) -> tuple[Float64Array, Float64Array]:
-        """Return the weighted mean and variance of each column.
-
-        Moments are taken about the first row, so that a mean far from zero costs no digits, and
-        once more about the mean where the first row is so far from the others that they lost some.
-
-        Returns
-        -------
-        mean, variance : ndarray of shape (n_features,), float64
-
-        Raises
-        ------
-        NonFiniteRowError
-            If a row is not finite; the first such row.
-        """
-        first_row = self.gather(np.array([0]))[0]
-        centre = np.where(np.isfinite(first_row), first_row, 0.0)
-        for _ in range(2):
-            statistics = self.moments_about(centre, "diag")
-            assert statistics.second is not None
-            step = statistics.first[0] / statistics.weight[0]
-            variance = statistics.second[0] / statistics.weight[0] - step**2
-            centre = centre + step
-            if not np.any(step**2 > FAR * variance):
-                break
-        return centre, np.maximum(variance, 0.0)
+        try:
+            return run_seeding(
+                self.source,
+                candidates,
+                closest,
+                sample_weight=self.sample_weight,
+                lowered=lowered,
+                backend=self._backend,
+                layouts=self._layouts.setdefault(self._backend.name, {}),
+            )
+        except NonFiniteRowError as error:
+            raise NonFiniteRowError(self._first_row + error.row) from None
 
     def parts(self, n_rows: int) -> Iterator[tuple[slice, LocalRunner]]:
         """Yield runners over consecutive rows, read once and kept in memory meanwhile.
@@ -365,40 +230,30 @@ class LocalRunner:
         for start in range(0, self.n_samples, n_rows):
             rows = slice(start, min(start + n_rows, self.n_samples))
             weight = None if self.sample_weight is None else self.sample_weight[rows]
-            block = self.source.block(rows.start, rows.stop)
-            part = LocalRunner(ArrayRows(block), weight, backend=self._backend.name)
-            part._workspaces = self._workspaces
-            part._first_row = self._first_row + start
+            part = LocalRunner(
+                ArrayRows(self.source.block(rows.start, rows.stop)),
+                weight,
+                backend=self._backend.name,
+                workspaces=self._workspaces,
+                first_row=self._first_row + start,
+            )
             yield rows, part
 
-    def log_joint_blocks(
-        self, log_joint: LogJoint, n_rows: int
-    ) -> Iterator[tuple[slice, FloatArray]]:
-        """Yield blocks of consecutive rows and their log-joints.
+    def section(self, rows: slice) -> LocalRunner:
+        """Return a runner over consecutive rows, in the same memory, which reads as it goes.
 
         Parameters
         ----------
-        log_joint : LogJoint
-        n_rows : int
-            The most rows of a block.
-
-        Yields
-        ------
         rows : slice
-        log_joint : ndarray of shape (n_rows, n_components), dtype of the rows
-            In memory that the next block is written to.
-
-        Raises
-        ------
-        NonFiniteRowError
-            If a row is not finite; the first such row.
         """
-        shape = (min(self.n_samples, n_rows), log_joint.n_components)
-        memory = np.empty(shape, self.dtype)
-        for rows, part in self.parts(n_rows):
-            block = memory[: part.n_samples]
-            part.run(log_joint, Request(), outputs=RowOutputs(log_joint=block))
-            yield rows, block
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        return LocalRunner(
+            SectionRows(self.source, rows.start, rows.stop),
+            weight,
+            backend=self._backend.name,
+            workspaces=self._workspaces,
+            first_row=self._first_row + rows.start,
+        )
 
 
 class PosteriorResponsibilities(RespSource):
@@ -416,3 +271,26 @@ class PosteriorResponsibilities(RespSource):
         part = LocalRunner(rows, backend=runner._backend.name)
         part.run(self._log_joint, Request(), outputs=RowOutputs(resp=resp))
         return resp
+
+
+def runner_over(
+    source: RowSource,
+    sample_weight: Float64Array | None = None,
+    *,
+    workspaces: dict[str, Any] | None = None,
+) -> BaseRunner:
+    """Return the runner of passes over some rows: the one that they bring, or this machine's.
+
+    Parameters
+    ----------
+    source : RowSource
+        A :class:`~vbfast.passes.base_runner.BringsRunner` where rows are not to be had in any
+        order.
+    sample_weight : ndarray of shape (n_samples,), float64, optional
+        From :func:`vbfast.inputs.weights.as_sample_weight`.
+    workspaces : dict, optional
+        For this machine's, see :class:`LocalRunner`.
+    """
+    if isinstance(source, BringsRunner):
+        return source.runner(sample_weight)
+    return LocalRunner(source, sample_weight, workspaces=workspaces)

@@ -37,7 +37,7 @@ A mixture density network (Bishop 1994) has a mixture for each row of its target
 >>> for _ in range(100):
 ...     logits, means, log_scales = network(inputs).chunk(3, dim=1)
 ...     loss = -vbfast.torch.mixture_log_evidence(
-...         targets, logits, means.unsqueeze(-1), (-log_scales).exp(), "spherical"
+...         targets, logits, means.unsqueeze(-1), (-log_scales.clamp(-2)).exp(), "spherical"
 ...     ).mean()
 ...     optimiser.zero_grad()
 ...     loss.backward()

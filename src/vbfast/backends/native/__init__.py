@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from vbfast import _vbfast
 from vbfast.backends.native import blocking
 from vbfast.backends.native.linalg import NativeLinearAlgebra, native_linalg
 from vbfast.backends.native.passes import FORMS, NativePass, NativeSeedingPass
+from vbfast.backends.native.truncated import NativeTruncatedPass
 from vbfast.contract import (
     Backend,
     Blocking,
@@ -17,6 +20,7 @@ from vbfast.contract import (
     Request,
     RowOutputs,
     RowSource,
+    Search,
 )
 
 __all__ = ["NativeBackend", "create_backend"]
@@ -70,6 +74,20 @@ class NativeBackend:
     def begin_seeding(self, candidates: Float64Array, blocking: Blocking) -> NativeSeedingPass:
         """Start a k-means++ pass."""
         return NativeSeedingPass(candidates, blocking)
+
+    def begin_truncated(
+        self,
+        log_joint: LogJoint,
+        request: Request,
+        search: Search,
+        *,
+        dtype: np.dtype[Any],
+        workspace: Any,
+        num_threads: int,
+        about: Float64Array | None = None,
+    ) -> NativeTruncatedPass:
+        """Start a pass with truncated posteriors."""
+        return NativeTruncatedPass(log_joint, request, search, dtype, workspace, num_threads, about)
 
     def workspace(self) -> _vbfast.Workspace:
         """Memory for one pass at a time."""

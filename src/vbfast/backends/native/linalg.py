@@ -33,6 +33,10 @@ class NativeLinearAlgebra(NativePosteriors):
             raise NotPositiveDefiniteError(failed)
         return factors
 
+    def precisions(self, factors: Float64Array) -> Float64Array:
+        """Precision matrices of their factors."""
+        return _vbfast.squares(np.ascontiguousarray(factors), self._num_threads)
+
     def subtract_symmetric(
         self, matrices: Float64Array, a: Float64Array, b: Float64Array
     ) -> Float64Array:
@@ -41,6 +45,26 @@ class NativeLinearAlgebra(NativePosteriors):
             np.ascontiguousarray(matrices),
             np.ascontiguousarray(a),
             np.ascontiguousarray(b),
+            self._num_threads,
+        )
+
+    def average_moved(
+        self,
+        matrices: Float64Array,
+        a: Float64Array,
+        b: Float64Array,
+        kept: float,
+        others: Float64Array,
+        taken: float,
+    ) -> Float64Array:
+        """Matrices less ``a b^T + b a^T``, averaged with others."""
+        return _vbfast.average_moved(
+            np.ascontiguousarray(matrices),
+            np.ascontiguousarray(a),
+            np.ascontiguousarray(b),
+            kept,
+            np.ascontiguousarray(others),
+            taken,
             self._num_threads,
         )
 

@@ -13,6 +13,7 @@ import numpy as np
 from vbfast.backends.blocking import Limits, make_blocking
 from vbfast.backends.reference.linalg import ReferenceLinearAlgebra
 from vbfast.backends.reference.passes import ReferencePass, ReferenceSeedingPass
+from vbfast.backends.reference.truncated import ReferenceTruncatedPass
 from vbfast.contract import (
     Backend,
     Blocking,
@@ -25,6 +26,7 @@ from vbfast.contract import (
     Request,
     RowOutputs,
     RowSource,
+    Search,
 )
 
 __all__ = ["ReferenceBackend", "create_backend"]
@@ -88,6 +90,21 @@ class ReferenceBackend:
     def begin_seeding(self, candidates: Float64Array, blocking: Blocking) -> ReferenceSeedingPass:
         """Start a k-means++ pass."""
         return ReferenceSeedingPass(candidates, blocking)
+
+    def begin_truncated(
+        self,
+        log_joint: LogJoint,
+        request: Request,
+        search: Search,
+        *,
+        dtype: np.dtype[Any],
+        workspace: Any,
+        num_threads: int,
+        about: Float64Array | None = None,
+    ) -> ReferenceTruncatedPass:
+        """Start a pass with truncated posteriors."""
+        del workspace, num_threads
+        return ReferenceTruncatedPass(log_joint, request, search, dtype, about)
 
     def workspace(self) -> None:
         """Nothing is kept between passes."""

@@ -15,11 +15,27 @@ __all__ = ["ReferenceLinearAlgebra"]
 class ReferenceLinearAlgebra(ReferencePosteriors):
     """See :class:`vbfast.contract.LinearAlgebra`."""
 
+    def precisions(self, factors: Float64Array) -> Float64Array:
+        """Precision matrices of their factors."""
+        return np.asarray(factors @ factors.swapaxes(-1, -2))
+
     def subtract_symmetric(
         self, matrices: Float64Array, a: Float64Array, b: Float64Array
     ) -> Float64Array:
         """Matrices less ``a b^T + b a^T``."""
         return subtract_symmetric(matrices, a, b)
+
+    def average_moved(
+        self,
+        matrices: Float64Array,
+        a: Float64Array,
+        b: Float64Array,
+        kept: float,
+        others: Float64Array,
+        taken: float,
+    ) -> Float64Array:
+        """Matrices less ``a b^T + b a^T``, averaged with others."""
+        return np.asarray(kept * subtract_symmetric(matrices, a, b) + taken * others)
 
     @np.errstate(over="ignore", invalid="ignore")  # no finite covariance is an error of its own
     def gaussian_moments(

@@ -27,6 +27,7 @@ from vbfast.contract import (
     Float64Array,
     FloatArray,
     LogJoint,
+    Moments,
     NonFiniteRowError,
     PassResult,
     Request,
@@ -148,40 +149,17 @@ class ReferencePass:
             dtype=self._blocking.dtype,
         )
 
-    @np.errstate(over="ignore", invalid="ignore")  # of squares: what they are summed to is infinite
     def _statistics(self, X: Float64Array, r: Float64Array) -> Statistics | None:
         moments = self._request.moments
         if moments is None:
             return None
-        weight, scale = r.sum(axis=0), None
-        u = expected_scale(X, self._log_joint)
-        if u is not None:
-            r = r * u
-            scale = r.sum(axis=0)
-        K, D = self._centres.shape
-        first = np.zeros((K, D))
-        shape = second_shape(moments, K, D)
-        second = None if shape is None else np.zeros(shape)
-        for k, centre in enumerate(self._centres):
-            d = X - centre
-            rd = r[:, k, np.newaxis] * d
-            first[k] = rd.sum(axis=0)
-            if second is None:
-                continue
-            if moments == "full":
-                second[k] = rd.T @ d
-            elif moments == "pooled":
-                second += rd.T @ d
-            elif moments == "diag":
-                second[k] = (rd * d).sum(axis=0)
-            else:
-                second[k] = (rd * d).mean(axis=1).sum()
-        return Statistics(moments, self._centres, weight, first, second, scale)
+        scale = expected_scale(X, self._log_joint)
+        return statistics_about(self._centres, moments, X, r, scale)
 
     def finish(self) -> PassResult:
         """Add the partitions up."""
         total = merge(self._partitions)
-        total = replace(total, statistics=_symmetric(total.statistics))
+        total = replace(total, statistics=symmetric(total.statistics))
         return total.answering(self._request)
 
 
@@ -234,7 +212,52 @@ class ReferenceSeedingPass:
         return potentials
 
 
-def _symmetric(statistics: Statistics | None) -> Statistics | None:
+@np.errstate(over="ignore", invalid="ignore")  # of squares: what they are summed to is infinite
+def statistics_about(
+    centres: Float64Array,
+    moments: Moments,
+    X: Float64Array,
+    r: Float64Array,
+    expected_scale: Float64Array | None = None,
+) -> Statistics:
+    """Return the moments of rows about centres.
+
+    Parameters
+    ----------
+    centres : ndarray of shape (n_components, n_features)
+    moments : the moments that are summed
+    X : ndarray of shape (n_rows, n_features)
+    r : ndarray of shape (n_rows, n_components)
+        Weighted responsibilities.
+    expected_scale : ndarray of shape (n_rows, n_components), optional
+        Under a Student link.
+    """
+    weight, scale = r.sum(axis=0), None
+    if expected_scale is not None:
+        r = r * expected_scale
+        scale = r.sum(axis=0)
+    K, D = centres.shape
+    first = np.zeros((K, D))
+    shape = second_shape(moments, K, D)
+    second = None if shape is None else np.zeros(shape)
+    for k, centre in enumerate(centres):
+        d = X - centre
+        rd = r[:, k, np.newaxis] * d
+        first[k] = rd.sum(axis=0)
+        if second is None:
+            continue
+        if moments == "full":
+            second[k] = rd.T @ d
+        elif moments == "pooled":
+            second += rd.T @ d
+        elif moments == "diag":
+            second[k] = (rd * d).sum(axis=0)
+        else:
+            second[k] = (rd * d).mean(axis=1).sum()
+    return Statistics(moments, centres, weight, first, second, scale)
+
+
+def symmetric(statistics: Statistics | None) -> Statistics | None:
     """Return statistics whose second moments are symmetric to the last bit."""
     if statistics is None or statistics.moments not in ("full", "pooled"):
         return statistics

@@ -1,0 +1,159 @@
+"""Truncated posteriors of an estimator: its parameters, and what they go together with."""
+
+from __future__ import annotations
+
+import copy
+import os
+from numbers import Integral
+from typing import Any, NamedTuple
+
+import numpy as np
+from sklearn.utils._param_validation import Interval, StrOptions
+
+from vbfast.contract import Components
+from vbfast.families.custom import Custom
+from vbfast.families.family import Family
+from vbfast.inference.runner import SearchingRunner
+from vbfast.passes.base_runner import BaseRunner
+from vbfast.passes.runner import LocalRunner
+from vbfast.passes.truncated_runner import TruncatedRunner
+from vbfast.passes.truncation import FEWEST, Truncation, saves_time
+
+__all__ = [
+    "TRUNCATION_PARAMETERS",
+    "Learned",
+    "check_truncation",
+    "tell_learned",
+    "truncated_runner",
+]
+
+TRUNCATION_PARAMETERS: dict[str, list[Any]] = {
+    "truncation": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"}), None],
+    "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+    "n_random": [Interval(Integral, 0, None, closed="left")],
+    "truncation_state": [str, os.PathLike, None],
+}
+
+# From the seed of one batch's draws to that of the next.
+BATCH_SEEDS = 1 << 32
+
+
+class Learned(NamedTuple):
+    """What a fit with truncated posteriors has learned beside the parameters.
+
+    Attributes
+    ----------
+    neighbors : ndarray of shape (n_components, n_neighbors), int32
+    n_kept : int
+    """
+
+    neighbors: Components
+    n_kept: int
+
+    @classmethod
+    def of(cls, runner: SearchingRunner) -> Learned | None:
+        """Return what a runner has learned; None of whole posteriors."""
+        if runner.neighbors is None or runner.n_kept is None:
+            return None
+        return cls(runner.neighbors, runner.n_kept)
+
+
+def tell_learned(mixture: Any, learned: Learned | None) -> None:
+    """Set the fitted attributes of a mixture that was asked for truncation."""
+    if mixture.truncation is None:
+        return
+    mixture.truncation_ = None if learned is None else learned.n_kept
+    if learned is not None:
+        mixture.neighbors_ = learned.neighbors
+
+
+# Parameters that do not go with truncation, and why.
+CONFLICTS = {
+    "batch_size": "batches would have to remember what their rows keep",
+    "accelerate": "an extrapolated step is judged by the bound, which a search changes as well",
+}
+
+
+def check_truncation(mixture: Any) -> None:
+    """Check that the parameters of a fit go together with truncation.
+
+    Raises
+    ------
+    ValueError
+        If one does not; the message says why.
+    """
+    if mixture.truncation is None:
+        return
+    for name, reason in CONFLICTS.items():
+        value = getattr(mixture, name)
+        if value is not None:
+            raise ValueError(
+                f"truncation={mixture.truncation!r} and {name}={value!r} do not go together: "
+                f"{reason}. Leave one of them None"
+            )
+
+
+def truncated_runner(
+    mixture: Any,
+    family: Family[Any],
+    runner: BaseRunner,
+    random_state: np.random.RandomState,
+    n_batches: int = 0,
+) -> BaseRunner:
+    """Return the runner of a fit's passes: a truncated one where the mixture asks for it.
+
+    Parameters
+    ----------
+    mixture : BaseMixture
+        That is fitted.
+    family : Family
+    runner : BaseRunner
+        Of whole posteriors.
+    random_state : RandomState
+        Whose state the components tried at random depend on. It draws nothing.
+    n_batches : int
+        How many batches of rows were searched before, with other draws.
+
+    Raises
+    ------
+    ValueError
+        If rows cannot be read in any order.
+    NotImplementedError
+        If the family's components, or the backend, have no truncated passes.
+    """
+    wanted = mixture.truncation
+    n_neighbors, n_random = int(mixture.n_neighbors), int(mixture.n_random)
+    if wanted == "auto":
+        if n_batches > 0:
+            wanted = getattr(mixture, "truncation_", None)
+        elif not saves_time(mixture.n_components, FEWEST, n_neighbors, n_random):
+            wanted = None
+    if wanted is None:
+        return runner
+    if not isinstance(runner, LocalRunner):
+        raise ValueError(
+            f"truncation={mixture.truncation!r} needs rows in memory or in files, which are "
+            "searched again in every iteration; use truncation=None for rows from a function or a "
+            "cluster"
+        )
+    if isinstance(family, Custom):
+        raise NotImplementedError(
+            f"truncation={mixture.truncation!r} needs Gaussian components, or others of a linear "
+            f"form; got {family!r}: use truncation=None"
+        )
+    drawn = copy.deepcopy(random_state)  # the starts' own draws are those of whole posteriors
+    rules = Truncation(
+        n_kept=None if wanted == "auto" else int(wanted),
+        n_neighbors=n_neighbors,
+        n_random=n_random,
+        state=mixture.truncation_state,
+        seed=int(drawn.randint(np.iinfo(np.int32).max)) + n_batches * BATCH_SEEDS,
+    )
+    return TruncatedRunner(
+        runner.source,
+        runner.sample_weight,
+        truncation=rules,
+        backend=runner.backend_name,
+        workspaces=runner.workspaces,
+        first_row=runner.first_row,
+    )
