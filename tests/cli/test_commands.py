@@ -232,6 +232,23 @@ def test_batches_and_checkpoints(tmp_path, capsys, rows):
     assert "--checkpoint" in capsys.readouterr().err
 
 
+def test_truncated_fits_and_exact_scores(tmp_path, capsys, rows):
+    data, model, out = (str(tmp_path / name) for name in ("x.npy", "m.npz", "out.npy"))
+    np.save(data, rows)
+    options = ["--truncation", "2", "-o", model, "--reg-covar", "0.1"]
+    assert main(["fit", data, "-k", "20", "-q", *options]) == 0
+    expected = GaussianMixture(20, truncation=2, reg_covar=0.1, random_state=0).fit(rows)
+    line = f"evidence over 2 components a row, a lower bound, {expected.score(rows):.6f} nats a row"
+    assert line in capsys.readouterr().out
+    for extra, exact in ([], False), (["--exact"], True):
+        assert main(["score", model, data, "-o", out, *extra]) == 0
+        np.testing.assert_array_equal(np.load(out), expected.score_samples(rows, exact=exact))
+        assert ("a lower bound" in capsys.readouterr().out) is not exact
+    with pytest.raises(SystemExit, match="2"):
+        main(["fit", data, "-k", "20", "--truncation", "few"])
+    assert "--truncation" in capsys.readouterr().err
+
+
 def test_options_of_a_prior_need_one(tmp_path, capsys, rows):
     np.save(tmp_path / "x.npy", rows)
     fit = ["fit", str(tmp_path / "x.npy"), "-k", "2", "-q"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vbfast.atomic_file import linked_to
 
-__all__ = ["SEEDS", "UsageError", "check_outputs", "count", "positive", "real"]
+__all__ = ["SEEDS", "UsageError", "check_outputs", "count", "count_or", "positive", "real"]
 
 
 # The largest that NumPy takes.
@@ -38,9 +38,13 @@ def count(least: int, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
-def count_or_all(text: str) -> int | str:
-    """Argparse type of positive integers and the word 'all'."""
-    return text if text == "all" else count(1)(text)
+def count_or(word: str) -> Callable[[str], int | str]:
+    """Return an argparse type of positive integers and one word."""
+
+    def parse(text: str) -> int | str:
+        return text if text == word else count(1)(text)
+
+    return parse
 
 
 def real(text: str) -> float:

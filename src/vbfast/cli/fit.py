@@ -17,7 +17,7 @@ from vbfast.cli.arguments import (
     UsageError,
     check_outputs,
     count,
-    count_or_all,
+    count_or,
     positive,
     real,
 )
@@ -92,7 +92,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--init-size",
-        type=count_or_all,
+        type=count_or("all"),
         help="rows that k-means looks for centres in, or all; by default some hundred a component",
     )
     parser.add_argument("--accelerate", choices=("squarem",), help="extrapolate the iterations")
@@ -100,6 +100,12 @@ def add_parser(subparsers: Any) -> None:
         "--batch-size",
         type=count(1),
         help="move the parameters after so many rows, and not after passes over all",
+    )
+    parser.add_argument(
+        "--truncation",
+        type=count_or("auto"),
+        metavar="NUMBER",
+        help="components that a row keeps, found by a search, or auto; for thousands of components",
     )
     parser.add_argument(
         "--checkpoint",
@@ -182,6 +188,7 @@ def make_model(options: argparse.Namespace) -> GaussianMixture | BayesianGaussia
         "accelerate": options.accelerate,
         "batch_size": options.batch_size,
         "checkpoint": options.checkpoint,
+        "truncation": options.truncation,
         "verbose": 0 if options.quiet else 2,
         "verbose_interval": 1,
     }

@@ -31,6 +31,11 @@ def add_parser(subparsers: Any) -> None:
         parser.add_argument(
             *flags, type=Path, metavar="FILE", help=f"{what} by row, {' or '.join(SUFFIXES)}"
         )
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="evaluate all components, also of a mixture that was fitted with --truncation",
+    )
     parser.set_defaults(run=run)
 
 
@@ -57,21 +62,26 @@ def run(options: argparse.Namespace) -> None:
     if options.weights is not None:
         weights = as_sample_weight(load_weights(options.weights), rows.n_samples)
     with tables.located_errors():
-        evidence = row_evidence(model, rows)
-        print(evidence_line(model, rows, weights, evidence))
+        evidence = row_evidence(model, rows, exact=options.exact)
+        print(evidence_line(model, rows, weights, evidence, exact=options.exact))
         if options.output is not None:
             save_array(options.output, evidence, "evidence")
         if options.labels is not None:
-            save_array(options.labels, model.predict(rows), "component")
+            save_array(options.labels, model.predict(rows, exact=options.exact), "component")
 
 
-def row_evidence(model: GaussianMixture | BayesianGaussianMixture, rows: Any) -> FloatArray:
-    """Return the log-density of each row: for a posterior the predictive one."""
+def row_evidence(
+    model: GaussianMixture | BayesianGaussianMixture, rows: Any, *, exact: bool = False
+) -> FloatArray:
+    """Return the log-density of each row: for a posterior the predictive one.
+
+    Of a truncated mixture it is the bound over what the row finds, unless it has to be exact.
+    """
     from vbfast.estimators import BayesianGaussianMixture
 
     if isinstance(model, BayesianGaussianMixture):
         return model.log_predictive_density(rows)
-    return model.score_samples(rows)
+    return model.score_samples(rows, exact=exact)
 
 
 def evidence_line(
@@ -79,13 +89,20 @@ def evidence_line(
     rows: Any,
     weights: Float64Array | None,
     evidence: FloatArray | None = None,
+    *,
+    exact: bool = False,
 ) -> str:
     """Say what the average log-density of the rows under the fitted parameters is."""
     from vbfast.estimators import BayesianGaussianMixture
 
     if evidence is None:
-        evidence = row_evidence(model, rows)
-    name = "predictive density" if isinstance(model, BayesianGaussianMixture) else "evidence"
+        evidence = row_evidence(model, rows, exact=exact)
+    if isinstance(model, BayesianGaussianMixture):
+        name = "predictive density"
+    elif exact or getattr(model, "truncation_", None) is None:
+        name = "evidence"
+    else:
+        name = f"evidence over {model.truncation_} components a row, a lower bound,"
     counted = f"{len(evidence)} rows"
     if weights is not None:
         counted += f" of weight {weights.sum():.6g}"
