@@ -16,6 +16,7 @@ import vbfast
 from vbfast import BayesianGaussianMixture, GaussianMixture, Mixture, config_context
 from vbfast.benchmark.datasets import DATASETS
 from vbfast.families import Gaussian
+from vbfast.inference import truncated_start
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -46,6 +47,12 @@ def groups(rng, n_rows=900, n_features=3, n_groups=12, dtype=np.float64):
 @pytest.fixture(name="X")
 def rows(rng):
     return groups(rng)
+
+
+@pytest.fixture
+def search_from_the_start(monkeypatch):
+    """Starts search though there are few components."""
+    monkeypatch.setattr(truncated_start, "FEW_COMPONENTS", 0)
 
 
 def given_start(X, covariance_type, n_components, rng):
@@ -185,6 +192,7 @@ def test_starts_are_those_of_whole_posteriors(X, rng, make, init_params):
     np.testing.assert_allclose(kept.means_, exact.means_, rtol=1e-6, atol=1e-8)
 
 
+@pytest.mark.usefixtures("search_from_the_start")
 @all_types
 @pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random_from_data", "random"])
 @pytest.mark.parametrize("n_components", [5, 70])
@@ -335,6 +343,7 @@ def test_the_scale_of_weights_does_not_matter(X, rng, scale, n_components):
     np.testing.assert_allclose(scaled.lower_bounds_, plain.lower_bounds_, rtol=1e-6)
 
 
+@pytest.mark.usefixtures("search_from_the_start")
 @pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random_from_data"])
 def test_rows_of_zero_weight_are_no_centres(X, init_params):
     weights = np.zeros(len(X))
@@ -473,6 +482,7 @@ def test_a_component_that_loses_its_rows(X, rng, covariance_type):
     assert again.weights_[2] == 0.0
 
 
+@pytest.mark.usefixtures("search_from_the_start")
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random_from_data", "random"])
 @pytest.mark.parametrize(("value", "said"), [(np.nan, "NaN"), (np.inf, "infinity")])
@@ -731,6 +741,15 @@ def test_curved_groups_are_fitted_as_well():
     assert GaussianMixture(**arguments, truncation=3).fit(fitted).score(held_out) > exact - 0.1
 
 
+def test_few_components_start_as_whole_posteriors_do(X):
+    starts = [
+        GaussianMixture(70, max_iter=0, random_state=0, truncation=truncation).fit(X)
+        for truncation in (None, 3)
+    ]
+    np.testing.assert_array_equal(starts[1].means_, starts[0].means_)
+
+
+@pytest.mark.usefixtures("search_from_the_start")
 @pytest.mark.parametrize("factor", [2, 6])
 def test_kmeans_that_searches_is_as_good(factor):
     """The rows' squared distances from their centres are those of k-means, nearly."""

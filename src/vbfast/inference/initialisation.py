@@ -27,9 +27,13 @@ from vbfast.contract import (
 from vbfast.inference.errors import DistantRowError
 from vbfast.inference.kmeans import kmeans, seed_rows
 from vbfast.inference.monitor import SILENT, Monitor
-from vbfast.inference.runner import RowRunner, SearchingRunner
+from vbfast.inference.runner import RowRunner
 from vbfast.inference.subsample import InitSize, check_enough_rows
-from vbfast.inference.truncated_start import cluster_by_search, spread_or_drawn_rows
+from vbfast.inference.truncated_start import (
+    begins_by_search,
+    cluster_by_search,
+    spread_or_drawn_rows,
+)
 from vbfast.inputs.weights import n_weighted_rows
 from vbfast.passes.distances import squared_distances
 from vbfast.passes.random_responsibilities import RandomResponsibilities
@@ -162,7 +166,7 @@ def _clustered(
     monitor: Monitor,
 ) -> Statistics:
     """Each row in the cluster that k-means finds for it."""
-    if isinstance(runner, SearchingRunner):
+    if begins_by_search(runner, n_components):
         return cluster_by_search(runner, n_components, moments, generator, init_size, monitor)
     bounds = runner.nearest_bounds()
     centres = kmeans(
@@ -201,7 +205,7 @@ def _spread_rows(
     monitor: Monitor,
 ) -> Statistics:
     """One row a component, far from each other."""
-    if isinstance(runner, SearchingRunner):
+    if begins_by_search(runner, n_components):
         rows = spread_or_drawn_rows(runner, n_components, generator, init_size, monitor)
     else:
         rows = seed_rows(runner, n_components, generator, init_size=init_size, monitor=monitor)
