@@ -15,6 +15,7 @@ from sklearn.base import clone
 import vbfast
 from vbfast import BayesianGaussianMixture, GaussianMixture, Mixture, config_context
 from vbfast.benchmark.datasets import DATASETS
+from vbfast.estimators import truncation as estimators_truncation
 from vbfast.families import Gaussian
 from vbfast.inference import truncated_start
 
@@ -762,6 +763,22 @@ def test_kmeans_that_searches_is_as_good(factor):
         ).fit(fitted)
         squares.append(start.weights_ @ start.covariances_)
     assert squares[1] < 1.02 * squares[0]
+
+
+@pytest.mark.usefixtures("search_from_the_start")
+def test_whole_posteriors_of_many_components_start_by_a_search(X, monkeypatch):
+    def starts(**arguments):
+        mixture = GaussianMixture(70, max_iter=0, random_state=0, reg_covar=1e-3, **arguments)
+        return mixture.fit(X).means_
+
+    exact, searched = starts(), starts(truncation=3)
+    assert not np.array_equal(exact, searched)
+    monkeypatch.setattr(estimators_truncation, "MANY_COMPONENTS", 69)
+    np.testing.assert_array_equal(starts(), searched)
+    assert not np.array_equal(starts(init_size="all"), searched)
+    pytest.importorskip("numba")
+    with config_context(backend="numba"):
+        assert not np.array_equal(starts(), searched)
 
 
 @both_mixtures

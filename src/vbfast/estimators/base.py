@@ -27,7 +27,11 @@ from vbfast.estimators.search import search
 from vbfast.estimators.searched import TruncatedMixture
 from vbfast.estimators.stepwise import of_ordinary_weights
 from vbfast.estimators.streaming import STREAM_PARAMETERS, StreamingMixture
-from vbfast.estimators.truncation import TRUNCATION_PARAMETERS, tell_learned
+from vbfast.estimators.truncation import (
+    TRUNCATION_PARAMETERS,
+    runner_of_start,
+    tell_learned,
+)
 from vbfast.estimators.validation import (
     KnownBackend,
     RealInterval,
@@ -106,7 +110,7 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
         if start is not None:
             return start
         statistics = initial_statistics(
-            runner,
+            runner_of_start(self, runner, random_state),
             n_components=self.n_components,
             moments=family.moments,
             init_params=self.init_params,

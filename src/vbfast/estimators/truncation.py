@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from vbfast.contract import Components
+from vbfast.backends import get_backend
+from vbfast.contract import Components, offers_truncation
 from vbfast.families.custom import Custom
 from vbfast.families.family import Family
 from vbfast.inference.runner import SearchingRunner
@@ -23,6 +24,7 @@ __all__ = [
     "TRUNCATION_PARAMETERS",
     "Learned",
     "check_truncation",
+    "runner_of_start",
     "tell_learned",
     "truncated_runner",
 ]
@@ -34,6 +36,8 @@ TRUNCATION_PARAMETERS: dict[str, list[Any]] = {
     "truncation_state": [str, os.PathLike, None],
 }
 
+# Above so many components k-means of whole posteriors would take as long as many iterations do.
+MANY_COMPONENTS = 1024
 # From the seed of one batch's draws to that of the next.
 BATCH_SEEDS = 1 << 32
 
@@ -141,14 +145,47 @@ def truncated_runner(
             f"truncation={mixture.truncation!r} needs Gaussian components, or others of a linear "
             f"form; got {family!r}: use truncation=None"
         )
-    drawn = copy.deepcopy(random_state)  # the starts' own draws are those of whole posteriors
     rules = Truncation(
         n_kept=None if wanted == "auto" else int(wanted),
         n_neighbors=n_neighbors,
         n_random=n_random,
         state=mixture.truncation_state,
-        seed=int(drawn.randint(np.iinfo(np.int32).max)) + n_batches * BATCH_SEEDS,
+        seed=_seed(random_state) + n_batches * BATCH_SEEDS,
     )
+    return _truncated(runner, rules)
+
+
+def runner_of_start(
+    mixture: Any, runner: BaseRunner, random_state: np.random.RandomState
+) -> BaseRunner:
+    """Return the runner that k-means starts of whole posteriors use: of many components a search.
+
+    Parameters
+    ----------
+    mixture : BaseMixture
+        That is fitted. If it has ``init_size``, that is the start it asks for.
+    runner : BaseRunner
+        Of the fit.
+    random_state : RandomState
+        It draws nothing.
+    """
+    if (
+        mixture.n_components <= MANY_COMPONENTS
+        or mixture.init_size is not None
+        or isinstance(runner, TruncatedRunner)
+        or not isinstance(runner, LocalRunner)
+        or not offers_truncation(get_backend(runner.backend_name))
+    ):
+        return runner
+    return _truncated(runner, Truncation(seed=_seed(random_state)))
+
+
+def _seed(random_state: np.random.RandomState) -> int:
+    """Return a seed of a state, which stays as it is: starts draw what they would without it."""
+    return int(copy.deepcopy(random_state).randint(np.iinfo(np.int32).max))
+
+
+def _truncated(runner: LocalRunner, rules: Truncation) -> TruncatedRunner:
     return TruncatedRunner(
         runner.source,
         runner.sample_weight,
