@@ -1,0 +1,208 @@
+"""Why searches are as they are: the order of their work, and how they begin.
+
+``orders``: what a pair of a row and a component costs, diagonal, float32. Ours takes rows with the
+same best component together and evaluates a component for a list of rows, with rows in lanes. The
+other order takes a row by itself, with features in lanes, as the published code does (Salwig et al.
+2025): here as loops that numba compiles, over the same pairs, on the same threads. It only
+evaluates them; ours finds the pairs, too, keeps the best and teaches neighbours.
+
+``seeding``: first centres of K = 1,000 in 200,000 noisy patches by k-means++ on samples, by AFK-MC²
+(Bachem, Lucic, Hassani and Krause 2016) with chains of several lengths, and at random. A chain of
+length m costs m K² / 2 distances, and k-means++ on n rows n K of them, times the candidates of a
+centre. The judge is scikit-learn's k-means: the sum of squares a row of the seeds, and after twenty
+iterations.
+
+    python bench/search_choices.py
+    python bench/search_choices.py --sections seeding
+"""
+
+from __future__ import annotations
+
+import timeit
+import warnings
+
+import measure
+
+if __name__ == "__main__":
+    measure.restart_without()
+
+import numba
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.exceptions import ConvergenceWarning
+
+import vbfast
+from truncated import patches
+from vbfast.benchmark.machine import machine
+from vbfast.contract import Request
+from vbfast.inference.kmeans import seed_rows
+from vbfast.inference.monitor import SILENT
+from vbfast.passes.array_rows import ArrayRows
+from vbfast.passes.runner import LocalRunner
+from vbfast.passes.truncated_runner import TruncatedRunner
+from vbfast.passes.truncation import Truncation
+
+SECTIONS = ("orders", "seeding")
+N_NEIGHBORS, KEPT = 15, 3
+
+
+@numba.njit(parallel=True, fastmath=True)
+def evaluate_by_rows(X, means, precisions, offset, pairs, out):
+    """Evaluate log-joints of a row and its components, -1 for none, a row at a time."""
+    for n in numba.prange(len(X)):
+        for j in range(pairs.shape[1]):
+            k = pairs[n, j]
+            if k < 0:
+                break
+            total = np.float32(0.0)
+            for d in range(X.shape[1]):
+                away = X[n, d] - means[k, d]
+                total += away * away * precisions[k, d]
+            out[n, j] = offset[k] - np.float32(0.5) * total
+
+
+def pairs_of(kept, neighbors):
+    """Return what each row of a search evaluates: what it keeps and the neighbours of these."""
+    both = np.sort(neighbors[kept].reshape(len(kept), -1), axis=1)
+    both[:, 1:][both[:, 1:] == both[:, :-1]] = np.iinfo(np.int32).max
+    both.sort(axis=1)
+    both[both == np.iinfo(np.int32).max] = -1
+    return np.ascontiguousarray(both, np.int32)
+
+
+def grouped_rows(n_rows, n_features, n_components):
+    """Return rows around centres that are not far from each other, and the centres."""
+    rng = np.random.default_rng(0)
+    centres = rng.normal(size=(n_components, n_features)) * 2.0
+    rows = centres[rng.integers(n_components, size=n_rows)]
+    rows += rng.normal(size=rows.shape)
+    return rows.astype(np.float32), centres
+
+
+def orders(repeats, quick):
+    """Return a table of nanoseconds a pair in both orders."""
+    n_rows, K = (2000, 30) if quick else (100_000, 1000)
+    lines = []
+    for D in (2, 8) if quick else (2, 4, 8, 16, 32, 64, 128, 256):
+        rows, centres = grouped_rows(n_rows, D, K)
+        mixture = vbfast.GaussianMixture(
+            K,
+            covariance_type="diag",
+            truncation=KEPT,
+            means_init=centres,
+            reg_covar=0.1,
+            max_iter=2,
+            random_state=0,
+        ).fit(rows)
+        log_joint = mixture._fitted_log_joint()
+        runner = TruncatedRunner(
+            ArrayRows(rows), truncation=Truncation(KEPT, N_NEIGHBORS, n_random=0)
+        )
+        for _ in range(4):
+            runner.search(log_joint, Request())
+        pairs = pairs_of(runner.kept, runner.neighbors)
+        n_pairs = (pairs >= 0).sum()
+        means, precisions = (
+            np.ascontiguousarray(each, np.float32) for each in (mixture.means_, mixture.precisions_)
+        )
+        offset = np.asarray(log_joint.offset, np.float32)
+        out = np.empty(pairs.shape, np.float32)
+        turns = {"ours": [], "rows": []}
+        for _ in range(repeats):
+            call = lambda runner=runner, model=log_joint: runner.search(model, Request())  # noqa: E731
+            turns["ours"].append(measure.warm_seconds(call))
+            arguments = (rows, means, precisions, offset, pairs, out)
+            call = lambda arguments=arguments: evaluate_by_rows(*arguments)  # noqa: E731
+            turns["rows"].append(measure.warm_seconds(call))
+        ours, theirs = (1e9 * np.median(each) / n_pairs for each in turns.values())
+        line = [f"{D}", f"{n_pairs / n_rows:.1f}", f"{ours:.2f}", f"{theirs:.2f}"]
+        lines.append([*line, measure.speed_up(theirs, ours)])
+    header = [
+        "features",
+        "pairs a row",
+        "ours: a search, ns a pair",
+        "rows by themselves, ns a pair",
+        "times as long",
+    ]
+    text = f"{n_rows:,} rows, {K:,} components."
+    return [text, measure.Table(header, lines)]
+
+
+def chains(rows, n_components, length, rng):
+    """Return the rows that AFK-MC² chooses with chains of a length (its Algorithm 1)."""
+    chosen = [int(rng.integers(len(rows)))]
+    away = ((rows - rows[chosen[0]]) ** 2).sum(axis=1, dtype=np.float64)
+    proposal = 0.5 * away / away.sum() + 0.5 / len(rows)
+    cumulative = np.cumsum(proposal)
+    centres = np.empty((n_components, rows.shape[1]), rows.dtype)
+    squares = np.empty(n_components)
+    centres[0], squares[0] = rows[chosen[0]], (rows[chosen[0]] ** 2).sum()
+    for k in range(1, n_components):
+        drawn = np.searchsorted(cumulative, rng.uniform(size=length) * cumulative[-1])
+        drawn = np.minimum(drawn, len(rows) - 1)
+        candidates = rows[drawn]
+        distance = squares[:k] - 2.0 * (candidates @ centres[:k].T)
+        distance = distance.min(axis=1) + (candidates**2).sum(axis=1)
+        ratio = np.maximum(distance, 0.0) / proposal[drawn]
+        state, dice = 0, rng.uniform(size=length)
+        for j in range(1, length):
+            if ratio[state] == 0.0 or ratio[j] > dice[j] * ratio[state]:
+                state = j
+        chosen.append(int(drawn[state]))
+        centres[k], squares[k] = rows[chosen[-1]], (rows[chosen[-1]] ** 2).sum()
+    return np.array(chosen)
+
+
+def seeding(repeats, quick):
+    """Return a table of the sums of squares that seeds lead to."""
+    rows = patches(3000 if quick else 200_000)
+    K = 20 if quick else 1000
+    runner = LocalRunner(ArrayRows(rows))
+    choices = {
+        f"k-means++ on {size:,} rows": lambda rng, size=size: seed_rows(
+            runner,
+            K,
+            np.random.RandomState(rng.integers(1 << 31)),
+            init_size=min(size, len(rows)),
+            monitor=SILENT,
+        )
+        for size in (8 * K, 64 * K)
+    }
+    for length in (16, 200):
+        choices[f"AFK-MC², chains of {length}"] = lambda rng, length=length: chains(
+            rows, K, length, rng
+        )
+    choices["at random"] = lambda rng: rng.choice(len(rows), K, replace=False)
+    lines = []
+    for name, choose in choices.items():
+        seconds, first, last = [], [], []
+        for seed in range(repeats):
+            rng = np.random.default_rng(seed)
+            start = timeit.default_timer()
+            chosen = choose(rng)
+            seconds.append(timeit.default_timer() - start)
+            for sums, iterations in ((first, 1), (last, 2 if quick else 20)):
+                judge = KMeans(K, init=rows[chosen], n_init=1, max_iter=iterations, tol=0.0)
+                if iterations == 1:
+                    sums.append(-judge.fit(rows[chosen]).score(rows) / len(rows))
+                else:
+                    sums.append(judge.fit(rows).inertia_ / len(rows))
+        medians = (np.median(each) for each in (first, last))
+        lines.append([name, f"{np.median(seconds):.2f}", *(f"{each:,.0f}" for each in medians)])
+    header = ["seeds", "seconds", "sum of squares a row", "after 20 iterations of k-means"]
+    text = f"{len(rows):,} patches, {K:,} centres, medians of {repeats} seeds. AFK-MC² in NumPy."
+    return [text, measure.Table(header, lines)]
+
+
+def tables(sections=SECTIONS, *, repeats=3, quick=False):
+    """Return the blocks of the sections."""
+    warnings.simplefilter("ignore", ConvergenceWarning)
+    makers = {"orders": orders, "seeding": seeding}
+    blocks = [f"On {machine()}."]
+    for name in sections:
+        blocks += [f"## {name}", *makers[name](repeats, quick)]
+    return blocks
+
+
+if __name__ == "__main__":
+    measure.run_script(tables)
