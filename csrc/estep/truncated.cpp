@@ -20,7 +20,7 @@ namespace vbfast::estep {
 namespace {
 
 // Rows in the order of their best components, neighbours close together, and where the tasks of the
-// search begin.
+// search begin. Of each component those come last whose weight is zero: they teach no neighbours.
 struct Order {
     std::vector<std::int32_t> rows;
     struct Task {
@@ -30,25 +30,35 @@ struct Order {
     std::vector<Task> tasks;
 };
 
-Order order_by_best(const std::int32_t* kept, std::int64_t n_kept, std::int64_t n_rows,
+bool counts(const TruncatedRows& rows, std::int64_t n) {
+    return !rows.weights || rows.weights[n] > 0;
+}
+
+bool belongs(const TruncatedRows& rows, std::int64_t n_kept, std::int64_t n, std::int32_t best,
+             bool count) {
+    return rows.kept[n * n_kept] == best && counts(rows, n) == count;
+}
+
+Order order_by_best(const TruncatedRows& rows, std::int64_t n_kept,
                     const std::vector<std::int32_t>& places) {
-    const auto n_components = static_cast<std::int64_t>(places.size());
+    const std::int64_t n_rows = rows.n_rows, parts = rows.weights ? 2 : 1;
+    const std::int64_t n_places = parts * static_cast<std::int64_t>(places.size());
     // Rows that keep nothing yet come first.
     const auto place = [&](std::int64_t n) {
-        const std::int32_t k = kept[n * n_kept];
-        return k < 0 ? -1 : places[k];
+        const std::int32_t k = rows.kept[n * n_kept];
+        return k < 0 ? -1 : parts * places[k] + (counts(rows, n) ? 0 : 1);
     };
-    std::vector<std::int64_t> begin(static_cast<std::size_t>(n_components) + 2, 0);
+    std::vector<std::int64_t> begin(static_cast<std::size_t>(n_places) + 2, 0);
     for (std::int64_t n = 0; n < n_rows; ++n) ++begin[place(n) + 2];
     for (std::size_t k = 2; k < begin.size(); ++k) begin[k] += begin[k - 1];
     Order order;
     order.rows.resize(static_cast<std::size_t>(n_rows));
     for (std::int64_t n = 0; n < n_rows; ++n)
         order.rows[begin[place(n) + 1]++] = static_cast<std::int32_t>(n);
-    // Now begin[k + 1] is where the rows of the component at place k end. Tasks are of whole
-    // components; where one has very many rows, the first of them teach its neighbours.
+    // Now begin[k + 1] is where the rows of place k end. Tasks are of whole places; where one has
+    // very many rows, the first of them teach its neighbours.
     std::int64_t first = 0;
-    for (std::int64_t at = 0, k = -1; k < n_components; at = begin[k + 1], ++k) {
+    for (std::int64_t at = 0, k = -1; k < n_places; at = begin[k + 1], ++k) {
         const std::int64_t end = begin[k + 1];
         if (end - at > tuning::most_search_rows) {
             if (first < at) order.tasks.push_back({first, at, true});
@@ -88,7 +98,7 @@ class TruncatedPassOf final : public TruncatedPass {
         const std::int64_t n = rows.n_rows, C = request_.n_kept;
         if (n == 0) return -1;
         const int threads = runtime::threads_for(operations(n), num_threads);
-        const Order order = order_by_best(rows.kept, C, n, places_);
+        const Order order = order_by_best(rows, C, places_);
         SearchedRows<T> searched{};
         const std::size_t bytes = lay_out(searched, n, nullptr);
         lay_out(searched, n, workspace_.scratch(bytes));
@@ -96,33 +106,33 @@ class TruncatedPassOf final : public TruncatedPass {
         std::vector<TileSums> sums(order.tasks.size(), no_sums);
         std::vector<std::unique_ptr<Worker>> workers(static_cast<std::size_t>(threads));
         runtime::LowestIndex bad;
-        runtime::parallel(static_cast<std::int64_t>(order.tasks.size()), threads, interrupt,
-                          [&](std::int64_t task, int worker, runtime::Region& region) {
-                              std::unique_ptr<Worker>& own =
-                                  workers[static_cast<std::size_t>(worker)];
-                              if (!own) own = std::make_unique<Worker>(packed_.model, rules());
-                              const Order::Task& part = order.tasks[static_cast<std::size_t>(task)];
-                              TileSums& sum = sums[static_cast<std::size_t>(task)];
-                              for (std::int64_t p = part.first; p < part.last;) {
-                                  if (runtime::stop_requested(region, worker)) return;
-                                  const std::int32_t best = rows.kept[order.rows[p] * C];
-                                  std::int64_t end = p;
-                                  while (end < part.last && rows.kept[order.rows[end] * C] == best)
-                                      ++end;
-                                  const bool learns = part.learns && request_.learn && best >= 0;
-                                  for (; p < end; p += candidate_rows) {
-                                      const std::int64_t row =
-                                          search(rows, order.rows.data() + p,
-                                                 std::min<std::int64_t>(candidate_rows, end - p), p,
-                                                 learns, *own, searched, sum);
-                                      if (row >= 0) return bad.offer(rows.start + row);
-                                  }
-                                  p = end;
-                                  if (!learns) continue;
-                                  graph_.learn(best, own->differences.sums());
-                                  own->differences.clear();
-                              }
-                          });
+        runtime::parallel(
+            static_cast<std::int64_t>(order.tasks.size()), threads, interrupt,
+            [&](std::int64_t task, int worker, runtime::Region& region) {
+                std::unique_ptr<Worker>& own = workers[static_cast<std::size_t>(worker)];
+                if (!own) own = std::make_unique<Worker>(packed_.model, rules());
+                const Order::Task& part = order.tasks[static_cast<std::size_t>(task)];
+                TileSums& sum = sums[static_cast<std::size_t>(task)];
+                for (std::int64_t p = part.first; p < part.last;) {
+                    if (runtime::stop_requested(region, worker)) return;
+                    const std::int32_t best = rows.kept[order.rows[p] * C];
+                    const bool count = counts(rows, order.rows[p]);
+                    std::int64_t end = p + 1;
+                    while (end < part.last && belongs(rows, C, order.rows[end], best, count)) ++end;
+                    const bool learns = part.learns && request_.learn && best >= 0 && count;
+                    for (; p < end; p += candidate_rows) {
+                        const std::int64_t row =
+                            search(rows, order.rows.data() + p,
+                                   std::min<std::int64_t>(candidate_rows, end - p), p, learns, *own,
+                                   searched, sum);
+                        if (row >= 0) return bad.offer(rows.start + row);
+                    }
+                    p = end;
+                    if (!learns) continue;
+                    graph_.learn(best, own->differences.sums());
+                    own->differences.clear();
+                }
+            });
         if (bad.index() >= 0) return bad.index();
         for (const TileSums& sum : sums) add(sums_, sum);
         if (moments_) moments_->add(searched, n, C, num_threads, interrupt);

@@ -158,6 +158,26 @@ def test_searches_as_the_reference(
 
 
 @pytest.mark.kernels
+def test_rows_of_zero_weight_teach_nothing(truncating, rng, random_params, sample):
+    K, n_kept, n_neighbors = 40, 2, 5
+    log_joint = random_params(rng, "diag", K, 3, spread=3.0)
+    X = sample(rng, log_joint, 700)
+    weights = rng.integers(0, 2, size=len(X)).astype(float)
+    X[weights == 0.0] = rng.normal(scale=9.0, size=(int((weights == 0.0).sum()), 3))
+    neighbors = rng.integers(K, size=(K, n_neighbors)).astype(np.int32)
+    kept = np.array([rng.permutation(K)[:n_kept] for _ in X], np.int32)
+    search = Search(n_kept, n_neighbors, 0, 1, neighbors, learn=True)
+    some = weights > 0.0
+    _, expected, _, _ = run_truncated(
+        truncating, X[some], log_joint, Request(), search, kept[some].copy()
+    )
+    _, near, _, _ = run_truncated(
+        truncating, X, log_joint, Request(), search, kept, weights=weights
+    )
+    np.testing.assert_array_equal(near, expected)
+
+
+@pytest.mark.kernels
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_linear_form(truncating, rng, dtype):
     X = rng.poisson(2.0, size=(301, 11)).astype(dtype)

@@ -78,7 +78,7 @@ class ReferenceTruncatedPass:
             log_joints = evaluate(X, self._log_joint)
         searched = self._searched(start, kept)
         if self._search.learn:
-            self._learn(kept[:, 0], searched, log_joints)
+            self._learn(np.where(w > 0.0, kept[:, 0], -1), searched, log_joints)
         self._renew(kept, np.where(searched, log_joints, -np.inf))
         values = np.where(
             kept >= 0, np.take_along_axis(log_joints, np.maximum(kept, 0), 1), -np.inf
