@@ -23,6 +23,7 @@ from vbfast.contract.types import Float64Array, FloatArray
 __all__ = [
     "Cells",
     "Components",
+    "NearnessSums",
     "Search",
     "TruncatedPass",
     "TruncatingBackend",
@@ -83,6 +84,79 @@ class Search:
     learn: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class NearnessSums:
+    """What rows have taught of the components near each one; those of other rows are added to it.
+
+    Attributes
+    ----------
+    components : ndarray of shape (n_components, n_nearest), int32
+        The nearest of each, itself first; -1 for none.
+    counts : ndarray of shape (n_components, n_nearest), int64
+        How many rows that a component is best for were evaluated under the other too.
+    sums : ndarray of shape (n_components, n_nearest), float64
+        Their sum of ``l_nc - l_nk``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.contract import NearnessSums
+    >>> one = NearnessSums(np.array([[0, 1]]), np.array([[4, 2]]), np.array([[0.0, 6.0]]))
+    >>> other = NearnessSums(np.array([[0, 2]]), np.array([[3, 2]]), np.array([[0.0, 4.0]]))
+    >>> (one + other).components
+    array([[0, 2]])
+    """
+
+    components: Components
+    counts: npt.NDArray[np.int64]
+    sums: Float64Array
+
+    def __add__(self, other: NearnessSums) -> NearnessSums:
+        """Return what the rows of both have taught, of as many components each."""
+        components = np.concatenate([self.components, other.components], axis=1)
+        counts = np.concatenate([self.counts, other.counts], axis=1)
+        sums = np.concatenate([self.sums, other.sums], axis=1)
+        order = np.argsort(components, axis=1, kind="stable")
+        components, counts, sums = (
+            np.take_along_axis(part, order, 1) for part in (components, counts, sums)
+        )
+        again = components[:, 1:] == components[:, :-1]
+        counts[:, :-1] += np.where(again, counts[:, 1:], 0)
+        sums[:, :-1] += np.where(again, sums[:, 1:], 0.0)
+        components[:, 1:][again] = -1
+        return NearnessSums(components, counts, sums).nearest(self.components.shape[1])
+
+    def nearest(self, n_nearest: int) -> NearnessSums:
+        """Return the nearest of each, those of the smallest mean difference."""
+        own = np.arange(len(self.components))[:, np.newaxis]
+        with np.errstate(invalid="ignore"):
+            mean = self.sums / np.maximum(self.counts, 1)
+        mean = np.where(mean < np.inf, mean, np.inf)  # the last are those that are impossible
+        mean[self.components == own] = -np.inf
+        keys = (self.components, mean, self.components < 0)
+        order = np.lexsort(keys, axis=1)[:, :n_nearest]
+        components, counts, sums = (
+            np.take_along_axis(part, order, 1) for part in (self.components, self.counts, self.sums)
+        )
+        width = ((0, 0), (0, n_nearest - order.shape[1]))
+        return NearnessSums(
+            np.pad(components, width, constant_values=-1),
+            np.pad(counts, width),
+            np.pad(sums, width),
+        )
+
+    def neighbors(self, before: Components | None) -> Components:
+        """Return the nearest of each, and of components that no row has taught what they had.
+
+        Parameters
+        ----------
+        before : ndarray of shape (n_components, n_nearest), int32, or None
+        """
+        if before is None:
+            return self.components
+        return np.where(self.components[:, :1] < 0, before, self.components)
+
+
 class TruncatedPass(Protocol):
     """A truncated pass in progress."""
 
@@ -122,11 +196,8 @@ class TruncatedPass(Protocol):
     def finish(self) -> PassResult:
         """Return the sums, without entropy and KL."""
 
-    def neighbors(self) -> Components:
-        """Return what was learned: a component of which nothing was has its neighbours still.
-
-        Shape (n_components, n_neighbors), -1 for none.
-        """
+    def learned(self) -> NearnessSums:
+        """Return what was learned of ``n_neighbors`` components each."""
 
 
 @runtime_checkable

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeVar
@@ -132,6 +133,13 @@ class ClusterRunner(ChunkRunner):
         [future] = submit(self._grouped.client, [in_a_tree(self._tasks(task, arguments), _ADD)])
         result: PassResult = _finite(self._grouped.settled(future.result))
         return result
+
+    def first_kept(self, n_kept: int, path: str | os.PathLike[str] | None) -> list[Any]:  # noqa: ARG002
+        """Raise an error: workers keep nothing for rows."""
+        raise ValueError(
+            "truncation does not go with rows on a cluster: a search starts from what each row has "
+            "kept, which would have to stay on the workers. Use truncation=None"
+        )
 
     def _resp_of(self, resp: RespSource, rows: slice) -> RespSource:
         return _MadeResponsibilities(resp.block(rows.start, rows.stop))
