@@ -241,11 +241,11 @@ class TestNearness:
         ones = np.ones((1, 3), np.int64)
         for worst in (np.inf, np.nan):
             sums = NearnessSums(
-                np.array([[5, 3, 0]], np.int32), ones, np.array([[worst, 900.0, 0.0]])
+                np.array([[0, 3, 5]], np.int32), ones, np.array([[0.0, worst, 900.0]])
             )
-            np.testing.assert_array_equal(sums.nearest(3).components, [[0, 3, 5]])
-            np.testing.assert_array_equal((sums + sums).components, [[0, 3, 5]])
-            np.testing.assert_array_equal(sums.nearest(4).components, [[0, 3, 5, -1]])
+            np.testing.assert_array_equal(sums.nearest(3).components, [[0, 5, 3]])
+            np.testing.assert_array_equal((sums + sums).components, [[0, 5, 3]])
+            np.testing.assert_array_equal(sums.nearest(4).components, [[0, 5, 3, -1]])
 
     def test_without_lessons_neighbours_stay(self):
         none = NearnessSums(

@@ -113,37 +113,45 @@ class NearnessSums:
 
     def __add__(self, other: NearnessSums) -> NearnessSums:
         """Return what the rows of both have taught, of as many components each."""
-        components = np.concatenate([self.components, other.components], axis=1)
-        counts = np.concatenate([self.counts, other.counts], axis=1)
-        sums = np.concatenate([self.sums, other.sums], axis=1)
-        order = np.argsort(components, axis=1, kind="stable")
-        components, counts, sums = (
-            np.take_along_axis(part, order, 1) for part in (components, counts, sums)
+        both = NearnessSums(
+            np.concatenate([self.components, other.components], axis=1),
+            np.concatenate([self.counts, other.counts], axis=1),
+            np.concatenate([self.sums, other.sums], axis=1),
         )
-        again = components[:, 1:] == components[:, :-1]
-        counts[:, :-1] += np.where(again, counts[:, 1:], 0)
-        sums[:, :-1] += np.where(again, sums[:, 1:], 0.0)
-        components[:, 1:][again] = -1
-        return NearnessSums(components, counts, sums).nearest(self.components.shape[1])
+        # By component, and what is of one in the order of the parts.
+        places = np.arange(both.components.shape[1])
+        order = np.sort(both.components.astype(np.int64) << 32 | places, axis=1) & 0xFFFFFFFF
+        both = both._taken(order)
+        again = both.components[:, 1:] == both.components[:, :-1]
+        both.counts[:, :-1] += np.where(again, both.counts[:, 1:], 0)
+        both.sums[:, :-1] += np.where(again, both.sums[:, 1:], 0.0)
+        both.components[:, 1:][again] = -1
+        return both.nearest(self.components.shape[1])
 
     def nearest(self, n_nearest: int) -> NearnessSums:
-        """Return the nearest of each, those of the smallest mean difference."""
+        """Return the nearest of each, those of the smallest mean difference.
+
+        Components have to ascend, those that are none aside: of equal ones the least are nearer.
+        """
         own = np.arange(len(self.components))[:, np.newaxis]
         with np.errstate(invalid="ignore"):
             mean = self.sums / np.maximum(self.counts, 1)
-        mean = np.where(mean < np.inf, mean, np.inf)  # the last are those that are impossible
+        mean = np.where(mean < np.inf, mean, np.inf)  # the last are those that are impossible,
         mean[self.components == own] = -np.inf
-        keys = (self.components, mean, self.components < 0)
-        order = np.lexsort(keys, axis=1)[:, :n_nearest]
-        components, counts, sums = (
-            np.take_along_axis(part, order, 1) for part in (self.components, self.counts, self.sums)
-        )
-        width = ((0, 0), (0, n_nearest - order.shape[1]))
+        mean[self.components < 0] = np.nan  # and then those that are none
+        order = np.argsort(mean, axis=1, kind="stable")[:, :n_nearest]
+        found, width = self._taken(order), ((0, 0), (0, n_nearest - order.shape[1]))
         return NearnessSums(
-            np.pad(components, width, constant_values=-1),
-            np.pad(counts, width),
-            np.pad(sums, width),
+            np.pad(found.components, width, constant_values=-1),
+            np.pad(found.counts, width),
+            np.pad(found.sums, width),
         )
+
+    def _taken(self, order: npt.NDArray[np.intp]) -> NearnessSums:
+        """Return what stands at some places of each component."""
+        n_components, length = self.components.shape
+        places = order + length * np.arange(n_components)[:, np.newaxis]
+        return NearnessSums(*(np.take(part, places) for part in vars(self).values()))
 
     def neighbors(self, before: Components | None) -> Components:
         """Return the nearest of each, and of components that no row has taught what they had.
