@@ -59,14 +59,12 @@ std::vector<std::int32_t> places_by_nearness(const std::int32_t* neighbors,
     return place;
 }
 
-void NeighborGraph::write(const std::int32_t* before, std::int32_t* out) const {
-    for (std::int64_t k = 0; k < n_components_; ++k) {
-        const Difference* own = learned_.data() + k * n_neighbors_;
-        const bool known = own[0].component >= 0;
-        for (std::int64_t g = 0; g < n_neighbors_; ++g) {
-            const std::int64_t at = k * n_neighbors_ + g;
-            out[at] = known ? own[g].component : (before ? before[at] : -1);
-        }
+void NeighborGraph::write(std::int32_t* components, std::int64_t* counts, double* sums) const {
+    for (std::size_t i = 0; i < learned_.size(); ++i) {
+        if (learned_[i].component < 0) continue;
+        components[i] = learned_[i].component;
+        counts[i] = learned_[i].count;
+        sums[i] = learned_[i].sum;
     }
 }
 

@@ -25,9 +25,10 @@ class NeighborGraph {
     // Different components may be learned of at the same time. `all` is used up.
     void learn(std::int32_t c, std::vector<Difference>& all);
 
-    // Writes what was learned, (n_components, n_neighbors); for components of which nothing was,
-    // what they had in `before`, which may be null.
-    void write(const std::int32_t* before, std::int32_t* out) const;
+    // Writes what was learned, (n_components, n_neighbors) each: the nearest components, of how
+    // many rows, and the sums of their differences. Nothing is written where there is no such
+    // component.
+    void write(std::int32_t* components, std::int64_t* counts, double* sums) const;
 
   private:
     const std::int64_t n_components_, n_neighbors_;

@@ -146,7 +146,9 @@ class TruncatedPassOf final : public TruncatedPass {
         moments_->read(about_.data(), {weight, first, second}, num_threads, interrupt);
     }
 
-    void neighbors(std::int32_t* out) const override { graph_.write(request_.neighbors, out); }
+    void learned(std::int32_t* components, std::int64_t* counts, double* sums) const override {
+        graph_.write(components, counts, sums);
+    }
 
   private:
     // What a thread searches in.

@@ -53,8 +53,8 @@ class TruncatedPass {
     // As EStep::statistics.
     virtual void statistics(double* weight, double* first, double* second, int num_threads,
                             const runtime::Interrupt* interrupt) = 0;
-    // Writes (n_components, n_neighbors): what was learned, and for the others what was there.
-    virtual void neighbors(std::int32_t* out) const = 0;
+    // As NeighborGraph::write.
+    virtual void learned(std::int32_t* components, std::int64_t* counts, double* sums) const = 0;
 };
 
 template <class T>

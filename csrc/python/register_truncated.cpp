@@ -112,10 +112,16 @@ class BoundTruncatedPass {
         return moment_arrays(*pass_, moments_, n_components_, n_features_, num_threads);
     }
 
-    py::array_t<std::int32_t> neighbors() const {
-        py::array_t<std::int32_t> out({n_components_, n_neighbors_});
-        pass_->neighbors(out.mutable_data());
-        return out;
+    py::tuple learned() const {
+        const std::vector<py::ssize_t> shape{n_components_, n_neighbors_};
+        py::array_t<std::int32_t> components(shape);
+        py::array_t<std::int64_t> counts(shape);
+        py::array_t<double> sums(shape);
+        std::fill_n(components.mutable_data(), components.size(), -1);
+        std::fill_n(counts.mutable_data(), counts.size(), 0);
+        std::fill_n(sums.mutable_data(), sums.size(), 0.0);
+        pass_->learned(components.mutable_data(), counts.mutable_data(), sums.mutable_data());
+        return py::make_tuple(components, counts, sums);
     }
 
   private:
@@ -189,7 +195,8 @@ void register_truncated(py::module_& module) {
              "Total weight, log evidence, expected log-joint, lowest log evidence.")
         .def("statistics", &BoundTruncatedPass::statistics, arg("num_threads"),
              "Weight, first and second moments about the centres.")
-        .def("neighbors", &BoundTruncatedPass::neighbors, "The neighbours that were learned.");
+        .def("learned", &BoundTruncatedPass::learned,
+             "Each component's nearest, of how many rows, and their sums of differences.");
 }
 
 }  // namespace vbfast::python

@@ -45,7 +45,8 @@ def run_truncated(backend, X, log_joint, request, search, kept, *, weights=None,
     )
     log_evidence, resp = np.empty(len(X), X.dtype), np.empty(kept.shape, X.dtype)
     running.run(0, X, weights, kept, log_evidence=log_evidence, resp=resp)
-    return running.finish(), running.neighbors(), log_evidence, resp
+    near = running.learned().neighbors(search.neighbors)
+    return running.finish(), near, log_evidence, resp
 
 
 def everything(n_rows, log_joint):
@@ -253,7 +254,7 @@ def test_bits_do_not_depend_on_threads_strides_or_calls(rng, random_params, samp
         for start in (0, 2500):
             part = slice(start, 2500 if start == 0 else None)
             running.run(start, rows[part], None, kept[part])
-        found.append((running.finish(), running.neighbors(), kept))
+        found.append((running.finish(), running.learned().neighbors(neighbors), kept))
     for result, near, kept in found[1:]:
         assert result == found[0][0]
         np.testing.assert_array_equal(near, found[0][1])

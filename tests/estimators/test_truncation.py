@@ -547,16 +547,6 @@ def test_it_goes_on_from_a_checkpoint(X, make, at, tmp_path):
 
 
 @every_mixture
-def test_no_rows_from_a_function(X, make):
-    message = (
-        "truncation=3 needs rows in memory or in files, .*; use truncation=None for rows from a "
-        "function or a cluster"
-    )
-    with pytest.raises(ValueError, match=message):
-        make(3, truncation=3).fit(lambda: iter(np.array_split(X, 3)))
-
-
-@every_mixture
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -16,11 +16,13 @@ from vbfast.contract import (
     UserFunction,
 )
 from vbfast.inference.runner import SearchingRunner
-from vbfast.passes import first_neighbors, truncated_runner
+from vbfast.passes import first_neighbors, row_search
 from vbfast.passes.first_neighbors import some_components
 from vbfast.passes.recentring import way_to_the_means
+from vbfast.passes.row_search import chunks_of
 from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import LocalRunner
+from vbfast.passes.searching import WARM_GAIN, WARM_UP
 from vbfast.passes.truncated_runner import TruncatedRunner
 from vbfast.passes.truncation import Truncation, components_worth_keeping, saves_time
 
@@ -132,7 +134,7 @@ def test_keeping_all_is_exact(rng, covariance_type, n_components):
 @pytest.mark.kernels
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_bits_depend_neither_on_threads_nor_on_storage(rng, monkeypatch, tmp_path, dtype):
-    monkeypatch.setattr(truncated_runner, "CHUNK_BYTES", 4096)  # of as few rows as may be
+    monkeypatch.setattr(row_search, "CHUNK_BYTES", 4096)  # of as few rows as may be
     log_joint = mixture(rng, "full", 100, 5)
     X = rows_near(rng, log_joint, 10_000, dtype)
     weights = rng.uniform(0.5, 2.0, size=len(X))
@@ -154,7 +156,7 @@ def test_bits_depend_neither_on_threads_nor_on_storage(rng, monkeypatch, tmp_pat
             runner = searching(rows, weights, seed=3)
             results = [runner.iterate(log_joint, Request(moments="full")) for _ in range(2)]
         found.append((results, runner.neighbors, runner.kept))
-    assert len(list(runner._chunks(len(X)))) == 3
+    assert len(list(chunks_of(runner, 3))) == 3
     for results, neighbors, kept in found[1:]:
         for result, first in zip(results, found[0][0], strict=True):
             assert_same_bits(result, first)
@@ -163,13 +165,10 @@ def test_bits_depend_neither_on_threads_nor_on_storage(rng, monkeypatch, tmp_pat
 
 
 def test_rows_that_keep_many_components_are_searched_in_smaller_chunks():
-    few, many = (searching(np.zeros((300_000, 1)), n_kept=n_kept) for n_kept in (2, 400))
-    lengths = []
-    for runner in (few, many):
-        runner.kept = np.zeros((1, runner.truncation.n_kept), np.int32)
-        lengths.append(next(runner._chunks(runner.n_samples)).stop)
+    runner = LocalRunner(as_row_source(np.zeros((300_000, 1))))
+    lengths = [next(chunks_of(runner, n_kept)).stop for n_kept in (2, 400)]
     assert lengths[0] == 300_000
-    assert lengths[1] * 400 * 24 < truncated_runner.CHUNK_BYTES
+    assert lengths[1] * 400 * 24 < row_search.CHUNK_BYTES
 
 
 def test_chunks_change_nothing_but_rounding(rng, monkeypatch):
@@ -177,7 +176,7 @@ def test_chunks_change_nothing_but_rounding(rng, monkeypatch):
     X = rows_near(rng, log_joint, 9000)
     whole = searching(X)
     one = whole.search(log_joint, Request(moments="diag"))
-    monkeypatch.setattr(truncated_runner, "CHUNK_BYTES", 4096)
+    monkeypatch.setattr(row_search, "CHUNK_BYTES", 4096)
     parts = searching(X)
     several = parts.search(log_joint, Request(moments="diag"))
     np.testing.assert_array_equal(parts.kept, whole.kept)
@@ -244,7 +243,7 @@ def test_rows_of_zero_weight_count_for_nothing(rng):
 
 @pytest.mark.parametrize("n_components", [5, 100])
 def test_the_first_row_that_is_not_finite(rng, monkeypatch, n_components):
-    monkeypatch.setattr(truncated_runner, "CHUNK_BYTES", 4096)
+    monkeypatch.setattr(row_search, "CHUNK_BYTES", 4096)
     log_joint = mixture(rng, "diag", n_components, 2)
     X = rows_near(rng, log_joint, 9000)
     X[8999, 0], X[6001, 1] = np.nan, -np.inf
@@ -339,8 +338,8 @@ def test_iterations_search_first_until_little_is_gained(rng, monkeypatch):
     runner = searching(X)
     runner.iterate(log_joint, Request(moments="diag"))
     warm = made[:-1]
-    assert 2 <= len(warm) <= truncated_runner.WARM_UP
-    assert (np.diff(warm[:-1]) > truncated_runner.WARM_GAIN).all()
+    assert 2 <= len(warm) <= WARM_UP
+    assert (np.diff(warm[:-1]) > WARM_GAIN).all()
     runner.iterate(log_joint, Request(moments="diag"))
     assert len(made) == len(warm) + 2
     assert runner.n_passes == 2

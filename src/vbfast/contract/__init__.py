@@ -43,6 +43,7 @@ from vbfast.contract.statistics import Moments, Statistics, second_shape
 from vbfast.contract.truncation import (
     Cells,
     Components,
+    NearnessSums,
     Search,
     TruncatedPass,
     TruncatingBackend,
@@ -75,6 +76,7 @@ __all__ = [
     "Link",
     "LogJoint",
     "Moments",
+    "NearnessSums",
     "NonFiniteRowError",
     "NormalWishartArrays",
     "NotPositiveDefiniteError",

@@ -23,6 +23,7 @@ from vbfast.contract.types import Float64Array, FloatArray
 __all__ = [
     "Cells",
     "Components",
+    "NearnessSums",
     "Search",
     "TruncatedPass",
     "TruncatingBackend",
@@ -83,6 +84,87 @@ class Search:
     learn: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class NearnessSums:
+    """What rows have taught of the components near each one; those of other rows are added to it.
+
+    Attributes
+    ----------
+    components : ndarray of shape (n_components, n_nearest), int32
+        The nearest of each, itself first; -1 for none.
+    counts : ndarray of shape (n_components, n_nearest), int64
+        How many rows that a component is best for were evaluated under the other too.
+    sums : ndarray of shape (n_components, n_nearest), float64
+        Their sum of ``l_nc - l_nk``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from vbfast.contract import NearnessSums
+    >>> one = NearnessSums(np.array([[0, 1]]), np.array([[4, 2]]), np.array([[0.0, 6.0]]))
+    >>> other = NearnessSums(np.array([[0, 2]]), np.array([[3, 2]]), np.array([[0.0, 4.0]]))
+    >>> (one + other).components
+    array([[0, 2]])
+    """
+
+    components: Components
+    counts: npt.NDArray[np.int64]
+    sums: Float64Array
+
+    def __add__(self, other: NearnessSums) -> NearnessSums:
+        """Return what the rows of both have taught, of as many components each."""
+        both = NearnessSums(
+            np.concatenate([self.components, other.components], axis=1),
+            np.concatenate([self.counts, other.counts], axis=1),
+            np.concatenate([self.sums, other.sums], axis=1),
+        )
+        # By component, and what is of one in the order of the parts.
+        places = np.arange(both.components.shape[1])
+        order = np.sort(both.components.astype(np.int64) << 32 | places, axis=1) & 0xFFFFFFFF
+        both = both._taken(order)
+        again = both.components[:, 1:] == both.components[:, :-1]
+        both.counts[:, :-1] += np.where(again, both.counts[:, 1:], 0)
+        both.sums[:, :-1] += np.where(again, both.sums[:, 1:], 0.0)
+        both.components[:, 1:][again] = -1
+        return both.nearest(self.components.shape[1])
+
+    def nearest(self, n_nearest: int) -> NearnessSums:
+        """Return the nearest of each, those of the smallest mean difference.
+
+        Components have to ascend, those that are none aside: of equal ones the least are nearer.
+        """
+        own = np.arange(len(self.components))[:, np.newaxis]
+        with np.errstate(invalid="ignore"):
+            mean = self.sums / np.maximum(self.counts, 1)
+        mean = np.where(mean < np.inf, mean, np.inf)  # the last are those that are impossible,
+        mean[self.components == own] = -np.inf
+        mean[self.components < 0] = np.nan  # and then those that are none
+        order = np.argsort(mean, axis=1, kind="stable")[:, :n_nearest]
+        found, width = self._taken(order), ((0, 0), (0, n_nearest - order.shape[1]))
+        return NearnessSums(
+            np.pad(found.components, width, constant_values=-1),
+            np.pad(found.counts, width),
+            np.pad(found.sums, width),
+        )
+
+    def _taken(self, order: npt.NDArray[np.intp]) -> NearnessSums:
+        """Return what stands at some places of each component."""
+        n_components, length = self.components.shape
+        places = order + length * np.arange(n_components)[:, np.newaxis]
+        return NearnessSums(*(np.take(part, places) for part in vars(self).values()))
+
+    def neighbors(self, before: Components | None) -> Components:
+        """Return the nearest of each, and of components that no row has taught what they had.
+
+        Parameters
+        ----------
+        before : ndarray of shape (n_components, n_nearest), int32, or None
+        """
+        if before is None:
+            return self.components
+        return np.where(self.components[:, :1] < 0, before, self.components)
+
+
 class TruncatedPass(Protocol):
     """A truncated pass in progress."""
 
@@ -122,11 +204,8 @@ class TruncatedPass(Protocol):
     def finish(self) -> PassResult:
         """Return the sums, without entropy and KL."""
 
-    def neighbors(self) -> Components:
-        """Return what was learned: a component of which nothing was has its neighbours still.
-
-        Shape (n_components, n_neighbors), -1 for none.
-        """
+    def learned(self) -> NearnessSums:
+        """Return what was learned of ``n_neighbors`` components each."""
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 from vbfast.contract import RowSource
 from vbfast.dask.clients import client_in_use
 from vbfast.dask.collections import feature_names, is_collection
-from vbfast.dask.lazily import lazy_rows, lazy_score
+from vbfast.dask.lazily import Call, lazy_rows, lazy_score
 from vbfast.dask.rows import ClusterRows
 from vbfast.estimators.base import BaseMixture
 from vbfast.estimators.callback import Callback
@@ -108,7 +108,9 @@ class ClusterMixture(BaseMixture):
         Chunks are computed where that is not done yet, and stay on the workers that hold them as
         long as the fit goes on. Consecutive chunks of few rows are computed as one, from 32,768
         rows on. Everything else is as in a fit on this machine: the starts, which go by a sample
-        of rows that is brought here, the stopping rule, ``warm_start`` and callbacks.
+        of rows that is brought here, the stopping rule, ``warm_start`` and callbacks. With
+        ``truncation`` what rows keep stays on the workers; after one of eight searches it comes
+        here and is sent again.
 
         A worker that is lost costs the chunks that it held: others compute them again, and the fit
         ends with the same bits.
@@ -217,21 +219,25 @@ array-like, optional
         if names is not None:
             self.feature_names_in_ = names
 
-    def _of_rows(self, method: str, X: Any, out: Any, *, several: bool = False) -> Any:
+    def _of_rows(
+        self, method: str, X: Any, out: Any, *, several: bool = False, exact: bool | None = None
+    ) -> Any:
         """Return what a method says of the rows, lazily where they are a collection."""
         check_is_fitted(self)
         of_this_machine = self.to_local()
+        named = {} if exact is None else {"exact": exact}
         if not is_collection(X):
-            given = {} if out is None else {"out": out}
+            given = named if out is None else {**named, "out": out}
             return getattr(of_this_machine, method)(X, **given)
         if out is not None:
             raise ValueError("out does not go with a collection, whose result is one too")
         return lazy_rows(
             of_this_machine,
-            method,
+            Call(method, named),
             X,
             labels=method == "predict",
             n_columns=len(of_this_machine.weights_) if several else None,
+            sparse=exact is not None and several and of_this_machine._searches(exact),
         )
 
     def predict(
@@ -239,7 +245,7 @@ array-like, optional
         X: Any,
         *,
         out: Any = None,
-        exact: bool = False,  # noqa: ARG002
+        exact: bool = False,
     ) -> Any:
         """Predict the component of each row.
 
@@ -250,21 +256,22 @@ array-like, optional
         out : ndarray, optional
             For rows in memory.
         exact : bool, default=False
-            Without effect: mixtures of a cluster's rows have whole posteriors.
+            After a fit with ``truncation``, whether all components are evaluated, as on this
+            machine.
 
         Returns
         -------
         labels : dask array or series of shape (n_samples,), or list of delayed chunks, int64
             Lazy.
         """
-        return self._of_rows("predict", X, out)
+        return self._of_rows("predict", X, out, exact=exact)
 
     def predict_proba(
         self,
         X: Any,
         *,
         out: Any = None,
-        exact: bool = False,  # noqa: ARG002
+        exact: bool = False,
     ) -> Any:
         """Evaluate the responsibilities of the components for each row.
 
@@ -274,15 +281,16 @@ array-like, optional
         out : ndarray, optional
             For rows in memory.
         exact : bool, default=False
-            Without effect: mixtures of a cluster's rows have whole posteriors.
+            After a fit with ``truncation``, whether all components are evaluated, as on this
+            machine.
 
         Returns
         -------
         resp : dask array or data frame of shape (n_samples, n_components), or list of delayed \
 chunks
-            Lazy.
+            Lazy. Chunks are sparse after a fit with ``truncation``.
         """
-        return self._of_rows("predict_proba", X, out, several=True)
+        return self._of_rows("predict_proba", X, out, several=True, exact=exact)
 
     def predict_log_proba(self, X: Any) -> Any:
         """Evaluate the logarithms of the responsibilities, in nats.
@@ -321,7 +329,7 @@ delayed chunks
         X: Any,
         *,
         out: Any = None,
-        exact: bool = False,  # noqa: ARG002
+        exact: bool = False,
     ) -> Any:
         """Compute the log-evidence of each row, in nats.
 
@@ -331,14 +339,15 @@ delayed chunks
         out : ndarray, optional
             For rows in memory.
         exact : bool, default=False
-            Without effect: mixtures of a cluster's rows have whole posteriors.
+            After a fit with ``truncation``, whether all components are evaluated, as on this
+            machine.
 
         Returns
         -------
         log_prob : dask array or series of shape (n_samples,), or list of delayed chunks
             Lazy.
         """
-        return self._of_rows("score_samples", X, out)
+        return self._of_rows("score_samples", X, out, exact=exact)
 
     def score(
         self,
@@ -346,7 +355,7 @@ delayed chunks
         y: Any = None,
         sample_weight: Any = None,
         *,
-        exact: bool = False,  # noqa: ARG002
+        exact: bool = False,
     ) -> Any:
         """Compute the average of :meth:`score_samples` over the rows, in nats.
 
@@ -359,7 +368,8 @@ delayed chunks
 optional
             Chunked as X is.
         exact : bool, default=False
-            Without effect: mixtures of a cluster's rows have whole posteriors.
+            After a fit with ``truncation``, whether all components are evaluated, as on this
+            machine.
 
         Returns
         -------
@@ -369,5 +379,5 @@ optional
         check_is_fitted(self)
         of_this_machine = self.to_local()
         if not is_collection(X):
-            return of_this_machine.score(X, y, sample_weight)
-        return lazy_score(of_this_machine, X, sample_weight)
+            return of_this_machine.score(X, y, sample_weight, exact=exact)
+        return lazy_score(of_this_machine, X, sample_weight, exact=exact)

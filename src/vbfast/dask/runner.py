@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, Protocol, TypeVar
@@ -13,12 +14,14 @@ from dask.delayed import Delayed
 from distributed import Client, Future
 
 import dask
-from vbfast.contract import Float64Array, FloatArray, NonFiniteRowError, PassResult
+from vbfast.contract import Components, Float64Array, FloatArray, NonFiniteRowError, PassResult
 from vbfast.dask.clients import check_connected
-from vbfast.dask.tasks import Asked, Carried, NonFinite, add, of_group
+from vbfast.dask.tasks import Asked, Carried, NonFinite, add, kept_of, of_group
 from vbfast.passes.chunk_runner import ChunkRunner
 from vbfast.passes.groups import GroupedRows
 from vbfast.passes.responsibilities import RespSource
+from vbfast.passes.row_search import Renewed, Searched
+from vbfast.passes.runner import LocalRunner
 
 __all__ = ["ClusterRunner", "HeldRows", "in_a_tree", "submit"]
 
@@ -27,9 +30,12 @@ T = TypeVar("T")
 # Terms that a task adds up: with two there would be as many tasks of sums as of groups, and the
 # scheduler takes as long for each of them. A power of two.
 ARITY = 8
+# After so many truncated passes what rows keep comes here, and is sent with the tasks of the next.
+RECALLED = 8
 
 _OF_GROUP = dask.delayed(of_group, pure=False)
 _ADD = dask.delayed(add, pure=False)
+_KEPT_OF = dask.delayed(kept_of, pure=False)
 _ANY_SIZE = {"distributed.admin.large-graph-warning-threshold": 1 << 60}
 
 
@@ -106,6 +112,7 @@ class ClusterRunner(ChunkRunner):
         super().__init__(source, sample_weight, backend=backend, as_float64=as_float64)
         self._weights: Literal["none", "own", "given"] = "none"
         self._factor = 1.0
+        self._n_renewals = 0
         if sample_weight is not None:
             factor = _power_of_two(sample_weight, source.weights)
             self._weights = "given" if factor is None else "own"
@@ -132,6 +139,47 @@ class ClusterRunner(ChunkRunner):
         [future] = submit(self._grouped.client, [in_a_tree(self._tasks(task, arguments), _ADD)])
         result: PassResult = _finite(self._grouped.settled(future.result))
         return result
+
+    def renew(
+        self, task: Callable[[LocalRunner, Any], Renewed], kept: Sequence[Any]
+    ) -> tuple[Searched, list[Any]]:
+        """Return the sums of a truncated pass, and what each group keeps: where the group is.
+
+        It comes here once in :data:`RECALLED` passes. What it is computed again from, where a
+        worker is lost, would else be all passes, with the parameters of each.
+        """
+        tasks = self._tasks(task, [kept])
+        total = in_a_tree(tasks, _ADD) if len(tasks) > 1 else _ADD(*tasks)
+        sums, *renewed = submit(self._grouped.client, [total, *map(_KEPT_OF, tasks)])
+        searched: Searched = _finite(self._grouped.settled(sums.result))
+        self._n_renewals += 1
+        if self._n_renewals % RECALLED == 0:
+            return searched, self.of_kept(np.copy, renewed)
+        return searched, renewed
+
+    def first_kept(self, n_kept: int, path: str | os.PathLike[str] | None) -> list[Any]:  # noqa: ARG002
+        """Return nothing: workers make memory for what their groups keep.
+
+        Raises
+        ------
+        ValueError
+            If it is to be in a file.
+        """
+        if path is not None:
+            raise ValueError(
+                f"truncation_state={str(path)!r} does not go with rows on a cluster, whose workers "
+                "hold what rows keep: use truncation_state=None"
+            )
+        return [None for _ in self._grouped.groups]
+
+    def of_kept(self, question: Callable[[Components], T], kept: Sequence[Any]) -> list[T]:
+        """Return what a function says of what each group keeps, asked where that is."""
+        if not isinstance(kept[0], Future):
+            return super().of_kept(question, kept)
+        asked = dask.delayed(question, pure=False)
+        futures = submit(self._grouped.client, [asked(own) for own in kept])
+        answers: list[T] = self._grouped.settled(lambda: self._grouped.client.gather(futures))
+        return copy.deepcopy(answers)
 
     def _resp_of(self, resp: RespSource, rows: slice) -> RespSource:
         return _MadeResponsibilities(resp.block(rows.start, rows.stop))

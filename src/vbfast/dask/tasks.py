@@ -14,9 +14,17 @@ import numpy.typing as npt
 from dask.sizeof import sizeof
 
 from vbfast.config.settings import config_context
-from vbfast.contract import Float64Array, FloatArray, NonFiniteRowError, PassResult, merge
+from vbfast.contract import (
+    Components,
+    Float64Array,
+    FloatArray,
+    NonFiniteRowError,
+    PassResult,
+    merge,
+)
 from vbfast.passes.array_rows import ArrayRows, aligned, computation_dtype
 from vbfast.passes.groups import as_chunk
+from vbfast.passes.row_search import Renewed, Searched
 from vbfast.passes.runner import LocalRunner
 
 __all__ = [
@@ -27,6 +35,7 @@ __all__ = [
     "NonFinite",
     "add",
     "describe",
+    "kept_of",
     "make_group",
     "of_group",
     "take",
@@ -169,7 +178,14 @@ def of_group(group: Group, carried: Carried, *given: Any) -> Any:
 def add(*parts: Any) -> Any:
     """Add up the sums of parts of the rows; of rows that are not finite the first counts."""
     found = [part.row for part in parts if isinstance(part, NonFinite)]
-    return NonFinite(min(found)) if found else merge(parts)
+    if found:
+        return NonFinite(min(found))
+    return merge(part.searched if isinstance(part, Renewed) else part for part in parts)
+
+
+def kept_of(renewed: Renewed | NonFinite) -> Components | NonFinite:
+    """Return what the rows of a group keep after a truncated pass."""
+    return renewed if isinstance(renewed, NonFinite) else renewed.kept
 
 
 def take(group: Group, indices: npt.NDArray[np.intp]) -> FloatArray:
@@ -202,3 +218,19 @@ def _sizeof_result(result: PassResult) -> int:
 def _sizeof_group(group: Group) -> int:
     """Return how many bytes a group takes, by which workers know what they hold."""
     return group.nbytes
+
+
+@sizeof.register(Searched)  # type: ignore[untyped-decorator]
+def _sizeof_searched(searched: Searched) -> int:
+    """Return how many bytes the sums of a truncated pass take."""
+    nearness = searched.nearness
+    arrays = () if nearness is None else (nearness.components, nearness.counts, nearness.sums)
+    size: int = _sizeof_result(searched.sums) + sum(array.nbytes for array in arrays)
+    return size
+
+
+@sizeof.register(Renewed)  # type: ignore[untyped-decorator]
+def _sizeof_renewed(renewed: Renewed) -> int:
+    """Return how many bytes they take with what the rows keep."""
+    size: int = _sizeof_searched(renewed.searched) + renewed.kept.nbytes
+    return size

@@ -16,6 +16,7 @@ from vbfast.contract import FloatArray, LogJoint, Request, RowOutputs, RowSource
 from vbfast.estimators.validation import as_random_state
 from vbfast.inputs.outputs import check_out
 from vbfast.passes.array_rows import ArrayRows
+from vbfast.passes.chunk_runner import ChunkRunner
 from vbfast.passes.runner import LocalRunner, runner_over
 from vbfast.passes.walks import Found, walks
 from vbfast.results import BoundGap
@@ -38,18 +39,9 @@ def found_by_walks(mixture: Any, rows: RowSource, log_joint: LogJoint) -> Iterat
         With ``neighbors_``.
     rows : RowSource
     log_joint : LogJoint
-
-    Raises
-    ------
-    ValueError
-        If rows cannot be read in any order.
     """
     runner = runner_over(rows)
-    if not isinstance(runner, LocalRunner):
-        raise ValueError(
-            "rows from a function or a cluster cannot be searched: use exact=True, which evaluates "
-            "all components"
-        )
+    assert isinstance(runner, LocalRunner | ChunkRunner)
     neighbors = np.ascontiguousarray(mixture.neighbors_, dtype=np.int32)
     return walks(runner, log_joint, neighbors, mixture.truncation_)
 

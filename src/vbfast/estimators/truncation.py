@@ -16,7 +16,9 @@ from vbfast.families.custom import Custom
 from vbfast.families.family import Family
 from vbfast.inference.runner import SearchingRunner
 from vbfast.passes.base_runner import BaseRunner
+from vbfast.passes.chunk_runner import ChunkRunner
 from vbfast.passes.runner import LocalRunner
+from vbfast.passes.truncated_chunks import TruncatedChunkRunner
 from vbfast.passes.truncated_runner import TruncatedRunner
 from vbfast.passes.truncation import FEWEST, Truncation, saves_time
 
@@ -120,8 +122,6 @@ def truncated_runner(
 
     Raises
     ------
-    ValueError
-        If rows cannot be read in any order.
     NotImplementedError
         If the family's components, or the backend, have no truncated passes.
     """
@@ -134,12 +134,6 @@ def truncated_runner(
             wanted = None
     if wanted is None:
         return runner
-    if not isinstance(runner, LocalRunner):
-        raise ValueError(
-            f"truncation={mixture.truncation!r} needs rows in memory or in files, which are "
-            "searched again in every iteration; use truncation=None for rows from a function or a "
-            "cluster"
-        )
     if isinstance(family, Custom):
         raise NotImplementedError(
             f"truncation={mixture.truncation!r} needs Gaussian components, or others of a linear "
@@ -172,8 +166,8 @@ def runner_of_start(
     if (
         mixture.n_components <= MANY_COMPONENTS
         or mixture.init_size is not None
-        or isinstance(runner, TruncatedRunner)
-        or not isinstance(runner, LocalRunner)
+        or isinstance(runner, SearchingRunner)
+        or not isinstance(runner, LocalRunner | ChunkRunner)
         or not offers_truncation(get_backend(runner.backend_name))
     ):
         return runner
@@ -185,7 +179,10 @@ def _seed(random_state: np.random.RandomState) -> int:
     return int(copy.deepcopy(random_state).randint(np.iinfo(np.int32).max))
 
 
-def _truncated(runner: LocalRunner, rules: Truncation) -> TruncatedRunner:
+def _truncated(runner: BaseRunner, rules: Truncation) -> BaseRunner:
+    if isinstance(runner, ChunkRunner):
+        return TruncatedChunkRunner(runner, rules)
+    assert isinstance(runner, LocalRunner)
     return TruncatedRunner(
         runner.source,
         runner.sample_weight,

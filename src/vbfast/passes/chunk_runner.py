@@ -7,6 +7,7 @@ not on who computes them, nor when.
 
 from __future__ import annotations
 
+import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.contract import (
+    Components,
     Float64Array,
     FloatArray,
     LogJoint,
@@ -29,8 +31,10 @@ from vbfast.passes.array_rows import ArrayRows, DoubleRows
 from vbfast.passes.base_runner import BaseRunner
 from vbfast.passes.groups import GroupedRows
 from vbfast.passes.responsibilities import RespSource, as_resp_source
+from vbfast.passes.row_search import Renewed, Searched
 from vbfast.passes.runner import LocalRunner
 from vbfast.passes.tasks import Filled, Largest, RowsRunner, Seeding, Sums
+from vbfast.passes.truncation import memory_of_kept
 
 __all__ = ["ChunkRunner"]
 
@@ -87,6 +91,40 @@ class ChunkRunner(BaseRunner):
 
     def _sum(self, task: Callable[..., PassResult], *arguments: Sequence[Any]) -> PassResult:
         return merge(self._map(task, *arguments))
+
+    def renew(
+        self, task: Callable[[LocalRunner, Any], Renewed], kept: Sequence[Any]
+    ) -> tuple[Searched, list[Any]]:
+        """Return the sums of a truncated pass over all rows, and what each group keeps then.
+
+        Parameters
+        ----------
+        task : callable
+            Of a runner over the rows of a group, and of what these keep.
+        kept : sequence
+            What each group keeps, as this method or :meth:`first_kept` returned it: to be handed
+            back and asked of, by :meth:`of_kept`, and nothing else.
+        """
+        renewed = []
+
+        def searched() -> Iterator[Searched]:
+            for group in self._map(task, kept):
+                renewed.append(group.kept)
+                yield group.searched
+
+        return merge(searched()), renewed
+
+    def first_kept(self, n_kept: int, path: str | os.PathLike[str] | None) -> list[Any]:
+        """Return what groups keep before their first search, in a file if one is wanted."""
+        return self.split(memory_of_kept((self.n_samples, n_kept), path))
+
+    def of_kept(self, question: Callable[[Components], T], kept: Sequence[Any]) -> list[T]:
+        """Return what a function says of what each group keeps."""
+        return [question(own) for own in kept]
+
+    def split(self, rows: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
+        """Return the parts of an array of all rows that are of each group."""
+        return [rows[group] for group in self._slices]
 
     def _same(self, sample_weight: Float64Array | None, *, as_float64: bool) -> BaseRunner:
         """Return a runner over the same rows."""
@@ -160,7 +198,7 @@ class ChunkRunner(BaseRunner):
     ) -> Float64Array:
         """Weigh candidates for a centre, see :func:`vbfast.passes.one_pass.run_seeding`."""
         task = Seeding(candidates, keep=lowered is not None)
-        seeded = self._map(task, [closest[rows] for rows in self._slices])
+        seeded = self._map(task, self.split(closest))
 
         def potentials() -> Iterator[Float64Array]:
             for rows, (potential, lower) in zip(self._slices, seeded, strict=True):
@@ -175,7 +213,7 @@ class ChunkRunner(BaseRunner):
         found = list(self._map(Largest()))
         return max(found, key=lambda pair: (pair[0], -pair[1]))[1]
 
-    def parts(self, n_rows: int) -> Iterator[tuple[slice, BaseRunner]]:
+    def parts(self, n_rows: int) -> Iterator[tuple[slice, LocalRunner]]:
         """Yield runners over consecutive rows of one group, in this process.
 
         Parameters

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.backends import backend_for
+from vbfast.config.settings import current_num_threads
 from vbfast.contract import (
     Backend,
     Float64Array,
@@ -20,7 +21,10 @@ from vbfast.contract import (
     Request,
     RowOutputs,
     RowSource,
+    Search,
+    TruncatedPass,
     offers_bounds,
+    offers_truncation,
 )
 from vbfast.passes.array_rows import ArrayRows, DoubleRows
 from vbfast.passes.base_runner import BaseRunner, BringsRunner
@@ -159,6 +163,28 @@ class LocalRunner(BaseRunner):
         if backend.name not in self._workspaces:
             self._workspaces[backend.name] = backend.workspace()
         return self._workspaces[backend.name]
+
+    def begin_truncated(
+        self,
+        log_joint: LogJoint,
+        request: Request,
+        search: Search,
+        *,
+        about: Float64Array | None = None,
+    ) -> TruncatedPass:
+        """Start a truncated pass, see :class:`vbfast.contract.TruncatingBackend`."""
+        backend = self._backend
+        workspace = self._workspace(backend)
+        assert offers_truncation(backend)
+        return backend.begin_truncated(
+            log_joint,
+            request,
+            search,
+            dtype=self.dtype,
+            workspace=workspace,
+            num_threads=current_num_threads(),
+            about=about,
+        )
 
     def moments_again(self, log_joint: LogJoint, centred: LogJoint, moments: Moments) -> PassResult:
         """Return the moments about other centres, of a log-joint's responsibilities.

@@ -6,7 +6,11 @@ import math
 import os
 from dataclasses import dataclass
 
-__all__ = ["FEWEST", "Truncation", "components_worth_keeping", "saves_time"]
+import numpy as np
+
+from vbfast.contract import Components
+
+__all__ = ["FEWEST", "Truncation", "components_worth_keeping", "memory_of_kept", "saves_time"]
 
 # A row keeps twice as many components as share it, by the entropy of responsibilities, within these
 # bounds.
@@ -58,3 +62,22 @@ def saves_time(n_components: int, n_kept: int, n_neighbors: int, n_random: int) 
     """Return whether a search costs less than a whole pass."""
     evaluated = 1 + DISTINCT * n_kept * n_neighbors + n_random
     return n_components > PAIR_COST * evaluated
+
+
+def memory_of_kept(
+    shape: tuple[int, int], path: str | os.PathLike[str] | None = None
+) -> Components:
+    """Return memory for what rows keep, who keep nothing yet.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        ``(n_rows, n_kept)``.
+    path : path, optional
+        Of a file that is mapped to memory.
+    """
+    if path is None:
+        return np.full(shape, -1, np.int32)
+    kept: Components = np.lib.format.open_memmap(path, "w+", np.int32, shape)
+    kept[:] = -1
+    return kept

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from vbfast.contract import Components, FloatArray, LogJoint
+from vbfast.passes.chunk_runner import ChunkRunner
 from vbfast.passes.runner import LocalRunner
 from vbfast.passes.truncated_runner import TruncatedRunner
 from vbfast.passes.truncation import Truncation
@@ -40,7 +41,7 @@ class Found(NamedTuple):
 
 
 def walks(
-    runner: LocalRunner, log_joint: LogJoint, neighbors: Components, n_kept: int
+    runner: LocalRunner | ChunkRunner, log_joint: LogJoint, neighbors: Components, n_kept: int
 ) -> Iterator[Found]:
     """Yield what rows find, part by part.
 
@@ -49,7 +50,7 @@ def walks(
 
     Parameters
     ----------
-    runner : LocalRunner
+    runner : LocalRunner or ChunkRunner
     log_joint : LogJoint
     neighbors : ndarray of shape (n_components, n_neighbors), int32, C order
         From a fit.

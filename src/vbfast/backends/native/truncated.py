@@ -14,6 +14,7 @@ from vbfast.contract import (
     Float64Array,
     FloatArray,
     LogJoint,
+    NearnessSums,
     NonFiniteRowError,
     PassResult,
     Request,
@@ -97,6 +98,6 @@ class NativeTruncatedPass:
             self._dtype,
         )
 
-    def neighbors(self) -> Components:
+    def learned(self) -> NearnessSums:
         """Return what was learned."""
-        return self._pass.neighbors()
+        return NearnessSums(*self._pass.learned())

@@ -15,6 +15,7 @@ from vbfast.contract import (
     Float64Array,
     FloatArray,
     LogJoint,
+    NearnessSums,
     NonFiniteRowError,
     PassResult,
     Request,
@@ -168,17 +169,10 @@ class ReferenceTruncatedPass:
             self._dtype,
         )
 
-    def neighbors(self) -> Components:
+    def learned(self) -> NearnessSums:
         """Return what was learned."""
-        search, K = self._search, self._log_joint.n_components
-        near = np.full((K, search.n_neighbors), -1, np.int32)
-        if search.neighbors is not None:
-            near[:] = search.neighbors
-        for c in np.flatnonzero(self._counts.any(axis=1)):
-            met = np.flatnonzero(self._counts[c])
-            mean = self._differences[c, met] / self._counts[c, met]
-            mean[met == c] = -np.inf
-            order = met[np.lexsort((met, np.nan_to_num(mean, nan=np.inf)))][: search.n_neighbors]
-            near[c] = -1
-            near[c, : len(order)] = order
-        return near
+        K = self._log_joint.n_components
+        every = np.broadcast_to(np.arange(K, dtype=np.int32), (K, K))
+        components = np.where(self._counts > 0, every, np.int32(-1))
+        sums = NearnessSums(components, self._counts, self._differences)
+        return sums.nearest(self._search.n_neighbors)
