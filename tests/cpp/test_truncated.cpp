@@ -23,6 +23,8 @@ constexpr std::uint64_t key = 0xfedcba9876543210u;
 
 struct Found {
     std::vector<std::int32_t> kept, near;
+    std::vector<std::int64_t> counts;
+    std::vector<double> differences;
     std::vector<double> evidence, resp, weight, first, second;
     TileSums sums;
 };
@@ -85,8 +87,10 @@ Found run(const Problem& p, Moments moments, std::int64_t second_size, int threa
     found.evidence.assign(evidence.begin(), evidence.end());
     found.resp.assign(resp.begin(), resp.end());
     found.sums = pass->sums();
-    found.near.resize(p.K * near_components);
-    pass->neighbors(found.near.data());
+    found.near.assign(p.K * near_components, -1);
+    found.counts.assign(p.K * near_components, 0);
+    found.differences.assign(p.K * near_components, 0.0);
+    pass->learned(found.near.data(), found.counts.data(), found.differences.data());
     found.weight.resize(p.K);
     found.first.resize(p.K * p.D);
     found.second.resize(second_size);
@@ -154,11 +158,16 @@ void check(Form form, Moments moments, std::int64_t second_size, std::int64_t N,
     for (std::int64_t i = 0; i < K * D; ++i)
         EXPECT(std::fabs(found.first[i] - first[i]) <= 10 * tolerance * std::max(1.0, spread));
     for (std::int64_t k = 0; k < K; ++k)
-        for (std::int64_t g = 0; g < near_components; ++g)
-            EXPECT(found.near[k * near_components + g] < K);
+        for (std::int64_t g = 0; g < near_components; ++g) {
+            const std::int64_t at = k * near_components + g;
+            EXPECT(found.near[at] < K);
+            EXPECT((found.near[at] >= 0) == (found.counts[at] > 0));
+            if (found.near[at] == k) EXPECT(found.differences[at] == 0.0);
+        }
 
     const Found again = run<T>(p, moments, second_size, 3);
     EXPECT(again.kept == found.kept && again.near == found.near);
+    EXPECT(again.counts == found.counts && again.differences == found.differences);
     EXPECT(again.evidence == found.evidence && again.resp == found.resp);
     EXPECT(again.weight == found.weight && again.first == found.first);
     EXPECT(again.second == found.second);

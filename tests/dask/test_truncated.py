@@ -100,19 +100,27 @@ def test_scales_of_weights(many, client, covariance_type, scale):
     assert_equal_to_the_bit(fitted, iterated)
 
 
-@pytest.mark.parametrize("init_params", ["k-means++", "random", "random_from_data"])
+@pytest.mark.parametrize("init_params", ["kmeans", "k-means++", "random", "random_from_data"])
 def test_starts(many, client, init_params):
     given = {"truncation": 2, "random_state": 1, "max_iter": 3, "init_params": init_params}
-    fitted = vbfast.dask.GaussianMixture(70, client=client, **given).fit(on_cluster(many))
-    iterated = vbfast.GaussianMixture(70, **given).fit(lambda: iter(split(many)))
+    fitted = vbfast.dask.GaussianMixture(300, client=client, **given).fit(on_cluster(many))
+    iterated = vbfast.GaussianMixture(300, **given).fit(lambda: iter(split(many)))
     assert_equal_to_the_bit(fitted, iterated)
+
+
+def test_many_components_of_whole_posteriors_start_by_a_search(many, client):
+    given = {"covariance_type": "diag", "max_iter": 1, "random_state": 0}
+    fitted = vbfast.dask.GaussianMixture(1030, client=client, **given).fit(on_cluster(many))
+    iterated = vbfast.GaussianMixture(1030, **given).fit(lambda: iter(split(many)))
+    assert fitted.lower_bounds_ == iterated.lower_bounds_
+    np.testing.assert_array_equal(fitted.means_, iterated.means_)
 
 
 def test_weights_on_the_cluster_several_starts_and_going_on(many, client):
     weight = 1.0 + np.arange(2000) % 4
     given = {"truncation": 2, "random_state": 1, "max_iter": 3, "n_init": 2, "warm_start": True}
-    fitted = vbfast.dask.GaussianMixture(70, client=client, **given)
-    iterated = vbfast.GaussianMixture(70, **given)
+    fitted = vbfast.dask.GaussianMixture(300, client=client, **given)
+    iterated = vbfast.GaussianMixture(300, **given)
     for _ in range(2):
         fitted.fit(on_cluster(many), sample_weight=da.from_array(weight, chunks=(SIZES,)))
         iterated.fit(lambda: iter(split(many)), sample_weight=weight)
@@ -319,7 +327,7 @@ def test_a_killed_worker_costs_no_bits(connected, monkeypatch):
                 os.kill(killed[-1], signal.SIGKILL)
 
         X = [dask.delayed(make)(number) for number in range(6)]
-        mixture = vbfast.dask.GaussianMixture(70, client=client, **given).fit(X, callback=kill)
+        mixture = vbfast.dask.GaussianMixture(300, client=client, **given).fit(X, callback=kill)
     assert len(killed) == 2
-    whole = vbfast.GaussianMixture(70, **given).fit(lambda: (make(number) for number in range(6)))
+    whole = vbfast.GaussianMixture(300, **given).fit(lambda: (make(number) for number in range(6)))
     assert_equal_to_the_bit(mixture, whole)

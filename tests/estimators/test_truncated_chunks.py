@@ -52,8 +52,8 @@ def assert_equal_to_the_bit(one, other):
 def test_one_group_has_the_bits_of_an_array(X, mixture, init_params, dtype, weighted):
     X, weight = X.astype(dtype), 0.5 + np.arange(2000) % 3 if weighted else None
     given = {"truncation": 2, "init_params": init_params, "max_iter": 4, "random_state": 1}
-    whole = mixture(70, **given).fit(X, sample_weight=weight)
-    by_chunks = mixture(70, **given).fit(chunks(X, []), sample_weight=weight)
+    whole = mixture(300, **given).fit(X, sample_weight=weight)
+    by_chunks = mixture(300, **given).fit(chunks(X, []), sample_weight=weight)
     assert_equal_to_the_bit(by_chunks, whole)
 
 
@@ -87,8 +87,16 @@ def test_bits_depend_on_no_threads(X, mixture, covariance_type):
     fits = []
     for threads in (1, 2):
         with vbfast.config_context(num_threads=threads):
-            fits.append(mixture(90, **given).fit(chunks(X)))
+            fits.append(mixture(300, **given).fit(chunks(X)))
     assert_equal_to_the_bit(*fits)
+
+
+def test_many_components_of_whole_posteriors_start_by_a_search(X):
+    given = {"covariance_type": "diag", "max_iter": 1, "random_state": 0}
+    whole = vbfast.GaussianMixture(1030, **given).fit(X)
+    by_chunks = vbfast.GaussianMixture(1030, **given).fit(chunks(X, []))
+    assert by_chunks.lower_bounds_ == whole.lower_bounds_
+    np.testing.assert_array_equal(by_chunks.means_, whole.means_)
 
 
 def test_the_bound_never_falls(X):
@@ -111,7 +119,7 @@ def test_starts_are_as_good(X):
         start.weights_ @ start.covariances_
         for start in (
             vbfast.GaussianMixture(
-                100, covariance_type="spherical", max_iter=0, random_state=0, truncation=truncation
+                300, covariance_type="spherical", max_iter=0, random_state=0, truncation=truncation
             ).fit(chunks(X))
             for truncation in (None, 3)
         )
