@@ -36,6 +36,7 @@ SAID = (
 NAMES = ["GaussianMixture", "BayesianGaussianMixture"]
 OURS_ALONE = {
     "accelerate",
+    "annealing",
     "backend",
     "batch_method",
     "batch_size",

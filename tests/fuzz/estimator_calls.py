@@ -258,6 +258,7 @@ STARTS = {
     "truncation": "positive count or none",
     "n_neighbors": "positive count",
     "n_random": "count",
+    "annealing": "temperatures or none",
 }
 GAUSSIAN = {
     **STARTS,
@@ -299,6 +300,7 @@ def fit_arguments(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
         "truncation": None,
         "n_neighbors": 15,
         "n_random": 1,
+        "annealing": None,
     }
 
 

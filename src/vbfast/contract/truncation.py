@@ -120,7 +120,7 @@ class TruncatedPass(Protocol):
         """
 
     def finish(self) -> PassResult:
-        """Return the sums, without entropy and KL."""
+        """Return the sums, without KL."""
 
     def neighbors(self) -> Components:
         """Return what was learned: a component of which nothing was has its neighbours still.

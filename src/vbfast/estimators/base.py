@@ -76,6 +76,7 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
         "checkpoint_interval": [RealInterval(0.0, None, closed="left")],
         **STREAM_PARAMETERS,
         **TRUNCATION_PARAMETERS,
+        "annealing": ["array-like", None],
     }
 
     # A callback is the caller's: no meta-estimator hands it on.
@@ -94,6 +95,7 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
     batch_method: BatchMethod
     final_pass: bool
     truncation: int | Literal["auto"] | None
+    annealing: Any
 
     def _start(
         self,

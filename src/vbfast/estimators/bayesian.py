@@ -104,6 +104,8 @@ default='dirichlet_process'
         As for :class:`vbfast.GaussianMixture`.
     truncation, n_neighbors, n_random, truncation_state : default=None, 15, 1 and None
         As for :class:`vbfast.GaussianMixture`.
+    annealing : array-like of shape (n_annealed,), default=None
+        As for :class:`vbfast.GaussianMixture`, of expected log-joints.
 
     Attributes
     ----------
@@ -252,6 +254,7 @@ default='dirichlet_process'
         n_neighbors: int = 15,
         n_random: int = 1,
         truncation_state: str | os.PathLike[str] | None = None,
+        annealing: Any = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -286,6 +289,7 @@ default='dirichlet_process'
         self.n_neighbors = n_neighbors
         self.n_random = n_random
         self.truncation_state = truncation_state
+        self.annealing = annealing
 
     def _family(self, runner: BaseRunner) -> VariationalGaussian:
         mean, covariance = check_given_prior(

@@ -133,6 +133,11 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     truncation_state : str, path or None, default=None
         An ``.npy`` file that holds what the rows keep while a fit lasts, ``4 * truncation`` bytes a
         row, in place of memory. It is made anew by every fit.
+    annealing : array-like of shape (n_annealed,), default=None
+        Inverse temperatures of the first iterations, in (0, 1], such as ``[0.1, 0.3, 0.6]``; the
+        others have 1. A row's responsibilities are in proportion to ``exp(b * log_joint)`` at
+        inverse temperature b: components share the rows at first, and part as it rises (Ueda and
+        Nakano 1998). While it lasts the bound may fall, and the fit does not end by ``tol``.
 
     Attributes
     ----------
@@ -181,7 +186,8 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     A. P. Dempster, N. M. Laird and D. B. Rubin (1977), Maximum likelihood from incomplete data via
     the EM algorithm. C. M. Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.
     R. Varadhan and C. Roland (2008), Simple and globally convergent methods for accelerating the
-    convergence of any EM algorithm. F. Hirschberger, D. Forster and J. Luecke (2022), A variational
+    convergence of any EM algorithm. N. Ueda and R. Nakano (1998), Deterministic annealing EM
+    algorithm. F. Hirschberger, D. Forster and J. Luecke (2022), A variational
     EM acceleration for efficient clustering at very large scales.
 
     Examples
@@ -242,6 +248,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         n_neighbors: int = 15,
         n_random: int = 1,
         truncation_state: str | os.PathLike[str] | None = None,
+        annealing: Any = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -273,6 +280,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.n_neighbors = n_neighbors
         self.n_random = n_random
         self.truncation_state = truncation_state
+        self.annealing = annealing
 
     def _fitted_family(self) -> Gaussian:
         return Gaussian(self.covariance_type, float(self.reg_covar))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vbfast.estimators.annealed import annealing_of
 from vbfast.estimators.validation import callers_level
 from vbfast.families.family import Family
 from vbfast.inference.em import EMResult, Progress, Stopping, run_em
@@ -42,8 +43,8 @@ class Loop:
 
     Raises
     ------
-    ValueError
-        If parameters of the mixture do not go together.
+    TypeError, ValueError, NotImplementedError
+        If the mixture's temperatures are none, or not for these components.
 
     Warns
     -----
@@ -61,13 +62,9 @@ class Loop:
     ) -> None:
         self._mixture, self._family, self._runner = mixture, family, runner
         self._random_state, self._monitor = random_state, monitor
+        self._annealing = annealing_of(mixture, family)
         if mixture.batch_size is None:
             return
-        if mixture.accelerate is not None:
-            raise ValueError(
-                f"accelerate={mixture.accelerate!r} extrapolates whole passes, and batch_size="
-                f"{mixture.batch_size} takes steps within one: leave one of them None"
-            )
         self._batches = batches(runner.source, mixture.batch_size)
         order = order_of_rows(runner, self._batches)
         if order.sorted:
@@ -105,6 +102,7 @@ class Loop:
                 stopping,
                 previous_bound=previous_bound,
                 accelerator=mixture._accelerator(family),
+                annealing=self._annealing,
                 **watched,
             )
         if mixture.batch_method == "incremental":

@@ -80,6 +80,8 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         As for :class:`vbfast.GaussianMixture`. User functions cannot be kept: it has to be None.
     truncation, n_neighbors, n_random, truncation_state : default=None, 15, 1 and None
         As for :class:`vbfast.GaussianMixture`, of Gaussian and linear components.
+    annealing : array-like of shape (n_annealed,), default=None
+        Likewise.
 
     Attributes
     ----------
@@ -188,6 +190,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         n_neighbors: int = 15,
         n_random: int = 1,
         truncation_state: str | os.PathLike[str] | None = None,
+        annealing: Any = None,
     ) -> None:
         self.family = family
         self.n_components = n_components
@@ -215,6 +218,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.n_neighbors = n_neighbors
         self.n_random = n_random
         self.truncation_state = truncation_state
+        self.annealing = annealing
 
     def _fitted_family(self) -> Family[Any]:
         return self.family

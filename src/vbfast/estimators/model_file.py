@@ -129,7 +129,7 @@ def arrays_of(model: Any) -> Arrays:
             continue
         if value is None or isinstance(value, bool | int | float | str):
             plain[name] = value
-        elif name.endswith(("_init", "_prior")):
+        elif name.endswith(("_init", "_prior")) or name == "annealing":
             values[_GIVEN + name] = value
     return {
         "format_version": np.asarray(FORMAT_VERSION),

@@ -1,4 +1,4 @@
-"""Truncated posteriors of an estimator: its parameters, and what they go together with."""
+"""Truncated posteriors of an estimator: its parameters, its runner, and what it has learned."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from vbfast.passes.truncation import FEWEST, Truncation, saves_time
 __all__ = [
     "TRUNCATION_PARAMETERS",
     "Learned",
-    "check_truncation",
     "tell_learned",
     "truncated_runner",
 ]
@@ -65,32 +64,6 @@ def tell_learned(mixture: Any, learned: Learned | None) -> None:
     mixture.truncation_ = None if learned is None else learned.n_kept
     if learned is not None:
         mixture.neighbors_ = learned.neighbors
-
-
-# Parameters that do not go with truncation, and why.
-CONFLICTS = {
-    "batch_size": "batches would have to remember what their rows keep",
-    "accelerate": "an extrapolated step is judged by the bound, which a search changes as well",
-}
-
-
-def check_truncation(mixture: Any) -> None:
-    """Check that the parameters of a fit go together with truncation.
-
-    Raises
-    ------
-    ValueError
-        If one does not; the message says why.
-    """
-    if mixture.truncation is None:
-        return
-    for name, reason in CONFLICTS.items():
-        value = getattr(mixture, name)
-        if value is not None:
-            raise ValueError(
-                f"truncation={mixture.truncation!r} and {name}={value!r} do not go together: "
-                f"{reason}. Leave one of them None"
-            )
 
 
 def truncated_runner(

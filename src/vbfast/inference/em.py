@@ -27,10 +27,10 @@ from vbfast.contract import (
     NotPositiveDefiniteError,
     PassResult,
     Quadratic,
-    Request,
 )
 from vbfast.families.family import Objective, Parameters
 from vbfast.inference.acceleration import Accelerator
+from vbfast.inference.annealing import Annealing
 from vbfast.inference.convergence import has_settled
 from vbfast.inference.errors import DistantRowError, NoResponsibilityError, check_reach
 from vbfast.inference.monitor import SILENT, IterationReport, Monitor
@@ -145,6 +145,7 @@ def run_em(
     *,
     previous_bound: float = -np.inf,
     accelerator: Accelerator[P] | None = None,
+    annealing: Annealing | None = None,
     monitor: Monitor = SILENT,
     progress: Progress[P] | None = None,
     state: EMState[P] | None = None,
@@ -167,6 +168,8 @@ def run_em(
         merit is lower there or, where the plain iterations themselves lower it, if it does not
         settle. Convergence is declared after a plain step only, since a proposal may happen not to
         move.
+    annealing : Annealing, optional
+        Without an accelerator. While it lasts the bound may fall, and nothing has converged.
     monitor : Monitor, optional
         Told of every iteration, after which it may have stopped the fit.
     progress : Progress, optional
@@ -194,6 +197,9 @@ def run_em(
         If the user interrupts.
     """
     progress = Progress() if progress is None else progress
+    annealing = annealing or Annealing()
+    # Bounds of iterations up to this one are not compared with the next.
+    apart = annealing.n_iter
     bounds: list[float] = []
     bound = previous_bound
     merit = first_merit = -np.inf
@@ -212,19 +218,13 @@ def run_em(
         progress.reached = state.reached
         if accelerator is not None and state.accelerator is not None:
             accelerator.remember(state.accelerator)
-    request = Request(moments=objective.moments)
     monitor.iterations_begin()
     while not converged and len(bounds) < stopping.max_iter:
         monitor.iteration_begins()
-        log_joint = parameters.log_joint()
+        log_joint = annealing.log_joint(parameters.log_joint(), len(bounds))
         # Elsewhere a row may well be impossible: it counts for nothing.
         everywhere = isinstance(log_joint.form, Quadratic)
-        sums = runner.iterate(
-            log_joint,
-            request,
-            previous=accepted,
-            scatter_floor=objective.scatter_floor,
-        )
+        sums = annealing.iterate(runner, log_joint, objective, len(bounds), accepted)
         impossible = everywhere and sums.log_evidence == -np.inf
         try:
             updated, reached = _global_step(objective, sums, parameters, runner.linalg)
@@ -266,7 +266,9 @@ def run_em(
         drifts = fallback is None and not objective.climbs_merit and -slight <= gain <= 0.0
         steady = drifts or 0.0 < gain <= slight
         threshold = objective.threshold(stopping.tol, sums.total_weight)
-        still = has_settled(bounds, stopping.tol, threshold, previous_bound=previous_bound)
+        still = (apart == 0 or len(bounds) > apart + 1) and has_settled(
+            bounds, stopping.tol, threshold, previous_bound=previous_bound
+        )
         converged = still and fallback is None
         n_passes = runner.n_passes - passes_before
         progress.reached = EMResult(updated, bounds.copy(), converged, n_passes)
