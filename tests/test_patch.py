@@ -42,6 +42,7 @@ OURS_ALONE = {
     "batch_size",
     "checkpoint",
     "checkpoint_interval",
+    "compute_bound_gap",
     "final_pass",
     "init_size",
     "learning_decay",

@@ -259,6 +259,7 @@ STARTS = {
     "n_neighbors": "positive count",
     "n_random": "count",
     "annealing": "temperatures or none",
+    "compute_bound_gap": "flag",
 }
 GAUSSIAN = {
     **STARTS,
@@ -301,6 +302,7 @@ def fit_arguments(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
         "n_neighbors": 15,
         "n_random": 1,
         "annealing": None,
+        "compute_bound_gap": False,
     }
 
 

@@ -106,6 +106,8 @@ default='dirichlet_process'
         As for :class:`vbfast.GaussianMixture`.
     annealing : array-like of shape (n_annealed,), default=None
         As for :class:`vbfast.GaussianMixture`, of expected log-joints.
+    compute_bound_gap : bool, default=False
+        As for :class:`vbfast.GaussianMixture`.
 
     Attributes
     ----------
@@ -155,6 +157,9 @@ default='dirichlet_process'
     neighbors_ : ndarray of shape (n_components, n_neighbors), int32
         After a fit with ``truncation``, the neighbours of each component, which it has learned and
         by which new rows find their components; -1 for none.
+    bound_gap_ : float
+        With ``compute_bound_gap``, the mean KL of the rows' truncated posteriors, nats a row: zero
+        of whole ones.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where X has names for its features that are all strings.
@@ -255,6 +260,7 @@ default='dirichlet_process'
         n_random: int = 1,
         truncation_state: str | os.PathLike[str] | None = None,
         annealing: Any = None,
+        compute_bound_gap: bool = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -290,6 +296,7 @@ default='dirichlet_process'
         self.n_random = n_random
         self.truncation_state = truncation_state
         self.annealing = annealing
+        self.compute_bound_gap = compute_bound_gap
 
     def _family(self, runner: BaseRunner) -> VariationalGaussian:
         mean, covariance = check_given_prior(

@@ -88,6 +88,7 @@ class DropIn(metaclass=_Replacing):
     n_random: Any = 1
     truncation_state: Any = None
     annealing: Any = None
+    compute_bound_gap: Any = False
 
     _drop_in: ClassVar[Any]
     _scikit_learn: ClassVar[Any]

@@ -138,6 +138,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         others have 1. A row's responsibilities are in proportion to ``exp(b * log_joint)`` at
         inverse temperature b: components share the rows at first, and part as it rises (Ueda and
         Nakano 1998). While it lasts the bound may fall, and the fit does not end by ``tol``.
+    compute_bound_gap : bool, default=False
+        Whether a fit with ``truncation`` ends with an exact pass that measures ``bound_gap_``: what
+        its bound would gain by whole posteriors, with the fitted parameters and what the rows keep.
 
     Attributes
     ----------
@@ -170,6 +173,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     neighbors_ : ndarray of shape (n_components, n_neighbors), int32
         After a fit with ``truncation``, the neighbours of each component, which it has learned and
         by which new rows find their components; -1 for none.
+    bound_gap_ : float
+        With ``compute_bound_gap``, the mean KL of the rows' truncated posteriors, nats a row: zero
+        of whole ones.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where X has names for its features that are all strings.
@@ -249,6 +255,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         n_random: int = 1,
         truncation_state: str | os.PathLike[str] | None = None,
         annealing: Any = None,
+        compute_bound_gap: bool = False,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -281,6 +288,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.n_random = n_random
         self.truncation_state = truncation_state
         self.annealing = annealing
+        self.compute_bound_gap = compute_bound_gap
 
     def _fitted_family(self) -> Gaussian:
         return Gaussian(self.covariance_type, float(self.reg_covar))

@@ -82,6 +82,8 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         As for :class:`vbfast.GaussianMixture`, of Gaussian and linear components.
     annealing : array-like of shape (n_annealed,), default=None
         Likewise.
+    compute_bound_gap : bool, default=False
+        As for :class:`vbfast.GaussianMixture`.
 
     Attributes
     ----------
@@ -108,6 +110,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     neighbors_ : ndarray of shape (n_components, n_neighbors), int32
         After a fit with ``truncation``, the neighbours of each component, which it has learned and
         by which new rows find their components; -1 for none.
+    bound_gap_ : float
+        With ``compute_bound_gap``, the mean KL of the rows' truncated posteriors, nats a row: zero
+        of whole ones.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where X has names for its features that are all strings.
@@ -191,6 +196,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         n_random: int = 1,
         truncation_state: str | os.PathLike[str] | None = None,
         annealing: Any = None,
+        compute_bound_gap: bool = False,
     ) -> None:
         self.family = family
         self.n_components = n_components
@@ -219,6 +225,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.n_random = n_random
         self.truncation_state = truncation_state
         self.annealing = annealing
+        self.compute_bound_gap = compute_bound_gap
 
     def _fitted_family(self) -> Family[Any]:
         return self.family

@@ -136,7 +136,8 @@ def search(
                 monitor.initialisation_ends(result.lower_bound, result.converged)
                 best = _better(best, result)
                 if best is result and isinstance(runner, SearchingRunner):
-                    learned = Learned.of(runner)
+                    measured = result.parameters.log_joint() if mixture.compute_bound_gap else None
+                    learned = Learned.of(runner, measured)
                 if monitor.stopped:
                     break
     except KeyboardInterrupt as interrupt:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from vbfast.contract import Components
+from vbfast.contract import Components, LogJoint
 from vbfast.families.custom import Custom
 from vbfast.families.family import Family
 from vbfast.inference.runner import SearchingRunner
@@ -44,17 +44,25 @@ class Learned(NamedTuple):
     ----------
     neighbors : ndarray of shape (n_components, n_neighbors), int32
     n_kept : int
+    bound_gap : float or None
+        By how much the bound over what rows keep is below the evidence, nats a row; None where that
+        was not measured.
     """
 
     neighbors: Components
     n_kept: int
+    bound_gap: float | None = None
 
     @classmethod
-    def of(cls, runner: SearchingRunner) -> Learned | None:
-        """Return what a runner has learned; None of whole posteriors."""
+    def of(cls, runner: SearchingRunner, log_joint: LogJoint | None = None) -> Learned | None:
+        """Return what a runner has learned; None of whole posteriors.
+
+        The gap of the bound is that under a log-joint, if given.
+        """
         if runner.neighbors is None or runner.n_kept is None:
             return None
-        return cls(runner.neighbors, runner.n_kept)
+        gap = None if log_joint is None else runner.bound_gap(log_joint)
+        return cls(runner.neighbors, runner.n_kept, gap)
 
 
 def tell_learned(mixture: Any, learned: Learned | None) -> None:

@@ -183,6 +183,9 @@ class SearchingRunner(RowRunner, Protocol):
     def search(self, log_joint: LogJoint, request: Request) -> PassResult:
         """Search once for better components of every row, in a 'posterior' or 'hard' pass."""
 
+    def bound_gap(self, log_joint: LogJoint) -> float:
+        """Return how far the bound over what rows keep is below their evidence, nats a row."""
+
     def reseed(
         self,
         components: npt.NDArray[np.intp],

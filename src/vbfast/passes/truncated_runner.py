@@ -242,6 +242,17 @@ class TruncatedRunner(LocalRunner):
         search = Search(self.kept.shape[1])
         self._pass(log_joint, Request(), search, outputs=(log_evidence, resp))
 
+    def bound_gap(self, log_joint: LogJoint) -> float:
+        """Return how far the bound over what rows keep is below their evidence, nats a row.
+
+        It takes an exact pass. NaN where a row is impossible under all components.
+        """
+        if self.kept is None:
+            return 0.0
+        exact = self.run(log_joint, Request())
+        bound = self._pass(log_joint, Request(), Search(self.kept.shape[1])).log_evidence
+        return max((exact.log_evidence - bound) / exact.total_weight, 0.0)
+
     def reseed(
         self,
         components: npt.NDArray[np.intp],
