@@ -49,6 +49,7 @@ OURS_ALONE = {
     "learning_offset",
     "n_neighbors",
     "n_random",
+    "reseeding",
     "step_size",
     "total_samples",
     "truncation",

@@ -18,6 +18,7 @@ PARAMETERS = {
     "`checkpoint`": {"checkpoint": "fit.npz"},
     "`accelerate`": {"accelerate": "squarem"},
     "`annealing`": {"annealing": [0.5, 0.8]},
+    "`reseeding`": {"reseeding": 0.9},
     '`backend="numba"`': {"backend": "numba"},
 }
 FUNCTION, CLUSTER = "rows from a function", "`vbfast.dask`"

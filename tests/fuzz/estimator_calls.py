@@ -260,6 +260,7 @@ STARTS = {
     "n_random": "count",
     "annealing": "temperatures or none",
     "compute_bound_gap": "flag",
+    "reseeding": "part or none",
 }
 GAUSSIAN = {
     **STARTS,
@@ -303,6 +304,7 @@ def fit_arguments(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
         "n_random": 1,
         "annealing": None,
         "compute_bound_gap": False,
+        "reseeding": None,
     }
 
 

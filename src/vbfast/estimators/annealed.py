@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from vbfast.families.custom import Custom
-from vbfast.families.family import Family
 from vbfast.inference.annealing import Annealing
 from vbfast.inputs.numbers import as_numbers
 
 __all__ = ["annealing_of"]
 
 
-def annealing_of(mixture: Any, family: Family[Any]) -> Annealing:
+def annealing_of(mixture: Any) -> Annealing:
     """Return the temperatures that a mixture asks for.
 
     Raises
@@ -23,8 +21,6 @@ def annealing_of(mixture: Any, family: Family[Any]) -> Annealing:
         If ``annealing`` has no real numbers.
     ValueError
         If they are no sequence, or not in (0, 1].
-    NotImplementedError
-        If the family's components have no responsibilities at other temperatures than one.
     """
     if mixture.annealing is None:
         return Annealing()
@@ -37,10 +33,5 @@ def annealing_of(mixture: Any, family: Family[Any]) -> Annealing:
         raise ValueError(
             "annealing must have inverse temperatures above 0 and up to 1; got "
             f"{inverse[outside][0]}"
-        )
-    if isinstance(family, Custom):
-        raise NotImplementedError(
-            "annealing needs Gaussian components, or others of a linear form, whose log-density "
-            f"has multiples; got {family!r}: use annealing=None"
         )
     return Annealing(inverse.tolist())

@@ -78,6 +78,7 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
         **TRUNCATION_PARAMETERS,
         "annealing": ["array-like", None],
         "compute_bound_gap": ["boolean"],
+        "reseeding": [RealInterval(0.0, 1.0, closed="neither"), None],
     }
 
     # A callback is the caller's: no meta-estimator hands it on.
@@ -98,6 +99,7 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
     truncation: int | Literal["auto"] | None
     annealing: Any
     compute_bound_gap: bool
+    reseeding: float | None
 
     def _start(
         self,

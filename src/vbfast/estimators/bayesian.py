@@ -108,6 +108,9 @@ default='dirichlet_process'
         As for :class:`vbfast.GaussianMixture`, of expected log-joints.
     compute_bound_gap : bool, default=False
         As for :class:`vbfast.GaussianMixture`.
+    reseeding : float or None, default=None
+        As for :class:`vbfast.GaussianMixture`. Components that the prior empties lose their rows
+        again, at the cost of some iterations.
 
     Attributes
     ----------
@@ -261,6 +264,7 @@ default='dirichlet_process'
         truncation_state: str | os.PathLike[str] | None = None,
         annealing: Any = None,
         compute_bound_gap: bool = False,
+        reseeding: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -297,6 +301,7 @@ default='dirichlet_process'
         self.truncation_state = truncation_state
         self.annealing = annealing
         self.compute_bound_gap = compute_bound_gap
+        self.reseeding = reseeding
 
     def _family(self, runner: BaseRunner) -> VariationalGaussian:
         mean, covariance = check_given_prior(

@@ -89,6 +89,7 @@ class DropIn(metaclass=_Replacing):
     truncation_state: Any = None
     annealing: Any = None
     compute_bound_gap: Any = False
+    reseeding: Any = None
 
     _drop_in: ClassVar[Any]
     _scikit_learn: ClassVar[Any]

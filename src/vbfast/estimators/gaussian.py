@@ -141,6 +141,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     compute_bound_gap : bool, default=False
         Whether a fit with ``truncation`` ends with an exact pass that measures ``bound_gap_``: what
         its bound would gain by whole posteriors, with the fitted parameters and what the rows keep.
+    reseeding : float or None, default=None
+        Components with less than this part of the average weight, in (0, 1), begin anew at rows of
+        heavy components with a low bound; 0.05, say. The bound may fall then, and rises further.
 
     Attributes
     ----------
@@ -162,7 +165,8 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     n_passes_ : int
         Its number of passes over the rows: ``n_iter_``, those of refused steps where
         ``accelerate`` is set, at most one an iteration, and one for an iteration that takes a
-        component so far that its moments are taken again about the new mean.
+        component so far that its moments are taken again about the new mean, or after which
+        components begin anew.
     lower_bound_ : float
         Its last bound: the average log-evidence per row (of weight one), in nats, of the
         parameters that the last iteration began with.
@@ -256,6 +260,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         truncation_state: str | os.PathLike[str] | None = None,
         annealing: Any = None,
         compute_bound_gap: bool = False,
+        reseeding: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -289,6 +294,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.truncation_state = truncation_state
         self.annealing = annealing
         self.compute_bound_gap = compute_bound_gap
+        self.reseeding = reseeding
 
     def _fitted_family(self) -> Gaussian:
         return Gaussian(self.covariance_type, float(self.reg_covar))

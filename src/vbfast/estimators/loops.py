@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
@@ -17,6 +18,7 @@ from vbfast.inference.epochs import run_epochs
 from vbfast.inference.incremental import MOST_PARTS, run_incremental
 from vbfast.inference.last_pass import with_last_pass
 from vbfast.inference.monitor import Monitor
+from vbfast.inference.reseeding import Reseeding
 from vbfast.inference.sorted_rows import order_of_rows
 from vbfast.inference.stochastic import StepSizes
 from vbfast.passes.base_runner import BaseRunner
@@ -43,8 +45,8 @@ class Loop:
 
     Raises
     ------
-    TypeError, ValueError, NotImplementedError
-        If the mixture's temperatures are none, or not for these components.
+    TypeError, ValueError
+        If the mixture's temperatures are none.
 
     Warns
     -----
@@ -62,7 +64,7 @@ class Loop:
     ) -> None:
         self._mixture, self._family, self._runner = mixture, family, runner
         self._random_state, self._monitor = random_state, monitor
-        self._annealing = annealing_of(mixture, family)
+        self._annealing = annealing_of(mixture)
         if mixture.batch_size is None:
             return
         self._batches = batches(runner.source, mixture.batch_size)
@@ -103,6 +105,7 @@ class Loop:
                 previous_bound=previous_bound,
                 accelerator=mixture._accelerator(family),
                 annealing=self._annealing,
+                reseeding=self._reseeding(),
                 **watched,
             )
         if mixture.batch_method == "incremental":
@@ -128,6 +131,15 @@ class Loop:
                 **watched,
             )
         return with_last_pass(runner, family, result) if mixture.final_pass else result
+
+    def _reseeding(self) -> Reseeding | None:
+        """Return what lets components begin anew in the iterations from a start."""
+        fraction = self._mixture.reseeding
+        if fraction is None:
+            return None
+        drawn = copy.deepcopy(self._random_state)  # the starts' own draws are what they are without
+        seed = int(drawn.randint(np.iinfo(np.int32).max))
+        return Reseeding(self._runner, float(fraction), seed, self._annealing.n_iter)
 
 
 def _joined(slices: list[slice]) -> list[slice]:

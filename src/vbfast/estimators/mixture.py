@@ -84,6 +84,8 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         Likewise.
     compute_bound_gap : bool, default=False
         As for :class:`vbfast.GaussianMixture`.
+    reseeding : float or None, default=None
+        As for :class:`vbfast.GaussianMixture`, of Gaussian and linear components.
 
     Attributes
     ----------
@@ -197,6 +199,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         truncation_state: str | os.PathLike[str] | None = None,
         annealing: Any = None,
         compute_bound_gap: bool = False,
+        reseeding: float | None = None,
     ) -> None:
         self.family = family
         self.n_components = n_components
@@ -226,6 +229,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.truncation_state = truncation_state
         self.annealing = annealing
         self.compute_bound_gap = compute_bound_gap
+        self.reseeding = reseeding
 
     def _fitted_family(self) -> Family[Any]:
         return self.family

@@ -62,7 +62,7 @@ def search(
     """
     resumed, n_init = mixture._resumes, mixture._n_starts
     random_state = as_random_state(mixture.random_state)
-    check_combinations(mixture)
+    check_combinations(mixture, family)
     runner = truncated_runner(mixture, family, runner, random_state)
     per_unit = family.per_unit_of_weight
     workload = Workload(runner.n_samples, mixture.max_iter, n_init, per_unit)

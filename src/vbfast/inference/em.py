@@ -27,6 +27,7 @@ from vbfast.contract import (
     NotPositiveDefiniteError,
     PassResult,
     Quadratic,
+    Statistics,
 )
 from vbfast.families.family import Objective, Parameters
 from vbfast.inference.acceleration import Accelerator
@@ -34,6 +35,7 @@ from vbfast.inference.annealing import Annealing
 from vbfast.inference.convergence import has_settled
 from vbfast.inference.errors import DistantRowError, NoResponsibilityError, check_reach
 from vbfast.inference.monitor import SILENT, IterationReport, Monitor
+from vbfast.inference.reseeding import Reseeding
 from vbfast.inference.runner import Runner
 
 __all__ = ["EMResult", "EMState", "Progress", "Stopping", "run_em", "take_global_step"]
@@ -110,8 +112,8 @@ class EMState(Generic[P]):
         Of the last iteration and of the first.
     drifts : bool
         Whether plain iterations lower the merit.
-    accelerator : dict or None
-        What the accelerator remembers.
+    accelerator, reseeding : dict or None
+        What they remember.
     """
 
     parameters: P
@@ -122,6 +124,7 @@ class EMState(Generic[P]):
     first_merit: float
     drifts: bool
     accelerator: dict[str, Any] | None
+    reseeding: dict[str, Any] | None = None
 
 
 @dataclass
@@ -146,6 +149,7 @@ def run_em(
     previous_bound: float = -np.inf,
     accelerator: Accelerator[P] | None = None,
     annealing: Annealing | None = None,
+    reseeding: Reseeding | None = None,
     monitor: Monitor = SILENT,
     progress: Progress[P] | None = None,
     state: EMState[P] | None = None,
@@ -170,6 +174,9 @@ def run_em(
         move.
     annealing : Annealing, optional
         Without an accelerator. While it lasts the bound may fall, and nothing has converged.
+    reseeding : Reseeding, optional
+        Lets components begin anew, without an accelerator; to be used once. The bound may fall
+        then, and has not settled before two iterations more.
     monitor : Monitor, optional
         Told of every iteration, after which it may have stopped the fit.
     progress : Progress, optional
@@ -218,6 +225,9 @@ def run_em(
         progress.reached = state.reached
         if accelerator is not None and state.accelerator is not None:
             accelerator.remember(state.accelerator)
+        if reseeding is not None and state.reseeding is not None:
+            reseeding.remember(state.reseeding)
+            apart = reseeding.last
     monitor.iterations_begin()
     while not converged and len(bounds) < stopping.max_iter:
         monitor.iteration_begins()
@@ -270,11 +280,27 @@ def run_em(
             bounds, stopping.tol, threshold, previous_bound=previous_bound
         )
         converged = still and fallback is None
+        moved: Statistics | None = None
+        if reseeding is not None:
+            moved = reseeding.statistics(
+                sums,
+                log_joint,
+                bounds,
+                settled=still,
+                threshold=threshold,
+                n_left=stopping.max_iter - len(bounds),
+            )
+        if moved is not None:
+            converged, apart = False, len(bounds)
         n_passes = runner.n_passes - passes_before
         progress.reached = EMResult(updated, bounds.copy(), converged, n_passes)
         monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
         if monitor.stopped:
             break
+        if moved is not None:
+            updated = objective.global_step(
+                replace(sums, statistics=moved), parameters, runner.linalg
+            )
         proposal = None if accelerator is None else accelerator.propose(parameters, updated)
         if proposal is None or still or not steady:
             parameters, fallback = updated, None
@@ -292,6 +318,7 @@ def run_em(
                     first_merit,
                     drifts,
                     remembered,
+                    None if reseeding is None else reseeding.memory(),
                 )
             )
     return progress.reached or EMResult(parameters, bounds, converged, 0)

@@ -18,6 +18,7 @@ from vbfast.inference.runner import SearchingRunner
 from vbfast.inference.subsample import InitSize
 from vbfast.inputs.weights import n_weighted_rows
 from vbfast.passes.distances import squared_distances
+from vbfast.passes.hosts import rows_of_hosts
 from vbfast.passes.recentring import way_to_the_means
 
 __all__ = ["cluster_by_search", "spread_or_drawn_rows"]
@@ -140,5 +141,8 @@ def _reseed(
     wanted = (np.arange(len(moved)) + random_state.uniform(size=len(moved))) / len(moved)
     hosts = np.searchsorted(total, wanted * total[-1], side="right")
     hosts = np.minimum(hosts, np.flatnonzero(scatter)[-1])
-    centres[moved] = runner.reseed(moved, hosts, random_state)
+    assert runner.kept is not None
+    rows = rows_of_hosts(runner.kept[:, 0], runner.sample_weight, hosts, random_state)
+    runner.begin_beside(moved, hosts)
+    centres[moved] = runner.gather(rows)
     return len(moved)

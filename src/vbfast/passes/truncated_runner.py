@@ -253,40 +253,25 @@ class TruncatedRunner(LocalRunner):
         bound = self._pass(log_joint, Request(), Search(self.kept.shape[1])).log_evidence
         return max((exact.log_evidence - bound) / exact.total_weight, 0.0)
 
-    def reseed(
-        self,
-        components: npt.NDArray[np.intp],
-        hosts: npt.NDArray[np.intp],
-        random_state: np.random.RandomState,
-    ) -> Float64Array:
-        """Let components begin anew at rows of others, and let the rows of those try them.
+    def begin_beside(self, components: npt.NDArray[np.intp], hosts: npt.NDArray[np.intp]) -> None:
+        """Let components begin anew beside hosts: the rows of these will try them.
 
         Parameters
         ----------
         components, hosts : ndarray of shape (n_moved,), intp
-            Hosts are the best component of some row of positive weight, and none of the others.
-        random_state : numpy.random.RandomState
-            The rows are drawn with it, of each host others as long as it has them.
-
-        Returns
-        -------
-        rows : ndarray of shape (n_moved, n_features), float64
-            What the components are to be centred at.
         """
-        kept, neighbors = self.kept, self.neighbors
-        assert kept is not None
-        assert neighbors is not None
-        weight = self.sample_weight
-        rows = np.arange(self.n_samples) if weight is None else np.flatnonzero(weight)
-        rows = random_state.permutation(rows)
-        rows = rows[np.argsort(kept[rows, 0], kind="stable")]
-        first, end = (np.searchsorted(kept[rows, 0], hosts, side) for side in ("left", "right"))
-        order = np.argsort(hosts, kind="stable")
-        nth = np.empty_like(order)  # of those that begin in the same host
-        nth[order] = np.arange(len(order)) - np.searchsorted(hosts[order], hosts[order])
-        drawn = rows[first + nth % (end - first)]
-        begin_beside(hosts, components, neighbors)
-        return self.gather(drawn)
+        if self.neighbors is not None:
+            begin_beside(hosts, components, self.neighbors)
+
+    def best_components(self, log_joint: LogJoint) -> tuple[npt.NDArray[Any], FloatArray]:
+        """Return the best component that each row keeps, -1 for none, and its log-evidence."""
+        if self.kept is None:
+            return super().best_components(log_joint)
+        self.n_passes += 1
+        log_evidence = np.empty(self.n_samples, self.dtype)
+        search = Search(self.kept.shape[1])
+        self._pass(log_joint, Request(), search, outputs=(log_evidence, None))
+        return np.array(self.kept[:, 0]), log_evidence
 
     def _key(self) -> int:
         """Return the key of the next search's draws."""
@@ -352,7 +337,7 @@ class TruncatedRunner(LocalRunner):
         search: Search,
         *,
         about: Float64Array | None = None,
-        outputs: tuple[FloatArray, FloatArray] | None = None,
+        outputs: tuple[FloatArray | None, FloatArray | None] = (None, None),
     ) -> PassResult:
         """Visit every row once, and take over what is kept and learned."""
         assert self.kept is not None
@@ -360,7 +345,7 @@ class TruncatedRunner(LocalRunner):
         for rows in self._chunks(self.n_samples):
             weight = None if self._scaled_weight is None else self._scaled_weight[rows]
             block = self.source.block(rows.start, rows.stop)
-            log_evidence, resp = (None, None) if outputs is None else (a[rows] for a in outputs)
+            log_evidence, resp = (None if array is None else array[rows] for array in outputs)
             try:
                 running.run(
                     rows.start,
