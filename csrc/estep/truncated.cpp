@@ -203,6 +203,7 @@ class TruncatedPassOf final : public TruncatedPass {
         sum.weight += other.weight;
         sum.log_evidence += other.log_evidence;
         sum.expected_log_joint += other.expected_log_joint;
+        sum.entropy += other.entropy;
         sum.lowest_log_evidence = std::min(sum.lowest_log_evidence, other.lowest_log_evidence);
     }
 
@@ -264,6 +265,11 @@ class TruncatedPassOf final : public TruncatedPass {
                 if (!hard) sum.log_evidence += w * evidence;
                 if (hard) sum.expected_log_joint += w * evidence;
                 if (!hard) sum.lowest_log_evidence = std::min(sum.lowest_log_evidence, evidence);
+                if (!hard && request_.entropy) {
+                    const double entropy = entropy_of(resp + i, C, evidence);
+                    sum.entropy += w * entropy;
+                    sum.expected_log_joint += w * (evidence - entropy);
+                }
             }
             if (rows.log_evidence) static_cast<T*>(rows.log_evidence)[row] = own.log_evidence[i];
             for (std::int64_t c = 0; c < C; ++c) {
@@ -276,6 +282,17 @@ class TruncatedPassOf final : public TruncatedPass {
                     k >= 0 && r > least_responsibility<T> ? r * static_cast<T>(w) : T(0);
             }
         }
+    }
+
+    // Of a row's responsibilities; zero where all that it keeps is impossible.
+    static double entropy_of(const T* resp, std::int64_t n_kept, double log_evidence) {
+        double entropy = 0;
+        if (!std::isfinite(log_evidence)) return entropy;
+        for (std::int64_t c = 0; c < n_kept; ++c) {
+            const auto r = static_cast<double>(resp[c * candidate_rows]);
+            if (r > 0) entropy -= r * std::log(r);
+        }
+        return std::max(entropy, 0.0);
     }
 
     const Kernels<T>& kernels_;

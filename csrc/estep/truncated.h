@@ -16,6 +16,7 @@ namespace vbfast::estep {
 struct TruncatedRequest {
     Assignment assignment;  // posterior or hard
     Moments moments;
+    bool entropy;              // whether its sum and that of the expected log-joint are wanted
     std::int64_t n_kept;       // components that a row keeps
     std::int64_t n_neighbors;  // of a component
     std::int64_t n_random;     // components drawn for a row

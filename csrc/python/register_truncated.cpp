@@ -22,7 +22,7 @@ class BoundTruncatedPass {
   public:
     BoundTruncatedPass(const std::string& form, const Float64& offset, const Float64& centres,
                        const Float64& coefficients, const std::string& assignment,
-                       const std::string& moments, bool single, std::int64_t n_kept,
+                       const std::string& moments, bool entropy, bool single, std::int64_t n_kept,
                        py::object neighbors, std::int64_t n_neighbors, py::object candidates,
                        py::object cells, std::int64_t n_random, std::uint64_t key, bool learn,
                        py::object about, py::object workspace, int num_threads)
@@ -53,6 +53,7 @@ class BoundTruncatedPass {
         estep::TruncatedRequest request{};
         request.assignment = how;
         request.moments = moments_.value;
+        request.entropy = entropy;
         request.n_kept = n_kept;
         request.n_neighbors = n_neighbors;
         request.n_random = n_random;
@@ -104,7 +105,7 @@ class BoundTruncatedPass {
 
     py::tuple sums() const {
         const estep::TileSums s = pass_->sums();
-        return py::make_tuple(s.weight, s.log_evidence, s.expected_log_joint,
+        return py::make_tuple(s.weight, s.log_evidence, s.expected_log_joint, s.entropy,
                               s.lowest_log_evidence);
     }
 
@@ -181,18 +182,18 @@ void register_truncated(py::module_& module) {
     using py::arg;
     py::class_<BoundTruncatedPass>(module, "TruncatedPass", "One pass with truncated posteriors.")
         .def(py::init<const std::string&, const Float64&, const Float64&, const Float64&,
-                      const std::string&, const std::string&, bool, std::int64_t, py::object,
+                      const std::string&, const std::string&, bool, bool, std::int64_t, py::object,
                       std::int64_t, py::object, py::object, std::int64_t, std::uint64_t, bool,
                       py::object, py::object, int>(),
              arg("form"), arg("offset"), arg("centres"), arg("coefficients"), arg("assignment"),
-             arg("moments"), arg("single_precision"), arg("n_kept"), arg("neighbors"),
-             arg("n_neighbors"), arg("candidates"), arg("cells"), arg("n_random"), arg("key"),
-             arg("learn"), arg("about"), arg("workspace"), arg("num_threads"))
+             arg("moments"), arg("entropy"), arg("single_precision"), arg("n_kept"),
+             arg("neighbors"), arg("n_neighbors"), arg("candidates"), arg("cells"), arg("n_random"),
+             arg("key"), arg("learn"), arg("about"), arg("workspace"), arg("num_threads"))
         .def("run", &BoundTruncatedPass::run, arg("start"), arg("rows"), arg("weights"),
              arg("kept"), arg("log_evidence"), arg("resp"), arg("num_threads"),
              "Search rows and renew what they keep; the first that is not finite, or -1.")
         .def("sums", &BoundTruncatedPass::sums,
-             "Total weight, log evidence, expected log-joint, lowest log evidence.")
+             "Total weight, log evidence, expected log-joint, entropy, lowest log evidence.")
         .def("statistics", &BoundTruncatedPass::statistics, arg("num_threads"),
              "Weight, first and second moments about the centres.")
         .def("learned", &BoundTruncatedPass::learned,

@@ -212,6 +212,7 @@ class TruncatedPass:
         coefficients: _Float64,
         assignment: str,
         moments: str,
+        entropy: bool,
         single_precision: bool,
         n_kept: int,
         neighbors: npt.NDArray[np.int32] | None,
@@ -235,7 +236,7 @@ class TruncatedPass:
         resp: npt.NDArray[Any] | None,
         num_threads: int,
     ) -> int: ...
-    def sums(self) -> tuple[float, float, float, float]: ...
+    def sums(self) -> tuple[float, float, float, float, float]: ...
     def statistics(self, num_threads: int) -> tuple[_Float64, _Float64, _Float64 | None]: ...
     def learned(
         self,

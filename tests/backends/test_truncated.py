@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import vbfast
 from vbfast.backends import get_backend
 from vbfast.backends.reference.truncated import drawn_components
 from vbfast.config.settings import config_context
@@ -411,3 +412,34 @@ def test_cells_are_searched(rng, random_params, sample):
         found.append(kept)
     np.testing.assert_array_equal(*found)
     assert (found[0] != before).any()
+
+
+@pytest.mark.kernels
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("covariance_type", TYPES)
+def test_entropy_and_expected_log_joint_of_what_is_kept(
+    truncating, rng, random_params, sample, covariance_type, dtype
+):
+    """They add up to the evidence, and are those of a whole pass where all is kept."""
+    log_joint = random_params(rng, covariance_type, 12, 3)
+    X = sample(rng, log_joint, 300, dtype)
+    weights = rng.integers(0, 3, size=len(X)).astype(float)
+    request, tolerance = Request(moments="first", entropy=True), TOLERANCE[X.dtype]
+    search, kept = everything(len(X), log_joint)
+    sums, *_ = run_truncated(truncating, X, log_joint, request, search, kept, weights=weights)
+    with config_context(backend="reference"):
+        whole = run_pass(as_row_source(X), log_joint, request, sample_weight=weights)
+    for name in ("expected_log_joint", "entropy"):
+        size = abs(whole.expected_log_joint)
+        assert abs(getattr(sums, name) - getattr(whole, name)) <= tolerance * size, name
+    few = kept[:, :3].copy()
+    sums, _, _, resp = run_truncated(
+        truncating, X, log_joint, request, Search(3), few, weights=weights
+    )
+    added = sums.expected_log_joint + sums.entropy
+    assert added == pytest.approx(sums.log_evidence, rel=1e-13)
+    by_definition = vbfast.entropy(resp.astype(np.float64), axis=1)
+    assert sums.entropy == pytest.approx(weights @ by_definition, rel=100 * tolerance)
+    nothing = LogJoint(np.full(12, -np.inf), log_joint.form)
+    sums, *_ = run_truncated(truncating, X, nothing, request, Search(3), few, weights=weights)
+    assert (sums.expected_log_joint, sums.entropy) == (-np.inf, 0.0)

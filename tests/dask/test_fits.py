@@ -156,6 +156,17 @@ def test_acceleration_several_starts_and_going_on(client, X, clustered):
         assert_equal_to_the_bit(on_cluster, iterated)
 
 
+def test_temperatures_and_components_that_begin_anew(client, X, clustered):
+    start = np.arange(2000) % 2
+    start[-4:] = np.arange(2, 6)
+    arguments = {"init_params": np.eye(6)[start], "annealing": [0.5, 0.8], "reseeding": 0.5}
+    arguments |= {"covariance_type": "diag", "random_state": 0, "max_iter": 14, "tol": 0.0}
+    on_cluster = vbfast.dask.GaussianMixture(6, client=client, **arguments).fit(X)
+    iterated = vbfast.GaussianMixture(6, **arguments).fit(lambda: iter(split(clustered)))
+    assert_equal_to_the_bit(on_cluster, iterated)
+    assert on_cluster.n_passes_ > 14
+
+
 def test_steps(client, X, clustered):
     on_cluster = vbfast.dask.GaussianMixture(3, client=client, random_state=0).initialize(X)
     iterated = vbfast.GaussianMixture(3, random_state=0).initialize(lambda: iter(split(clustered)))

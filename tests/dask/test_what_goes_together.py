@@ -17,6 +17,8 @@ PARAMETERS = {
     "`batch_size`": {"batch_size": 500},
     "`checkpoint`": {"checkpoint": "fit.npz"},
     "`accelerate`": {"accelerate": "squarem"},
+    "`annealing`": {"annealing": [0.5, 0.8]},
+    "`reseeding`": {"reseeding": 0.9},
     '`backend="numba"`': {"backend": "numba"},
 }
 FUNCTION, CLUSTER = "rows from a function", "`vbfast.dask`"

@@ -258,6 +258,9 @@ STARTS = {
     "truncation": "positive count or none",
     "n_neighbors": "positive count",
     "n_random": "count",
+    "annealing": "temperatures or none",
+    "compute_bound_gap": "flag",
+    "reseeding": "part or none",
 }
 GAUSSIAN = {
     **STARTS,
@@ -299,6 +302,9 @@ def fit_arguments(rng: np.random.Generator, dtype: Any) -> dict[str, Any]:
         "truncation": None,
         "n_neighbors": 15,
         "n_random": 1,
+        "annealing": None,
+        "compute_bound_gap": False,
+        "reseeding": None,
     }
 
 

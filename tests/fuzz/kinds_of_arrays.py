@@ -190,6 +190,22 @@ KINDS["distribution"] = [
     refused("negative", with_negative),
 ]
 
+KINDS["temperatures or none"] = [
+    refused("text", lambda rng, valid: "abc"),
+    refused("an object", lambda rng, valid: object()),
+    refused("a number", lambda rng, valid: 0.5),
+    refused("complex", lambda rng, valid: [0.5j]),
+    refused("negative", lambda rng, valid: [-0.5]),
+    refused("zero", lambda rng, valid: [0.5, 0.0]),
+    refused("above one", lambda rng, valid: [1.5]),
+    refused("NaN", lambda rng, valid: [np.nan]),
+    refused("two axes", lambda rng, valid: [[0.5, 0.6]]),
+    refused("ragged", lambda rng, valid: [[0.5], [0.5, 0.6]]),
+    refused("masked", lambda rng, valid: np.ma.masked_array([0.5, 0.6], [True, False])),
+    either("none", lambda rng, valid: []),
+    either("tiny", lambda rng, valid: [5e-324]),
+]
+
 KINDS["array of a shape"] = [
     *NO_NUMBERS,
     *STORED[:8],

@@ -67,6 +67,17 @@ KINDS["real"] = [
 
 KINDS["positive real"] = [*KINDS["real"], refused("0", lambda rng, valid: 0.0)]
 
+KINDS["part or none"] = [
+    refused("text", lambda rng, valid: "abc"),
+    refused("an object", lambda rng, valid: object()),
+    refused("a list", lambda rng, valid: [0.5]),
+    refused("complex", lambda rng, valid: 0.5j),
+    refused("NaN", lambda rng, valid: np.nan),
+    refused("zero", lambda rng, valid: 0.0),
+    refused("one", lambda rng, valid: 1.0),
+    refused("negative", lambda rng, valid: -0.5),
+]
+
 KINDS["choice"] = [
     *NO_ARRAYS,
     refused("upper case", lambda rng, valid: str(valid).upper() + "?"),

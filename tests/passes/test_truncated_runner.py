@@ -18,6 +18,7 @@ from vbfast.contract import (
 from vbfast.inference.runner import SearchingRunner
 from vbfast.passes import first_neighbors, row_search
 from vbfast.passes.first_neighbors import some_components
+from vbfast.passes.hosts import rows_of_hosts
 from vbfast.passes.recentring import way_to_the_means
 from vbfast.passes.row_search import chunks_of
 from vbfast.passes.rows import as_row_source
@@ -345,6 +346,23 @@ def test_iterations_search_first_until_little_is_gained(rng, monkeypatch):
     assert runner.n_passes == 2
 
 
+def test_best_components(rng):
+    """Of what rows keep, or of all before any search."""
+    log_joint = mixture(rng, "diag", 30, 2)
+    X = rows_near(rng, log_joint, 500)
+    joint, evidence = log_joints(X, log_joint)
+    runner = searching(X)
+    best, log_evidence = runner.best_components(log_joint)
+    np.testing.assert_array_equal(best, joint.argmax(axis=1))
+    np.testing.assert_allclose(log_evidence, evidence, rtol=1e-12)
+    runner.search(log_joint, Request())
+    best, log_evidence = runner.best_components(log_joint)
+    np.testing.assert_array_equal(best, runner.kept[:, 0])
+    kept = np.take_along_axis(joint, runner.kept.astype(np.int64), 1)
+    np.testing.assert_allclose(log_evidence, logsumexp(kept, axis=1), rtol=1e-12)
+    assert runner.n_passes == 2
+
+
 @pytest.mark.parametrize("weighted", [False, True])
 def test_reseeding(rng, weighted):
     """Components begin at rows of their hosts, which then try them."""
@@ -355,7 +373,9 @@ def test_reseeding(rng, weighted):
     runner.search(log_joint, Request("hard"))
     components, hosts = np.array([3, 8, 20, 21, 22, 23]), np.array([5, 6, 5, 5, 5, 5])
     best = runner.kept[:, 0].copy()
-    rows = runner.reseed(components, hosts, np.random.RandomState(0))
+    drawn = rows_of_hosts(best, weights, hosts, np.random.RandomState(0))
+    runner.begin_beside(components, hosts)
+    rows = runner.gather(drawn)
     for row, host in zip(rows, hosts, strict=True):
         place = np.flatnonzero((row == X).all(axis=1))
         assert best[place] == host

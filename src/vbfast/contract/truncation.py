@@ -202,7 +202,7 @@ class TruncatedPass(Protocol):
         """
 
     def finish(self) -> PassResult:
-        """Return the sums, without entropy and KL."""
+        """Return the sums, without KL."""
 
     def learned(self) -> NearnessSums:
         """Return what was learned of ``n_neighbors`` components each."""

@@ -80,6 +80,9 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
         "checkpoint_interval": [RealInterval(0.0, None, closed="left")],
         **STREAM_PARAMETERS,
         **TRUNCATION_PARAMETERS,
+        "annealing": ["array-like", None],
+        "compute_bound_gap": ["boolean"],
+        "reseeding": [RealInterval(0.0, 1.0, closed="neither"), None],
     }
 
     # A callback is the caller's: no meta-estimator hands it on.
@@ -98,6 +101,9 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
     batch_method: BatchMethod
     final_pass: bool
     truncation: int | Literal["auto"] | None
+    annealing: Any
+    compute_bound_gap: bool
+    reseeding: float | None
 
     def _start(
         self,
@@ -310,6 +316,8 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
             )
         self._take(family, best, rows.dtype)
         tell_learned(self, learned)
+        if self.compute_bound_gap:
+            self.bound_gap_ = (learned and learned.bound_gap) or 0.0
         if checkpoint is not None:
             checkpoint.finish(self)
         if tasks is not None:
@@ -359,7 +367,7 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
     def _hold(self, family: Family[Any], parameters: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
         """Take copies of the attributes that parameters have, and return those attributes."""
         attributes = family.attributes(parameters, dtype)
-        for name in ("neighbors_", "truncation_"):  # of other parameters
+        for name in ("neighbors_", "truncation_", "bound_gap_"):  # of other parameters
             if hasattr(self, name):
                 delattr(self, name)
         for name, value in copy.deepcopy(attributes).items():

@@ -104,6 +104,13 @@ default='dirichlet_process'
         As for :class:`vbfast.GaussianMixture`.
     truncation, n_neighbors, n_random, truncation_state : default=None, 15, 1 and None
         As for :class:`vbfast.GaussianMixture`.
+    annealing : array-like of shape (n_annealed,), default=None
+        As for :class:`vbfast.GaussianMixture`, of expected log-joints.
+    compute_bound_gap : bool, default=False
+        As for :class:`vbfast.GaussianMixture`.
+    reseeding : float or None, default=None
+        As for :class:`vbfast.GaussianMixture`. Components that the prior empties lose their rows
+        again, at the cost of some iterations.
 
     Attributes
     ----------
@@ -153,6 +160,9 @@ default='dirichlet_process'
     neighbors_ : ndarray of shape (n_components, n_neighbors), int32
         After a fit with ``truncation``, the neighbours of each component, which it has learned and
         by which new rows find their components; -1 for none.
+    bound_gap_ : float
+        With ``compute_bound_gap``, the mean KL of the rows' truncated posteriors, nats a row: zero
+        of whole ones.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where X has names for its features that are all strings.
@@ -252,6 +262,9 @@ default='dirichlet_process'
         n_neighbors: int = 15,
         n_random: int = 1,
         truncation_state: str | os.PathLike[str] | None = None,
+        annealing: Any = None,
+        compute_bound_gap: bool = False,
+        reseeding: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -286,6 +299,9 @@ default='dirichlet_process'
         self.n_neighbors = n_neighbors
         self.n_random = n_random
         self.truncation_state = truncation_state
+        self.annealing = annealing
+        self.compute_bound_gap = compute_bound_gap
+        self.reseeding = reseeding
 
     def _family(self, runner: BaseRunner) -> VariationalGaussian:
         mean, covariance = check_given_prior(

@@ -87,6 +87,9 @@ class DropIn(metaclass=_Replacing):
     n_neighbors: Any = 15
     n_random: Any = 1
     truncation_state: Any = None
+    annealing: Any = None
+    compute_bound_gap: Any = False
+    reseeding: Any = None
 
     _drop_in: ClassVar[Any]
     _scikit_learn: ClassVar[Any]

@@ -134,6 +134,17 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     truncation_state : str, path or None, default=None
         An ``.npy`` file that holds what the rows keep while a fit lasts, ``4 * truncation`` bytes a
         row, in place of memory. It is made anew by every fit.
+    annealing : array-like of shape (n_annealed,), default=None
+        Inverse temperatures of the first iterations, in (0, 1], such as ``[0.1, 0.3, 0.6]``; the
+        others have 1. A row's responsibilities are in proportion to ``exp(b * log_joint)`` at
+        inverse temperature b: components share the rows at first, and part as it rises (Ueda and
+        Nakano 1998). While it lasts the bound may fall, and the fit does not end by ``tol``.
+    compute_bound_gap : bool, default=False
+        Whether a fit with ``truncation`` ends with an exact pass that measures ``bound_gap_``: what
+        its bound would gain by whole posteriors, with the fitted parameters and what the rows keep.
+    reseeding : float or None, default=None
+        Components with less than this part of the average weight, in (0, 1), begin anew at rows of
+        heavy components with a low bound; 0.05, say. The bound may fall then, and rises further.
 
     Attributes
     ----------
@@ -155,7 +166,8 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     n_passes_ : int
         Its number of passes over the rows: ``n_iter_``, those of refused steps where
         ``accelerate`` is set, at most one an iteration, and one for an iteration that takes a
-        component so far that its moments are taken again about the new mean.
+        component so far that its moments are taken again about the new mean, or after which
+        components begin anew.
     lower_bound_ : float
         Its last bound: the average log-evidence per row (of weight one), in nats, of the
         parameters that the last iteration began with.
@@ -166,6 +178,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     neighbors_ : ndarray of shape (n_components, n_neighbors), int32
         After a fit with ``truncation``, the neighbours of each component, which it has learned and
         by which new rows find their components; -1 for none.
+    bound_gap_ : float
+        With ``compute_bound_gap``, the mean KL of the rows' truncated posteriors, nats a row: zero
+        of whole ones.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where X has names for its features that are all strings.
@@ -182,7 +197,8 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     A. P. Dempster, N. M. Laird and D. B. Rubin (1977), Maximum likelihood from incomplete data via
     the EM algorithm. C. M. Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.
     R. Varadhan and C. Roland (2008), Simple and globally convergent methods for accelerating the
-    convergence of any EM algorithm. F. Hirschberger, D. Forster and J. Luecke (2022), A variational
+    convergence of any EM algorithm. N. Ueda and R. Nakano (1998), Deterministic annealing EM
+    algorithm. F. Hirschberger, D. Forster and J. Luecke (2022), A variational
     EM acceleration for efficient clustering at very large scales.
 
     Examples
@@ -243,6 +259,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         n_neighbors: int = 15,
         n_random: int = 1,
         truncation_state: str | os.PathLike[str] | None = None,
+        annealing: Any = None,
+        compute_bound_gap: bool = False,
+        reseeding: float | None = None,
     ) -> None:
         self.n_components = n_components
         self.covariance_type = covariance_type
@@ -274,6 +293,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.n_neighbors = n_neighbors
         self.n_random = n_random
         self.truncation_state = truncation_state
+        self.annealing = annealing
+        self.compute_bound_gap = compute_bound_gap
+        self.reseeding = reseeding
 
     def _fitted_family(self) -> Gaussian:
         return Gaussian(self.covariance_type, float(self.reg_covar))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from itertools import pairwise
@@ -9,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vbfast.estimators.annealed import annealing_of
 from vbfast.estimators.validation import callers_level
 from vbfast.families.family import Family
 from vbfast.inference.em import EMResult, Progress, Stopping, run_em
@@ -16,6 +18,7 @@ from vbfast.inference.epochs import run_epochs
 from vbfast.inference.incremental import MOST_PARTS, run_incremental
 from vbfast.inference.last_pass import with_last_pass
 from vbfast.inference.monitor import Monitor
+from vbfast.inference.reseeding import Reseeding
 from vbfast.inference.sorted_rows import order_of_rows
 from vbfast.inference.stochastic import StepSizes
 from vbfast.passes.base_runner import BaseRunner
@@ -42,8 +45,8 @@ class Loop:
 
     Raises
     ------
-    ValueError
-        If parameters of the mixture do not go together.
+    TypeError, ValueError
+        If the mixture's temperatures are none.
 
     Warns
     -----
@@ -61,13 +64,9 @@ class Loop:
     ) -> None:
         self._mixture, self._family, self._runner = mixture, family, runner
         self._random_state, self._monitor = random_state, monitor
+        self._annealing = annealing_of(mixture)
         if mixture.batch_size is None:
             return
-        if mixture.accelerate is not None:
-            raise ValueError(
-                f"accelerate={mixture.accelerate!r} extrapolates whole passes, and batch_size="
-                f"{mixture.batch_size} takes steps within one: leave one of them None"
-            )
         self._batches = batches(runner.source, mixture.batch_size)
         order = order_of_rows(runner, self._batches)
         if order.sorted:
@@ -105,6 +104,8 @@ class Loop:
                 stopping,
                 previous_bound=previous_bound,
                 accelerator=mixture._accelerator(family),
+                annealing=self._annealing,
+                reseeding=self._reseeding(),
                 **watched,
             )
         if mixture.batch_method == "incremental":
@@ -130,6 +131,15 @@ class Loop:
                 **watched,
             )
         return with_last_pass(runner, family, result) if mixture.final_pass else result
+
+    def _reseeding(self) -> Reseeding | None:
+        """Return what lets components begin anew in the iterations from a start."""
+        fraction = self._mixture.reseeding
+        if fraction is None:
+            return None
+        drawn = copy.deepcopy(self._random_state)  # the starts' own draws are what they are without
+        seed = int(drawn.randint(np.iinfo(np.int32).max))
+        return Reseeding(self._runner, float(fraction), seed, self._annealing.n_iter)
 
 
 def _joined(slices: list[slice]) -> list[slice]:

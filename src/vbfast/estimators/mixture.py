@@ -80,6 +80,12 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         As for :class:`vbfast.GaussianMixture`. User functions cannot be kept: it has to be None.
     truncation, n_neighbors, n_random, truncation_state : default=None, 15, 1 and None
         As for :class:`vbfast.GaussianMixture`, of Gaussian and linear components.
+    annealing : array-like of shape (n_annealed,), default=None
+        Likewise.
+    compute_bound_gap : bool, default=False
+        As for :class:`vbfast.GaussianMixture`.
+    reseeding : float or None, default=None
+        As for :class:`vbfast.GaussianMixture`, of Gaussian and linear components.
 
     Attributes
     ----------
@@ -106,6 +112,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     neighbors_ : ndarray of shape (n_components, n_neighbors), int32
         After a fit with ``truncation``, the neighbours of each component, which it has learned and
         by which new rows find their components; -1 for none.
+    bound_gap_ : float
+        With ``compute_bound_gap``, the mean KL of the rows' truncated posteriors, nats a row: zero
+        of whole ones.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features,)
         Where X has names for its features that are all strings.
@@ -188,6 +197,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         n_neighbors: int = 15,
         n_random: int = 1,
         truncation_state: str | os.PathLike[str] | None = None,
+        annealing: Any = None,
+        compute_bound_gap: bool = False,
+        reseeding: float | None = None,
     ) -> None:
         self.family = family
         self.n_components = n_components
@@ -215,6 +227,9 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         self.n_neighbors = n_neighbors
         self.n_random = n_random
         self.truncation_state = truncation_state
+        self.annealing = annealing
+        self.compute_bound_gap = compute_bound_gap
+        self.reseeding = reseeding
 
     def _fitted_family(self) -> Family[Any]:
         return self.family

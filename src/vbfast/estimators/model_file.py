@@ -55,7 +55,8 @@ def save_model(path: str | os.PathLike[str], model: Any) -> None:
     ``weight_concentration_prior_type`` and the attributes that hold its posterior and prior, with
     the two rows of a Dirichlet process's ``weight_concentration`` in one array. Of a mixture that
     has learned from batches there is what :mod:`vbfast.estimators.stored_stream` names, and
-    ``neighbors`` and ``n_kept`` after a fit with ``truncation``.
+    ``neighbors`` and ``n_kept`` after a fit with ``truncation``, and ``bound_gap`` where that was
+    measured.
 
     Parameters
     ----------
@@ -129,7 +130,7 @@ def arrays_of(model: Any) -> Arrays:
             continue
         if value is None or isinstance(value, bool | int | float | str):
             plain[name] = value
-        elif name.endswith(("_init", "_prior")):
+        elif name.endswith(("_init", "_prior")) or name == "annealing":
             values[_GIVEN + name] = value
     return {
         "format_version": np.asarray(FORMAT_VERSION),

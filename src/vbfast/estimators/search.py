@@ -14,10 +14,11 @@ import numpy as np
 from vbfast.contract import Request
 from vbfast.estimators.callback import Callback, CallbackMonitor
 from vbfast.estimators.checkpoint import Checkpoint
+from vbfast.estimators.combinations import check_combinations
 from vbfast.estimators.fit_tasks import FitTasks, TaskMonitor
 from vbfast.estimators.loops import Loop
 from vbfast.estimators.stored_state import FitState
-from vbfast.estimators.truncation import Learned, check_truncation, truncated_runner
+from vbfast.estimators.truncation import Learned, truncated_runner
 from vbfast.estimators.validation import as_random_state, keep_partial
 from vbfast.families.family import Family
 from vbfast.inference.em import EMResult, Progress
@@ -61,7 +62,7 @@ def search(
     """
     resumed, n_init = mixture._resumes, mixture._n_starts
     random_state = as_random_state(mixture.random_state)
-    check_truncation(mixture)
+    check_combinations(mixture, family)
     runner = truncated_runner(mixture, family, runner, random_state)
     per_unit = family.per_unit_of_weight
     workload = Workload(runner.n_samples, mixture.max_iter, n_init, per_unit)
@@ -135,7 +136,8 @@ def search(
                 monitor.initialisation_ends(result.lower_bound, result.converged)
                 best = _better(best, result)
                 if best is result and isinstance(runner, SearchingRunner):
-                    learned = Learned.of(runner)
+                    measured = result.parameters.log_joint() if mixture.compute_bound_gap else None
+                    learned = Learned.of(runner, measured)
                 if monitor.stopped:
                     break
     except KeyboardInterrupt as interrupt:

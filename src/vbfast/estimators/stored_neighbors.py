@@ -1,4 +1,4 @@
-"""What a model file holds of a mixture with truncated posteriors: the neighbours of components."""
+"""What a model file holds of truncated posteriors: the neighbours of components, and their cost."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ __all__ = ["neighbor_arrays", "restore_neighbors"]
 
 Arrays = dict[str, npt.NDArray[Any]]
 
-_KEY, _KEPT = "neighbors", "n_kept"
+_KEY, _KEPT, _GAP = "neighbors", "n_kept", "bound_gap"
 
 
 def neighbor_arrays(model: Any) -> Arrays:
-    """Return ``neighbors`` and ``n_kept``, of a mixture that has learned them."""
-    if not hasattr(model, "neighbors_"):
-        return {}
-    return {_KEY: model.neighbors_, _KEPT: np.asarray(model.truncation_)}
+    """Return ``neighbors``, ``n_kept`` and ``bound_gap`` of a mixture that has them."""
+    arrays: Arrays = {}
+    if hasattr(model, "bound_gap_"):
+        arrays[_GAP] = np.asarray(model.bound_gap_)
+    if hasattr(model, "neighbors_"):
+        arrays |= {_KEY: model.neighbors_, _KEPT: np.asarray(model.truncation_)}
+    return arrays
 
 
 def restore_neighbors(arrays: Arrays, model: Any) -> None:
@@ -27,8 +30,13 @@ def restore_neighbors(arrays: Arrays, model: Any) -> None:
     Raises
     ------
     ValueError
-        If they are none of its components.
+        If they are none of its components, or the gap of its bound is none.
     """
+    if _GAP in arrays:
+        gap = arrays[_GAP]
+        if gap.dtype.kind != "f" or gap.shape != () or gap < 0.0:
+            raise ValueError("bound_gap must be a number that is not negative")
+        model.bound_gap_ = gap.item()
     if model.truncation is not None:
         model.truncation_ = None
     if _KEY not in arrays:

@@ -1,4 +1,4 @@
-"""Truncated posteriors of an estimator: its parameters, and what they go together with."""
+"""Truncated posteriors of an estimator: its parameters, its runner, and what it has learned."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from vbfast.backends import get_backend
-from vbfast.contract import Components, offers_truncation
+from vbfast.contract import Components, LogJoint, offers_truncation
 from vbfast.families.custom import Custom
 from vbfast.families.family import Family
 from vbfast.inference.runner import SearchingRunner
@@ -25,7 +25,6 @@ from vbfast.passes.truncation import FEWEST, Truncation, saves_time
 __all__ = [
     "TRUNCATION_PARAMETERS",
     "Learned",
-    "check_truncation",
     "runner_of_start",
     "tell_learned",
     "truncated_runner",
@@ -51,17 +50,25 @@ class Learned(NamedTuple):
     ----------
     neighbors : ndarray of shape (n_components, n_neighbors), int32
     n_kept : int
+    bound_gap : float or None
+        By how much the bound over what rows keep is below the evidence, nats a row; None where that
+        was not measured.
     """
 
     neighbors: Components
     n_kept: int
+    bound_gap: float | None = None
 
     @classmethod
-    def of(cls, runner: SearchingRunner) -> Learned | None:
-        """Return what a runner has learned; None of whole posteriors."""
+    def of(cls, runner: SearchingRunner, log_joint: LogJoint | None = None) -> Learned | None:
+        """Return what a runner has learned; None of whole posteriors.
+
+        The gap of the bound is that under a log-joint, if given.
+        """
         if runner.neighbors is None or runner.n_kept is None:
             return None
-        return cls(runner.neighbors, runner.n_kept)
+        gap = None if log_joint is None else runner.bound_gap(log_joint)
+        return cls(runner.neighbors, runner.n_kept, gap)
 
 
 def tell_learned(mixture: Any, learned: Learned | None) -> None:
@@ -71,32 +78,6 @@ def tell_learned(mixture: Any, learned: Learned | None) -> None:
     mixture.truncation_ = None if learned is None else learned.n_kept
     if learned is not None:
         mixture.neighbors_ = learned.neighbors
-
-
-# Parameters that do not go with truncation, and why.
-CONFLICTS = {
-    "batch_size": "batches would have to remember what their rows keep",
-    "accelerate": "an extrapolated step is judged by the bound, which a search changes as well",
-}
-
-
-def check_truncation(mixture: Any) -> None:
-    """Check that the parameters of a fit go together with truncation.
-
-    Raises
-    ------
-    ValueError
-        If one does not; the message says why.
-    """
-    if mixture.truncation is None:
-        return
-    for name, reason in CONFLICTS.items():
-        value = getattr(mixture, name)
-        if value is not None:
-            raise ValueError(
-                f"truncation={mixture.truncation!r} and {name}={value!r} do not go together: "
-                f"{reason}. Leave one of them None"
-            )
 
 
 def truncated_runner(

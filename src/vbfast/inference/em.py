@@ -27,13 +27,15 @@ from vbfast.contract import (
     NotPositiveDefiniteError,
     PassResult,
     Quadratic,
-    Request,
+    Statistics,
 )
 from vbfast.families.family import Objective, Parameters
 from vbfast.inference.acceleration import Accelerator
+from vbfast.inference.annealing import Annealing
 from vbfast.inference.convergence import has_settled
 from vbfast.inference.errors import DistantRowError, NoResponsibilityError, check_reach
 from vbfast.inference.monitor import SILENT, IterationReport, Monitor
+from vbfast.inference.reseeding import Reseeding
 from vbfast.inference.runner import Runner
 
 __all__ = ["EMResult", "EMState", "Progress", "Stopping", "run_em", "take_global_step"]
@@ -110,8 +112,8 @@ class EMState(Generic[P]):
         Of the last iteration and of the first.
     drifts : bool
         Whether plain iterations lower the merit.
-    accelerator : dict or None
-        What the accelerator remembers.
+    accelerator, reseeding : dict or None
+        What they remember.
     """
 
     parameters: P
@@ -122,6 +124,7 @@ class EMState(Generic[P]):
     first_merit: float
     drifts: bool
     accelerator: dict[str, Any] | None
+    reseeding: dict[str, Any] | None = None
 
 
 @dataclass
@@ -145,6 +148,8 @@ def run_em(
     *,
     previous_bound: float = -np.inf,
     accelerator: Accelerator[P] | None = None,
+    annealing: Annealing | None = None,
+    reseeding: Reseeding | None = None,
     monitor: Monitor = SILENT,
     progress: Progress[P] | None = None,
     state: EMState[P] | None = None,
@@ -167,6 +172,11 @@ def run_em(
         merit is lower there or, where the plain iterations themselves lower it, if it does not
         settle. Convergence is declared after a plain step only, since a proposal may happen not to
         move.
+    annealing : Annealing, optional
+        Without an accelerator. While it lasts the bound may fall, and nothing has converged.
+    reseeding : Reseeding, optional
+        Lets components begin anew, without an accelerator; to be used once. The bound may fall
+        then, and has not settled before two iterations more.
     monitor : Monitor, optional
         Told of every iteration, after which it may have stopped the fit.
     progress : Progress, optional
@@ -194,6 +204,9 @@ def run_em(
         If the user interrupts.
     """
     progress = Progress() if progress is None else progress
+    annealing = annealing or Annealing()
+    # Bounds of iterations up to this one are not compared with the next.
+    apart = annealing.n_iter
     bounds: list[float] = []
     bound = previous_bound
     merit = first_merit = -np.inf
@@ -212,19 +225,16 @@ def run_em(
         progress.reached = state.reached
         if accelerator is not None and state.accelerator is not None:
             accelerator.remember(state.accelerator)
-    request = Request(moments=objective.moments)
+        if reseeding is not None and state.reseeding is not None:
+            reseeding.remember(state.reseeding)
+            apart = reseeding.last
     monitor.iterations_begin()
     while not converged and len(bounds) < stopping.max_iter:
         monitor.iteration_begins()
-        log_joint = parameters.log_joint()
+        log_joint = annealing.log_joint(parameters.log_joint(), len(bounds))
         # Elsewhere a row may well be impossible: it counts for nothing.
         everywhere = isinstance(log_joint.form, Quadratic)
-        sums = runner.iterate(
-            log_joint,
-            request,
-            previous=accepted,
-            scatter_floor=objective.scatter_floor,
-        )
+        sums = annealing.iterate(runner, log_joint, objective, len(bounds), accepted)
         impossible = everywhere and sums.log_evidence == -np.inf
         try:
             updated, reached = _global_step(objective, sums, parameters, runner.linalg)
@@ -266,13 +276,31 @@ def run_em(
         drifts = fallback is None and not objective.climbs_merit and -slight <= gain <= 0.0
         steady = drifts or 0.0 < gain <= slight
         threshold = objective.threshold(stopping.tol, sums.total_weight)
-        still = has_settled(bounds, stopping.tol, threshold, previous_bound=previous_bound)
+        still = (apart == 0 or len(bounds) > apart + 1) and has_settled(
+            bounds, stopping.tol, threshold, previous_bound=previous_bound
+        )
         converged = still and fallback is None
+        moved: Statistics | None = None
+        if reseeding is not None:
+            moved = reseeding.statistics(
+                sums,
+                log_joint,
+                bounds,
+                settled=still,
+                threshold=threshold,
+                n_left=stopping.max_iter - len(bounds),
+            )
+        if moved is not None:
+            converged, apart = False, len(bounds)
         n_passes = runner.n_passes - passes_before
         progress.reached = EMResult(updated, bounds.copy(), converged, n_passes)
         monitor.iteration_done(IterationReport(len(bounds), bound, bound - before))
         if monitor.stopped:
             break
+        if moved is not None:
+            updated = objective.global_step(
+                replace(sums, statistics=moved), parameters, runner.linalg
+            )
         proposal = None if accelerator is None else accelerator.propose(parameters, updated)
         if proposal is None or still or not steady:
             parameters, fallback = updated, None
@@ -290,6 +318,7 @@ def run_em(
                     first_merit,
                     drifts,
                     remembered,
+                    None if reseeding is None else reseeding.memory(),
                 )
             )
     return progress.reached or EMResult(parameters, bounds, converged, 0)

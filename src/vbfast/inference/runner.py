@@ -126,6 +126,9 @@ class RowRunner(Runner, Rows, Protocol):
     def gather(self, indices: npt.NDArray[np.intp]) -> Float64Array:
         """Return copies of a few rows in float64, in the order of ``indices``."""
 
+    def best_components(self, log_joint: LogJoint) -> tuple[npt.NDArray[Any], FloatArray]:
+        """Return the best component of each row, -1 for none, and its log-evidence."""
+
     def moments_about(self, centre: Float64Array, moments: Moments) -> Statistics:
         """Return the statistics of all rows as one component, about a point."""
 
@@ -190,3 +193,9 @@ class SearchingRunner(RowRunner, Protocol):
         random_state: np.random.RandomState,
     ) -> Float64Array:
         """Return rows of the hosts for components to begin at, which these rows then try."""
+
+    def bound_gap(self, log_joint: LogJoint) -> float:
+        """Return how far the bound over what rows keep is below their evidence, nats a row."""
+
+    def begin_beside(self, components: npt.NDArray[np.intp], hosts: npt.NDArray[np.intp]) -> None:
+        """Let components begin anew beside hosts: the rows of these will try them."""

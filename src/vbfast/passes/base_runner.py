@@ -259,6 +259,25 @@ class BaseRunner(ABC):
             impossible &= self.sample_weight > 0.0
         return self._first_row + int(np.argmax(impossible))
 
+    def best_components(self, log_joint: LogJoint) -> tuple[npt.NDArray[Any], FloatArray]:
+        """Return the best component of each row, and its log-evidence.
+
+        Parameters
+        ----------
+        log_joint : LogJoint
+
+        Returns
+        -------
+        best : ndarray of shape (n_samples,), int
+        log_evidence : ndarray of shape (n_samples,), dtype of the rows
+        """
+        self.n_passes += 1
+        labels = np.empty(self.n_samples, np.int64)
+        log_evidence = np.empty(self.n_samples, self.dtype)
+        outputs = RowOutputs(log_evidence=log_evidence, labels=labels)
+        self.run(log_joint, Request(), outputs=outputs)
+        return labels, log_evidence
+
     def section(self, rows: slice) -> BaseRunner:
         """Return a runner over consecutive rows, which reads as it goes.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from vbfast.contract import (
     Cells,
@@ -26,6 +27,7 @@ from vbfast.passes.runner import LocalRunner
 from vbfast.passes.truncation import memory_of_kept
 
 __all__ = [
+    "BestOfRows",
     "FirstSearch",
     "Renewed",
     "RowsSearch",
@@ -94,6 +96,23 @@ class RowsSearch:
 
 
 @dataclass(frozen=True)
+class BestOfRows:
+    """The best component that each row of a group keeps, and its evidence over all it keeps."""
+
+    log_joint: LogJoint
+
+    def __call__(
+        self, runner: LocalRunner, kept: Components
+    ) -> tuple[npt.NDArray[Any], FloatArray]:
+        """Return them."""
+        kept = kept.copy()
+        log_evidence = np.empty(runner.n_samples, runner.dtype)
+        search, outputs = Search(kept.shape[1]), (log_evidence, None)
+        search_rows(runner, self.log_joint, Request(), search, kept, outputs=outputs)
+        return kept[:, 0], log_evidence
+
+
+@dataclass(frozen=True)
 class FirstSearch:
     """The first search of the rows of a group, see :func:`find_first`."""
 
@@ -117,7 +136,7 @@ def search_rows(
     kept: Components,
     *,
     about: Float64Array | None = None,
-    outputs: tuple[FloatArray, FloatArray] | None = None,
+    outputs: tuple[FloatArray | None, FloatArray | None] = (None, None),
 ) -> Searched:
     """Visit every row once.
 
@@ -133,13 +152,13 @@ def search_rows(
         What rows keep. It is renewed.
     about : ndarray of shape (n_components, n_features), optional
         What moments are taken about, in place of the centres.
-    outputs : pair of arrays, optional
+    outputs : pair of arrays or None
         To be filled with the evidence over what rows keep, and their responsibilities.
     """
     weights, exponent = of_unit_scale(runner.sample_weight)
     running = runner.begin_truncated(log_joint, request, search, about=about)
     for rows in chunks_of(runner, kept.shape[1]):
-        log_evidence, resp = (None, None) if outputs is None else (a[rows] for a in outputs)
+        log_evidence, resp = (None if array is None else array[rows] for array in outputs)
         running.run(
             runner.first_row + rows.start,
             runner.source.block(rows.start, rows.stop),

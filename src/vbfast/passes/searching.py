@@ -31,6 +31,7 @@ from vbfast.passes.first_neighbors import (
     first_neighbors,
     some_components,
 )
+from vbfast.passes.hosts import rows_of_hosts
 from vbfast.passes.row_search import Searched, visit_centres
 from vbfast.passes.truncation import FEWEST, Truncation, components_worth_keeping, saves_time
 
@@ -245,21 +246,32 @@ class Searching(BaseRunner):
         rows : ndarray of shape (n_moved, n_features), float64
             What the components are to be centred at.
         """
-        assert self.neighbors is not None
         rows, best = self._rows_of(hosts)
-        if self.sample_weight is not None:
-            counts = self.sample_weight[rows] > 0.0
-            rows, best = rows[counts], best[counts]
-        order = random_state.permutation(len(rows))
-        order = order[np.argsort(best[order], kind="stable")]
-        rows, best = rows[order], best[order]
-        first, end = (np.searchsorted(best, hosts, side) for side in ("left", "right"))
-        order = np.argsort(hosts, kind="stable")
-        nth = np.empty_like(order)  # of those that begin in the same host
-        nth[order] = np.arange(len(order)) - np.searchsorted(hosts[order], hosts[order])
-        drawn = rows[first + nth % (end - first)]
-        begin_beside(hosts, components, self.neighbors)
+        weight = None if self.sample_weight is None else self.sample_weight[rows]
+        drawn = rows[rows_of_hosts(best, weight, hosts, random_state)]
+        self.begin_beside(components, hosts)
         return self.gather(drawn)
+
+    def begin_beside(self, components: npt.NDArray[np.intp], hosts: npt.NDArray[np.intp]) -> None:
+        """Let components begin anew beside hosts: the rows of these will try them.
+
+        Parameters
+        ----------
+        components, hosts : ndarray of shape (n_moved,), intp
+        """
+        if self.neighbors is not None:
+            begin_beside(hosts, components, self.neighbors)
+
+    def bound_gap(self, log_joint: LogJoint) -> float:
+        """Return how far the bound over what rows keep is below their evidence, nats a row.
+
+        It takes an exact pass. NaN where a row is impossible under all components.
+        """
+        if self._width() == 0:
+            return 0.0
+        exact = self.run(log_joint, Request())
+        bound = self._search(log_joint, Request(), Search(self._width())).sums.log_evidence
+        return max((exact.log_evidence - bound) / exact.total_weight, 0.0)
 
     def _key(self) -> int:
         """Return the key of the next search's draws."""

@@ -22,7 +22,7 @@ from vbfast.contract import (
 )
 from vbfast.passes.base_runner import BaseRunner
 from vbfast.passes.chunk_runner import ChunkRunner
-from vbfast.passes.row_search import FirstSearch, RowsSearch, Searched
+from vbfast.passes.row_search import BestOfRows, FirstSearch, RowsSearch, Searched
 from vbfast.passes.runner import LocalRunner
 from vbfast.passes.searching import RowNumbers, Searching, rows_of_best
 from vbfast.passes.tasks import RowsRunner
@@ -94,6 +94,14 @@ class TruncatedChunkRunner(Searching):
         numbers = self._chunks.split(np.arange(self.n_samples))
         rows = [of[places] for of, (places, _) in zip(numbers, found, strict=True)]
         return np.concatenate(rows), np.concatenate([best for _, best in found])
+
+    def best_components(self, log_joint: LogJoint) -> tuple[npt.NDArray[Any], FloatArray]:
+        """Return the best component that each row keeps, -1 for none, and its log-evidence."""
+        if self._kept is None:
+            return self._chunks.best_components(log_joint)
+        self.n_passes += 1
+        best, log_evidence = zip(*self._chunks._map(BestOfRows(log_joint), self._kept), strict=True)
+        return np.concatenate(best), np.concatenate(log_evidence)
 
     def weighted(self, sample_weight: Float64Array | None) -> BaseRunner:
         """Return a runner of whole posteriors over the same rows with other weights."""

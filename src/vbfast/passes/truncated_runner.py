@@ -17,7 +17,7 @@ from vbfast.contract import (
     RowSource,
     Search,
 )
-from vbfast.passes.row_search import Searched, find_first, search_rows
+from vbfast.passes.row_search import BestOfRows, Searched, find_first, search_rows
 from vbfast.passes.runner import LocalRunner
 from vbfast.passes.searching import RowNumbers, Searching, rows_of_best
 from vbfast.passes.truncation import Truncation, memory_of_kept
@@ -143,3 +143,10 @@ class TruncatedRunner(Searching, LocalRunner):
         search = Search(self.kept.shape[1])
         outputs = log_evidence, resp
         search_rows(self, log_joint, Request(), search, self.kept, outputs=outputs)
+
+    def best_components(self, log_joint: LogJoint) -> tuple[npt.NDArray[Any], FloatArray]:
+        """Return the best component that each row keeps, -1 for none, and its log-evidence."""
+        if self.kept is None:
+            return super().best_components(log_joint)
+        self.n_passes += 1
+        return BestOfRows(log_joint)(self, self.kept)

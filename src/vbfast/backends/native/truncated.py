@@ -49,6 +49,7 @@ class NativeTruncatedPass:
             np.ascontiguousarray(coefficients),
             request.assignment,
             request.moments or "none",
+            request.entropy,
             dtype == np.float32,
             search.n_kept,
             search.neighbors,
@@ -85,13 +86,13 @@ class NativeTruncatedPass:
         if moments is not None:
             sums = self._pass.statistics(self._num_threads)
             statistics = Statistics(moments, self._about, *sums)
-        weight, log_evidence, expected_log_joint, lowest = self._pass.sums()
+        weight, log_evidence, expected_log_joint, entropy, lowest = self._pass.sums()
         return PassResult.answer(
             self._request,
             weight,
             log_evidence,
             expected_log_joint,
-            math.nan,
+            entropy,
             math.nan,
             statistics,
             lowest,

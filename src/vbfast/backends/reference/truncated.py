@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -87,10 +88,12 @@ class ReferenceTruncatedPass:
         hard = self._request.assignment == "hard"
         with np.errstate(divide="ignore"):
             evidence = values[:, 0] if hard else log_sum_exp(values)
-            q = np.exp(log_posterior(values))
+            log_q = log_posterior(values)
+            q = np.exp(log_q)
         if hard:
             q = np.zeros_like(values)
             q[:, 0] = values[:, 0] > -np.inf
+        entropy = np.zeros(len(X)) if hard else -times(q, log_q).sum(axis=1)
         if log_evidence is not None:
             log_evidence[:] = evidence
         if resp is not None:
@@ -102,9 +105,9 @@ class ReferenceTruncatedPass:
         sums = PassResult(
             total_weight=float(w.sum()),
             log_evidence=total,
-            expected_log_joint=total,
-            entropy=0.0,
-            kl=0.0,
+            expected_log_joint=float(times(w, evidence - entropy).sum()),
+            entropy=float(times(w, entropy).sum()),
+            kl=math.nan,
             statistics=None
             if moments is None
             else statistics_about(self._about, moments, X, w[:, np.newaxis] * r),
