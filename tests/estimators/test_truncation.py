@@ -574,6 +574,10 @@ def test_backends(X):
     pytest.importorskip("numba")
     with pytest.raises(NotImplementedError, match="'numba' does not: use backend='native'"):
         GaussianMixture(5, backend="numba", **arguments).fit(X)
+    with config_context(backend="numba"):
+        labels, gap = native.predict(X), native.bound_gap(X).mean
+    np.testing.assert_array_equal(labels, native.predict(X))
+    assert gap == pytest.approx(native.bound_gap(X).mean)
 
 
 @pytest.mark.parametrize("backend", ["native", "reference"])

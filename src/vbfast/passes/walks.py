@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vbfast.contract import Components, FloatArray, LogJoint
+from vbfast.backends import get_backend
+from vbfast.contract import Components, FloatArray, LogJoint, offers_truncation
 from vbfast.passes.chunk_runner import ChunkRunner
 from vbfast.passes.runner import LocalRunner
 from vbfast.passes.truncated_runner import TruncatedRunner
@@ -46,7 +47,8 @@ def walks(
     """Yield what rows find, part by part.
 
     A row begins with the best of a few components, looks into the cells around them, and walks on
-    among the neighbours of the components that it keeps, until there are none better.
+    among the neighbours of the components that it keeps, until there are none better. Where the
+    runner's backend has no truncated passes, the native one walks.
 
     Parameters
     ----------
@@ -58,11 +60,13 @@ def walks(
     """
     n_kept = min(n_kept, log_joint.n_components)
     truncation = Truncation(max(n_kept, WIDTH), neighbors.shape[1], n_random=0)
+    name = runner.backend_name
+    backend = name if offers_truncation(get_backend(name)) else "native"
     for rows, part in runner.parts(PART_ROWS):
         walking = TruncatedRunner(
             part.source,
             truncation=truncation,
-            backend=part.backend_name,
+            backend=backend,
             workspaces=part.workspaces,
             first_row=part.first_row,
         )
