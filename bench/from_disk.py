@@ -212,10 +212,10 @@ def tables(*, rows=50_000_000, folder="", repeats=3, quick=False):
             lines.append(
                 [
                     path.suffix,
-                    f"{whole:.2f}",
-                    f"{disk:.2f}",
-                    f"{kernel:.2f}",
-                    f"{reader:.2f}",
+                    f"{whole:.4f}",
+                    f"{disk:.4f}",
+                    f"{kernel:.4f}",
+                    f"{reader:.4f}",
                     f"{whole / floor:.2f}",
                     f"{memory / 1e6:.0f}",
                     f"{from_disk / path.stat().st_size:.0%}",

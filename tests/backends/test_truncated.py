@@ -160,6 +160,29 @@ def test_searches_as_the_reference(
 
 
 @pytest.mark.kernels
+@pytest.mark.parametrize("covariance_type", TYPES)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("n_features", [1, 3, 8, 15, 16, 17, 47, 64, 100])
+def test_a_row_has_the_same_bits_whoever_comes_with_it(
+    rng, random_params, sample, covariance_type, dtype, n_features
+):
+    """Rows that have a component in common are evaluated together: their sums are their own."""
+    native = get_backend("native")
+    log_joint = random_params(rng, covariance_type, 9, n_features, spread=2.0)
+    X = sample(rng, log_joint, 64 + 23).astype(dtype)
+    search, kept = everything(len(X), log_joint)
+    _, _, together, resp = run_truncated(native, X, log_joint, Request(), search, kept)
+    for n in [*range(5), 62, 63, 64, 86]:
+        own = np.full((1, 9), -1, np.int32)
+        _, _, alone, own_resp = run_truncated(
+            native, X[n : n + 1], log_joint, Request(), search, own
+        )
+        assert alone[0] == together[n]
+        np.testing.assert_array_equal(own_resp[0], resp[n])
+        np.testing.assert_array_equal(own[0], kept[n])
+
+
+@pytest.mark.kernels
 def test_rows_of_zero_weight_teach_nothing(truncating, rng, random_params, sample):
     K, n_kept, n_neighbors = 40, 2, 5
     log_joint = random_params(rng, "diag", K, 3, spread=3.0)

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+import sklearn
 from sklearn.base import clone
 
 from vbfast.backends import DEFAULT_BACKEND
@@ -208,7 +209,7 @@ def test_at_any_time(clustered, mixture_class, accelerate, verbose):
     began = time.perf_counter()
     clone(mixture).fit(clustered)
     duration = time.perf_counter() - began
-    before = state_of(mixture)
+    before, settings = state_of(mixture), sklearn.get_config()
     reached, outside = [], 0
 
     def interrupt(number, frame):
@@ -227,6 +228,8 @@ def test_at_any_time(clustered, mixture_class, accelerate, verbose):
                 else:
                     assert state_of(mixture) == before
                     reached.append(error.partial)
+                # scikit-learn's context of a fit may have been about to put them back.
+                sklearn.set_config(**settings)
             mixture = clone(mixture)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
