@@ -234,9 +234,15 @@ class TruncatedPassOf final : public TruncatedPass {
     void note_differences(const PairBlock<T>& pairs, std::int64_t n, Worker& own) const {
         own.sums.resize(static_cast<std::size_t>(pairs.n_components));
         kernels_.sum_differences(pairs, n, own.sums.data());
-        for (std::int64_t i = 0; i < pairs.n_components; ++i)
-            own.differences.add(pairs.components[i], pairs.first[i + 1] - pairs.first[i],
-                                own.sums[static_cast<std::size_t>(i)]);
+        for (std::int64_t i = 0; i < pairs.n_components; ++i) {
+            // Sums are over what is possible. What is not for one row, as it has no weight, is not
+            // for the others.
+            const T one = pairs.log_joint[i * candidate_rows + pairs.row[pairs.first[i]]];
+            const bool possible = one > -static_cast<T>(runtime::infinity);
+            own.differences.add(
+                pairs.components[i], pairs.first[i + 1] - pairs.first[i],
+                possible ? own.sums[static_cast<std::size_t>(i)] : runtime::infinity);
+        }
     }
 
     // Responsibilities, sums and outputs of rows that have chosen.

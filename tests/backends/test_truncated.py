@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -180,6 +182,22 @@ def test_a_row_has_the_same_bits_whoever_comes_with_it(
         assert alone[0] == together[n]
         np.testing.assert_array_equal(own_resp[0], resp[n])
         np.testing.assert_array_equal(own[0], kept[n])
+
+
+@pytest.mark.kernels
+def test_components_of_zero_weight_are_nobodys_neighbours(truncating, rng, random_params, sample):
+    K, n_neighbors = 12, 4
+    log_joint = random_params(rng, "diag", K, 3, spread=2.0)
+    X = sample(rng, log_joint, 500)
+    log_joint.offset[[2, 7]] = -np.inf
+    search = Search(2, n_neighbors, candidates=np.arange(K, dtype=np.int32))
+    kept = np.full((len(X), 2), -1, np.int32)
+    run_truncated(truncating, X, log_joint, Request(), search, kept)
+    search = replace(search, learn=True)
+    _, near, _, _ = run_truncated(truncating, X, log_joint, Request(), search, kept)
+    for k in set(range(K)) - {2, 7}:
+        assert near[k, 0] == k
+        assert not {2, 7} & set(near[k])
 
 
 @pytest.mark.kernels
