@@ -6,8 +6,7 @@
 namespace vbfast::estep {
 
 NeighborGraph::NeighborGraph(std::int64_t n_components, std::int64_t n_neighbors)
-    : n_components_(n_components),
-      n_neighbors_(n_neighbors),
+    : n_neighbors_(n_neighbors),
       learned_(static_cast<std::size_t>(n_components * n_neighbors), Difference{-1, 0, 0.0}) {}
 
 void NeighborGraph::learn(std::int32_t c, std::vector<Difference>& all) {

@@ -31,7 +31,7 @@ class NeighborGraph {
     void write(std::int32_t* components, std::int64_t* counts, double* sums) const;
 
   private:
-    const std::int64_t n_components_, n_neighbors_;
+    const std::int64_t n_neighbors_;
     std::vector<Difference> learned_;  // (n_components, n_neighbors), component -1 for none
 };
 
