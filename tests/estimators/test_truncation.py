@@ -18,6 +18,7 @@ from vbfast.benchmark.datasets import DATASETS
 from vbfast.estimators import truncation as estimators_truncation
 from vbfast.families import Gaussian
 from vbfast.inference import truncated_start
+from vbfast.passes import truncated_runner
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -648,8 +649,10 @@ def test_what_follows_a_fit(X, make):
     )
 
 
+@pytest.mark.parametrize("looked_at", [0, 1024])
 @both_mixtures
-def test_a_row_finds_the_same_whatever_comes_with_it(X, make):
+def test_a_row_finds_the_same_whatever_comes_with_it(X, make, monkeypatch, looked_at):
+    monkeypatch.setattr(truncated_runner, "LOOKED_AT", looked_at)
     mixture = make(90, truncation=2, random_state=0, max_iter=5).fit(X)
     together = mixture.score_samples(X)
     np.testing.assert_array_equal(mixture.score_samples(X[7:19]), together[7:19])
@@ -773,6 +776,37 @@ def test_whole_posteriors_of_many_components_start_by_a_search(X, monkeypatch):
     pytest.importorskip("numba")
     with config_context(backend="numba"):
         assert not np.array_equal(starts(), searched)
+
+
+@pytest.mark.parametrize("looked_at", [0, 1024])
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@all_types
+def test_new_rows_find_their_components(rng, monkeypatch, covariance_type, dtype, looked_at):
+    """By a walk nearly all find the best; where they look at all components, all of them do."""
+    monkeypatch.setattr(truncated_runner, "LOOKED_AT", looked_at)
+    X = groups(rng, 4000, 4, 60, dtype)
+    mixture = GaussianMixture(
+        80,
+        covariance_type=covariance_type,
+        truncation=3,
+        reg_covar=0.01,
+        max_iter=5,
+        random_state=0,
+    ).fit(X[:3000])
+    new = X[3000:]
+    best = mixture.predict(new, exact=True)
+    found = mixture.predict(new)
+    exact, evidence = mixture.score_samples(new, exact=True), mixture.score_samples(new)
+    assert (evidence <= exact + 1e-4 * np.abs(exact)).all()
+    if looked_at == 0:
+        assert np.mean(found == best) > 0.97
+        return
+    joint = np.sort(mixture.log_joint(new).astype(np.float64), axis=1)
+    np.testing.assert_allclose(
+        joint[:, -1], mixture.log_joint(new)[np.arange(1000), found], rtol=1e-4
+    )
+    np.testing.assert_allclose(evidence, np.logaddexp.reduce(joint[:, -3:], axis=1), rtol=1e-4)
+    assert mixture.predict_proba(new).nnz == 3 * len(new)
 
 
 @both_mixtures

@@ -10,7 +10,7 @@ from vbfast.backends import get_backend
 from vbfast.config.settings import config_context
 from vbfast.contract import LogJoint, NearnessSums, NonFiniteRowError, Request, Search, merge
 from vbfast.inference.runner import SearchingRunner
-from vbfast.passes import groups
+from vbfast.passes import groups, truncated_runner
 from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import runner_over
 from vbfast.passes.truncated_chunks import TruncatedChunkRunner
@@ -284,8 +284,10 @@ class TestNearness:
         assert whole.neighbors(None).shape != neighbors.shape
 
 
-def test_new_rows_walk(rng, X):
+@pytest.mark.parametrize("looked_at", [0, 1024])
+def test_new_rows_walk(rng, X, monkeypatch, looked_at):
     """What rows of a function find is what they find in an array."""
+    monkeypatch.setattr(truncated_runner, "LOOKED_AT", looked_at)
     mixture = vbfast.GaussianMixture(70, truncation=2, random_state=0, max_iter=2, tol=1.0).fit(X)
     new = 4.0 * rng.normal(size=(2000, 3))
     np.testing.assert_array_equal(mixture.predict(chunks(new)), mixture.predict(new))

@@ -81,7 +81,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         proportional to the weights; k-means goes on with two iterations over all rows. By default
         256 a component, four a component and feature where that is more, and at least 8,192, but
         all rows where they are less than twice as many. 'all' clusters all rows from the beginning,
-        as scikit-learn does. Above 1,024 components, unless a number is given, rows look for their
+        as scikit-learn does. Above 512 components, unless a number is given, rows look for their
         nearest centre by the search that ``truncation`` has.
     accelerate : {None, 'squarem'}, default=None
         'squarem' extrapolates the parameters of successive iterations (Varadhan and Roland 2008). A

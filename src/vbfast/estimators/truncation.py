@@ -37,8 +37,9 @@ TRUNCATION_PARAMETERS: dict[str, list[Any]] = {
     "truncation_state": [str, os.PathLike, None],
 }
 
-# Above so many components k-means of whole posteriors would take as long as many iterations do.
-MANY_COMPONENTS = 1024
+# Above so many components k-means of whole posteriors would take as long as many iterations do, and
+# it leaves clusters of few rows where they are.
+MANY_COMPONENTS = 512
 # From the seed of one batch's draws to that of the next.
 BATCH_SEEDS = 1 << 32
 

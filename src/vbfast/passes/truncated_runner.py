@@ -26,6 +26,8 @@ __all__ = ["TruncatedRunner"]
 
 # Steps of a walk at most. Few rows take more than five.
 MOST_STEPS = 30
+# Up to so many components a row looks at all, which takes less time than a walk.
+LOOKED_AT = 1024
 
 
 class TruncatedRunner(Searching, LocalRunner):
@@ -106,6 +108,8 @@ class TruncatedRunner(Searching, LocalRunner):
     def walk(self, log_joint: LogJoint, neighbors: Components) -> Components:
         """Search among known neighbours until no row finds better components, and return them.
 
+        Few components are looked at all.
+
         Nothing is drawn at random, and what a row finds does not depend on the other rows.
 
         Parameters
@@ -117,6 +121,12 @@ class TruncatedRunner(Searching, LocalRunner):
         -------
         kept : ndarray of shape (n_samples, n_kept), int32
         """
+        K = log_joint.n_components
+        if K <= LOOKED_AT:
+            self.kept = memory_of_kept((self.n_samples, self._n_kept(log_joint)))
+            every = np.arange(K, dtype=np.int32)
+            self._search(log_joint, Request(), Search(self.kept.shape[1], candidates=every))
+            return self.kept
         self.neighbors = neighbors
         self._begin(log_joint)
         assert self.kept is not None
