@@ -70,13 +70,13 @@ def test_instructions_are_counted(script, tmp_path, restore_num_threads):
     counter = instructions.compiled(tmp_path)
     few, many, again = (
         instructions.row_instructions(
-            counter, Case("x", 1, 2, K, "diag", 0.1), "float64", n_rows=64, repeats=1
+            counter, Case("x", 1, 2, K, "diag", 0.1), "float64", n_rows=64, repeats=4
         )
         for K in (4, 32, 32)
     )
     assert 32 * 2 / 8 < many < 32 * 100  # lanes of 8 at most; a component is some instructions
     assert few < many / 2
-    assert many == pytest.approx(again, rel=0.2)
+    assert many == pytest.approx(again, rel=0.3)
 
 
 def test_rows_are_aligned(script):
