@@ -8,6 +8,8 @@
 
 #if defined(__CUDACC__)
 
+#include <cuda_pipeline_primitives.h>
+
 #include <cstddef>
 
 #include "cuda/errors.h"
@@ -19,6 +21,18 @@ template <class T>
 __device__ T* shared_memory() {
     extern __shared__ __align__(16) unsigned char memory_of_block[];
     return reinterpret_cast<T*>(memory_of_block);
+}
+
+// Copies 16 bytes of global memory to shared memory, while the thread goes on.
+__device__ __forceinline__ void copy_async_16(void* to, const void* from) {
+    __pipeline_memcpy_async(to, from, 16);
+}
+// The copies that the thread has begun so far are a batch, for which it may wait.
+__device__ __forceinline__ void commit_copies() {
+    __pipeline_commit();
+}
+__device__ __forceinline__ void wait_for_copies() {
+    __pipeline_wait_prior(0);
 }
 
 // Runs a kernel in a stream. Throws Error if it cannot be started.

@@ -6,6 +6,7 @@ exact one does so for the evidence in 60-digit arithmetic.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 
 import mpmath
@@ -13,36 +14,50 @@ import numpy as np
 import pytest
 
 from vbfast.backends import backend_names, get_backend
+from vbfast.backends.cuda.extension import DeviceError, require_device
 from vbfast.config.settings import config_context
 from vbfast.contract import Linear, LogJoint, RowOutputs
 from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
 
 
-def in_use(name):
-    """Context of a backend; skips the test where the backend is not there."""
-    if name == "numba":
-        pytest.importorskip("numba")
-    return config_context(backend=name)
+def suite_names():
+    """Names of the backends that the suite runs on.
+
+    Without a device 'cuda' is none of them: test_cuda_extension.py has one skipped test that says
+    why, instead of thousands.
+    """
+    names = list(backend_names())
+    if "VBFAST_TEST_CUDA" not in os.environ:
+        try:
+            require_device()
+        except (ImportError, DeviceError):
+            names.remove("cuda")
+    return names
+
+
+SUITE = suite_names()
 
 
 @pytest.fixture(
     params=[
-        # Which is NumPy's, at every instruction-set level.
-        pytest.param(name, marks=[pytest.mark.one_level] if name == "reference" else [])
-        for name in backend_names()
+        # Which are NumPy's and the device's, at every instruction-set level.
+        pytest.param(name, marks=[pytest.mark.one_level] if name in ("reference", "cuda") else [])
+        for name in SUITE
     ]
 )
-def backend(request):
+def backend(request, require_backend):
     """Run the test with each backend."""
-    with in_use(request.param):
+    require_backend(request.param)
+    with config_context(backend=request.param):
         yield request.param
 
 
-@pytest.fixture(params=[name for name in backend_names() if name != "reference"])
-def compiled_backend(request):
+@pytest.fixture(params=[name for name in SUITE if name != "reference"])
+def compiled_backend(request, require_backend):
     """Run the test with each backend but the oracle."""
-    with in_use(request.param):
+    require_backend(request.param)
+    with config_context(backend=request.param):
         yield request.param
 
 

@@ -9,6 +9,7 @@ namespace py = pybind11;
 
 namespace vbfast::cuda {
 void register_device(py::module_& module);
+void register_estep(py::module_& module);
 }  // namespace vbfast::cuda
 
 namespace {
@@ -29,4 +30,5 @@ PYBIND11_MODULE(_vbfast_cuda, module) {
     module.doc() = "CUDA kernels of vbfast.";
     py::register_local_exception_translator(translate);
     vbfast::cuda::register_device(module);
+    vbfast::cuda::register_estep(module);
 }

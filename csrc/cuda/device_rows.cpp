@@ -1,0 +1,71 @@
+#include "cuda/device_rows.h"
+
+namespace vbfast::cuda {
+
+namespace {
+
+constexpr std::int64_t rows_at_a_time = 1 << 16;
+
+template <class T>
+class OwnedRows final : public DeviceRows {
+  public:
+    explicit OwnedRows(const HostRows& rows) {
+        n_rows = rows.n_rows;
+        n_features = rows.n_features;
+        single = sizeof(T) == 4;
+        T* memory = memory_.reserve<T>(n_rows * n_features);
+        Stream stream;
+        std::vector<T> packed;
+        HostRows part = rows;
+        for (std::int64_t first = 0; first < n_rows; first += rows_at_a_time) {
+            part.rows = static_cast<const char*>(rows.rows) + first * rows.row_stride;
+            part.n_rows = n_rows - first < rows_at_a_time ? n_rows - first : rows_at_a_time;
+            copy_rows(part, memory + first * n_features, packed, stream);
+        }
+        Buffer scratch;
+        found = look_at(memory, n_features, n_rows, static_cast<int>(n_features),
+                        scratch.reserve<unsigned long long>(2), stream);
+    }
+    const void* data() const override { return memory_.as<T>(); }
+
+  private:
+    Buffer memory_;
+};
+
+}  // namespace
+
+template <class T>
+void copy_rows(const HostRows& from, T* to, std::vector<T>& packed, cudaStream_t stream) {
+    const char* rows = static_cast<const char*>(from.rows);
+    const std::int64_t D = from.n_features, size = sizeof(T);
+    const std::size_t width = static_cast<std::size_t>(D * size);
+    if (from.n_rows == 0) return;
+    if ((D == 1 || from.feature_stride == size) && from.row_stride >= D * size) {
+        check(cudaMemcpy2DAsync(to, width, rows, static_cast<std::size_t>(from.row_stride), width,
+                                static_cast<std::size_t>(from.n_rows), cudaMemcpyHostToDevice,
+                                stream),
+              "a copy of rows to the device");
+        return;
+    }
+    packed.resize(static_cast<std::size_t>(from.n_rows * D));
+    for (std::int64_t n = 0; n < from.n_rows; ++n)
+        for (std::int64_t d = 0; d < D; ++d)
+            packed[static_cast<std::size_t>(n * D + d)] =
+                *reinterpret_cast<const T*>(rows + n * from.row_stride + d * from.feature_stride);
+    check(cudaMemcpyAsync(to, packed.data(), packed.size() * sizeof(T), cudaMemcpyHostToDevice,
+                          stream),
+          "a copy of rows to the device");
+    check(cudaStreamSynchronize(stream), "a copy of rows to the device");
+}
+
+template <class T>
+std::unique_ptr<DeviceRows> make_device_rows(const HostRows& rows) {
+    return std::make_unique<OwnedRows<T>>(rows);
+}
+
+template void copy_rows(const HostRows&, float*, std::vector<float>&, cudaStream_t);
+template void copy_rows(const HostRows&, double*, std::vector<double>&, cudaStream_t);
+template std::unique_ptr<DeviceRows> make_device_rows<float>(const HostRows&);
+template std::unique_ptr<DeviceRows> make_device_rows<double>(const HostRows&);
+
+}  // namespace vbfast::cuda

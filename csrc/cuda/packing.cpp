@@ -1,0 +1,226 @@
+#include "cuda/packing.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace vbfast::cuda {
+
+namespace {
+
+using estep::Form;
+using estep::MixtureParameters;
+
+// Squared distance from the origin, in squared standard deviations of the narrowest direction, up
+// to which moments and whitened rows about it are accurate enough. As on the CPU, see
+// estep/packing.cpp.
+template <class T>
+constexpr double near_limit = sizeof(T) == 8 ? 1e6 : 1024;
+
+// Infinity times a difference of zero would be NaN.
+template <class T>
+T as_finite(double value) {
+    constexpr double largest = std::numeric_limits<T>::max();
+    return static_cast<T>(std::max(std::min(value, largest), -largest));
+}
+
+// What is left of a number that is rounded.
+template <class T>
+double left_out(double value, T rounded) {
+    return value - static_cast<double>(rounded);
+}
+
+// The largest squared norm of a column of an upper-triangular P.
+double largest_column(const double* P, std::int64_t D) {
+    double largest = 0;
+    for (std::int64_t j = 0; j < D; ++j) {
+        double square = 0;
+        for (std::int64_t i = 0; i <= j; ++i) square += P[i * D + j] * P[i * D + j];
+        largest = std::max(largest, square);
+    }
+    return largest;
+}
+
+// Whether some precision has no number in T, or is so small that squares of distances may overflow
+// before they are multiplied by it.
+template <class T>
+bool precisions_leave_range(const MixtureParameters& spherical) {
+    const double largest = std::numeric_limits<T>::max(), least = 1 / std::cbrt(largest);
+    for (std::int64_t k = 0; k < spherical.n_components; ++k) {
+        const double P = spherical.coefficients[k];
+        if (!(P >= least && 0.5 * P * P <= largest)) return true;
+    }
+    return false;
+}
+
+}  // namespace
+
+template <class T>
+PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradient,
+                                std::size_t shared_bytes_limit, cudaStream_t stream)
+    : factors(false), whitens(false), plan{}, lines{}, kind(Distance::plain), distance{} {
+    const std::int64_t K = parameters.n_components, D = parameters.n_features;
+    for (std::int64_t k = 0; k < K; ++k)
+        host_offset_.push_back(static_cast<T>(parameters.offset[k]));
+    extreme = false;
+    for (std::int64_t i = 0; i < K * D; ++i) {
+        const double mean = parameters.form == Form::linear ? 0 : parameters.means[i];
+        host_centres.push_back(as_finite<T>(mean));
+        extreme = extreme || !(std::fabs(mean) < (sizeof(T) == 4 ? 1e9 : 1e75));
+    }
+    find_origin(parameters);
+    all_near = true;
+    for (std::int64_t k = 0; k < K && all_near; ++k)
+        all_near = far(parameters, k) <= near_limit<T>;  // false for NaN
+
+    const bool triangular = parameters.form == Form::full || parameters.form == Form::tied;
+    whitens = parameters.form == Form::tied && all_near && !gradient;
+    factors = triangular && !whitens;
+    if (triangular) plan = plan_factor<T>(static_cast<int>(D), shared_bytes_limit);
+    if (factors) pack_lines(parameters, K, host_centres.data(), true);
+    if (whitens) {
+        pack_lines(parameters, 1, host_origin.data(), false);
+        pack_whitened(parameters);
+    }
+    if (!triangular) pack_distance(parameters);
+
+    centres = upload(centres_, host_centres, stream);
+    origin = upload(origin_, host_origin, stream);
+    const T* offset = upload(offset_, host_offset_, stream);
+    if (triangular) lines.lines = upload(lines_, host_lines_, stream);
+    lines.offset = distance.offset = offset;
+    distance.centres = host_points_.empty() ? centres : upload(points_, host_points_, stream);
+    if (!host_scales_.empty()) {
+        distance.scales = upload(scales_, host_scales_, stream);
+        distance.intercepts = upload(intercepts_, host_intercepts_, stream);
+    }
+    if (!host_half_precision_.empty())
+        distance.half_precision = upload(half_precision_, host_half_precision_, stream);
+}
+
+// The median of each coordinate of the means of possible components, which a stray one does not
+// move.
+template <class T>
+void PackedMixture<T>::find_origin(const MixtureParameters& parameters) {
+    const std::int64_t K = parameters.n_components, D = parameters.n_features;
+    host_origin.assign(static_cast<std::size_t>(D), T(0));
+    std::vector<T> column;
+    for (std::int64_t d = 0; d < D; ++d) {
+        column.clear();
+        for (std::int64_t k = 0; k < K; ++k)
+            if (std::isfinite(parameters.offset[k])) column.push_back(host_centres[k * D + d]);
+        if (column.empty()) return;
+        const auto middle = column.begin() + static_cast<std::ptrdiff_t>(column.size() / 2);
+        std::nth_element(column.begin(), middle, column.end());
+        host_origin[static_cast<std::size_t>(d)] = *middle;
+    }
+}
+
+// The squared distance of a mean from the origin, in squared standard deviations of the narrowest
+// direction.
+template <class T>
+double PackedMixture<T>::far(const MixtureParameters& parameters, std::int64_t k) const {
+    const std::int64_t D = parameters.n_features;
+    if (parameters.form == Form::linear) return 0;
+    double norm = 0, by_feature = 0;
+    for (std::int64_t d = 0; d < D; ++d) {
+        const double mean =
+            left_out(parameters.means[k * D + d], host_origin[static_cast<std::size_t>(d)]);
+        double scale = 1;
+        if (parameters.form == Form::diag) scale = parameters.coefficients[k * D + d];
+        if (parameters.form == Form::spherical) scale = parameters.coefficients[k];
+        norm += mean * mean;
+        by_feature = std::max(by_feature, mean * mean * scale * scale);
+    }
+    if (parameters.form == Form::full)
+        return norm * largest_column(parameters.coefficients + k * D * D, D);
+    if (parameters.form == Form::tied) return norm * largest_column(parameters.coefficients, D);
+    return by_feature;
+}
+
+// See FactorLines.
+template <class T>
+void PackedMixture<T>::pack_lines(const MixtureParameters& parameters, std::int64_t n_components,
+                                  const T* points, bool with_low) {
+    const std::int64_t D = parameters.n_features, J = plan.columns;
+    const std::int64_t line = J == 2 ? 4 : J + 16 / static_cast<std::int64_t>(sizeof(T));
+    lines.columns = plan.columns;
+    lines.line_multiple = plan.line_multiple;
+    lines.lines_per_component = 0;
+    const auto length = [&](std::int64_t j0) {
+        const std::int64_t multiple = plan.line_multiple;
+        return (std::min(j0 + J, D) + multiple - 1) / multiple * multiple;
+    };
+    for (std::int64_t j0 = 0; j0 < D; j0 += J) lines.lines_per_component += length(j0);
+    host_lines_.assign(static_cast<std::size_t>(n_components * lines.lines_per_component * line),
+                       T(0));
+    T* out = host_lines_.data();
+    for (std::int64_t k = 0; k < n_components; ++k) {
+        const double* P = parameters.coefficients + (parameters.form == Form::full ? k * D * D : 0);
+        for (std::int64_t j0 = 0; j0 < D; j0 += J)
+            for (std::int64_t i = 0; i < length(j0); ++i, out += line) {
+                if (i >= D) continue;
+                out[0] = points[k * D + i];
+                if (with_low) out[1] = as_finite<T>(left_out(parameters.means[k * D + i], out[0]));
+                for (std::int64_t j = std::max(i, j0); j < std::min(j0 + J, D); ++j)
+                    out[line - J + j - j0] = as_finite<T>(P[i * D + j]);
+            }
+    }
+}
+
+// Means of a tied mixture as distances of whitened rows have them.
+template <class T>
+void PackedMixture<T>::pack_whitened(const MixtureParameters& parameters) {
+    const std::int64_t K = parameters.n_components, D = parameters.n_features;
+    host_half_precision_.assign(static_cast<std::size_t>(K), T(0.5));
+    std::vector<double> whitened(static_cast<std::size_t>(D));
+    for (std::int64_t k = 0; k < K; ++k) {
+        std::fill(whitened.begin(), whitened.end(), 0.0);
+        for (std::int64_t i = 0; i < D; ++i) {
+            const double mean =
+                left_out(parameters.means[k * D + i], host_origin[static_cast<std::size_t>(i)]);
+            for (std::int64_t j = i; j < D; ++j)
+                whitened[static_cast<std::size_t>(j)] += mean * parameters.coefficients[i * D + j];
+        }
+        for (const double value : whitened) host_points_.push_back(static_cast<T>(value));
+    }
+}
+
+template <class T>
+void PackedMixture<T>::pack_distance(const MixtureParameters& parameters) {
+    const std::int64_t K = parameters.n_components, D = parameters.n_features;
+    if (parameters.form == Form::linear) {
+        kind = Distance::linear;
+        for (std::int64_t i = 0; i < K * D; ++i)
+            host_points_.push_back(as_finite<T>(parameters.coefficients[i]));
+        return;
+    }
+    // Without scales there is no room for the low half of a centre: float32 has few digits of means
+    // that are far from zero.
+    bool plain = parameters.form == Form::spherical && !precisions_leave_range<T>(parameters);
+    for (std::int64_t i = 0; plain && sizeof(T) == 4 && i < K * D; ++i) {
+        const double size = parameters.means[i] * parameters.coefficients[i / D];
+        plain = size * size <= near_limit<T>;
+    }
+    if (plain) {
+        kind = Distance::plain;
+        for (std::int64_t k = 0; k < K; ++k) {
+            const double P = parameters.coefficients[k];
+            host_half_precision_.push_back(static_cast<T>(0.5 * P * P));
+        }
+        return;
+    }
+    kind = Distance::scaled;
+    for (std::int64_t i = 0; i < K * D; ++i) {
+        const double scale =
+            parameters.coefficients[parameters.form == Form::spherical ? i / D : i];
+        const double low = left_out(parameters.means[i], host_centres[static_cast<std::size_t>(i)]);
+        host_scales_.push_back(as_finite<T>(scale));
+        host_intercepts_.push_back(as_finite<T>(-low * scale));
+    }
+}
+
+template class PackedMixture<float>;
+template class PackedMixture<double>;
+
+}  // namespace vbfast::cuda
