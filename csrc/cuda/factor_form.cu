@@ -29,7 +29,7 @@ constexpr int n_threads = 128;
 constexpr int chunk_lines = 32;
 
 // From one feature of the rows in shared memory to the next: not a multiple of the banks.
-constexpr int feature_stride(int rows) {
+__host__ __device__ constexpr int feature_stride(int rows) {
     return n_threads * rows + 2;
 }
 
