@@ -1,12 +1,22 @@
 from __future__ import annotations
 
+import importlib.util
+import os
+import sys
 import zlib
 
 import numpy as np
 import pytest
 
 import vbfast
+from vbfast.backends import get_backend
+from vbfast.backends.cuda.extension import DeviceError
 from vbfast.passes.runner import LocalRunner
+
+if path := os.environ.get("VBFAST_TEST_CUDA"):  # the module of CUDA kernels, built elsewhere
+    spec = importlib.util.spec_from_file_location("vbfast._vbfast_cuda", path)
+    sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[spec.name])
 
 
 def pytest_configure(config):
@@ -21,11 +31,25 @@ def rng(request):
     return np.random.default_rng(zlib.crc32(request.node.nodeid.encode()))
 
 
+@pytest.fixture(scope="session")
+def require_backend():
+    """A function that skips the test where a backend is not there."""
+
+    def require(name):
+        try:
+            get_backend(name)
+        except (ImportError, DeviceError) as error:
+            if name == "cuda" and "VBFAST_TEST_CUDA" in os.environ:
+                raise  # that run is for it
+            pytest.skip(str(error))
+
+    return require
+
+
 @pytest.fixture(params=["native", "numba", "reference"])
-def each_backend(request):
+def each_backend(request, require_backend):
     """The name of each backend that is installed."""
-    if request.param == "numba":
-        pytest.importorskip("numba")
+    require_backend(request.param)
     return request.param
 
 

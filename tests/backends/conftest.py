@@ -19,30 +19,25 @@ from vbfast.passes.one_pass import run_pass
 from vbfast.passes.rows import as_row_source
 
 
-def in_use(name):
-    """Context of a backend; skips the test where the backend is not there."""
-    if name == "numba":
-        pytest.importorskip("numba")
-    return config_context(backend=name)
-
-
 @pytest.fixture(
     params=[
-        # Which is NumPy's, at every instruction-set level.
-        pytest.param(name, marks=[pytest.mark.one_level] if name == "reference" else [])
+        # Which are NumPy's and the device's, at every instruction-set level.
+        pytest.param(name, marks=[pytest.mark.one_level] if name in ("reference", "cuda") else [])
         for name in backend_names()
     ]
 )
-def backend(request):
+def backend(request, require_backend):
     """Run the test with each backend."""
-    with in_use(request.param):
+    require_backend(request.param)
+    with config_context(backend=request.param):
         yield request.param
 
 
 @pytest.fixture(params=[name for name in backend_names() if name != "reference"])
-def compiled_backend(request):
+def compiled_backend(request, require_backend):
     """Run the test with each backend but the oracle."""
-    with in_use(request.param):
+    require_backend(request.param)
+    with config_context(backend=request.param):
         yield request.param
 
 

@@ -24,6 +24,8 @@ ROOMS = {
     "arrays": {"kernels/arrays", "runtime"},
     "linalg": {"kernels/linalg", "runtime"},
     "capi": {"arrays", "kernels/arrays", "runtime"},
+    "cuda": set(),
+    "cuda/python": {"cuda"},
     "python": {"capi", "estep", "arrays", "linalg", "runtime"},
 }
 
@@ -33,7 +35,7 @@ def read_includes(root):
     return {
         path.relative_to(root).as_posix(): INCLUDE.findall(path.read_text())
         for path in sorted(root.rglob("*"))
-        if path.suffix in {".h", ".cpp"}
+        if path.suffix in {".h", ".cpp", ".cu"}
     }
 
 

@@ -19,7 +19,7 @@ def sources(folder):
     return [
         path
         for path in sorted((ROOT / folder).rglob("*"))
-        if path.suffix in {".py", ".pyx", ".pxd", ".h", ".cpp"}
+        if path.suffix in {".py", ".pyx", ".pxd", ".h", ".cpp", ".cu"}
     ]
 
 

@@ -132,9 +132,8 @@ def test_a_component_of_zero_weight(clustered):
 
 @pytest.mark.parametrize("backend", backend_names())
 @both_mixtures
-def test_on_every_backend(clustered, mixture_class, backend):
-    if backend == "numba":
-        pytest.importorskip("numba")
+def test_on_every_backend(clustered, mixture_class, backend, require_backend):
+    require_backend(backend)
     mixture = fitted(mixture_class, clustered)
     expected = mixture.log_joint(clustered), mixture.predict_log_proba(clustered)
     mixture.set_params(backend=backend)

@@ -24,6 +24,7 @@ _MODULES = {
     "native": "vbfast.backends.native",
     "numba": "vbfast.backends.numba",
     "reference": "vbfast.backends.reference",
+    "cuda": "vbfast.backends.cuda",
 }
 _REGISTERED: dict[str, Callable[[], Backend]] = {}
 
@@ -75,7 +76,7 @@ def get_backend(name: str) -> Backend:
 
     Parameters
     ----------
-    name : {'native', 'numba', 'reference'}
+    name : {'native', 'numba', 'reference', 'cuda'}
 
     Returns
     -------
@@ -87,6 +88,8 @@ def get_backend(name: str) -> Backend:
         If there is no backend of that name.
     ImportError
         If what it needs is not installed.
+    RuntimeError
+        If it needs a device, and there is none.
 
     Examples
     --------
@@ -102,10 +105,12 @@ def get_backend(name: str) -> Backend:
 def backend_for(log_joint: LogJoint, name: str) -> Backend:
     """Return the backend of that name or, where it does not evaluate a log-joint, one that does.
 
+    That is never 'cuda': a device is used where somebody asks for it.
+
     Parameters
     ----------
     log_joint : LogJoint
-    name : {'native', 'numba', 'reference'}
+    name : {'native', 'numba', 'reference', 'cuda'}
 
     Returns
     -------
@@ -117,11 +122,15 @@ def backend_for(log_joint: LogJoint, name: str) -> Backend:
         If none does.
     ImportError
         If what the backend of that name needs is not installed.
+    RuntimeError
+        If it needs a device, and there is none.
     """
     wanted = get_backend(name)
     if wanted.evaluates(log_joint):
         return wanted
     for other in backend_names():
+        if other == "cuda":
+            continue
         with contextlib.suppress(ImportError):
             backend = get_backend(other)
             if backend.evaluates(log_joint):
@@ -136,7 +145,7 @@ def get_array_functions(name: str) -> ModuleType:
 
     Parameters
     ----------
-    name : {'native', 'numba', 'reference'}
+    name : {'native', 'numba', 'reference', 'cuda'}
 
     Returns
     -------
@@ -148,7 +157,9 @@ def get_array_functions(name: str) -> ModuleType:
     ------
     ImportError
         If what the backend needs is not installed.
+    RuntimeError
+        If it needs a device, and there is none.
     """
-    if name == "numba":
-        get_backend(name)  # says what to install
+    if name in ("numba", "cuda"):
+        get_backend(name)  # says what is missing
     return importlib.import_module(_ARRAY_MODULES.get(name, "vbfast._vbfast"))

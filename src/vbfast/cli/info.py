@@ -11,7 +11,7 @@ from vbfast.info import show_config
 def add_parser(subparsers: Any) -> None:
     """Declare the subcommand."""
     parser = subparsers.add_parser(
-        "info", help="version, instruction sets, threads, backends and build"
+        "info", help="version, instruction sets, threads, backends, GPU and build"
     )
     parser.set_defaults(run=run)
 

@@ -141,10 +141,10 @@ def config_context(*, num_threads: int | None = None, backend: str | None = None
     ----------
     num_threads : int, optional
         At least 1; ``None`` leaves it as it is.
-    backend : {'native', 'numba', 'reference'}, optional
+    backend : {'native', 'numba', 'reference', 'cuda'}, optional
         Of the estimators and of the array functions; ``None`` leaves it as it is. 'numba' takes
-        the extra ``vbfast[numba]``. 'reference' has no array functions of its own: they are the
-        native ones then.
+        the extra ``vbfast[numba]``, 'cuda' a GPU and a build for it. 'reference' and 'cuda' have
+        no array functions of their own: they are the native ones then.
 
     Raises
     ------

@@ -91,7 +91,7 @@ default='dirichlet_process'
         As for :class:`vbfast.GaussianMixture`.
     accelerate : {None, 'squarem'}, default=None
         As for :class:`vbfast.GaussianMixture`, of the posterior.
-    backend : {'native', 'numba', 'reference'} or None, default=None
+    backend : {'native', 'numba', 'reference', 'cuda'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
     learning_decay, learning_offset, step_size : float, default=0.7, 10.0 and None
         As for :class:`vbfast.GaussianMixture`.

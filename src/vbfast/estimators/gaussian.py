@@ -91,7 +91,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
         without acceleration; where they lower the other bound too, a step is refused unless it
         comes closer to where they end. Fits that take hundreds of iterations take fewer; from the
         same start they may end in another local maximum than plain iterations.
-    backend : {'native', 'numba', 'reference'} or None, default=None
+    backend : {'native', 'numba', 'reference', 'cuda'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
     learning_decay, learning_offset : float, default=0.7 and 10.0
         How far :meth:`partial_fit` moves after ``t`` batches:

@@ -64,7 +64,7 @@ array-like of shape (n_samples, n_components) or callable, default='kmeans'
     accelerate : {None, 'squarem'}, default=None
         As for :class:`vbfast.GaussianMixture`, for families that have coordinates: of those here
         the Gaussian one.
-    backend : {'native', 'numba', 'reference'} or None, default=None
+    backend : {'native', 'numba', 'reference', 'cuda'} or None, default=None
         What the passes run on; ``None`` is the one in use, see :func:`vbfast.config_context`.
         Where it does not evaluate the family's density, another one does that.
     learning_decay, learning_offset : float, default=0.7 and 10.0
