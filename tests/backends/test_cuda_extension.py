@@ -69,6 +69,10 @@ def install(monkeypatch):
     forget()
 
 
+def test_the_shared_suite_has_a_device(require_backend):
+    require_backend("cuda")
+
+
 def test_the_module_of_the_package(install):
     module = Extension()
     install(module)
