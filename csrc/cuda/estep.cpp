@@ -34,8 +34,7 @@ class Pass final : public EStep {
           K_(static_cast<int>(parameters.n_components)),
           D_(parameters.n_features),
           n_partitions_(static_cast<int>(request.bounds.size()) - 1),
-          mixture_(parameters, request.gradient != nullptr, memory_->device.shared_bytes,
-                   memory_->compute),
+          mixture_(parameters, request.gradient != nullptr, memory_->device, memory_->compute),
           means_(parameters.means, parameters.means + K_ * D_) {
         if (parameters.form == Form::linear) std::fill(means_.begin(), means_.end(), 0.0);
         upload(memory_->row_sums,
@@ -211,18 +210,26 @@ PosteriorRequest<T> Pass<T>::request_of(const FedChunk<T>& fed) {
 template <class T>
 void Pass<T>::evaluate(const Chunk<T>& chunk) {
     const cudaStream_t stream = memory_->compute;
-    if (mixture_.factors) {
-        factor_log_joint(chunk, mixture_.lines, K_, mixture_.plan, memory_->device.multiprocessors,
-                         stream);
-        return;
-    }
+    const int multiprocessors = memory_->device.multiprocessors;
     Chunk<T> measured = chunk;
-    if (mixture_.whitens) {
-        T* rows = memory_->whitened.reserve<T>(chunk.n_rows() * D_);
-        whiten(chunk, mixture_.lines, mixture_.plan, rows, stream);
-        measured.rows = rows;
-        measured.row_stride = D_;
-        measured.rows_in_order = true;
+    switch (mixture_.method) {
+        case Method::lines:
+            factor_log_joint(chunk, mixture_.lines, K_, mixture_.plan, multiprocessors, stream);
+            return;
+        case Method::products:
+            product_log_joint(chunk, mixture_.steps, K_, mixture_.product_plan, multiprocessors,
+                              stream);
+            return;
+        case Method::whitened: {
+            T* rows = memory_->whitened.reserve<T>(chunk.n_rows() * D_);
+            whiten(chunk, mixture_.lines, mixture_.plan, rows, stream);
+            measured.rows = rows;
+            measured.row_stride = D_;
+            measured.rows_in_order = true;
+            break;
+        }
+        case Method::distances:
+            break;
     }
     distance_log_joint(measured, mixture_.kind, mixture_.distance, K_, stream);
 }
@@ -231,7 +238,7 @@ template <class T>
 T* Pass<T>::find_gradient(const Chunk<T>& chunk) {
     const cudaStream_t stream = memory_->compute;
     T* gradient = memory_->gradient.reserve<T>(chunk.n_rows() * D_);
-    if (mixture_.factors)
+    if (mixture_.method == Method::lines)
         factor_gradient(chunk, mixture_.lines, K_,
                         memory_->gradient_work.reserve<T>(2 * D_ * chunk.n_rows()), gradient,
                         stream);

@@ -17,6 +17,17 @@ using estep::MixtureParameters;
 template <class T>
 constexpr double near_limit = sizeof(T) == 8 ? 1e6 : 1024;
 
+// Fewer features are as fast without tensor cores: products with a triangle then have as many zeros
+// as numbers, and centring takes as long. By operation counts, not yet by measurement.
+template <class T>
+constexpr int least_product_features = sizeof(T) == 4 ? 32 : 16;
+
+// Those of NVIDIA's large GPUs. Of the others three products of TF32 take longer than one of
+// float32, and float64 has few units either way.
+bool has_fast_tensor_cores(const DeviceInfo& device) {
+    return (device.major >= 8 && device.major <= 10) && (device.minor == 0 || device.major == 10);
+}
+
 // Infinity times a difference of zero would be NaN.
 template <class T>
 T as_finite(double value) {
@@ -57,8 +68,8 @@ bool precisions_leave_range(const MixtureParameters& spherical) {
 
 template <class T>
 PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradient,
-                                std::size_t shared_bytes_limit, cudaStream_t stream)
-    : factors(false), whitens(false), plan{}, lines{}, kind(Distance::plain), distance{} {
+                                const DeviceInfo& device, cudaStream_t stream)
+    : plan{}, lines{}, product_plan{}, steps{}, kind(Distance::plain), distance{} {
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     for (std::int64_t k = 0; k < K; ++k)
         host_offset_.push_back(static_cast<T>(parameters.offset[k]));
@@ -73,22 +84,20 @@ PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradie
     for (std::int64_t k = 0; k < K && all_near; ++k)
         all_near = far(parameters, k) <= near_limit<T>;  // false for NaN
 
-    const bool triangular = parameters.form == Form::full || parameters.form == Form::tied;
-    whitens = parameters.form == Form::tied && all_near && !gradient;
-    factors = triangular && !whitens;
-    if (triangular) plan = plan_factor<T>(static_cast<int>(D), shared_bytes_limit);
-    if (factors) pack_lines(parameters, K, host_centres.data(), true);
-    if (whitens) {
+    choose_method(parameters, gradient, device);
+    if (method == Method::lines) pack_lines(parameters, K, host_centres.data(), true);
+    if (method == Method::products) pack_steps(parameters);
+    if (method == Method::whitened) {
         pack_lines(parameters, 1, host_origin.data(), false);
         pack_whitened(parameters);
     }
-    if (!triangular) pack_distance(parameters);
+    if (method == Method::distances) pack_distance(parameters);
 
     centres = upload(centres_, host_centres, stream);
     origin = upload(origin_, host_origin, stream);
-    const T* offset = upload(offset_, host_offset_, stream);
-    if (triangular) lines.lines = upload(lines_, host_lines_, stream);
-    lines.offset = distance.offset = offset;
+    lines.offset = steps.offset = distance.offset = upload(offset_, host_offset_, stream);
+    if (!host_factors_.empty())
+        lines.lines = steps.records = upload(factors_, host_factors_, stream);
     distance.centres = host_points_.empty() ? centres : upload(points_, host_points_, stream);
     if (!host_scales_.empty()) {
         distance.scales = upload(scales_, host_scales_, stream);
@@ -96,6 +105,23 @@ PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradie
     }
     if (!host_half_precision_.empty())
         distance.half_precision = upload(half_precision_, host_half_precision_, stream);
+}
+
+template <class T>
+void PackedMixture<T>::choose_method(const MixtureParameters& parameters, bool gradient,
+                                     const DeviceInfo& device) {
+    const int D = static_cast<int>(parameters.n_features);
+    method = Method::distances;
+    if (parameters.form != Form::full && parameters.form != Form::tied) return;
+    plan = plan_factor<T>(D, device.shared_bytes);
+    product_plan = plan_products<T>(D, device.shared_bytes);
+    if (parameters.form == Form::tied && all_near && !gradient)
+        method = Method::whitened;
+    else if (!gradient && D >= least_product_features<T> && product_plan.warps > 0 &&
+             has_fast_tensor_cores(device))
+        method = Method::products;
+    else
+        method = Method::lines;
 }
 
 // The median of each coordinate of the means of possible components, which a stray one does not
@@ -152,9 +178,9 @@ void PackedMixture<T>::pack_lines(const MixtureParameters& parameters, std::int6
         return (std::min(j0 + J, D) + multiple - 1) / multiple * multiple;
     };
     for (std::int64_t j0 = 0; j0 < D; j0 += J) lines.lines_per_component += length(j0);
-    host_lines_.assign(static_cast<std::size_t>(n_components * lines.lines_per_component * line),
-                       T(0));
-    T* out = host_lines_.data();
+    host_factors_.assign(static_cast<std::size_t>(n_components * lines.lines_per_component * line),
+                         T(0));
+    T* out = host_factors_.data();
     for (std::int64_t k = 0; k < n_components; ++k) {
         const double* P = parameters.coefficients + (parameters.form == Form::full ? k * D * D : 0);
         for (std::int64_t j0 = 0; j0 < D; j0 += J)
@@ -165,6 +191,36 @@ void PackedMixture<T>::pack_lines(const MixtureParameters& parameters, std::int6
                 for (std::int64_t j = std::max(i, j0); j < std::min(j0 + J, D); ++j)
                     out[line - J + j - j0] = as_finite<T>(P[i * D + j]);
             }
+    }
+}
+
+// See FactorSteps.
+template <class T>
+void PackedMixture<T>::pack_steps(const MixtureParameters& parameters) {
+    const std::int64_t K = parameters.n_components, D = parameters.n_features;
+    constexpr std::int64_t J = kept_columns<T>, F = step_features<T>;
+    // Where the numbers of a record lie, the same in all.
+    std::vector<int> places;
+    for (int i = 0; i < F; ++i)
+        for (int j = 0; j < J; ++j) places.push_back(place_in_step<T>(i, j));
+    steps.steps_per_component = 0;
+    for (std::int64_t j0 = 0; j0 < D; j0 += J)
+        steps.steps_per_component += (std::min(j0 + J, D) + F - 1) / F;
+    host_factors_.assign(static_cast<std::size_t>(K * steps.steps_per_component * step_length<T>),
+                         T(0));
+    T* out = host_factors_.data();
+    for (std::int64_t k = 0; k < K; ++k) {
+        const double* P = parameters.coefficients + (parameters.form == Form::full ? k * D * D : 0);
+        for (std::int64_t j0 = 0; j0 < D; j0 += J)
+            for (std::int64_t i0 = 0; i0 < std::min(j0 + J, D); i0 += F, out += step_length<T>)
+                for (std::int64_t i = i0; i < std::min(i0 + F, D); ++i) {
+                    const T centre = host_centres[static_cast<std::size_t>(k * D + i)];
+                    out[i - i0] = centre;
+                    out[F + i - i0] = as_finite<T>(left_out(parameters.means[k * D + i], centre));
+                    for (std::int64_t j = std::max(i, j0); j < std::min(j0 + J, D); ++j)
+                        out[places[static_cast<std::size_t>((i - i0) * J + j - j0)]] =
+                            as_finite<T>(P[i * D + j]);
+                }
     }
 }
 

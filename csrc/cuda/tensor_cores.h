@@ -23,11 +23,11 @@ struct TensorCores<float> {
     static constexpr int M = 16, N = 8, K = 8;
     static constexpr int a_registers = 4, b_registers = 2, c_registers = 4;
 
-    __device__ static int a_row(int g, int i) { return g + i % 2 * 8; }
-    __device__ static int a_column(int t, int i) { return t + i / 2 * 4; }
-    __device__ static int b_row(int t, int i) { return t + i * 4; }
-    __device__ static int c_row(int g, int i) { return g + i / 2 * 8; }
-    __device__ static int c_column(int t, int i) { return 2 * t + i % 2; }
+    __host__ __device__ static int a_row(int g, int i) { return g + i % 2 * 8; }
+    __host__ __device__ static int a_column(int t, int i) { return t + i / 2 * 4; }
+    __host__ __device__ static int b_row(int t, int i) { return t + i * 4; }
+    __host__ __device__ static int c_row(int g, int i) { return g + i / 2 * 8; }
+    __host__ __device__ static int c_column(int t, int i) { return 2 * t + i % 2; }
 
     struct A {
         float high[a_registers], low[a_registers];
@@ -76,11 +76,11 @@ struct TensorCores<double> {
     static constexpr int M = 8, N = 8, K = 4;
     static constexpr int a_registers = 1, b_registers = 1, c_registers = 2;
 
-    __device__ static int a_row(int g, int) { return g; }
-    __device__ static int a_column(int t, int) { return t; }
-    __device__ static int b_row(int t, int) { return t; }
-    __device__ static int c_row(int g, int) { return g; }
-    __device__ static int c_column(int t, int i) { return 2 * t + i; }
+    __host__ __device__ static int a_row(int g, int) { return g; }
+    __host__ __device__ static int a_column(int t, int) { return t; }
+    __host__ __device__ static int b_row(int t, int) { return t; }
+    __host__ __device__ static int c_row(int g, int) { return g; }
+    __host__ __device__ static int c_column(int t, int i) { return 2 * t + i; }
 
     struct A {
         double values[a_registers];

@@ -446,7 +446,11 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
     *properties = {};
     std::strcpy(properties->name, "emulated on the CPU");
     properties->totalGlobalMem = std::size_t{1} << 34;
-    properties->major = 9;
+    // VBFAST_CUDA_CAPABILITY: 90, or 89 for one whose tensor cores are slow.
+    const char* capability = std::getenv("VBFAST_CUDA_CAPABILITY");
+    const int wanted = capability ? std::atoi(capability) : 90;
+    properties->major = wanted / 10;
+    properties->minor = wanted % 10;
     // Few and small, so that small problems have several chunks.
     properties->multiProcessorCount = 2;
     properties->l2CacheSize = 1 << 18;
