@@ -4,6 +4,7 @@
 
 #include "cuda/distance_forms.h"
 #include "cuda/gradient.h"
+#include "cuda/moment_products.h"
 #include "cuda/moments.h"
 #include "cuda/packing.h"
 
@@ -253,17 +254,23 @@ void Pass<T>::summarise(const Chunk<T>& chunk, bool extreme) {
     const Moments moments = request_.moments;
     const bool diagonal = moments == Moments::diag || moments == Moments::spherical;
     add_first_moments(chunk, mixture_.centres, K_, diagonal, extreme, partial_, stream);
-    if (moments == Moments::full)
-        add_second_moments(chunk, mixture_.centres, K_, false, extreme, partial_, stream);
+    const bool products = !extreme && products_pay<T>(static_cast<int>(D_), memory_->device);
+    const auto add_second = [&](const Chunk<T>& of, const T* centres, int K, bool pooled) {
+        if (products)
+            add_moment_products(of, centres, K, pooled, partial_, stream);
+        else
+            add_second_moments(of, centres, K, pooled, extreme, partial_, stream);
+    };
+    if (moments == Moments::full) add_second(chunk, mixture_.centres, K_, false);
     if (moments != Moments::pooled) return;
     if (!mixture_.all_near) {
-        add_second_moments(chunk, mixture_.centres, K_, true, extreme, partial_, stream);
+        add_second(chunk, mixture_.centres, K_, true);
         return;
     }
     Chunk<T> together = chunk;
     together.joint = memory_->component_sums.reserve<T>(chunk.n_rows());
     sum_components(chunk, K_, together.joint, stream);
-    add_second_moments(together, mixture_.origin, 1, true, extreme, partial_, stream);
+    add_second(together, mixture_.origin, 1, true);
 }
 
 // Copies the outputs of a chunk to where the pass wants them.

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "cuda/chunk.h"
+#include "cuda/device.h"
 #include "cuda/model.h"
 #include "cuda/platform.h"
 
@@ -31,6 +32,17 @@ struct FactorSteps {
     const T* offset;
     std::int64_t steps_per_component;
 };
+
+// Whether tensor cores are faster for D features. Few features have as many zeros as numbers in
+// their tiles of a triangle, and centring them takes as long. The tensor cores of small GPUs are
+// slow: three products of TF32 take longer there than one of float32, and float64 has few units
+// either way. By operation counts, not yet by measurement.
+template <class T>
+bool products_pay(int n_features, const DeviceInfo& device) {
+    const bool large =
+        (device.major == 8 || device.major == 9) ? device.minor == 0 : device.major == 10;
+    return large && n_features >= (sizeof(T) == 4 ? 32 : 16);
+}
 
 struct ProductPlan {
     int warps;  // of a block of threads, each of 32 rows; 0 where rows do not fit in shared memory

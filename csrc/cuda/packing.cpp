@@ -17,17 +17,6 @@ using estep::MixtureParameters;
 template <class T>
 constexpr double near_limit = sizeof(T) == 8 ? 1e6 : 1024;
 
-// Fewer features are as fast without tensor cores: products with a triangle then have as many zeros
-// as numbers, and centring takes as long. By operation counts, not yet by measurement.
-template <class T>
-constexpr int least_product_features = sizeof(T) == 4 ? 32 : 16;
-
-// Those of NVIDIA's large GPUs. Of the others three products of TF32 take longer than one of
-// float32, and float64 has few units either way.
-bool has_fast_tensor_cores(const DeviceInfo& device) {
-    return (device.major >= 8 && device.major <= 10) && (device.minor == 0 || device.major == 10);
-}
-
 // Infinity times a difference of zero would be NaN.
 template <class T>
 T as_finite(double value) {
@@ -117,8 +106,7 @@ void PackedMixture<T>::choose_method(const MixtureParameters& parameters, bool g
     product_plan = plan_products<T>(D, device.shared_bytes);
     if (parameters.form == Form::tied && all_near && !gradient)
         method = Method::whitened;
-    else if (!gradient && D >= least_product_features<T> && product_plan.warps > 0 &&
-             has_fast_tensor_cores(device))
+    else if (!gradient && product_plan.warps > 0 && products_pay<T>(D, device))
         method = Method::products;
     else
         method = Method::lines;

@@ -14,6 +14,7 @@
 
 #include "cuda/mathematics.h"
 #include "cuda/packs.h"
+#include "cuda/row_list.h"
 #include "cuda/summary.h"
 
 namespace vbfast::cuda {
@@ -24,34 +25,8 @@ constexpr int n_threads = 128;
 constexpr int batch = 32;  // rows in shared memory
 constexpr int side = 8;    // of a block, in squares of S by S
 
-// Lists the rows of a tile whose responsibility is not zero, and returns how many there are.
-template <class T>
-__device__ int list_rows(const T* resp, int n_rows, std::int16_t* list, int* counts) {
-    const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
-    constexpr int warps = tile_rows / 32;
-    unsigned taken[tile_rows / n_threads];
-#pragma unroll
-    for (int i = 0; i < tile_rows / n_threads; ++i) {
-        const int row = i * n_threads + thread;
-        taken[i] = __ballot_sync(0xffffffffu, row < n_rows && resp[row] != T(0));
-        if (lane == 0) counts[i * (n_threads / 32) + warp] = __popc(taken[i]);
-    }
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < tile_rows / n_threads; ++i) {
-        int place = __popc(taken[i] & ((1u << lane) - 1));
-        for (int before = 0; before < i * (n_threads / 32) + warp; ++before)
-            place += counts[before];
-        if (taken[i] >> lane & 1) list[place] = static_cast<std::int16_t>(i * n_threads + thread);
-    }
-    int n = 0;
-    for (int i = 0; i < warps; ++i) n += counts[i];
-    __syncthreads();
-    return n;
-}
-
 template <class T, class Sum, int S>
-__global__ void __launch_bounds__(n_threads)
+__global__ void __launch_bounds__(n_threads, 1)
     second_moments(Chunk<T> chunk, const T* all_centres, int n_components, bool pooled,
                    PartialSums partial) {
     constexpr int width = side * S;
@@ -65,11 +40,9 @@ __global__ void __launch_bounds__(n_threads)
     const int thread = static_cast<int>(threadIdx.x);
     const int together = pooled ? 1 : n_components;  // components of a range
     const Range range = chunk.ranges[static_cast<int>(blockIdx.x) / together];
-    // Block row and column of the triangle.
-    int block_row = 0, block_column = static_cast<int>(blockIdx.y);
-    while (block_column > block_row) block_column -= ++block_row;
-    const bool diagonal = block_row == block_column;
-    const int first_row = block_row * width, first_column = block_column * width;
+    const TriangleBlock block(static_cast<int>(blockIdx.y));
+    const bool diagonal = block.row == block.column;
+    const int first_row = block.row * width, first_column = block.column * width;
     const int height = D - first_row < width ? D - first_row : width;
     const int breadth = D - first_column < width ? D - first_column : width;
     const int down = (height + S - 1) / S, across = (breadth + S - 1) / S;
@@ -95,7 +68,7 @@ __global__ void __launch_bounds__(n_threads)
             const T* resp =
                 chunk.joint + k * chunk.joint_stride + static_cast<std::int64_t>(t) * tile_rows;
             const T* centre = all_centres + k * static_cast<std::int64_t>(D);
-            const int n_listed = list_rows(resp, n_rows, list, counts);
+            const int n_listed = list_rows<n_threads>(resp, n_rows, list, counts);
             if (n_listed == 0) continue;
             Sum acc[S][S];
 #pragma unroll
