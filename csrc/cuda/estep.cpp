@@ -35,7 +35,8 @@ class Pass final : public EStep {
           K_(static_cast<int>(parameters.n_components)),
           D_(parameters.n_features),
           n_partitions_(static_cast<int>(request.bounds.size()) - 1),
-          mixture_(parameters, request.gradient != nullptr, memory_->device, memory_->compute),
+          mixture_(parameters, request.gradient != nullptr, request.moments == Moments::pooled,
+                   memory_->device, memory_->compute),
           means_(parameters.means, parameters.means + K_ * D_) {
         if (parameters.form == Form::linear) std::fill(means_.begin(), means_.end(), 0.0);
         upload(memory_->row_sums,
