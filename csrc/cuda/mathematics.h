@@ -1,9 +1,9 @@
 // Mathematics of single elements, the same on the host and on the device.
 #pragma once
 
+#include <cfloat>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "cuda/platform.h"
 
@@ -22,7 +22,7 @@ __host__ __device__ inline bool is_finite(T value) {
 // The nearest finite number: infinity times a difference of zero would be NaN. NaN stays NaN.
 template <class T>
 __host__ __device__ inline T as_finite(double value) {
-    constexpr double largest = std::numeric_limits<T>::max();
+    constexpr double largest = sizeof(T) == 4 ? FLT_MAX : DBL_MAX;
     if (value > largest) return static_cast<T>(largest);
     return static_cast<T>(value < -largest ? -largest : value);
 }
