@@ -57,7 +57,8 @@ bool precisions_leave_range(const MixtureParameters& spherical) {
 
 template <class T>
 PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradient,
-                                const DeviceInfo& device, cudaStream_t stream)
+                                std::optional<bool> tensor_cores, const DeviceInfo& device,
+                                cudaStream_t stream)
     : plan{}, lines{}, product_plan{}, steps{}, kind(Distance::plain), distance{} {
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     for (std::int64_t k = 0; k < K; ++k)
@@ -73,7 +74,7 @@ PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradie
     for (std::int64_t k = 0; k < K && all_near; ++k)
         all_near = far(parameters, k) <= near_limit<T>;  // false for NaN
 
-    choose_method(parameters, gradient, device);
+    choose_method(parameters, gradient, tensor_cores, device);
     if (method == Method::lines) pack_lines(parameters, K, host_centres.data(), true);
     if (method == Method::products) pack_steps(parameters);
     if (method == Method::whitened) {
@@ -98,7 +99,7 @@ PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradie
 
 template <class T>
 void PackedMixture<T>::choose_method(const MixtureParameters& parameters, bool gradient,
-                                     const DeviceInfo& device) {
+                                     std::optional<bool> tensor_cores, const DeviceInfo& device) {
     const int D = static_cast<int>(parameters.n_features);
     method = Method::distances;
     if (parameters.form != Form::full && parameters.form != Form::tied) return;
@@ -106,7 +107,7 @@ void PackedMixture<T>::choose_method(const MixtureParameters& parameters, bool g
     product_plan = plan_products<T>(D, device.shared_bytes);
     if (parameters.form == Form::tied && all_near && !gradient)
         method = Method::whitened;
-    else if (!gradient && product_plan.warps > 0 && products_pay<T>(D, device))
+    else if (!gradient && product_plan.warps > 0 && products_pay<T>(D, device, tensor_cores))
         method = Method::products;
     else
         method = Method::lines;

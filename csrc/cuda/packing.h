@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "cuda/device.h"
@@ -26,9 +27,9 @@ enum class Method {
 template <class T>
 class PackedMixture {
   public:
-    // Where `gradient` is wanted triangular factors are lines.
+    // Where `gradient` is wanted triangular factors are lines. `tensor_cores` as for make_estep.
     PackedMixture(const estep::MixtureParameters& parameters, bool gradient,
-                  const DeviceInfo& device, cudaStream_t stream);
+                  std::optional<bool> tensor_cores, const DeviceInfo& device, cudaStream_t stream);
 
     Method method;
     FactorPlan plan;
@@ -50,7 +51,7 @@ class PackedMixture {
     void find_origin(const estep::MixtureParameters& parameters);
     double far(const estep::MixtureParameters& parameters, std::int64_t k) const;
     void choose_method(const estep::MixtureParameters& parameters, bool gradient,
-                       const DeviceInfo& device);
+                       std::optional<bool> tensor_cores, const DeviceInfo& device);
     void pack_lines(const estep::MixtureParameters& parameters, std::int64_t n_components,
                     const T* centres, bool with_low);
     void pack_steps(const estep::MixtureParameters& parameters);
