@@ -36,8 +36,8 @@ class Pass final : public EStep {
           D_(parameters.n_features),
           n_partitions_(static_cast<int>(request.bounds.size()) - 1),
           tensor_cores_(tensor_cores),
-          mixture_(parameters, request.gradient != nullptr, tensor_cores, memory_->device,
-                   memory_->compute),
+          mixture_(parameters, request.gradient != nullptr, request.moments == Moments::pooled,
+                   tensor_cores, memory_->device, memory_->compute),
           means_(parameters.means, parameters.means + K_ * D_) {
         if (parameters.form == Form::linear) std::fill(means_.begin(), means_.end(), 0.0);
         upload(memory_->row_sums,

@@ -187,18 +187,6 @@ ProductPlan plan_products(int n_features, std::size_t limit) {
 }
 
 template <class T>
-int place_in_step(int feature, int column) {
-    using Cores = TensorCores<T>;
-    const int in_tile = column % Cores::N;
-    for (int t = 0; t < 4; ++t)
-        for (int i = 0; i < Cores::b_registers; ++i)
-            if (Cores::b_row(t, i) == feature)
-                return 2 * step_features<T> +
-                       (column / Cores::N * 32 + in_tile * 4 + t) * Cores::b_registers + i;
-    return -1;  // no feature of a step
-}
-
-template <class T>
 void product_log_joint(const Chunk<T>& chunk, const FactorSteps<T>& model, int n_components,
                        const ProductPlan& plan, int multiprocessors, cudaStream_t stream) {
     const int blocks = chunk.n_tiles * (tile_rows / (plan.warps * warp_rows));
@@ -211,8 +199,6 @@ void product_log_joint(const Chunk<T>& chunk, const FactorSteps<T>& model, int n
 
 template ProductPlan plan_products<float>(int, std::size_t);
 template ProductPlan plan_products<double>(int, std::size_t);
-template int place_in_step<float>(int, int);
-template int place_in_step<double>(int, int);
 template void product_log_joint(const Chunk<float>&, const FactorSteps<float>&, int,
                                 const ProductPlan&, int, cudaStream_t);
 template void product_log_joint(const Chunk<double>&, const FactorSteps<double>&, int,

@@ -55,10 +55,6 @@ struct ProductPlan {
 template <class T>
 ProductPlan plan_products(int n_features, std::size_t shared_bytes_limit);
 
-// The place of P_i,j in a record, for a feature of the step and a column of the block.
-template <class T>
-int place_in_step(int feature, int column);
-
 // joint[k] = offset_k - 1/2 |(x - mean_k) P_k|^2.
 template <class T>
 void product_log_joint(const Chunk<T>& chunk, const FactorSteps<T>& model, int n_components,

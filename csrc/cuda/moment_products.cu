@@ -58,15 +58,13 @@ __global__ void __launch_bounds__(n_threads, 1)
     const int last_component = pooled ? n_components : first_component + 1;
     if (!pooled) second += first_component * (static_cast<std::int64_t>(D) * (D + 1) / 2);
 
-    for (int tile = range.first_tile; tile < range.last_tile; ++tile) {
-        const int n_rows = chunk.tiles[tile].n_rows;
-        const T* rows_of_tile = chunk.rows + chunk.first_row(tile) * chunk.row_stride;
+    for (int first_tile = range.first_tile; first_tile < range.last_tile;
+         first_tile += group_tiles) {
+        const int last_tile =
+            first_tile + group_tiles < range.last_tile ? first_tile + group_tiles : range.last_tile;
         for (int k = first_component; k < last_component; ++k) {
-            const T* resp =
-                chunk.joint + k * chunk.joint_stride + static_cast<std::int64_t>(tile) * tile_rows;
             const T* centre = all_centres + k * static_cast<std::int64_t>(D);
-            const int n_listed = list_rows<n_threads>(resp, n_rows, list, counts);
-            if (n_listed == 0) continue;
+            int n_summed = 0;
             T products[row_tiles][column_tiles][registers];
 #pragma unroll
             for (int m = 0; m < row_tiles; ++m)
@@ -74,47 +72,61 @@ __global__ void __launch_bounds__(n_threads, 1)
                 for (int n = 0; n < column_tiles; ++n)
 #pragma unroll
                     for (int i = 0; i < registers; ++i) products[m][n][i] = 0;
-            for (int begun = 0; begun < n_listed; begun += batch) {
-                // Rows that are not there weigh nothing.
-                for (int i = thread; i < batch * W; i += n_threads) {
-                    const int row = i / W, d = i % W;
-                    const T* x = begun + row < n_listed
-                                     ? rows_of_tile + list[begun + row] * chunk.row_stride
-                                     : nullptr;
-                    const int d_left = first_row + d, d_right = first_column + d;
-                    left[row * stride + d] = x && d_left < D ? x[d_left] - centre[d_left] : T(0);
-                    if (!diagonal)
-                        right[row * stride + d] =
-                            x && d_right < D ? x[d_right] - centre[d_right] : T(0);
-                }
-                if (thread < batch)
-                    weights[thread] = begun + thread < n_listed ? resp[list[begun + thread]] : T(0);
-                __syncthreads();
-                for (int row = warp * step; row < batch; row += n_warps * step) {
-                    if (begun + row >= n_listed) break;
-                    typename Cores::A a[row_tiles];
-#pragma unroll
-                    for (int m = 0; m < row_tiles; ++m)
-#pragma unroll
-                        for (int i = 0; i < Cores::a_registers; ++i) {
-                            const int of = row + Cores::a_column(t, i);
-                            a[m].set(i, weights[of] *
-                                            left[of * stride + m * Cores::M + Cores::a_row(g, i)]);
-                        }
-#pragma unroll
-                    for (int n = 0; n < column_tiles; ++n) {
-                        typename Cores::B b;
-#pragma unroll
-                        for (int i = 0; i < Cores::b_registers; ++i)
-                            b.set(i, right[(row + Cores::b_row(t, i)) * stride + n * Cores::N + g]);
+            for (int tile = first_tile; tile < last_tile; ++tile) {
+                const T* rows_of_tile = chunk.rows + chunk.first_row(tile) * chunk.row_stride;
+                const T* resp = chunk.joint + k * chunk.joint_stride +
+                                static_cast<std::int64_t>(tile) * tile_rows;
+                const int n_listed =
+                    list_rows<n_threads>(resp, chunk.tiles[tile].n_rows, list, counts);
+                n_summed += n_listed;
+                for (int begun = 0; begun < n_listed; begun += batch) {
+                    // Rows that are not there weigh nothing.
+                    for (int i = thread; i < batch * W; i += n_threads) {
+                        const int row = i / W, d = i % W;
+                        const T* x = begun + row < n_listed
+                                         ? rows_of_tile + list[begun + row] * chunk.row_stride
+                                         : nullptr;
+                        const int d_left = first_row + d, d_right = first_column + d;
+                        left[row * stride + d] =
+                            x && d_left < D ? x[d_left] - centre[d_left] : T(0);
+                        if (!diagonal)
+                            right[row * stride + d] =
+                                x && d_right < D ? x[d_right] - centre[d_right] : T(0);
+                    }
+                    if (thread < batch)
+                        weights[thread] =
+                            begun + thread < n_listed ? resp[list[begun + thread]] : T(0);
+                    __syncthreads();
+                    for (int row = warp * step; row < batch; row += n_warps * step) {
+                        if (begun + row >= n_listed) break;
+                        typename Cores::A a[row_tiles];
 #pragma unroll
                         for (int m = 0; m < row_tiles; ++m)
-                            if (!diagonal || n * Cores::N < (m + 1) * Cores::M)
-                                Cores::multiply_add(products[m][n], a[m], b);
+#pragma unroll
+                            for (int i = 0; i < Cores::a_registers; ++i) {
+                                const int of = row + Cores::a_column(t, i);
+                                a[m].set(i,
+                                         weights[of] *
+                                             left[of * stride + m * Cores::M + Cores::a_row(g, i)]);
+                            }
+#pragma unroll
+                        for (int n = 0; n < column_tiles; ++n) {
+                            typename Cores::B b;
+#pragma unroll
+                            for (int i = 0; i < Cores::b_registers; ++i)
+                                b.set(
+                                    i,
+                                    right[(row + Cores::b_row(t, i)) * stride + n * Cores::N + g]);
+#pragma unroll
+                            for (int m = 0; m < row_tiles; ++m)
+                                if (!diagonal || n * Cores::N < (m + 1) * Cores::M)
+                                    Cores::multiply_add(products[m][n], a[m], b);
+                        }
                     }
+                    __syncthreads();
                 }
-                __syncthreads();
             }
+            if (n_summed == 0) continue;
             // The sums of the warps, one tile of columns after the other.
             T* of_warps = shared_memory<T>();
 #pragma unroll

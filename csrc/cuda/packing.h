@@ -27,8 +27,9 @@ enum class Method {
 template <class T>
 class PackedMixture {
   public:
-    // Where `gradient` is wanted triangular factors are lines. `tensor_cores` as for make_estep.
-    PackedMixture(const estep::MixtureParameters& parameters, bool gradient,
+    // Where `gradient` is wanted triangular factors are lines. `pooled`: whether moments are.
+    // `tensor_cores` as for make_estep.
+    PackedMixture(const estep::MixtureParameters& parameters, bool gradient, bool pooled,
                   std::optional<bool> tensor_cores, const DeviceInfo& device, cudaStream_t stream);
 
     Method method;
@@ -40,7 +41,7 @@ class PackedMixture {
     DistanceModel<T> distance;
     // What moments are taken about, (K, D), in T and on the device.
     const T* centres;
-    // Where all components are near, moments may be taken about one point, (D,).
+    // Where all components are near, pooled moments may be taken about one point, (D,).
     bool all_near;
     const T* origin;
     // The same on the host.
@@ -52,15 +53,13 @@ class PackedMixture {
     double far(const estep::MixtureParameters& parameters, std::int64_t k) const;
     void choose_method(const estep::MixtureParameters& parameters, bool gradient,
                        std::optional<bool> tensor_cores, const DeviceInfo& device);
-    void pack_lines(const estep::MixtureParameters& parameters, std::int64_t n_components,
-                    const T* centres, bool with_low);
-    void pack_steps(const estep::MixtureParameters& parameters);
+    void pack_factors(const estep::MixtureParameters& parameters, cudaStream_t stream);
     void pack_distance(const estep::MixtureParameters& parameters);
     void pack_whitened(const estep::MixtureParameters& parameters);
 
-    std::vector<T> host_offset_, host_factors_, host_points_, host_scales_, host_intercepts_,
-        host_half_precision_;
-    Buffer offset_, factors_, centres_, origin_, points_, scales_, intercepts_, half_precision_;
+    std::vector<T> host_offset_, host_points_, host_scales_, host_intercepts_, host_half_precision_;
+    Buffer offset_, matrices_, means_, factors_, centres_, origin_, points_, scales_, intercepts_,
+        half_precision_;
 };
 
 }  // namespace vbfast::cuda

@@ -61,49 +61,56 @@ __global__ void __launch_bounds__(n_threads, 1)
     const int last_component = pooled ? n_components : first_component + 1;
     if (!pooled) second += first_component * (static_cast<std::int64_t>(D) * (D + 1) / 2);
 
-    for (int t = range.first_tile; t < range.last_tile; ++t) {
-        const int n_rows = chunk.tiles[t].n_rows;
-        const T* rows_of_tile = chunk.rows + chunk.first_row(t) * chunk.row_stride;
+    for (int first_tile = range.first_tile; first_tile < range.last_tile;
+         first_tile += group_tiles) {
+        const int last_tile =
+            first_tile + group_tiles < range.last_tile ? first_tile + group_tiles : range.last_tile;
         for (int k = first_component; k < last_component; ++k) {
-            const T* resp =
-                chunk.joint + k * chunk.joint_stride + static_cast<std::int64_t>(t) * tile_rows;
             const T* centre = all_centres + k * static_cast<std::int64_t>(D);
-            const int n_listed = list_rows<n_threads>(resp, n_rows, list, counts);
-            if (n_listed == 0) continue;
+            int n_summed = 0;
             Sum acc[S][S];
 #pragma unroll
             for (int i = 0; i < S; ++i)
 #pragma unroll
                 for (int j = 0; j < S; ++j) acc[i][j] = 0;
-            for (int begun = 0; begun < n_listed; begun += batch) {
-                const int n = n_listed - begun < batch ? n_listed - begun : batch;
-                const auto difference = [&](int row, int d) {
-                    return d < D ? static_cast<Sum>(rows_of_tile[row * chunk.row_stride + d]) -
-                                       static_cast<Sum>(centre[d])
-                                 : Sum(0);
-                };
-                for (int i = thread; i < n * width; i += n_threads) {
-                    const int row = list[begun + i / width], d = i % width;
-                    left[i] = difference(row, first_row + d);
-                    if (!diagonal) right[i] = difference(row, first_column + d);
-                }
-                if (thread < n) weights[thread] = static_cast<Sum>(resp[list[begun + thread]]);
-                __syncthreads();
-                if (group < groups)
-                    for (int row = group; row < n; row += groups) {
-                        Sum a[S], b[S];
-                        load<S>(left + row * width + own_row * S, a);
-                        load<S>(right + row * width + own_column * S, b);
-                        const Sum r = weights[row];
-#pragma unroll
-                        for (int i = 0; i < S; ++i) {
-                            a[i] *= r;
-#pragma unroll
-                            for (int j = 0; j < S; ++j) acc[i][j] = fma(a[i], b[j], acc[i][j]);
-                        }
+            for (int t = first_tile; t < last_tile; ++t) {
+                const T* rows_of_tile = chunk.rows + chunk.first_row(t) * chunk.row_stride;
+                const T* resp =
+                    chunk.joint + k * chunk.joint_stride + static_cast<std::int64_t>(t) * tile_rows;
+                const int n_listed =
+                    list_rows<n_threads>(resp, chunk.tiles[t].n_rows, list, counts);
+                n_summed += n_listed;
+                for (int begun = 0; begun < n_listed; begun += batch) {
+                    const int n = n_listed - begun < batch ? n_listed - begun : batch;
+                    const auto difference = [&](int row, int d) {
+                        return d < D ? static_cast<Sum>(rows_of_tile[row * chunk.row_stride + d]) -
+                                           static_cast<Sum>(centre[d])
+                                     : Sum(0);
+                    };
+                    for (int i = thread; i < n * width; i += n_threads) {
+                        const int row = list[begun + i / width], d = i % width;
+                        left[i] = difference(row, first_row + d);
+                        if (!diagonal) right[i] = difference(row, first_column + d);
                     }
-                __syncthreads();
+                    if (thread < n) weights[thread] = static_cast<Sum>(resp[list[begun + thread]]);
+                    __syncthreads();
+                    if (group < groups)
+                        for (int row = group; row < n; row += groups) {
+                            Sum a[S], b[S];
+                            load<S>(left + row * width + own_row * S, a);
+                            load<S>(right + row * width + own_column * S, b);
+                            const Sum r = weights[row];
+#pragma unroll
+                            for (int i = 0; i < S; ++i) {
+                                a[i] *= r;
+#pragma unroll
+                                for (int j = 0; j < S; ++j) acc[i][j] = fma(a[i], b[j], acc[i][j]);
+                            }
+                        }
+                    __syncthreads();
+                }
             }
+            if (n_summed == 0) continue;
             Sum* of_groups = shared_memory<Sum>();
             if (group < groups)
 #pragma unroll
