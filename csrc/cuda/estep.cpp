@@ -29,14 +29,15 @@ template <class T>
 class Pass final : public EStep {
   public:
     Pass(const MixtureParameters& parameters, const PassRequest& request,
-         std::shared_ptr<Workspace> workspace)
+         std::shared_ptr<Workspace> workspace, std::optional<bool> tensor_cores)
         : memory_(std::move(workspace)),
           request_(request),
           K_(static_cast<int>(parameters.n_components)),
           D_(parameters.n_features),
           n_partitions_(static_cast<int>(request.bounds.size()) - 1),
+          tensor_cores_(tensor_cores),
           mixture_(parameters, request.gradient != nullptr, request.moments == Moments::pooled,
-                   memory_->device, memory_->compute),
+                   tensor_cores, memory_->device, memory_->compute),
           means_(parameters.means, parameters.means + K_ * D_) {
         if (parameters.form == Form::linear) std::fill(means_.begin(), means_.end(), 0.0);
         upload(memory_->row_sums,
@@ -148,6 +149,7 @@ class Pass final : public EStep {
     int K_;
     std::int64_t D_;
     int n_partitions_;
+    std::optional<bool> tensor_cores_;
     PackedMixture<T> mixture_;
     std::vector<double> means_;
     PartialSums partial_ = {};
@@ -255,7 +257,8 @@ void Pass<T>::summarise(const Chunk<T>& chunk, bool extreme) {
     const Moments moments = request_.moments;
     const bool diagonal = moments == Moments::diag || moments == Moments::spherical;
     add_first_moments(chunk, mixture_.centres, K_, diagonal, extreme, partial_, stream);
-    const bool products = !extreme && products_pay<T>(static_cast<int>(D_), memory_->device);
+    const bool products =
+        !extreme && products_pay<T>(static_cast<int>(D_), memory_->device, tensor_cores_);
     const auto add_second = [&](const Chunk<T>& of, const T* centres, int K, bool pooled) {
         if (products)
             add_moment_products(of, centres, K, pooled, partial_, stream);
@@ -303,13 +306,14 @@ void Pass<T>::write_outputs(const FedChunk<T>& fed, const ChunkOutputs<T>& outpu
 
 template <class T>
 std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const PassRequest& request,
-                                  std::shared_ptr<Workspace> workspace) {
-    return std::make_unique<Pass<T>>(parameters, request, std::move(workspace));
+                                  std::shared_ptr<Workspace> workspace,
+                                  std::optional<bool> tensor_cores) {
+    return std::make_unique<Pass<T>>(parameters, request, std::move(workspace), tensor_cores);
 }
 
 template std::unique_ptr<EStep> make_estep<float>(const MixtureParameters&, const PassRequest&,
-                                                  std::shared_ptr<Workspace>);
+                                                  std::shared_ptr<Workspace>, std::optional<bool>);
 template std::unique_ptr<EStep> make_estep<double>(const MixtureParameters&, const PassRequest&,
-                                                   std::shared_ptr<Workspace>);
+                                                   std::shared_ptr<Workspace>, std::optional<bool>);
 
 }  // namespace vbfast::cuda

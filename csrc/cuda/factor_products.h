@@ -1,6 +1,8 @@
 // Log-joints of components with a triangular factor, by tensor cores.
 #pragma once
 
+#include <optional>
+
 #include "cuda/chunk.h"
 #include "cuda/device.h"
 #include "cuda/model.h"
@@ -36,9 +38,10 @@ struct FactorSteps {
 // Whether tensor cores are faster for D features. Few features have as many zeros as numbers in
 // their tiles of a triangle, and centring them takes as long. The tensor cores of small GPUs are
 // slow: three products of TF32 take longer there than one of float32, and float64 has few units
-// either way. By operation counts, not yet by measurement.
+// either way. By operation counts, not yet by measurement. `wanted` says otherwise.
 template <class T>
-bool products_pay(int n_features, const DeviceInfo& device) {
+bool products_pay(int n_features, const DeviceInfo& device, std::optional<bool> wanted) {
+    if (wanted) return *wanted;
     const bool large =
         (device.major == 8 || device.major == 9) ? device.minor == 0 : device.major == 10;
     return large && n_features >= (sizeof(T) == 4 ? 32 : 16);

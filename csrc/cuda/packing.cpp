@@ -53,7 +53,8 @@ bool precisions_leave_range(const MixtureParameters& spherical) {
 
 template <class T>
 PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradient, bool pooled,
-                                const DeviceInfo& device, cudaStream_t stream)
+                                std::optional<bool> tensor_cores, const DeviceInfo& device,
+                                cudaStream_t stream)
     : plan{}, lines{}, product_plan{}, steps{}, kind(Distance::plain), distance{} {
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     for (std::int64_t k = 0; k < K; ++k)
@@ -71,7 +72,7 @@ PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradie
 
     centres = upload(centres_, host_centres, stream);
     origin = upload(origin_, host_origin, stream);
-    choose_method(parameters, gradient, device);
+    choose_method(parameters, gradient, tensor_cores, device);
     if (method != Method::distances) pack_factors(parameters, stream);
     if (method == Method::whitened) pack_whitened(parameters);
     if (method == Method::distances) pack_distance(parameters);
@@ -88,7 +89,7 @@ PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradie
 
 template <class T>
 void PackedMixture<T>::choose_method(const MixtureParameters& parameters, bool gradient,
-                                     const DeviceInfo& device) {
+                                     std::optional<bool> tensor_cores, const DeviceInfo& device) {
     const int D = static_cast<int>(parameters.n_features);
     method = Method::distances;
     if (parameters.form != Form::full && parameters.form != Form::tied) return;
@@ -96,7 +97,7 @@ void PackedMixture<T>::choose_method(const MixtureParameters& parameters, bool g
     product_plan = plan_products<T>(D, device.shared_bytes);
     if (parameters.form == Form::tied && all_near && !gradient)
         method = Method::whitened;
-    else if (!gradient && product_plan.warps > 0 && products_pay<T>(D, device))
+    else if (!gradient && product_plan.warps > 0 && products_pay<T>(D, device, tensor_cores))
         method = Method::products;
     else
         method = Method::lines;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "cuda/device.h"
@@ -27,8 +28,9 @@ template <class T>
 class PackedMixture {
   public:
     // Where `gradient` is wanted triangular factors are lines. `pooled`: whether moments are.
+    // `tensor_cores` as for make_estep.
     PackedMixture(const estep::MixtureParameters& parameters, bool gradient, bool pooled,
-                  const DeviceInfo& device, cudaStream_t stream);
+                  std::optional<bool> tensor_cores, const DeviceInfo& device, cudaStream_t stream);
 
     Method method;
     FactorPlan plan;
@@ -50,7 +52,7 @@ class PackedMixture {
     void find_origin(const estep::MixtureParameters& parameters);
     double far(const estep::MixtureParameters& parameters, std::int64_t k) const;
     void choose_method(const estep::MixtureParameters& parameters, bool gradient,
-                       const DeviceInfo& device);
+                       std::optional<bool> tensor_cores, const DeviceInfo& device);
     void pack_factors(const estep::MixtureParameters& parameters, cudaStream_t stream);
     void pack_distance(const estep::MixtureParameters& parameters);
     void pack_whitened(const estep::MixtureParameters& parameters);

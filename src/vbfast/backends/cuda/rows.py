@@ -44,8 +44,9 @@ class ResidentRows:
         self.in_memory: FloatArray = known
 
     def block(self, start: int, stop: int) -> FloatArray:
-        """Return a view of rows."""
-        return self._rows[start:stop]
+        """Return a view of rows. That of all rows knows of the copy."""
+        whole = start == 0 and stop == self.n_samples
+        return self.in_memory if whole else self._rows[start:stop]
 
     def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
         """Return copies of a few rows."""
