@@ -243,4 +243,14 @@ py::capsule DeviceArray::to_capsule(bool versioned) const {
     });
 }
 
+int device_of_address(std::uintptr_t address) {
+    int device = 0;
+    check(cudaGetDevice(&device), "asking for the device in use");
+    if (address == 0) return device;  // an array without elements
+    cudaPointerAttributes found{};
+    check(cudaPointerGetAttributes(&found, reinterpret_cast<const void*>(address)),
+          "asking for the device of an array");
+    return found.device >= 0 ? found.device : device;
+}
+
 }  // namespace vbfast::cuda

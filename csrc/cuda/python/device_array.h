@@ -75,4 +75,7 @@ struct DeviceArray {
     pybind11::capsule to_capsule(bool versioned) const;
 };
 
+// The device whose memory is at an address; the one in use for none.
+int device_of_address(std::uintptr_t address);
+
 }  // namespace vbfast::cuda
