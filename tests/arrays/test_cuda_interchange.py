@@ -269,7 +269,7 @@ def test_mixed_devices(logits):
 
 
 def test_wrong_types(logits):
-    with pytest.raises(TypeError, match="a: .*float32 or float64; got the type <i4"):
+    with pytest.raises(TypeError, match=r"a: .*float32 or float64; got the type <i4"):
         vbfast.logsumexp(InterfaceExporter(logits.astype(np.int32)))
     with pytest.raises(TypeError, match="mask"):
         vbfast.softmax(InterfaceExporter(logits, mask=InterfaceExporter(logits)))
@@ -298,7 +298,7 @@ def test_wrong_shapes_and_values(logits):
         vbfast.elbo(there, sample_weight=Exporter(np.full(37, -1.0)))
     with pytest.raises(ValueError, match="sample_weight must have shape"):
         vbfast.elbo(there, sample_weight=Exporter(np.ones(36)))
-    with pytest.raises(ValueError, match="q at row 0 has a negative entry|q at row 0 sums to"):
+    with pytest.raises(ValueError, match=r"q at row 0 has a negative entry|q at row 0 sums to"):
         vbfast.elbo(there, q=there)
     with pytest.raises(np.exceptions.AxisError):
         vbfast.softmax(there, axis=2)
@@ -356,6 +356,6 @@ def test_borrowed_rows(logits):
     del borrowed
     gc.collect()
     assert sys.getrefcount(rows) == before - 1
+    columns = extension.DeviceArray.from_capsule(Exporter(logits.T).capsule(True))
     with pytest.raises(ValueError, match="features side by side"):
-        columns = extension.DeviceArray.from_capsule(Exporter(logits.T).capsule(True))
         extension.DeviceRows.borrow(columns, stream)

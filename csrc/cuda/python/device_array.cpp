@@ -128,7 +128,7 @@ void CallStream::wait_for(std::uintptr_t other) const {
     cudaEvent_t event = nullptr;
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event");
     cudaError_t status = cudaEventRecord(event, reinterpret_cast<cudaStream_t>(other));
-    if (status == cudaSuccess) status = cudaStreamWaitEvent(stream_, event, 0);
+    if (status == cudaSuccess) status = cudaStreamWaitEvent(stream(), event, 0);
     cudaEventDestroy(event);
     check(status, "waiting for another stream");
 }
@@ -218,7 +218,7 @@ DeviceArray DeviceArray::broadcast_to(const std::vector<std::int64_t>& wanted) c
 
 py::array DeviceArray::to_host(const CallStream& stream) const {
     if (strides != contiguous(shape, item_bytes()))
-        throw py::value_error("only a contiguous array is copied to the host");
+        throw py::buffer_error("only a contiguous array is copied to the host");
     py::array host(is_double ? py::dtype::of<double>() : py::dtype::of<float>(),
                    std::vector<py::ssize_t>(shape.begin(), shape.end()));
     if (host.nbytes() == 0) return host;

@@ -31,17 +31,19 @@ class DeviceGuard {
 // A stream of one call.
 class CallStream {
   public:
-    explicit CallStream(int device) : device_(device), guard_(device) {}
+    explicit CallStream(int device) : device_(device) {
+        const DeviceGuard guard(device);
+        stream_ = std::make_unique<Stream>();
+    }
 
     int device() const { return device_; }
-    cudaStream_t stream() const { return stream_; }
+    cudaStream_t stream() const { return *stream_; }
     // Makes what comes wait for what is in another stream now.
     void wait_for(std::uintptr_t other) const;
 
   private:
     int device_;
-    DeviceGuard guard_;  // the stream is made on the device
-    Stream stream_;
+    std::unique_ptr<Stream> stream_;
 };
 
 struct DeviceArray {

@@ -256,7 +256,10 @@ def bound_there(
 def _checked_weights(weights: Any, log_joint: Borrowed, gradients: bool, lent: Lent) -> Any:
     """Return weights as float64, if there is one a row, finite and not negative."""
     shape = log_joint.shape
-    on_host = weights.to_host(lent.stream).astype(np.float64, copy=False)
+    try:
+        on_host = weights.to_host(lent.stream).astype(np.float64, copy=False)
+    except BufferError as error:
+        raise NotImplementedError("sample_weight on the device must be C-contiguous") from error
     one_each = np.broadcast_to(np.zeros((), log_joint.dtype), shape)  # an array of that shape
     within = _vbfast.check_weights(on_host, one_each)
     if gradients and log_joint.dtype == np.float32 and not within:
