@@ -4,10 +4,10 @@ The page is of one run: no table is taken again by itself. ``--only NAME ...`` p
 of these scripts and writes nothing. ``--quick`` runs everything at tiny sizes and writes the page
 to a temporary file: it shows that every script runs.
 
-``batches.py``, ``checkpoints.py``, ``cluster.py``, ``denoising.py``, ``evidence_curves.py``,
-``from_disk.py``, ``instructions.py``, ``kmeans.py``, ``published.py``, ``scaling.py``,
-``shapes.py``, ``small_fits.py``, ``streaming.py``, ``time_to_solution.py`` and ``truncated.py`` are
-no sections of the page.
+``batches.py``, ``checkpoints.py``, ``cluster.py``, ``cuda.py``, ``denoising.py``,
+``evidence_curves.py``, ``from_disk.py``, ``instructions.py``, ``kmeans.py``, ``published.py``,
+``scaling.py``, ``shapes.py``, ``small_fits.py``, ``streaming.py``, ``time_to_solution.py`` and
+``truncated.py`` are no sections of the page.
 """
 
 from __future__ import annotations

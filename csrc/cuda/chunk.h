@@ -7,9 +7,12 @@
 
 namespace vbfast::cuda {
 
-// Rows of a tile, counted from the start of a partition. Sums of a tile are in the precision of the
-// rows, beyond it they are float64.
+// Rows of a tile, counted from the start of a partition.
 constexpr int tile_rows = 256;
+// Tiles, counted likewise, whose moments are summed in the precision of the rows, a part of the
+// rows by each of several threads. Beyond them sums are float64. Chunks and blocks of rows begin
+// with such a group.
+constexpr int group_tiles = 4;
 
 // Consecutive rows of one partition.
 struct TileOfRows {

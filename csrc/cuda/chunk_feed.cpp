@@ -6,8 +6,8 @@ namespace vbfast::cuda {
 
 namespace {
 
-// Chunks that are begun before the host waits for the device, to look whether to give up.
-constexpr int chunks_ahead = 8;
+// How many partitions a chunk has rows of that come from the host: each is a copy of its own.
+constexpr std::size_t read_together = 16;
 
 template <class T>
 class Feed {
@@ -20,13 +20,18 @@ class Feed {
         if (first_bad < 0 || row < first_bad) first_bad = row;
     }
 
+    // While the device works on a chunk, the next one is copied into the other slot.
     void run(const std::vector<Piece>& pieces, std::int64_t most_tiles) {
         for (const ChunkPlan& plan : plan_chunks(pieces, most_tiles)) {
-            if (++begun_ % chunks_ahead == 0) memory_.compute.wait();
             if (interrupt_ && interrupt_()) throw Interrupted();
-            FedChunk<T> fed{{}, &plan, &blocks_, &memory_.slots[begun_ % 2], false};
+            Slot& slot = memory_.slots[begun_++ % memory_.slots.size()];
+            slot.used.wait();
+            FedChunk<T> fed{{}, &plan, &blocks_, &slot, false};
             fill(fed);
+            slot.filled.record(memory_.copy);
+            slot.filled.hold_back(memory_.compute);
             if (first_bad < 0) run_(fed);
+            slot.used.record(memory_.compute);
         }
     }
 
@@ -51,29 +56,40 @@ class Feed {
         }
         if (first.weights)
             chunk.weights =
-                fed.template gather<double>(fed.slot->weights, 1, memory_.compute,
+                fed.template gather<double>(fed.slot->weights, 1, memory_.copy,
                                             [](const Block& block) { return block.weights; });
-        chunk.tiles = upload(fed.slot->tiles, plan.tiles, memory_.compute);
-        chunk.ranges = upload(fed.slot->ranges, plan.ranges, memory_.compute);
+        chunk.tiles = upload(fed.slot->tiles, plan.tiles, memory_.copy);
+        chunk.ranges = upload(fed.slot->ranges, plan.ranges, memory_.copy);
     }
 
     void read_rows(FedChunk<T>& fed) {
         Chunk<T>& chunk = fed.chunk;
         const int D = chunk.n_features;
         T* rows = fed.slot->rows.template reserve<T>(chunk.n_rows() * D);
-        unsigned long long* looked = fed.slot->looked.template reserve<unsigned long long>(2);
         chunk.rows = rows;
         chunk.rows_in_order = true;
+        // Places of tiles that are not full have ordinary numbers, as the rows are looked at.
+        check(cudaMemsetAsync(rows, 0, static_cast<std::size_t>(chunk.n_rows() * D) * sizeof(T),
+                              memory_.copy),
+              "clearing rows");
         for (std::size_t i = 0; i < fed.plan->pieces.size(); ++i) {
             const Piece& piece = fed.plan->pieces[i];
-            T* to = rows + fed.place_of(i) * D;
             HostRows host = fed.block_of(piece).host;
             host.rows = static_cast<const char*>(host.rows) + piece.first * host.row_stride;
             host.n_rows = piece.n_rows;
-            copy_rows(host, to, packed_, memory_.compute);
-            const RowsFound found = look_at(to, D, piece.n_rows, D, looked, memory_.compute);
-            if (found.first_bad < piece.n_rows) note_bad(piece.output_row + found.first_bad);
-            fed.extreme = fed.extreme || found.extreme;
+            copy_rows(host, rows + fed.place_of(i) * D, packed_, memory_.copy);
+        }
+        const RowsFound found =
+            look_at(rows, D, chunk.n_rows(), D,
+                    fed.slot->looked.template reserve<unsigned long long>(2), memory_.copy);
+        fed.extreme = found.extreme;
+        if (found.first_bad == chunk.n_rows()) return;
+        // The first one in the chunk is the first one of its piece; pieces are in the order of
+        // rows.
+        for (std::size_t i = 0; i < fed.plan->pieces.size(); ++i) {
+            const std::int64_t in_piece = found.first_bad - fed.place_of(i);
+            const Piece& piece = fed.plan->pieces[i];
+            if (in_piece >= 0 && in_piece < piece.n_rows) note_bad(piece.output_row + in_piece);
         }
     }
 
@@ -82,7 +98,7 @@ class Feed {
     const Interrupt& interrupt_;
     const std::function<void(const FedChunk<T>&)>& run_;
     std::vector<T> packed_;
-    int begun_ = 0;
+    std::size_t begun_ = 0;
 };
 
 }  // namespace
@@ -105,7 +121,11 @@ std::int64_t feed_chunks(const std::vector<Block>& blocks, const std::vector<std
     }
     if (feed.first_bad >= 0) return feed.first_bad;
     for (const std::vector<Piece>& pieces : resident) feed.run(pieces, most_tiles);
-    feed.run(read, most_tiles);
+    for (std::size_t first = 0; first < read.size(); first += read_together)
+        feed.run({read.begin() + static_cast<std::ptrdiff_t>(first),
+                  read.begin() +
+                      static_cast<std::ptrdiff_t>(std::min(first + read_together, read.size()))},
+                 most_tiles);
     memory.compute.wait();
     return feed.first_bad;
 }

@@ -52,7 +52,7 @@ __device__ T log_joint_alone(const Chunk<T>& chunk, const DistanceModel<T>& mode
 }
 
 template <class T, Distance kind, int C>
-__global__ void __launch_bounds__(side* side)
+__global__ void __launch_bounds__(side* side, 1)
     distances(Chunk<T> chunk, DistanceModel<T> model, int n_components) {
     constexpr int R = rows_of_thread<T>, rows = side * R, components = side * C;
     constexpr int parts = tile_rows / rows;

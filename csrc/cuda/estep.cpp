@@ -4,6 +4,7 @@
 
 #include "cuda/distance_forms.h"
 #include "cuda/gradient.h"
+#include "cuda/moment_products.h"
 #include "cuda/moments.h"
 #include "cuda/packing.h"
 
@@ -28,14 +29,15 @@ template <class T>
 class Pass final : public EStep {
   public:
     Pass(const MixtureParameters& parameters, const PassRequest& request,
-         std::shared_ptr<Workspace> workspace)
+         std::shared_ptr<Workspace> workspace, std::optional<bool> tensor_cores)
         : memory_(std::move(workspace)),
           request_(request),
           K_(static_cast<int>(parameters.n_components)),
           D_(parameters.n_features),
           n_partitions_(static_cast<int>(request.bounds.size()) - 1),
-          mixture_(parameters, request.gradient != nullptr, memory_->device.shared_bytes,
-                   memory_->compute),
+          tensor_cores_(tensor_cores),
+          mixture_(parameters, request.gradient != nullptr, request.moments == Moments::pooled,
+                   tensor_cores, memory_->device, memory_->compute),
           means_(parameters.means, parameters.means + K_ * D_) {
         if (parameters.form == Form::linear) std::fill(means_.begin(), means_.end(), 0.0);
         upload(memory_->row_sums,
@@ -147,6 +149,7 @@ class Pass final : public EStep {
     int K_;
     std::int64_t D_;
     int n_partitions_;
+    std::optional<bool> tensor_cores_;
     PackedMixture<T> mixture_;
     std::vector<double> means_;
     PartialSums partial_ = {};
@@ -211,18 +214,26 @@ PosteriorRequest<T> Pass<T>::request_of(const FedChunk<T>& fed) {
 template <class T>
 void Pass<T>::evaluate(const Chunk<T>& chunk) {
     const cudaStream_t stream = memory_->compute;
-    if (mixture_.factors) {
-        factor_log_joint(chunk, mixture_.lines, K_, mixture_.plan, memory_->device.multiprocessors,
-                         stream);
-        return;
-    }
+    const int multiprocessors = memory_->device.multiprocessors;
     Chunk<T> measured = chunk;
-    if (mixture_.whitens) {
-        T* rows = memory_->whitened.reserve<T>(chunk.n_rows() * D_);
-        whiten(chunk, mixture_.lines, mixture_.plan, rows, stream);
-        measured.rows = rows;
-        measured.row_stride = D_;
-        measured.rows_in_order = true;
+    switch (mixture_.method) {
+        case Method::lines:
+            factor_log_joint(chunk, mixture_.lines, K_, mixture_.plan, multiprocessors, stream);
+            return;
+        case Method::products:
+            product_log_joint(chunk, mixture_.steps, K_, mixture_.product_plan, multiprocessors,
+                              stream);
+            return;
+        case Method::whitened: {
+            T* rows = memory_->whitened.reserve<T>(chunk.n_rows() * D_);
+            whiten(chunk, mixture_.lines, mixture_.plan, rows, stream);
+            measured.rows = rows;
+            measured.row_stride = D_;
+            measured.rows_in_order = true;
+            break;
+        }
+        case Method::distances:
+            break;
     }
     distance_log_joint(measured, mixture_.kind, mixture_.distance, K_, stream);
 }
@@ -231,7 +242,7 @@ template <class T>
 T* Pass<T>::find_gradient(const Chunk<T>& chunk) {
     const cudaStream_t stream = memory_->compute;
     T* gradient = memory_->gradient.reserve<T>(chunk.n_rows() * D_);
-    if (mixture_.factors)
+    if (mixture_.method == Method::lines)
         factor_gradient(chunk, mixture_.lines, K_,
                         memory_->gradient_work.reserve<T>(2 * D_ * chunk.n_rows()), gradient,
                         stream);
@@ -246,17 +257,24 @@ void Pass<T>::summarise(const Chunk<T>& chunk, bool extreme) {
     const Moments moments = request_.moments;
     const bool diagonal = moments == Moments::diag || moments == Moments::spherical;
     add_first_moments(chunk, mixture_.centres, K_, diagonal, extreme, partial_, stream);
-    if (moments == Moments::full)
-        add_second_moments(chunk, mixture_.centres, K_, false, extreme, partial_, stream);
+    const bool products =
+        !extreme && products_pay<T>(static_cast<int>(D_), memory_->device, tensor_cores_);
+    const auto add_second = [&](const Chunk<T>& of, const T* centres, int K, bool pooled) {
+        if (products)
+            add_moment_products(of, centres, K, pooled, partial_, stream);
+        else
+            add_second_moments(of, centres, K, pooled, extreme, partial_, stream);
+    };
+    if (moments == Moments::full) add_second(chunk, mixture_.centres, K_, false);
     if (moments != Moments::pooled) return;
     if (!mixture_.all_near) {
-        add_second_moments(chunk, mixture_.centres, K_, true, extreme, partial_, stream);
+        add_second(chunk, mixture_.centres, K_, true);
         return;
     }
     Chunk<T> together = chunk;
     together.joint = memory_->component_sums.reserve<T>(chunk.n_rows());
     sum_components(chunk, K_, together.joint, stream);
-    add_second_moments(together, mixture_.origin, 1, true, extreme, partial_, stream);
+    add_second(together, mixture_.origin, 1, true);
 }
 
 // Copies the outputs of a chunk to where the pass wants them.
@@ -288,13 +306,14 @@ void Pass<T>::write_outputs(const FedChunk<T>& fed, const ChunkOutputs<T>& outpu
 
 template <class T>
 std::unique_ptr<EStep> make_estep(const MixtureParameters& parameters, const PassRequest& request,
-                                  std::shared_ptr<Workspace> workspace) {
-    return std::make_unique<Pass<T>>(parameters, request, std::move(workspace));
+                                  std::shared_ptr<Workspace> workspace,
+                                  std::optional<bool> tensor_cores) {
+    return std::make_unique<Pass<T>>(parameters, request, std::move(workspace), tensor_cores);
 }
 
 template std::unique_ptr<EStep> make_estep<float>(const MixtureParameters&, const PassRequest&,
-                                                  std::shared_ptr<Workspace>);
+                                                  std::shared_ptr<Workspace>, std::optional<bool>);
 template std::unique_ptr<EStep> make_estep<double>(const MixtureParameters&, const PassRequest&,
-                                                   std::shared_ptr<Workspace>);
+                                                   std::shared_ptr<Workspace>, std::optional<bool>);
 
 }  // namespace vbfast::cuda

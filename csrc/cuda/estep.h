@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "cuda/chunk_feed.h"
@@ -32,10 +33,12 @@ class EStep {
 };
 
 // Tiles are of tile_rows, and all partitions are open: what the request says of these is not looked
-// at. The parameters are read here and not later.
+// at. The parameters are read here and not later. `tensor_cores` says whether triangular factors
+// and second moments take these, wherever they can; by default the faster ones are chosen.
 template <class T>
 std::unique_ptr<EStep> make_estep(const estep::MixtureParameters& parameters,
                                   const estep::PassRequest& request,
-                                  std::shared_ptr<Workspace> workspace);
+                                  std::shared_ptr<Workspace> workspace,
+                                  std::optional<bool> tensor_cores);
 
 }  // namespace vbfast::cuda

@@ -77,10 +77,7 @@ __global__ void __launch_bounds__(n_threads)
     const std::int64_t total = (last - k) * model.lines_per_component;
     const T* lines = model.lines + k * model.lines_per_component * W;
 
-    const auto length_of = [&](int block) {
-        const int end = (block + 1) * J < D ? (block + 1) * J : D;
-        return (end + model.line_multiple - 1) / model.line_multiple * model.line_multiple;
-    };
+    const auto length_of = [&](int block) { return model.length(block * J, D); };
 
     if (whole) stage_rows<T, R>(chunk, tile_number, first_row, 0, D, staged);
     copy_lines<T, J>(buffers, lines, total < chunk_lines ? total : chunk_lines);

@@ -31,7 +31,7 @@ struct Layout {
     int batch;                         // rows in shared memory
 };
 
-// S: the type of sums within a tile.
+// S: the type of sums within a group of tiles.
 template <class T, class S, bool diagonal>
 __global__ void __launch_bounds__(n_threads)
     first_moments(Chunk<T> chunk, const T* all_centres, int n_components, Layout layout,
@@ -61,9 +61,8 @@ __global__ void __launch_bounds__(n_threads)
                                         own_feature + f])
                       : S(0);
         }
-    for (int t = range.first_tile; t < range.last_tile; ++t) {
-        const int n_rows = chunk.tiles[t].n_rows;
-        const T* rows_of_tile = chunk.rows + chunk.first_row(t) * chunk.row_stride;
+    for (int first_tile = range.first_tile; first_tile < range.last_tile;
+         first_tile += group_tiles) {
         S weight[C], first[C][F], second[C][F];
 #pragma unroll
         for (int c = 0; c < C; ++c) {
@@ -71,39 +70,46 @@ __global__ void __launch_bounds__(n_threads)
 #pragma unroll
             for (int f = 0; f < F; ++f) first[c][f] = second[c][f] = 0;
         }
-        for (int begun = 0; begun < n_rows; begun += layout.batch) {
-            const int n = n_rows - begun < layout.batch ? n_rows - begun : layout.batch;
-            __syncthreads();
-            for (int i = thread; i < n * width; i += n_threads) {
-                const int row = i / width, d = first_feature + i % width;
-                rows[i] = d < D ? static_cast<S>(rows_of_tile[(begun + row) * chunk.row_stride + d])
-                                : S(0);
-            }
-            for (int i = thread; i < n * height; i += n_threads) {
-                const int row = i % n, c = i / n, k = first_component + c;
-                resp[row * height + c] =
-                    k < n_components
-                        ? static_cast<S>(
-                              chunk.joint[k * chunk.joint_stride +
-                                          static_cast<std::int64_t>(t) * tile_rows + begun + row])
-                        : S(0);
-            }
-            __syncthreads();
-            for (int row = group; row < n; row += layout.groups) {
-                S r[C], x[F];
-                load<C>(resp + row * height + ty * C, r);
-                // Most rows are none of a component's where it is one of many.
-                if (r[0] == S(0) && r[1] == S(0) && r[2] == S(0) && r[3] == S(0)) continue;
-                load<F>(rows + row * width + tx * F, x);
+        const int last_tile =
+            first_tile + group_tiles < range.last_tile ? first_tile + group_tiles : range.last_tile;
+        for (int t = first_tile; t < last_tile; ++t) {
+            const int n_rows = chunk.tiles[t].n_rows;
+            const T* rows_of_tile = chunk.rows + chunk.first_row(t) * chunk.row_stride;
+            for (int begun = 0; begun < n_rows; begun += layout.batch) {
+                const int n = n_rows - begun < layout.batch ? n_rows - begun : layout.batch;
+                __syncthreads();
+                for (int i = thread; i < n * width; i += n_threads) {
+                    const int row = i / width, d = first_feature + i % width;
+                    rows[i] =
+                        d < D ? static_cast<S>(rows_of_tile[(begun + row) * chunk.row_stride + d])
+                              : S(0);
+                }
+                for (int i = thread; i < n * height; i += n_threads) {
+                    const int row = i % n, c = i / n, k = first_component + c;
+                    resp[row * height + c] =
+                        k < n_components
+                            ? static_cast<S>(chunk.joint[k * chunk.joint_stride +
+                                                         static_cast<std::int64_t>(t) * tile_rows +
+                                                         begun + row])
+                            : S(0);
+                }
+                __syncthreads();
+                for (int row = group; row < n; row += layout.groups) {
+                    S r[C], x[F];
+                    load<C>(resp + row * height + ty * C, r);
+                    // Most rows are none of a component's where it is one of many.
+                    if (r[0] == S(0) && r[1] == S(0) && r[2] == S(0) && r[3] == S(0)) continue;
+                    load<F>(rows + row * width + tx * F, x);
 #pragma unroll
-                for (int c = 0; c < C; ++c) {
-                    weight[c] += r[c];
+                    for (int c = 0; c < C; ++c) {
+                        weight[c] += r[c];
 #pragma unroll
-                    for (int f = 0; f < F; ++f) {
-                        const S d = x[f] - centres[c][f];
-                        const S rd = r[c] * d;
-                        first[c][f] += rd;
-                        if (diagonal) second[c][f] = fma(rd, d, second[c][f]);
+                        for (int f = 0; f < F; ++f) {
+                            const S d = x[f] - centres[c][f];
+                            const S rd = r[c] * d;
+                            first[c][f] += rd;
+                            if (diagonal) second[c][f] = fma(rd, d, second[c][f]);
+                        }
                     }
                 }
             }

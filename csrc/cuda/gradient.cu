@@ -38,8 +38,6 @@ __global__ void __launch_bounds__(tile_rows)
         // Of a block of columns: y_j, then what they add to P y.
         for (int j0 = 0; j0 < D; j0 += J) {
             const int end = j0 + J < D ? j0 + J : D;
-            const int length =
-                (end + model.line_multiple - 1) / model.line_multiple * model.line_multiple;
             for (int j = j0; j < end; ++j) {
                 T sum = 0;
                 for (int i = 0; i <= j; ++i) {
@@ -55,7 +53,7 @@ __global__ void __launch_bounds__(tile_rows)
                 for (int j = j0; j < end; ++j) sum = fma(numbers[j - j0], y[(j - j0) * n], sum);
                 gradient[i * n] -= q * sum;
             }
-            lines += static_cast<std::int64_t>(length) * line;
+            lines += static_cast<std::int64_t>(model.length(j0, D)) * line;
         }
     }
     for (int d = 0; d < D; ++d) out[row * D + d] = gradient[d * n];
@@ -93,9 +91,8 @@ __global__ void by_feature(Chunk<T> chunk, Distance kind, DistanceModel<T> model
 template <class T>
 void factor_gradient(const Chunk<T>& chunk, const FactorLines<T>& model, int n_components, T* work,
                      T* out, cudaStream_t stream) {
-    const int line = model.columns == 2 ? 4 : model.columns + 16 / static_cast<int>(sizeof(T));
     launch(through_factors<T>, dim3(chunk.n_tiles), dim3(tile_rows), 0, stream, chunk, model,
-           n_components, line, work, out);
+           n_components, model.line_length(), work, out);
 }
 
 template <class T>

@@ -1,6 +1,7 @@
 // Mathematics of single elements, the same on the host and on the device.
 #pragma once
 
+#include <cfloat>
 #include <cmath>
 #include <cstdint>
 
@@ -16,6 +17,14 @@ __host__ __device__ constexpr T infinite() {
 template <class T>
 __host__ __device__ inline bool is_finite(T value) {
     return value - value == T(0);
+}
+
+// The nearest finite number: infinity times a difference of zero would be NaN. NaN stays NaN.
+template <class T>
+__host__ __device__ inline T as_finite(double value) {
+    constexpr double largest = sizeof(T) == 4 ? FLT_MAX : DBL_MAX;
+    if (value > largest) return static_cast<T>(largest);
+    return static_cast<T>(value < -largest ? -largest : value);
 }
 
 // The log-joint of a squared distance that is halved already. A square that is NaN, of a difference

@@ -24,6 +24,24 @@ class Stream {
     cudaStream_t stream_ = nullptr;
 };
 
+// A moment in a stream.
+class Event {
+  public:
+    Event() { check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "an event"); }
+    ~Event() { cudaEventDestroy(event_); }
+    Event(const Event&) = delete;
+    Event& operator=(const Event&) = delete;
+    void record(cudaStream_t stream) { check(cudaEventRecord(event_, stream), "an event"); }
+    // Until what came before it is done; at once if it was never recorded.
+    void wait() const { check(cudaEventSynchronize(event_), "waiting for the device"); }
+    void hold_back(cudaStream_t stream) const {
+        check(cudaStreamWaitEvent(stream, event_, 0), "an event");
+    }
+
+  private:
+    cudaEvent_t event_ = nullptr;
+};
+
 // Device memory that grows: what was in it is lost then.
 class Buffer {
   public:

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "cuda/platform.h"
+
 namespace vbfast::cuda {
 
 // Numbers of one line of a factor, see FactorLines: two of the centre, then the columns.
@@ -25,6 +27,15 @@ struct FactorLines {
     std::int64_t lines_per_component;
     int columns;
     int line_multiple;
+
+    // Lines of the block that begins with a column.
+    __host__ __device__ int length(int first_column, int n_features) const {
+        const int end = first_column + columns < n_features ? first_column + columns : n_features;
+        return (end + line_multiple - 1) / line_multiple * line_multiple;
+    }
+    __host__ __device__ int line_length() const {
+        return columns == 2 ? 4 : columns + 16 / static_cast<int>(sizeof(T));
+    }
 };
 
 // What distances are measured with.

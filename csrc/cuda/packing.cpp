@@ -4,6 +4,9 @@
 #include <cmath>
 #include <limits>
 
+#include "cuda/factor_packing.h"
+#include "cuda/mathematics.h"
+
 namespace vbfast::cuda {
 
 namespace {
@@ -16,13 +19,6 @@ using estep::MixtureParameters;
 // estep/packing.cpp.
 template <class T>
 constexpr double near_limit = sizeof(T) == 8 ? 1e6 : 1024;
-
-// Infinity times a difference of zero would be NaN.
-template <class T>
-T as_finite(double value) {
-    constexpr double largest = std::numeric_limits<T>::max();
-    return static_cast<T>(std::max(std::min(value, largest), -largest));
-}
 
 // What is left of a number that is rounded.
 template <class T>
@@ -56,9 +52,10 @@ bool precisions_leave_range(const MixtureParameters& spherical) {
 }  // namespace
 
 template <class T>
-PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradient,
-                                std::size_t shared_bytes_limit, cudaStream_t stream)
-    : factors(false), whitens(false), plan{}, lines{}, kind(Distance::plain), distance{} {
+PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradient, bool pooled,
+                                std::optional<bool> tensor_cores, const DeviceInfo& device,
+                                cudaStream_t stream)
+    : plan{}, lines{}, product_plan{}, steps{}, kind(Distance::plain), distance{} {
     const std::int64_t K = parameters.n_components, D = parameters.n_features;
     for (std::int64_t k = 0; k < K; ++k)
         host_offset_.push_back(static_cast<T>(parameters.offset[k]));
@@ -69,26 +66,18 @@ PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradie
         extreme = extreme || !(std::fabs(mean) < (sizeof(T) == 4 ? 1e9 : 1e75));
     }
     find_origin(parameters);
-    all_near = true;
+    all_near = parameters.form == Form::tied || pooled;  // nobody asks otherwise
     for (std::int64_t k = 0; k < K && all_near; ++k)
         all_near = far(parameters, k) <= near_limit<T>;  // false for NaN
 
-    const bool triangular = parameters.form == Form::full || parameters.form == Form::tied;
-    whitens = parameters.form == Form::tied && all_near && !gradient;
-    factors = triangular && !whitens;
-    if (triangular) plan = plan_factor<T>(static_cast<int>(D), shared_bytes_limit);
-    if (factors) pack_lines(parameters, K, host_centres.data(), true);
-    if (whitens) {
-        pack_lines(parameters, 1, host_origin.data(), false);
-        pack_whitened(parameters);
-    }
-    if (!triangular) pack_distance(parameters);
-
     centres = upload(centres_, host_centres, stream);
     origin = upload(origin_, host_origin, stream);
-    const T* offset = upload(offset_, host_offset_, stream);
-    if (triangular) lines.lines = upload(lines_, host_lines_, stream);
-    lines.offset = distance.offset = offset;
+    choose_method(parameters, gradient, tensor_cores, device);
+    if (method != Method::distances) pack_factors(parameters, stream);
+    if (method == Method::whitened) pack_whitened(parameters);
+    if (method == Method::distances) pack_distance(parameters);
+
+    lines.offset = steps.offset = distance.offset = upload(offset_, host_offset_, stream);
     distance.centres = host_points_.empty() ? centres : upload(points_, host_points_, stream);
     if (!host_scales_.empty()) {
         distance.scales = upload(scales_, host_scales_, stream);
@@ -96,6 +85,22 @@ PackedMixture<T>::PackedMixture(const MixtureParameters& parameters, bool gradie
     }
     if (!host_half_precision_.empty())
         distance.half_precision = upload(half_precision_, host_half_precision_, stream);
+}
+
+template <class T>
+void PackedMixture<T>::choose_method(const MixtureParameters& parameters, bool gradient,
+                                     std::optional<bool> tensor_cores, const DeviceInfo& device) {
+    const int D = static_cast<int>(parameters.n_features);
+    method = Method::distances;
+    if (parameters.form != Form::full && parameters.form != Form::tied) return;
+    plan = plan_factor<T>(D, device.shared_bytes);
+    product_plan = plan_products<T>(D, device.shared_bytes);
+    if (parameters.form == Form::tied && all_near && !gradient)
+        method = Method::whitened;
+    else if (!gradient && product_plan.warps > 0 && products_pay<T>(D, device, tensor_cores))
+        method = Method::products;
+    else
+        method = Method::lines;
 }
 
 // The median of each coordinate of the means of possible components, which a stray one does not
@@ -138,34 +143,45 @@ double PackedMixture<T>::far(const MixtureParameters& parameters, std::int64_t k
     return by_feature;
 }
 
-// See FactorLines.
+// Copies the factors to the device, where they are packed.
 template <class T>
-void PackedMixture<T>::pack_lines(const MixtureParameters& parameters, std::int64_t n_components,
-                                  const T* points, bool with_low) {
-    const std::int64_t D = parameters.n_features, J = plan.columns;
-    const std::int64_t line = J == 2 ? 4 : J + 16 / static_cast<std::int64_t>(sizeof(T));
+void PackedMixture<T>::pack_factors(const MixtureParameters& parameters, cudaStream_t stream) {
+    const std::int64_t K = parameters.n_components, D = parameters.n_features;
+    const auto copy = [&](Buffer& buffer, const double* from, std::int64_t count) {
+        double* to = buffer.reserve<double>(count);
+        check(cudaMemcpyAsync(to, from, static_cast<std::size_t>(count) * sizeof(double),
+                              cudaMemcpyHostToDevice, stream),
+              "a copy to the device");
+        return to;
+    };
+    Factors<T> given{};
+    given.shared = parameters.form == Form::tied;
+    given.matrices = copy(matrices_, parameters.coefficients, (given.shared ? 1 : K) * D * D);
+    given.n_features = static_cast<int>(D);
+    // Rows are whitened about the origin, which is a number of T.
+    const bool whitens = method == Method::whitened;
+    given.n_components = whitens ? 1 : static_cast<int>(K);
+    given.points = whitens ? origin : centres;
+    if (!whitens) given.means = copy(means_, parameters.means, K * D);
+    if (method == Method::products) {
+        constexpr std::int64_t J = kept_columns<T>, F = step_features<T>;
+        steps.steps_per_component = 0;
+        for (std::int64_t first = 0; first < D; first += J)
+            steps.steps_per_component += (std::min(first + J, D) + F - 1) / F;
+        T* out = factors_.reserve<T>(K * steps.steps_per_component * step_length<T>);
+        pack_steps(given, steps.steps_per_component, out, stream);
+        steps.records = out;
+        return;
+    }
     lines.columns = plan.columns;
     lines.line_multiple = plan.line_multiple;
     lines.lines_per_component = 0;
-    const auto length = [&](std::int64_t j0) {
-        const std::int64_t multiple = plan.line_multiple;
-        return (std::min(j0 + J, D) + multiple - 1) / multiple * multiple;
-    };
-    for (std::int64_t j0 = 0; j0 < D; j0 += J) lines.lines_per_component += length(j0);
-    host_lines_.assign(static_cast<std::size_t>(n_components * lines.lines_per_component * line),
-                       T(0));
-    T* out = host_lines_.data();
-    for (std::int64_t k = 0; k < n_components; ++k) {
-        const double* P = parameters.coefficients + (parameters.form == Form::full ? k * D * D : 0);
-        for (std::int64_t j0 = 0; j0 < D; j0 += J)
-            for (std::int64_t i = 0; i < length(j0); ++i, out += line) {
-                if (i >= D) continue;
-                out[0] = points[k * D + i];
-                if (with_low) out[1] = as_finite<T>(left_out(parameters.means[k * D + i], out[0]));
-                for (std::int64_t j = std::max(i, j0); j < std::min(j0 + J, D); ++j)
-                    out[line - J + j - j0] = as_finite<T>(P[i * D + j]);
-            }
-    }
+    for (int first = 0; first < D; first += plan.columns)
+        lines.lines_per_component += lines.length(first, static_cast<int>(D));
+    T* out =
+        factors_.reserve<T>(given.n_components * lines.lines_per_component * lines.line_length());
+    pack_lines(given, lines, out, stream);
+    lines.lines = out;
 }
 
 // Means of a tied mixture as distances of whitened rows have them.

@@ -2,34 +2,46 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
+#include "cuda/device.h"
 #include "cuda/factor_form.h"
+#include "cuda/factor_products.h"
 #include "cuda/memory.h"
 #include "cuda/model.h"
 #include "estep/request.h"
 
 namespace vbfast::cuda {
 
-// A mixture on the device. Which of the models is there follows from `factors` and `whitens`.
+// How log-joints are evaluated, and which of the models is there.
+enum class Method {
+    lines,     // triangular factors, FactorLines
+    products,  // the same by tensor cores, FactorSteps
+    whitened,  // rows are multiplied by the one factor of all first: FactorLines of that one, and
+               // DistanceModel of whitened rows
+    distances  // DistanceModel
+};
+
+// A mixture on the device.
 template <class T>
 class PackedMixture {
   public:
-    // Where `gradient` is wanted rows are not whitened.
-    PackedMixture(const estep::MixtureParameters& parameters, bool gradient,
-                  std::size_t shared_bytes_limit, cudaStream_t stream);
+    // Where `gradient` is wanted triangular factors are lines. `pooled`: whether moments are.
+    // `tensor_cores` as for make_estep.
+    PackedMixture(const estep::MixtureParameters& parameters, bool gradient, bool pooled,
+                  std::optional<bool> tensor_cores, const DeviceInfo& device, cudaStream_t stream);
 
-    // Components have triangular factors of their own, or one that rows are not whitened with.
-    bool factors;
-    // Rows are multiplied by the one factor of all first: its distances are of whitened rows.
-    bool whitens;
+    Method method;
     FactorPlan plan;
-    FactorLines<T> lines;  // of the factor alone where rows are whitened
+    FactorLines<T> lines;
+    ProductPlan product_plan;
+    FactorSteps<T> steps;
     Distance kind;
     DistanceModel<T> distance;
     // What moments are taken about, (K, D), in T and on the device.
     const T* centres;
-    // Where all components are near, moments may be taken about one point, (D,).
+    // Where all components are near, pooled moments may be taken about one point, (D,).
     bool all_near;
     const T* origin;
     // The same on the host.
@@ -39,14 +51,15 @@ class PackedMixture {
   private:
     void find_origin(const estep::MixtureParameters& parameters);
     double far(const estep::MixtureParameters& parameters, std::int64_t k) const;
-    void pack_lines(const estep::MixtureParameters& parameters, std::int64_t n_components,
-                    const T* centres, bool with_low);
+    void choose_method(const estep::MixtureParameters& parameters, bool gradient,
+                       std::optional<bool> tensor_cores, const DeviceInfo& device);
+    void pack_factors(const estep::MixtureParameters& parameters, cudaStream_t stream);
     void pack_distance(const estep::MixtureParameters& parameters);
     void pack_whitened(const estep::MixtureParameters& parameters);
 
-    std::vector<T> host_offset_, host_lines_, host_points_, host_scales_, host_intercepts_,
-        host_half_precision_;
-    Buffer offset_, lines_, centres_, origin_, points_, scales_, intercepts_, half_precision_;
+    std::vector<T> host_offset_, host_points_, host_scales_, host_intercepts_, host_half_precision_;
+    Buffer offset_, matrices_, means_, factors_, centres_, origin_, points_, scales_, intercepts_,
+        half_precision_;
 };
 
 }  // namespace vbfast::cuda

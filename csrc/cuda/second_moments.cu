@@ -14,6 +14,7 @@
 
 #include "cuda/mathematics.h"
 #include "cuda/packs.h"
+#include "cuda/row_list.h"
 #include "cuda/summary.h"
 
 namespace vbfast::cuda {
@@ -24,34 +25,8 @@ constexpr int n_threads = 128;
 constexpr int batch = 32;  // rows in shared memory
 constexpr int side = 8;    // of a block, in squares of S by S
 
-// Lists the rows of a tile whose responsibility is not zero, and returns how many there are.
-template <class T>
-__device__ int list_rows(const T* resp, int n_rows, std::int16_t* list, int* counts) {
-    const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
-    constexpr int warps = tile_rows / 32;
-    unsigned taken[tile_rows / n_threads];
-#pragma unroll
-    for (int i = 0; i < tile_rows / n_threads; ++i) {
-        const int row = i * n_threads + thread;
-        taken[i] = __ballot_sync(0xffffffffu, row < n_rows && resp[row] != T(0));
-        if (lane == 0) counts[i * (n_threads / 32) + warp] = __popc(taken[i]);
-    }
-    __syncthreads();
-#pragma unroll
-    for (int i = 0; i < tile_rows / n_threads; ++i) {
-        int place = __popc(taken[i] & ((1u << lane) - 1));
-        for (int before = 0; before < i * (n_threads / 32) + warp; ++before)
-            place += counts[before];
-        if (taken[i] >> lane & 1) list[place] = static_cast<std::int16_t>(i * n_threads + thread);
-    }
-    int n = 0;
-    for (int i = 0; i < warps; ++i) n += counts[i];
-    __syncthreads();
-    return n;
-}
-
 template <class T, class Sum, int S>
-__global__ void __launch_bounds__(n_threads)
+__global__ void __launch_bounds__(n_threads, 1)
     second_moments(Chunk<T> chunk, const T* all_centres, int n_components, bool pooled,
                    PartialSums partial) {
     constexpr int width = side * S;
@@ -65,11 +40,9 @@ __global__ void __launch_bounds__(n_threads)
     const int thread = static_cast<int>(threadIdx.x);
     const int together = pooled ? 1 : n_components;  // components of a range
     const Range range = chunk.ranges[static_cast<int>(blockIdx.x) / together];
-    // Block row and column of the triangle.
-    int block_row = 0, block_column = static_cast<int>(blockIdx.y);
-    while (block_column > block_row) block_column -= ++block_row;
-    const bool diagonal = block_row == block_column;
-    const int first_row = block_row * width, first_column = block_column * width;
+    const TriangleBlock block(static_cast<int>(blockIdx.y));
+    const bool diagonal = block.row == block.column;
+    const int first_row = block.row * width, first_column = block.column * width;
     const int height = D - first_row < width ? D - first_row : width;
     const int breadth = D - first_column < width ? D - first_column : width;
     const int down = (height + S - 1) / S, across = (breadth + S - 1) / S;
@@ -88,49 +61,56 @@ __global__ void __launch_bounds__(n_threads)
     const int last_component = pooled ? n_components : first_component + 1;
     if (!pooled) second += first_component * (static_cast<std::int64_t>(D) * (D + 1) / 2);
 
-    for (int t = range.first_tile; t < range.last_tile; ++t) {
-        const int n_rows = chunk.tiles[t].n_rows;
-        const T* rows_of_tile = chunk.rows + chunk.first_row(t) * chunk.row_stride;
+    for (int first_tile = range.first_tile; first_tile < range.last_tile;
+         first_tile += group_tiles) {
+        const int last_tile =
+            first_tile + group_tiles < range.last_tile ? first_tile + group_tiles : range.last_tile;
         for (int k = first_component; k < last_component; ++k) {
-            const T* resp =
-                chunk.joint + k * chunk.joint_stride + static_cast<std::int64_t>(t) * tile_rows;
             const T* centre = all_centres + k * static_cast<std::int64_t>(D);
-            const int n_listed = list_rows(resp, n_rows, list, counts);
-            if (n_listed == 0) continue;
+            int n_summed = 0;
             Sum acc[S][S];
 #pragma unroll
             for (int i = 0; i < S; ++i)
 #pragma unroll
                 for (int j = 0; j < S; ++j) acc[i][j] = 0;
-            for (int begun = 0; begun < n_listed; begun += batch) {
-                const int n = n_listed - begun < batch ? n_listed - begun : batch;
-                const auto difference = [&](int row, int d) {
-                    return d < D ? static_cast<Sum>(rows_of_tile[row * chunk.row_stride + d]) -
-                                       static_cast<Sum>(centre[d])
-                                 : Sum(0);
-                };
-                for (int i = thread; i < n * width; i += n_threads) {
-                    const int row = list[begun + i / width], d = i % width;
-                    left[i] = difference(row, first_row + d);
-                    if (!diagonal) right[i] = difference(row, first_column + d);
-                }
-                if (thread < n) weights[thread] = static_cast<Sum>(resp[list[begun + thread]]);
-                __syncthreads();
-                if (group < groups)
-                    for (int row = group; row < n; row += groups) {
-                        Sum a[S], b[S];
-                        load<S>(left + row * width + own_row * S, a);
-                        load<S>(right + row * width + own_column * S, b);
-                        const Sum r = weights[row];
-#pragma unroll
-                        for (int i = 0; i < S; ++i) {
-                            a[i] *= r;
-#pragma unroll
-                            for (int j = 0; j < S; ++j) acc[i][j] = fma(a[i], b[j], acc[i][j]);
-                        }
+            for (int t = first_tile; t < last_tile; ++t) {
+                const T* rows_of_tile = chunk.rows + chunk.first_row(t) * chunk.row_stride;
+                const T* resp =
+                    chunk.joint + k * chunk.joint_stride + static_cast<std::int64_t>(t) * tile_rows;
+                const int n_listed =
+                    list_rows<n_threads>(resp, chunk.tiles[t].n_rows, list, counts);
+                n_summed += n_listed;
+                for (int begun = 0; begun < n_listed; begun += batch) {
+                    const int n = n_listed - begun < batch ? n_listed - begun : batch;
+                    const auto difference = [&](int row, int d) {
+                        return d < D ? static_cast<Sum>(rows_of_tile[row * chunk.row_stride + d]) -
+                                           static_cast<Sum>(centre[d])
+                                     : Sum(0);
+                    };
+                    for (int i = thread; i < n * width; i += n_threads) {
+                        const int row = list[begun + i / width], d = i % width;
+                        left[i] = difference(row, first_row + d);
+                        if (!diagonal) right[i] = difference(row, first_column + d);
                     }
-                __syncthreads();
+                    if (thread < n) weights[thread] = static_cast<Sum>(resp[list[begun + thread]]);
+                    __syncthreads();
+                    if (group < groups)
+                        for (int row = group; row < n; row += groups) {
+                            Sum a[S], b[S];
+                            load<S>(left + row * width + own_row * S, a);
+                            load<S>(right + row * width + own_column * S, b);
+                            const Sum r = weights[row];
+#pragma unroll
+                            for (int i = 0; i < S; ++i) {
+                                a[i] *= r;
+#pragma unroll
+                                for (int j = 0; j < S; ++j) acc[i][j] = fma(a[i], b[j], acc[i][j]);
+                            }
+                        }
+                    __syncthreads();
+                }
             }
+            if (n_summed == 0) continue;
             Sum* of_groups = shared_memory<Sum>();
             if (group < groups)
 #pragma unroll

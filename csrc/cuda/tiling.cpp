@@ -6,6 +6,12 @@
 
 namespace vbfast::cuda {
 
+namespace {
+
+constexpr std::int64_t group_rows = group_tiles * tile_rows;
+
+}  // namespace
+
 std::vector<Piece> cut(int block, std::int64_t start, std::int64_t n_rows,
                        const std::vector<std::int64_t>& bounds, std::vector<char>& taken) {
     if (start < 0 || n_rows < 0 || n_rows > bounds.back() - start)
@@ -19,7 +25,7 @@ std::vector<Piece> cut(int block, std::int64_t start, std::int64_t n_rows,
         const std::size_t p = static_cast<std::size_t>(partition);
         const std::int64_t end = std::min(start + n_rows, bounds[p + 1]);
         if (end == row) continue;
-        if ((row - bounds[p]) % tile_rows != 0)
+        if ((row - bounds[p]) % group_rows != 0)
             throw std::invalid_argument("row " + std::to_string(row) +
                                         " does not begin a tile of its partition");
         if (taken[p])
@@ -33,17 +39,18 @@ std::vector<Piece> cut(int block, std::int64_t start, std::int64_t n_rows,
 }
 
 std::vector<ChunkPlan> plan_chunks(const std::vector<Piece>& pieces, std::int64_t most) {
-    std::int64_t remaining = 0;
-    for (const Piece& piece : pieces) remaining += (piece.n_rows + tile_rows - 1) / tile_rows;
+    std::int64_t remaining = 0;  // groups
+    for (const Piece& piece : pieces) remaining += (piece.n_rows + group_rows - 1) / group_rows;
+    const std::int64_t most_groups = std::max<std::int64_t>(1, most / group_tiles);
     std::vector<std::int64_t> done(pieces.size(), 0);  // rows
     std::vector<ChunkPlan> chunks;
     std::size_t next = 0;  // the piece whose turn it is
     while (remaining > 0) {
-        // How many tiles each piece gives, one a turn.
+        // How many groups each piece gives, one a turn.
         std::vector<std::int64_t> taken(pieces.size(), 0);
-        for (std::int64_t room = std::min(most, remaining); room > 0;
+        for (std::int64_t room = std::min(most_groups, remaining); room > 0;
              next = (next + 1) % pieces.size())
-            if (done[next] + taken[next] * tile_rows < pieces[next].n_rows) {
+            if (done[next] + taken[next] * group_rows < pieces[next].n_rows) {
                 ++taken[next];
                 --room;
                 --remaining;
@@ -54,7 +61,7 @@ std::vector<ChunkPlan> plan_chunks(const std::vector<Piece>& pieces, std::int64_
             Piece part = pieces[i];
             part.first += done[i];
             part.output_row += done[i];
-            part.n_rows = std::min(taken[i] * tile_rows, part.n_rows - done[i]);
+            part.n_rows = std::min(taken[i] * group_rows, part.n_rows - done[i]);
             done[i] += part.n_rows;
             const int first_tile = static_cast<int>(chunk.tiles.size());
             for (std::int64_t row = 0; row < part.n_rows; row += tile_rows)

@@ -12,6 +12,7 @@ namespace vbfast::cuda {
 // Where a chunk's inputs lie: two of them, so that one is filled while the other one is used.
 struct Slot {
     Buffer rows, weights, given, tiles, ranges, looked;
+    Event filled, used;
 };
 
 class Workspace {

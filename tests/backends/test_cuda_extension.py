@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib.metadata import EntryPoint
 from types import ModuleType, SimpleNamespace
@@ -160,6 +161,17 @@ def test_what_info_says_of_a_device(install, capsys):
     }
     vbfast.show_config()
     assert "cuda_architectures 80-real, 90-real\n" in capsys.readouterr().out
+
+
+@pytest.mark.skipif("VBFAST_TEST_CUDA" not in os.environ, reason="needs the module")
+def test_a_machine_without_a_driver():
+    module = extension.load_extension()
+    if module.versions()["driver"]:
+        pytest.skip("there is a driver")
+    with pytest.raises(extension.DeviceError, match="found no NVIDIA driver; it needs one for"):
+        extension.require_device()
+    with pytest.raises(RuntimeError, match=r"^CUDA: counting devices: "):
+        module.device_info()
 
 
 @pytest.mark.parametrize(

@@ -5,14 +5,19 @@ from __future__ import annotations
 import importlib
 import platform
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 
+import vbfast
+from vbfast.backends.cuda.extension import DeviceError, require_device
 from vbfast.benchmark.cases import Case
 from vbfast.benchmark.datasets import DATASETS
+from vbfast.families.gaussian_parameters import GaussianParameters
 
 BENCH = Path(__file__).parents[2] / "bench"
 
@@ -126,3 +131,30 @@ def test_passes_on_a_cluster_are_counted(script):
     assert [row[:2] for row in scheduled.rows] == [["4", "6"], ["8", "10"]]
     [model] = sizes.rows
     assert 0.0 < float(model[1]) < 1.0
+
+
+def test_without_a_device_cuda_says_why():
+    try:
+        require_device()
+    except (ImportError, DeviceError) as error:
+        reason = str(error)
+    else:
+        pytest.skip("there is a device")
+    command = [sys.executable, str(BENCH / "cuda.py"), "--quick"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout == f"Nothing was timed: {reason}.\n"
+
+
+@pytest.mark.parametrize("covariance_type", ["full", "diag", "spherical"])
+def test_the_peer_of_cuda_comes_to_our_evidence(script, covariance_type):
+    pytest.importorskip("torch")
+    case = Case("small", 500, 3, 4, covariance_type, 0.1)
+    rows, given = case.rows("float64"), case.start()
+    mixture = vbfast.GaussianMixture(**given, max_iter=3)
+    with pytest.warns(ConvergenceWarning):
+        mixture.fit(rows)
+    start = GaussianParameters.from_precisions(
+        covariance_type, *(given[f"{name}_init"] for name in ("weights", "means", "precisions"))
+    )
+    peer = script("cuda_peer").TorchMixture(rows, start, case.reg_covar, "cpu")
+    assert peer.iterate(3) == pytest.approx(mixture.lower_bound_, abs=1e-9)

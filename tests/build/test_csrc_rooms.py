@@ -24,8 +24,8 @@ ROOMS = {
     "arrays": {"kernels/arrays", "runtime"},
     "linalg": {"kernels/linalg", "runtime"},
     "capi": {"arrays", "kernels/arrays", "runtime"},
-    "cuda": set(),
-    "cuda/python": {"cuda"},
+    "cuda": {"estep", "kernels/estep", "runtime"},
+    "cuda/python": {"cuda", "python", "estep", "runtime"},
     "python": {"capi", "estep", "arrays", "linalg", "runtime"},
 }
 

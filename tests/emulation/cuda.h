@@ -151,11 +151,20 @@ class Block {
     template <class V>
     V shuffle(V value, int lane) {
         static_assert(sizeof(V) <= sizeof(double), "shuffles are of up to eight bytes");
-        Slot* slots = share(&value, sizeof value);
+        return exchange(value)(lane & (warp_size - 1));
+    }
+
+    // Shares a value with the warp, and returns a function from lanes to what they have shared.
+    template <class V>
+    auto exchange(const V& value) {
+        static_assert(sizeof(V) <= sizeof(Slot));
+        const Slot* slots = share(&value, sizeof value);
         warp_barrier();
-        V result;
-        std::memcpy(&result, slots + (lane & (warp_size - 1)), sizeof result);
-        return result;
+        return [slots](int lane) {
+            V result;
+            std::memcpy(&result, slots + lane, sizeof result);
+            return result;
+        };
     }
 
     unsigned ballot(bool value) {
@@ -188,11 +197,12 @@ class Block {
 
   private:
     struct alignas(8) Slot {
-        char bytes[8];
+        char bytes[32];
     };
 
     Fibre& current() { return fibres_[thread_]; }
 
+    // Two buffers are used in turn, so that nobody overwrites what another one has still to read.
     Slot* share(const void* value, std::size_t size) {
         Fibre& fibre = current();
         const unsigned first = thread_ / warp_size * warp_size;
@@ -325,6 +335,41 @@ inline Block& block_memory() {
     return block;
 }
 
+// Products of small matrices, each lane's numbers where the instruction has them: see PTX ISA,
+// sections of mma.m16n8k8 and mma.m8n8k4. TF32 has the upper 19 bits of a number.
+inline float as_tf32(float value) {
+    unsigned bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits &= 0xffffe000u;
+    std::memcpy(&value, &bits, sizeof bits);
+    return value;
+}
+
+template <class T, int n_a, int n_b>
+struct Operands {
+    T a[n_a], b[n_b];
+};
+
+inline void multiply_tf32(float (&c)[4], const float (&a)[4], const float (&b)[2]) {
+    const Operands<float, 4, 2> own = {{as_tf32(a[0]), as_tf32(a[1]), as_tf32(a[2]), as_tf32(a[3])},
+                                       {as_tf32(b[0]), as_tf32(b[1])}};
+    const auto of_lane = running->exchange(own);
+    const int g = running->lane() / 4, t = running->lane() % 4;
+    for (int k = 0; k < 8; ++k) {
+        const auto row = of_lane(g * 4 + k % 4);
+        for (int i = 0; i < 4; ++i)
+            c[i] += row.a[k / 4 * 2 + i / 2] * of_lane((2 * t + i % 2) * 4 + k % 4).b[k / 4];
+    }
+}
+
+inline void multiply_float64(double (&c)[2], const double (&a)[1], const double (&b)[1]) {
+    const auto of_lane = running->exchange(Operands<double, 1, 1>{{a[0]}, {b[0]}});
+    const int g = running->lane() / 4, t = running->lane() % 4;
+    for (int k = 0; k < 4; ++k)
+        for (int i = 0; i < 2; ++i)
+            c[i] = std::fma(of_lane(g * 4 + k).a[0], of_lane((2 * t + i) * 4 + k).b[0], c[i]);
+}
+
 }  // namespace vbfast::emulation
 
 // ------------------------------------------------------------------------------- the language
@@ -401,7 +446,11 @@ inline cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
     *properties = {};
     std::strcpy(properties->name, "emulated on the CPU");
     properties->totalGlobalMem = std::size_t{1} << 34;
-    properties->major = 9;
+    // VBFAST_CUDA_CAPABILITY: 90, or 89 for one whose tensor cores are slow.
+    const char* capability = std::getenv("VBFAST_CUDA_CAPABILITY");
+    const int wanted = capability ? std::atoi(capability) : 90;
+    properties->major = wanted / 10;
+    properties->minor = wanted % 10;
     // Few and small, so that small problems have several chunks.
     properties->multiProcessorCount = 2;
     properties->l2CacheSize = 1 << 18;

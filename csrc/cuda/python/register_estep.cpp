@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 
 #include "cuda/estep.h"
@@ -142,7 +143,7 @@ class BoundEStep {
                const Float64& coefficients, const std::string& assignment,
                const std::string& moments, bool entropy, bool single,
                const std::vector<std::int64_t>& partition_bounds, py::tuple outputs,
-               std::shared_ptr<Workspace> workspace)
+               std::shared_ptr<Workspace> workspace, std::optional<bool> tensor_cores)
         : outputs_(std::move(outputs)),
           moments_(parse(kinds_of_moments, moments, "moments")),
           reader_(means.shape(0), means.shape(1), single) {
@@ -172,7 +173,7 @@ class BoundEStep {
         request.log_joint = output(6, "log_joint", {K_}, real);
         const auto make = single ? make_estep<float> : make_estep<double>;
         py::gil_scoped_release release;
-        estep_ = make(parameters, request, std::move(workspace));
+        estep_ = make(parameters, request, std::move(workspace), tensor_cores);
     }
 
     // The first row that is not finite, or -1; and the rows whose every log-joint overflows.
@@ -292,10 +293,12 @@ void register_estep(py::module_& module) {
     py::class_<BoundEStep>(module, "EStep", "One pass over the rows of a mixture.")
         .def(py::init<const std::string&, const Float64&, const Float64&, const Float64&,
                       const std::string&, const std::string&, bool, bool,
-                      const std::vector<std::int64_t>&, py::tuple, std::shared_ptr<Workspace>>(),
+                      const std::vector<std::int64_t>&, py::tuple, std::shared_ptr<Workspace>,
+                      std::optional<bool>>(),
              arg("form"), arg("offset"), arg("means"), arg("coefficients"), arg("assignment"),
              arg("moments"), arg("entropy"), arg("single_precision"), arg("partition_bounds"),
-             arg("outputs"), arg("workspace"))
+             arg("outputs"), arg("workspace"), arg("tensor_cores") = py::none(),
+             "Tensor cores are used where they are the faster ones, or as `tensor_cores` says.")
         .def("run", &BoundEStep::run, arg("blocks"),
              "Process blocks of distinct partitions; the first row that is not finite, or -1, and "
              "the rows whose every log-joint overflows.")

@@ -111,15 +111,20 @@ class Case:
             Bytes a second of a :class:`~vbfast.benchmark.timing.Reading`. By default reading does
             not count.
         """
+        pairs = self.n_samples * self.n_components
+        exponentials = pairs * _EXPONENTIAL[np.dtype(dtype)] / num_threads
+        computing = self.operations() / peak + exponentials
+        reading = self.n_samples * self.n_features * np.dtype(dtype).itemsize / read_rate
+        return max(computing, reading)
+
+    def operations(self) -> int:
+        """Return the floating-point operations that an EM iteration cannot do without."""
         D = self.n_features
         per_pair = {"full": 2 * D * D + 6 * D, "diag": 8 * D, "tied": 4 * D, "spherical": 4 * D}
-        pairs = self.n_samples * self.n_components
-        operations = pairs * per_pair[self.covariance_type]
+        operations = self.n_samples * self.n_components * per_pair[self.covariance_type]
         if self.covariance_type == "tied":
             operations += self.n_samples * D * D
-        computing = operations / peak + pairs * _EXPONENTIAL[np.dtype(dtype)] / num_threads
-        reading = self.n_samples * D * np.dtype(dtype).itemsize / read_rate
-        return max(computing, reading)
+        return operations
 
 
 CASES = {

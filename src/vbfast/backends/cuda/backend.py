@@ -25,7 +25,7 @@ from vbfast.contract import (
 
 __all__ = ["CudaBackend"]
 
-# Tiles have the length that the kernels are written for. A block of threads sums the rows of a
+# Tiles have the length of a group of tiles of the kernels (csrc/cuda/chunk.h). A block of threads sums the rows of a
 # partition, for one component or a few: partitions are many where statistics are small, so that
 # blocks fill the device, and of statistics that are large there are enough components.
 LIMITS = Limits(
@@ -37,7 +37,7 @@ LIMITS = Limits(
     statistics_bytes=64 << 20,
     split_partitions=1,
     group_bytes=8,
-    tile_rows=256,
+    tile_rows=1024,
     tile_bytes=1 << 62,
 )
 

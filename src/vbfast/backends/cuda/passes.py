@@ -93,7 +93,8 @@ class CudaPass:
         hard = self._request.assignment == "hard"
         request = Request("hard", self._request.moments) if hard else Request()
         K, given = self._log_joint.n_components, self._request.assignment == "given"
-        found = RowOutputs(labels=np.empty(len(rows), np.int64))
+        labels = np.empty(len(rows), np.int64)
+        found = RowOutputs(labels=labels)
         if outputs.resp is not None and not given:
             found.resp = np.empty((len(rows), K), self._dtype)
         row_length = self._log_joint.form.row_length
@@ -110,7 +111,7 @@ class CudaPass:
         weights = None if block.weights is None else block.weights[here]
         running.run([RowBlock(0, np.asarray(block.rows)[here], weights)], num_threads)
         if outputs.labels is not None:
-            outputs.labels[rows] = found.labels
+            outputs.labels[rows] = labels
         if outputs.resp is not None and found.resp is not None:
             outputs.resp[rows] = found.resp
         more = running.finish().statistics

@@ -39,12 +39,14 @@ class ResidentRows:
         self.dtype = rows.dtype
         self.n_samples, self.n_features = rows.shape
         self._rows = rows
-        self.in_memory: Any = rows.view(HostArray)
-        self.in_memory.on_device = load_extension().DeviceRows(rows)
+        known = rows.view(HostArray)
+        known.on_device = load_extension().DeviceRows(rows)
+        self.in_memory: FloatArray = known
 
     def block(self, start: int, stop: int) -> FloatArray:
-        """Return a view of rows."""
-        return self._rows[start:stop]
+        """Return a view of rows. That of all rows knows of the copy."""
+        whole = start == 0 and stop == self.n_samples
+        return self.in_memory if whole else self._rows[start:stop]
 
     def take(self, indices: npt.NDArray[np.intp]) -> FloatArray:
         """Return copies of a few rows."""

@@ -1,0 +1,1 @@
+"""The CUDA module of vbfast, which finds it by an entry point."""
