@@ -492,6 +492,13 @@ inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t*, int) {
 inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
     return cudaSuccess;
 }
+struct cudaPointerAttributes {
+    int device;
+};
+inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void*) {
+    attributes->device = 0;
+    return cudaSuccess;
+}
 inline cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
     return cudaMalloc(memory, bytes);
 }

@@ -21,8 +21,8 @@ constexpr int block_threads = 256;
 constexpr int result_numbers = vbfast::arrays::result_count;
 constexpr int n_parameters = vbfast::arrays::max_parameters;
 
-// Bytes that a thread has in registers, of each input: where a few lanes of a warp share a slice,
-// where a warp has a longer one, and where a block has one.
+// Bytes that a thread has in registers: of each input where a few lanes of a warp share a slice,
+// or a warp has a longer one; of all inputs where a block has one.
 constexpr int few_bytes = 32, many_bytes = 128, block_bytes = 64;
 // A range is that many times what a block has in registers: no sum has more terms in a row.
 constexpr int chunks_of_range = 8;
@@ -62,7 +62,7 @@ struct DeviceCall {
 
     __device__ std::int64_t offset(int place, const std::int64_t (&at)[most_outer]) const {
         std::int64_t sum = 0;
-        for (int d = 0; d < n_outer; ++d) sum += at[d] * operands[place].outer[d];
+        for (int d = 0; d < most_outer; ++d) sum += at[d] * operands[place].outer[d];
         return sum;
     }
     __device__ bool present(int place) const { return operands[place].data != nullptr; }
@@ -71,7 +71,10 @@ struct DeviceCall {
 // The index of a slice, and where its elements are.
 struct Slice {
     __device__ Slice(const DeviceCall& call, std::int64_t number) {
-        for (int d = call.n_outer - 1; d > 0; --d) {
+        // Loops whose ends are known when they are compiled: indices stay in registers.
+        for (int d = most_outer - 1; d > 0; --d) {
+            at[d] = 0;
+            if (d >= call.n_outer) continue;
             at[d] = number % call.outer[d];
             number /= call.outer[d];
         }

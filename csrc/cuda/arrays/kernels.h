@@ -20,6 +20,9 @@ using vbfast::arrays::place_y;
 template <class Op>
 constexpr int state_numbers = Op::references + Op::sums;
 
+template <class T, class Inputs>
+constexpr int elements_of_block = block_bytes / static_cast<int>(sizeof(T)) / Inputs::inputs;
+
 // Zero where sums are about an infinite reference.
 template <class T>
 struct Base {
@@ -102,8 +105,9 @@ struct OwnPart {
 
 // Slices, or ranges of slices, a block each or several side by side.
 template <class T, class Op, class Map>
-__global__ void __launch_bounds__(block_threads) reduce_blocks(DeviceCall call) {
-    constexpr int E = block_bytes / static_cast<int>(sizeof(T)), warps = block_threads / 32;
+__global__ void __launch_bounds__(block_threads, Map::outputs > 0 ? 1 : 2)
+    reduce_blocks(DeviceCall call) {
+    constexpr int E = elements_of_block<T, Op>, warps = block_threads / 32;
     const Kinds kinds = call.kinds;
     const OwnPart part(call);
     const Slice slice(call, part.number);
@@ -195,7 +199,7 @@ __global__ void __launch_bounds__(block_threads) reduce_blocks(DeviceCall call) 
 
 // Merges the ranges of a slice, a warp a slice, and finishes it. Lane i has ranges i, i + 32, ....
 template <class T, class Op, class Map>
-__global__ void __launch_bounds__(block_threads) merge_ranges(DeviceCall call) {
+__global__ void __launch_bounds__(block_threads, 1) merge_ranges(DeviceCall call) {
     const Lanes lanes{1, 32};
     const Kinds kinds = call.kinds;
     std::int64_t number = static_cast<std::int64_t>(blockIdx.x) * (block_threads / 32) +
@@ -245,7 +249,7 @@ __global__ void __launch_bounds__(block_threads) merge_ranges(DeviceCall call) {
 // Maps the ranges of slices that merge_ranges has finished.
 template <class T, class Map>
 __global__ void __launch_bounds__(block_threads) map_ranges(DeviceCall call) {
-    constexpr int E = block_bytes / static_cast<int>(sizeof(T));
+    constexpr int E = elements_of_block<T, Map>;
     const OwnPart part(call);
     if (!part.there) return;
     const Slice slice(call, part.number);

@@ -128,7 +128,7 @@ void CallStream::wait_for(std::uintptr_t other) const {
     cudaEvent_t event = nullptr;
     check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "an event");
     cudaError_t status = cudaEventRecord(event, reinterpret_cast<cudaStream_t>(other));
-    if (status == cudaSuccess) status = cudaStreamWaitEvent(stream_, event, 0);
+    if (status == cudaSuccess) status = cudaStreamWaitEvent(stream(), event, 0);
     cudaEventDestroy(event);
     check(status, "waiting for another stream");
 }
@@ -218,7 +218,7 @@ DeviceArray DeviceArray::broadcast_to(const std::vector<std::int64_t>& wanted) c
 
 py::array DeviceArray::to_host(const CallStream& stream) const {
     if (strides != contiguous(shape, item_bytes()))
-        throw py::value_error("only a contiguous array is copied to the host");
+        throw py::buffer_error("only a contiguous array is copied to the host");
     py::array host(is_double ? py::dtype::of<double>() : py::dtype::of<float>(),
                    std::vector<py::ssize_t>(shape.begin(), shape.end()));
     if (host.nbytes() == 0) return host;
@@ -241,6 +241,16 @@ py::capsule DeviceArray::to_capsule(bool versioned) const {
     return export_as(exported, dl_versioned_name, [](PyObject* capsule) {
         destroy_unused<DLManagedTensorVersioned>(capsule, dl_versioned_name);
     });
+}
+
+int device_of_address(std::uintptr_t address) {
+    int device = 0;
+    check(cudaGetDevice(&device), "asking for the device in use");
+    if (address == 0) return device;  // an array without elements
+    cudaPointerAttributes found{};
+    check(cudaPointerGetAttributes(&found, reinterpret_cast<const void*>(address)),
+          "asking for the device of an array");
+    return found.device >= 0 ? found.device : device;
 }
 
 }  // namespace vbfast::cuda

@@ -31,17 +31,19 @@ class DeviceGuard {
 // A stream of one call.
 class CallStream {
   public:
-    explicit CallStream(int device) : device_(device), guard_(device) {}
+    explicit CallStream(int device) : device_(device) {
+        const DeviceGuard guard(device);
+        stream_ = std::make_unique<Stream>();
+    }
 
     int device() const { return device_; }
-    cudaStream_t stream() const { return stream_; }
+    cudaStream_t stream() const { return *stream_; }
     // Makes what comes wait for what is in another stream now.
     void wait_for(std::uintptr_t other) const;
 
   private:
     int device_;
-    DeviceGuard guard_;  // the stream is made on the device
-    Stream stream_;
+    std::unique_ptr<Stream> stream_;
 };
 
 struct DeviceArray {
@@ -74,5 +76,8 @@ struct DeviceArray {
     pybind11::array to_host(const CallStream& stream) const;
     pybind11::capsule to_capsule(bool versioned) const;
 };
+
+// The device whose memory is at an address; the one in use for none.
+int device_of_address(std::uintptr_t address);
 
 }  // namespace vbfast::cuda

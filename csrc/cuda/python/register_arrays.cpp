@@ -237,6 +237,8 @@ void register_arrays(py::module_& module) {
         .def("broadcast_to", &DeviceArray::broadcast_to, arg("shape"))
         .def("to_host", &DeviceArray::to_host, arg("stream"))
         .def("to_capsule", &DeviceArray::to_capsule, arg("versioned"));
+    module.def("device_of_address", &device_of_address, arg("address"),
+               "The device whose memory is at an address.");
     module.def("reduce_array", &reduce_array, "A reduction of an array over some of its axes.");
     module.def("map_array", &map_array, "softmax or log_softmax of an array over some axes.");
     module.def("bound", &bound, "Terms of the evidence lower bound, and its gradients.");

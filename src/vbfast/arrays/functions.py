@@ -1,12 +1,15 @@
 """Array functions: log-sum-exp, softmax, entropy, KL divergence, the bound and its gradients.
 
 All take float32 or float64 arrays of any shape and strides, without copying them; other real types
-become float64. Arrays on a CUDA device, of a library that has DLPack or
-``__cuda_array_interface__``, are computed there, and so are the results, arrays of that library:
-all arrays of a call are then on one device and of one type. What would lose its meaning on the way, a mask, the zeros that a sparse matrix
+become float64. What would lose its meaning on the way, a mask, the zeros that a sparse matrix
 leaves out, records or dates, is a ``TypeError``. Everything is in nats. NaN propagates. Sums do not
 depend on the number of threads. The kernels are those of the backend in force, see
 :func:`vbfast.config_context`.
+
+Arrays on a CUDA device, of a library that has DLPack or ``__cuda_array_interface__``, are computed
+there, and so are results, which are arrays of that library; sums of the bound are ones without
+dimensions. All arrays of a call are then on one device and of one type, float32 or float64, and
+there is no ``out``.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast import _vbfast
+from vbfast.arrays import on_device
 from vbfast.arrays.arguments import (
     Array,
     Axis,
@@ -27,7 +31,6 @@ from vbfast.arrays.arguments import (
     is_unusual,
     same_kind,
 )
-from vbfast.arrays import on_device
 from vbfast.arrays.bounds import ElboGradient, elbo, elbo_and_grad
 from vbfast.inputs.distributions import sum_tolerance
 

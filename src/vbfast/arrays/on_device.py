@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from vbfast import _vbfast
 from vbfast.arrays.arguments import Axis, check_shape_of_log_joint
 from vbfast.backends import get_array_functions
 
@@ -61,8 +60,7 @@ def _borrow(**arrays: Any) -> list[Any]:
 
 def _place(array: Any, device: int | None) -> str:
     kind = f"{type(array).__module__.partition('.')[0]}.{type(array).__name__}"
-    where = "the host" if device is None else "a CUDA device" if device < 0 else f"cuda:{device}"
-    return f"{where} ({kind})"
+    return f"{'the host' if device is None else f'cuda:{device}'} ({kind})"
 
 
 def _check_dtypes(first: str, a: Any, second: str, b: Any) -> None:
@@ -125,7 +123,7 @@ def reduce_array(
 
 
 def map_array(mapping: int, a: Any, axis: Axis, out: Any) -> Any:
-    """softmax or log_softmax, as an array of the library of its argument."""
+    """Softmax or log_softmax, as an array of the library of its argument."""
     _check_no_output(out)
     (x,) = _borrow(a=a)
     functions: Any = get_array_functions("cuda")

@@ -70,6 +70,10 @@ class _Copies:
         """Return an array of one number a slice from the device."""
         return _inverse(array.to_host(self.stream), self._slices())
 
+    def number(self, array: Any) -> float:
+        """Return an array without dimensions from the device, as a number."""
+        return float(array.to_host(self.stream))
+
     def _slices(self) -> list[int]:
         kept = [d for d in self.order if d not in self._reduced]
         return [sorted(kept).index(d) for d in kept]
@@ -108,7 +112,7 @@ def reduce_array(
 
 
 def map_array(mapping: int, x: Array, axis: Axis, out: Array | None, num_threads: int) -> Array:
-    """softmax or log_softmax of an array over some axes."""
+    """Softmax or log_softmax of an array over some axes."""
     del num_threads
     copies = _Copies(x, _vbfast.reduced_axes(x.ndim, axis))
     result = copies.get(
@@ -144,10 +148,7 @@ def _bound(
         per_sample,
         gradients,
     )
-    if per_sample:
-        of_rows = tuple(copies.get_slices(term) for term in terms)
-    else:
-        of_rows = tuple(float(term.to_host(copies.stream)) for term in terms)
+    of_rows: tuple[Any, ...] = tuple(map(copies.get_slices if per_sample else copies.number, terms))
     arrays = tuple(copies.get(gradient) for gradient in written)
     if out is None:
         return of_rows, arrays
@@ -218,7 +219,7 @@ def reduce_there(
 
 
 def map_there(mapping: int, x: Borrowed, axis: Axis) -> Any:
-    """softmax or log_softmax of an array on the device; the result is of its library."""
+    """Softmax or log_softmax of an array on the device; the result is of its library."""
     with x.lend() as lent:
         axes = _vbfast.reduced_axes(len(x.shape), axis)
         return x.give_back(load_extension().map_array(lent.stream, mapping, *lent.arrays, axes))
@@ -255,7 +256,10 @@ def bound_there(
 def _checked_weights(weights: Any, log_joint: Borrowed, gradients: bool, lent: Lent) -> Any:
     """Return weights as float64, if there is one a row, finite and not negative."""
     shape = log_joint.shape
-    on_host = weights.to_host(lent.stream).astype(np.float64, copy=False)
+    try:
+        on_host = weights.to_host(lent.stream).astype(np.float64, copy=False)
+    except BufferError as error:
+        raise NotImplementedError("sample_weight on the device must be C-contiguous") from error
     one_each = np.broadcast_to(np.zeros((), log_joint.dtype), shape)  # an array of that shape
     within = _vbfast.check_weights(on_host, one_each)
     if gradients and log_joint.dtype == np.float32 and not within:

@@ -32,13 +32,21 @@ def device_of(array: Any) -> int | None:
     Returns
     -------
     int or None
-        -1 for a device that the array does not number.
+
+    Raises
+    ------
+    ImportError
+        If the array does not say which device it is on, and there is no module to ask.
     """
     find = getattr(array, "__dlpack_device__", None)
     if find is not None:
         kind, number = find()
         return int(number) if kind in CUDA else None
-    return -1 if hasattr(array, "__cuda_array_interface__") else None
+    interface = getattr(array, "__cuda_array_interface__", None)
+    if interface is None:
+        return None
+    device: int = load_extension().device_of_address(interface["data"][0])
+    return device
 
 
 class DeviceResult:
@@ -112,8 +120,8 @@ class Borrowed:
         self._library = _library_of(array)
         extension = load_extension()
         device = device_of(array)
-        if device == -1:
-            device = extension.device_info()["index"]
+        if device is None:
+            raise TypeError(f"{name} is on no CUDA device")
         self.stream = extension.Stream(device)
         try:
             if hasattr(array, "__dlpack__"):
