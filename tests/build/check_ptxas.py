@@ -22,6 +22,7 @@ LIMITS = [
     # Three blocks of 128 threads; of distances, which need most of their memory, one of 256.
     (r"^(distances<double|(first|second)_moments<\w+, double)", 168, 0),
     (r"^moment_products<float>", 232, 0),  # two blocks of 128 threads, with 128 sums each
+    (r"^reduce_blocks<", 168, 0),  # of array functions: one block of 256, whose elements are mapped
     (r"", 128, 16 << 10),
 ]
 

@@ -38,7 +38,8 @@ __device__ inline const char* second_input(const DeviceCall& call, const Slice& 
 
 // Whole slices of up to E elements for each of the `group` lanes that share one.
 template <class T, class Op, class Map, int E>
-__global__ void __launch_bounds__(block_threads) reduce_lanes(DeviceCall call, int group) {
+__global__ void __launch_bounds__(block_threads, blocks_at_work)
+    reduce_lanes(DeviceCall call, int group) {
     const Lanes lanes{1, group};
     const Kinds kinds = call.kinds;
     const int slices_of_block = block_threads / group;
@@ -105,7 +106,7 @@ struct OwnPart {
 
 // Slices, or ranges of slices, a block each or several side by side.
 template <class T, class Op, class Map>
-__global__ void __launch_bounds__(block_threads, Map::outputs > 0 ? 1 : 2)
+__global__ void __launch_bounds__(block_threads, Map::outputs > 0 ? 1 : blocks_at_work)
     reduce_blocks(DeviceCall call) {
     constexpr int E = elements_of_block<T, Op>, warps = block_threads / 32;
     const Kinds kinds = call.kinds;
@@ -199,7 +200,7 @@ __global__ void __launch_bounds__(block_threads, Map::outputs > 0 ? 1 : 2)
 
 // Merges the ranges of a slice, a warp a slice, and finishes it. Lane i has ranges i, i + 32, ....
 template <class T, class Op, class Map>
-__global__ void __launch_bounds__(block_threads, 1) merge_ranges(DeviceCall call) {
+__global__ void __launch_bounds__(block_threads, blocks_at_work) merge_ranges(DeviceCall call) {
     const Lanes lanes{1, 32};
     const Kinds kinds = call.kinds;
     std::int64_t number = static_cast<std::int64_t>(blockIdx.x) * (block_threads / 32) +
@@ -248,7 +249,7 @@ __global__ void __launch_bounds__(block_threads, 1) merge_ranges(DeviceCall call
 
 // Maps the ranges of slices that merge_ranges has finished.
 template <class T, class Map>
-__global__ void __launch_bounds__(block_threads) map_ranges(DeviceCall call) {
+__global__ void __launch_bounds__(block_threads, blocks_at_work) map_ranges(DeviceCall call) {
     constexpr int E = elements_of_block<T, Map>;
     const OwnPart part(call);
     if (!part.there) return;
