@@ -17,7 +17,8 @@ using vbfast::arrays::Mapping;
 using vbfast::arrays::Reduction;
 
 constexpr int most_outer = 4;  // dimensions of slices, once those that can be joined are
-constexpr int block_threads = 256, blocks_at_work = 2;  // at least, on a multiprocessor
+// Threads of a block, and of one whose warps have slices of their own.
+constexpr int block_threads = 256, lane_threads = 128;
 constexpr int result_numbers = vbfast::arrays::result_count;
 constexpr int n_parameters = vbfast::arrays::max_parameters;
 

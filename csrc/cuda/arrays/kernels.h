@@ -38,11 +38,11 @@ __device__ inline const char* second_input(const DeviceCall& call, const Slice& 
 
 // Whole slices of up to E elements for each of the `group` lanes that share one.
 template <class T, class Op, class Map, int E>
-__global__ void __launch_bounds__(block_threads, blocks_at_work)
+__global__ void __launch_bounds__(lane_threads, Map::outputs > 0 ? 3 : 4)
     reduce_lanes(DeviceCall call, int group) {
     const Lanes lanes{1, group};
     const Kinds kinds = call.kinds;
-    const int slices_of_block = block_threads / group;
+    const int slices_of_block = lane_threads / group;
     std::int64_t number = static_cast<std::int64_t>(blockIdx.x) * slices_of_block +
                           static_cast<int>(threadIdx.x) / group;
     const bool there = number < call.n_slices;
@@ -73,7 +73,7 @@ __global__ void __launch_bounds__(block_threads, blocks_at_work)
     if (call.partials == nullptr) return;
     if (!there || rank > 0)
         for (int k = 0; k < result_numbers; ++k) result[k] = 0;
-    write_partials(call, result, block_threads / 32, shared_memory<double>());
+    write_partials(call, result, lane_threads / 32, shared_memory<double>());
 }
 
 // What the threads of a block exchange.
@@ -106,7 +106,7 @@ struct OwnPart {
 
 // Slices, or ranges of slices, a block each or several side by side.
 template <class T, class Op, class Map>
-__global__ void __launch_bounds__(block_threads, Map::outputs > 0 ? 1 : blocks_at_work)
+__global__ void __launch_bounds__(block_threads, Map::outputs > 0 ? 1 : 2)
     reduce_blocks(DeviceCall call) {
     constexpr int E = elements_of_block<T, Op>, warps = block_threads / 32;
     const Kinds kinds = call.kinds;
@@ -200,7 +200,7 @@ __global__ void __launch_bounds__(block_threads, Map::outputs > 0 ? 1 : blocks_a
 
 // Merges the ranges of a slice, a warp a slice, and finishes it. Lane i has ranges i, i + 32, ....
 template <class T, class Op, class Map>
-__global__ void __launch_bounds__(block_threads, blocks_at_work) merge_ranges(DeviceCall call) {
+__global__ void __launch_bounds__(block_threads, 2) merge_ranges(DeviceCall call) {
     const Lanes lanes{1, 32};
     const Kinds kinds = call.kinds;
     std::int64_t number = static_cast<std::int64_t>(blockIdx.x) * (block_threads / 32) +
@@ -249,7 +249,7 @@ __global__ void __launch_bounds__(block_threads, blocks_at_work) merge_ranges(De
 
 // Maps the ranges of slices that merge_ranges has finished.
 template <class T, class Map>
-__global__ void __launch_bounds__(block_threads, blocks_at_work) map_ranges(DeviceCall call) {
+__global__ void __launch_bounds__(block_threads, 2) map_ranges(DeviceCall call) {
     constexpr int E = elements_of_block<T, Map>;
     const OwnPart part(call);
     if (!part.there) return;
