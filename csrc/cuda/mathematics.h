@@ -19,10 +19,14 @@ __host__ __device__ inline bool is_finite(T value) {
     return value - value == T(0);
 }
 
+// Of no function, where kernels could not call numeric_limits.
+template <class T>
+constexpr double largest_number = std::numeric_limits<T>::max();
+
 // The nearest finite number: infinity times a difference of zero would be NaN. NaN stays NaN.
 template <class T>
 __host__ __device__ inline T as_finite(double value) {
-    constexpr double largest = std::numeric_limits<T>::max();
+    constexpr double largest = largest_number<T>;
     if (value > largest) return static_cast<T>(largest);
     return static_cast<T>(value < -largest ? -largest : value);
 }
