@@ -49,6 +49,7 @@ class Feed {
         chunk.n_ranges = static_cast<int>(plan.ranges.size());
         if (first.device) {
             chunk.rows = static_cast<const T*>(first.device->data());
+            chunk.row_stride = first.device->row_stride;
             fed.extreme = first.device->found.extreme;
         } else {
             read_rows(fed);

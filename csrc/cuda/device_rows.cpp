@@ -11,7 +11,7 @@ class OwnedRows final : public DeviceRows {
   public:
     explicit OwnedRows(const HostRows& rows) {
         n_rows = rows.n_rows;
-        n_features = rows.n_features;
+        n_features = row_stride = rows.n_features;
         single = sizeof(T) == 4;
         T* memory = memory_.reserve<T>(n_rows * n_features);
         Stream stream;
@@ -30,6 +30,27 @@ class OwnedRows final : public DeviceRows {
 
   private:
     Buffer memory_;
+};
+
+template <class T>
+class BorrowedRows final : public DeviceRows {
+  public:
+    BorrowedRows(const T* rows, std::int64_t n, std::int64_t D, std::int64_t stride,
+                 std::shared_ptr<void> owner, cudaStream_t stream)
+        : rows_(rows), owner_(std::move(owner)) {
+        n_rows = n;
+        n_features = D;
+        row_stride = stride;
+        single = sizeof(T) == 4;
+        Buffer scratch;
+        found = look_at(rows, stride, n, static_cast<int>(D),
+                        scratch.reserve<unsigned long long>(2), stream);
+    }
+    const void* data() const override { return rows_; }
+
+  private:
+    const T* rows_;
+    std::shared_ptr<void> owner_;
 };
 
 }  // namespace
@@ -63,9 +84,23 @@ std::unique_ptr<DeviceRows> make_device_rows(const HostRows& rows) {
     return std::make_unique<OwnedRows<T>>(rows);
 }
 
+template <class T>
+std::unique_ptr<DeviceRows> borrow_device_rows(const T* rows, std::int64_t n_rows,
+                                               std::int64_t n_features, std::int64_t row_stride,
+                                               std::shared_ptr<void> owner, cudaStream_t stream) {
+    return std::make_unique<BorrowedRows<T>>(rows, n_rows, n_features, row_stride, std::move(owner),
+                                             stream);
+}
+
 template void copy_rows(const HostRows&, float*, std::vector<float>&, cudaStream_t);
 template void copy_rows(const HostRows&, double*, std::vector<double>&, cudaStream_t);
 template std::unique_ptr<DeviceRows> make_device_rows<float>(const HostRows&);
 template std::unique_ptr<DeviceRows> make_device_rows<double>(const HostRows&);
+template std::unique_ptr<DeviceRows> borrow_device_rows(const float*, std::int64_t, std::int64_t,
+                                                        std::int64_t, std::shared_ptr<void>,
+                                                        cudaStream_t);
+template std::unique_ptr<DeviceRows> borrow_device_rows(const double*, std::int64_t, std::int64_t,
+                                                        std::int64_t, std::shared_ptr<void>,
+                                                        cudaStream_t);
 
 }  // namespace vbfast::cuda

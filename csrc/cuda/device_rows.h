@@ -27,11 +27,18 @@ class DeviceRows {
     virtual ~DeviceRows() = default;
     virtual const void* data() const = 0;
     std::int64_t n_rows, n_features;
+    std::int64_t row_stride;  // elements; features lie together
     bool single;
     RowsFound found;
 };
 
 template <class T>
 std::unique_ptr<DeviceRows> make_device_rows(const HostRows& rows);
+
+// Rows that are on the device already. `owner` keeps their memory, which is read in the stream.
+template <class T>
+std::unique_ptr<DeviceRows> borrow_device_rows(const T* rows, std::int64_t n_rows,
+                                               std::int64_t n_features, std::int64_t row_stride,
+                                               std::shared_ptr<void> owner, cudaStream_t stream);
 
 }  // namespace vbfast::cuda

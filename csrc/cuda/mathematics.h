@@ -1,9 +1,9 @@
 // Mathematics of single elements, the same on the host and on the device.
 #pragma once
 
+#include <cfloat>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "cuda/platform.h"
 
@@ -19,14 +19,10 @@ __host__ __device__ inline bool is_finite(T value) {
     return value - value == T(0);
 }
 
-// Of no function, where kernels could not call numeric_limits.
-template <class T>
-constexpr double largest_number = std::numeric_limits<T>::max();
-
 // The nearest finite number: infinity times a difference of zero would be NaN. NaN stays NaN.
 template <class T>
 __host__ __device__ inline T as_finite(double value) {
-    constexpr double largest = largest_number<T>;
+    constexpr double largest = sizeof(T) == 4 ? FLT_MAX : DBL_MAX;
     if (value > largest) return static_cast<T>(largest);
     return static_cast<T>(value < -largest ? -largest : value);
 }

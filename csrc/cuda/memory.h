@@ -78,6 +78,34 @@ class Buffer {
     std::size_t size_ = 0;
 };
 
+// Device memory of the pool that the driver has: what a call needs and gives back.
+class PooledMemory {
+  public:
+    PooledMemory() = default;
+    ~PooledMemory() { release(); }
+    PooledMemory(const PooledMemory&) = delete;
+    PooledMemory& operator=(const PooledMemory&) = delete;
+
+    // In the order of the stream, which has to outlive the memory.
+    template <class T>
+    T* reserve(std::int64_t count, cudaStream_t stream) {
+        release();
+        const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(T);
+        check(cudaMallocAsync(&memory_, bytes > 0 ? bytes : 1, stream), "device memory");
+        stream_ = stream;
+        return static_cast<T*>(memory_);
+    }
+
+  private:
+    void release() {
+        if (memory_ != nullptr) cudaFreeAsync(memory_, stream_);
+        memory_ = nullptr;
+    }
+
+    void* memory_ = nullptr;
+    cudaStream_t stream_ = nullptr;
+};
+
 // Copies a vector to the device. It may be changed once the stream has been waited for.
 template <class T>
 const T* upload(Buffer& buffer, const std::vector<T>& values, cudaStream_t stream) {

@@ -7,9 +7,11 @@
 #include <iterator>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "arrays/run.h"
 #include "python/array_arguments.h"
+#include "python/bad_slice.h"
 #include "python/interrupt.h"
 
 namespace py = pybind11;
@@ -77,15 +79,11 @@ class Builder {
         return new_array(n, shape, is_double);
     }
 
-    // The index of a slice, by its number.
-    std::string slice_name(std::int64_t number) const {
-        std::string name;
-        for (int d = n_ - 1; d >= 0; --d) {
-            if (reduced_[d]) continue;
-            name = std::to_string(number % shape_[d]) + (name.empty() ? "" : ", ") + name;
-            number /= shape_[d];
-        }
-        return name;
+    std::vector<std::int64_t> outer_shape() const {
+        std::vector<std::int64_t> shape;
+        for (int d = 0; d < n_; ++d)
+            if (!reduced_[d]) shape.push_back(shape_[d]);
+        return shape;
     }
 
     Layout layout;
@@ -95,21 +93,6 @@ class Builder {
     const py::ssize_t* shape_;
     AxisSet reduced_;
 };
-
-[[noreturn]] void raise_bad_slice(const Call& call, const Outcome& outcome, const Builder& builder,
-                                  const py::tuple& names) {
-    const std::string name = names[outcome.bad_input].cast<std::string>();
-    const std::string where = builder.slice_name(outcome.bad_slice);
-    std::string message = name + (where.empty() ? "" : " at row " + where);
-    if (call.demands[outcome.bad_input] == Demand::proper)
-        message += outcome.bad_sum == 0 ? " has no logit above -inf" : " has a logit of +inf";
-    else if (outcome.bad_minimum < 0)
-        message +=
-            " has a negative entry, " + std::string(py::str(py::float_(outcome.bad_minimum)));
-    else
-        message += " sums to " + std::string(py::str(py::float_(outcome.bad_sum))) + ", not one";
-    throw py::value_error(message + "; a distribution is needed");
-}
 
 Outcome run(Call& call, Builder& builder, bool is_double, const py::tuple& names) {
     Layout& layout = builder.layout;
@@ -121,7 +104,8 @@ Outcome run(Call& call, Builder& builder, bool is_double, const py::tuple& names
     const bool is_short = layout.n_slices() * std::max(layout.n_elements(), std::int64_t{1}) < 4096;
     // Letting go of the interpreter would take longer than a short call.
     const Outcome outcome = is_short ? go(nullptr) : without_gil(go);
-    if (outcome.bad_slice >= 0) raise_bad_slice(call, outcome, builder, names);
+    if (outcome.bad_slice >= 0)
+        raise_bad_slice(call, outcome, slice_name(outcome.bad_slice, builder.outer_shape()), names);
     return outcome;
 }
 

@@ -19,12 +19,10 @@ DTYPES = ("float64", "float32")
 INF = np.inf
 
 
-@pytest.fixture(params=["native", "numba"], autouse=True)
-def backend(request):
-    if request.param == "numba":
-        pytest.importorskip("numba")
-    with vbfast.config_context(backend=request.param):
-        yield request.param
+@pytest.fixture(autouse=True)
+def backend(array_backend):
+    """Run the test with each backend that has array functions."""
+    return array_backend
 
 
 def repeated(row, n_rows):

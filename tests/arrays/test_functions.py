@@ -21,13 +21,10 @@ SHAPES = [(), (1,), (7,), (3, 5), (40, 1), (300, 16), (70, 17), (5, 3000), (2, 3
 INF = np.inf
 
 
-@pytest.fixture(params=["native", "numba"], autouse=True)
-def backend(request):
+@pytest.fixture(autouse=True)
+def backend(array_backend):
     """Run the test with each backend that has array functions."""
-    if request.param == "numba":
-        pytest.importorskip("numba")
-    with vbfast.config_context(backend=request.param):
-        yield request.param
+    return array_backend
 
 
 def test_the_backend_in_force_is_called(backend, monkeypatch):

@@ -13,12 +13,10 @@ pytestmark = pytest.mark.kernels
 INF = np.inf
 
 
-@pytest.fixture(params=["native", "numba"], autouse=True)
-def backend(request):
-    if request.param == "numba":
-        pytest.importorskip("numba")
-    with vbfast.config_context(backend=request.param):
-        yield
+@pytest.fixture(autouse=True)
+def backend(array_backend):
+    """Run the test with each backend that has array functions."""
+    return array_backend
 
 
 @pytest.fixture

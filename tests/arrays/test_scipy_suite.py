@@ -28,14 +28,10 @@ TestLogSoftmax = scipy_tests.TestLogSoftmax
 
 
 # Methods find the functions in their own module.
-@pytest.fixture(params=["native", "numba"], autouse=True)
-def swapped(request, monkeypatch):
-    if request.param == "numba":
-        pytest.importorskip("numba")
+@pytest.fixture(autouse=True)
+def swapped(array_backend, monkeypatch):
     for name in ("logsumexp", "softmax", "log_softmax"):
         monkeypatch.setattr(scipy_tests, name, getattr(vbfast, name))
-    with vbfast.config_context(backend=request.param):
-        yield
 
 
 @pytest.fixture

@@ -15,12 +15,10 @@ INF = np.inf
 Wide = np.longdouble
 
 
-@pytest.fixture(params=["native", "numba"], autouse=True)
-def backend(request):
-    if request.param == "numba":
-        pytest.importorskip("numba")
-    with vbfast.config_context(backend=request.param):
-        yield request.param
+@pytest.fixture(autouse=True)
+def backend(array_backend):
+    """Run the test with each backend that has array functions."""
+    return array_backend
 
 
 def as_rows_and_columns(row):

@@ -88,6 +88,10 @@ tests() {
     "$python" -c 'import xdist' 2>/dev/null || options=()
     # The others take minutes there, in a stage of CI.
     if [ -n "$emulated" ]; then files=(tests/backends/test_cuda_passes.py) options=(); fi
+    # Without the module or a device this fails, where tests would be skipped.
+    VBFAST_TEST_CUDA="$("$python" -c 'from vbfast.backends.cuda.extension import load_extension
+print(load_extension().__file__)')"
+    export VBFAST_TEST_CUDA
     # Warnings are those of this machine's versions.
     OPENBLAS_NUM_THREADS=1 "$python" -m pytest -q -p no:cacheprovider -o filterwarnings=default \
         --maxfail=25 ${options[@]+"${options[@]}"} -k cuda "${files[@]}"

@@ -413,7 +413,7 @@ V atomicOr(V* address, V value) {
 }
 
 // -------------------------------------------------------------------------------- the runtime
-enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100 };
+enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorNoDevice = 100, cudaErrorInvalidDevice = 101 };
 enum cudaMemcpyKind {
     cudaMemcpyHostToDevice,
     cudaMemcpyDeviceToHost,
@@ -478,6 +478,27 @@ inline cudaError_t cudaFree(void* memory) {
     std::free(memory);
     return cudaSuccess;
 }
+inline cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t) {
+    return cudaMalloc(memory, bytes);
+}
+inline cudaError_t cudaFreeAsync(void* memory, cudaStream_t) {
+    return cudaFree(memory);
+}
+using cudaMemPool_t = void*;
+enum cudaMemPoolAttr { cudaMemPoolAttrReleaseThreshold };
+inline cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t*, int) {
+    return cudaSuccess;
+}
+inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) {
+    return cudaSuccess;
+}
+struct cudaPointerAttributes {
+    int device;
+};
+inline cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void*) {
+    attributes->device = 0;
+    return cudaSuccess;
+}
 inline cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
     return cudaMalloc(memory, bytes);
 }
@@ -501,8 +522,16 @@ inline cudaError_t cudaMemsetAsync(void* memory, int value, std::size_t bytes, c
     std::memset(memory, value, bytes);
     return cudaSuccess;
 }
+// Streams have handles that are none of the default ones.
 inline cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
-    *stream = nullptr;
+    static std::uintptr_t last = 0xff;
+    *stream = reinterpret_cast<cudaStream_t>(++last);
+    return cudaSuccess;
+}
+inline cudaError_t cudaSetDevice(int device) {
+    return device == 0 ? cudaSuccess : cudaErrorInvalidDevice;
+}
+inline cudaError_t cudaDeviceSynchronize() {
     return cudaSuccess;
 }
 inline cudaError_t cudaStreamDestroy(cudaStream_t) {

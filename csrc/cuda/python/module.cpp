@@ -8,6 +8,7 @@
 namespace py = pybind11;
 
 namespace vbfast::cuda {
+void register_arrays(py::module_& module);
 void register_device(py::module_& module);
 void register_estep(py::module_& module);
 }  // namespace vbfast::cuda
@@ -29,6 +30,7 @@ void translate(std::exception_ptr exception) {
 PYBIND11_MODULE(_vbfast_cuda, module) {
     module.doc() = "CUDA kernels of vbfast.";
     py::register_local_exception_translator(translate);
+    vbfast::cuda::register_arrays(module);
     vbfast::cuda::register_device(module);
     vbfast::cuda::register_estep(module);
 }

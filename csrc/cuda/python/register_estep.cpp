@@ -7,6 +7,7 @@
 #include <string>
 
 #include "cuda/estep.h"
+#include "cuda/python/device_array.h"
 #include "cuda/seeding_pass.h"
 #include "python/array_checks.h"
 #include "python/estep_names.h"
@@ -52,6 +53,21 @@ std::unique_ptr<DeviceRows> copy_to_device(const py::array& rows) {
     const HostRows host = host_rows(rows);
     py::gil_scoped_release release;
     return single ? make_device_rows<float>(host) : make_device_rows<double>(host);
+}
+
+// Rows of unit stride between features, without a copy.
+std::unique_ptr<DeviceRows> borrow_rows(const DeviceArray& rows, const CallStream& stream) {
+    const std::int64_t size = rows.item_bytes();
+    if (rows.shape.size() != 2 || (rows.shape[1] > 1 && rows.strides[1] != size))
+        throw py::value_error("rows on the device must be 2-d, with features side by side");
+    const std::int64_t n = rows.shape[0], D = rows.shape[1], row_stride = rows.strides[0] / size;
+    const py::gil_scoped_release release;
+    const DeviceGuard guard(stream.device());
+    if (rows.is_double)
+        return borrow_device_rows(reinterpret_cast<const double*>(rows.data), n, D, row_stride,
+                                  rows.owner, stream.stream());
+    return borrow_device_rows(reinterpret_cast<const float*>(rows.data), n, D, row_stride,
+                              rows.owner, stream.stream());
 }
 
 // Reads the blocks of a pass, checks that they fit it, and keeps their arrays until they have run.
@@ -270,8 +286,10 @@ void register_estep(py::module_& module) {
     py::class_<Workspace, std::shared_ptr<Workspace>>(
         module, "Workspace", "Device memory that the passes of one fit use again.")
         .def(py::init<>(), py::call_guard<py::gil_scoped_release>());
-    py::class_<DeviceRows>(module, "DeviceRows", "A copy of rows on the device.")
-        .def(py::init(&copy_to_device), arg("rows"));
+    py::class_<DeviceRows>(module, "DeviceRows", "Rows on the device.")
+        .def(py::init(&copy_to_device), arg("rows"), "Copy rows there.")
+        .def_static("borrow", &borrow_rows, arg("rows"), arg("stream"),
+                    "Rows that are there already, a DeviceArray that is kept.");
     py::class_<BoundEStep>(module, "EStep", "One pass over the rows of a mixture.")
         .def(py::init<const std::string&, const Float64&, const Float64&, const Float64&,
                       const std::string&, const std::string&, bool, bool,

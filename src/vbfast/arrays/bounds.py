@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast import _vbfast
+from vbfast.arrays import on_device
 from vbfast.arrays.arguments import (
     Array,
     as_real,
@@ -138,6 +139,9 @@ def elbo(
     >>> bool(np.isclose(terms.log_evidence, terms.elbo + terms.kl))
     True
     """
+    if on_device.any_on_device(log_joint, q, q_logits, sample_weight):
+        terms, _ = on_device.bound(log_joint, q, q_logits, sample_weight, per_sample, False)
+        return ElboTerms(*terms)
     joint, given, is_logits, tolerance = _operands(log_joint, q, q_logits)
     weights = None if sample_weight is None else _weights(sample_weight, joint)[0]
     functions, num_threads = executor()
@@ -211,6 +215,9 @@ def elbo_and_grad(
     >>> print(gradient.log_joint, gradient.q_logits.round(6))
     [[0.5 0.5]] [[-0.274653  0.274653]]
     """
+    if on_device.any_on_device(log_joint, q, q_logits, sample_weight):
+        there = on_device.bound(log_joint, q, q_logits, sample_weight, per_sample, True, out)
+        return ElboTerms(*there[0]), ElboGradient(*there[1])
     joint, given, is_logits, tolerance = _operands(log_joint, q, q_logits)
     weights, within_single = None, True
     if sample_weight is not None:

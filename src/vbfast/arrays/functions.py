@@ -5,6 +5,11 @@ become float64. What would lose its meaning on the way, a mask, the zeros that a
 leaves out, records or dates, is a ``TypeError``. Everything is in nats. NaN propagates. Sums do not
 depend on the number of threads. The kernels are those of the backend in force, see
 :func:`vbfast.config_context`.
+
+Arrays on a CUDA device, of a library that has DLPack or ``__cuda_array_interface__``, are computed
+there, and so are results, which are arrays of that library; sums of the bound are ones without
+dimensions. All arrays of a call are then on one device and of one type, float32 or float64, and
+there is no ``out``.
 """
 
 from __future__ import annotations
@@ -15,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast import _vbfast
+from vbfast.arrays import on_device
 from vbfast.arrays.arguments import (
     Array,
     Axis,
@@ -107,6 +113,10 @@ def logsumexp(
     >>> print(vbfast.logsumexp([1000.0, 1000.0]).round(6))
     1000.693147
     """
+    which = _LOG_EVIDENCE_AND_SIGN if return_sign else _LOG_EVIDENCE
+    if on_device.any_on_device(a, b):
+        reduction = _SUM_EXP if b is None else _SCALED_SUM_EXP
+        return on_device.reduce_array(reduction, "a", a, "b", b, axis, keepdims, which, ())
     array = as_array(a, "a")
     by: Any = b if b is None or type(b) in _NUMBERS else as_array(b, "b")
     if is_unusual(array) or (isinstance(by, np.ndarray) and is_unusual(by)):
@@ -131,7 +141,6 @@ def logsumexp(
         weak = type(by) in _NUMBERS and array.ndim > 0
         array, factors = same_kind(array, np.asarray(by, array.dtype) if weak else as_real(by, "b"))
         reduction = _SCALED_SUM_EXP
-    which = _LOG_EVIDENCE_AND_SIGN if return_sign else _LOG_EVIDENCE
     functions, num_threads = executor()
     return functions.reduce_array(
         reduction, array, factors, axis, keepdims, which, (), (), None, num_threads
@@ -224,6 +233,8 @@ def log_softmax(a: npt.ArrayLike, axis: Axis = None, *, out: Array | None = None
 
 
 def _map(mapping: int, a: npt.ArrayLike, axis: Axis, out: Array | None) -> Any:
+    if on_device.any_on_device(a, out):
+        return on_device.map_array(mapping, a, axis, out)
     array = as_array(a, "a")
     if is_unusual(array):
         import scipy.special
@@ -302,14 +313,20 @@ def entropy(
     if (probs is None) == (logits is None):
         raise ValueError("exactly one of probs and logits must be given")
     kind: Kind = "logits" if probs is None else "probs"
-    array = as_real(logits if probs is None else probs, kind)  # type: ignore[arg-type]
+    reduction, given = _vbfast.REDUCTIONS[f"{kind}_entropy"], logits if probs is None else probs
+    names = ("probs",) if kind == "probs" else ()
+    if on_device.any_on_device(given, out):
+        return on_device.reduce_array(
+            reduction, kind, given, "", None, axis, keepdims, _ENTROPY, names, out
+        )
+    array = as_real(given, kind)  # type: ignore[arg-type]
     if out is not None:
         _vbfast.check_out(out, _reduced_shape(array, axis, keepdims), array.dtype, "out")
         array = apart(array, out)
     functions, num_threads = executor()
     return functions.reduce_array(
-        _vbfast.REDUCTIONS[f"{kind}_entropy"], array, None, axis, keepdims, _ENTROPY,
-        ("probs",) if kind == "probs" else (), (sum_tolerance(array.dtype),), out, num_threads,
+        reduction, array, None, axis, keepdims, _ENTROPY, names, (sum_tolerance(array.dtype),), out,
+        num_threads,
     )  # fmt: skip
 
 
@@ -381,16 +398,25 @@ def kl_divergence(
         raise ValueError("exactly one of p_probs and p_logits must be given")
     q_kind: Kind = "logits" if q_probs is None else "probs"
     p_kind: Kind = "logits" if p_probs is None else "probs"
-    q = as_real(q_logits if q_probs is None else q_probs, f"q_{q_kind}")  # type: ignore[arg-type]
-    p = as_real(p_logits if p_probs is None else p_probs, f"p_{p_kind}")  # type: ignore[arg-type]
+    given_q, given_p = (
+        q_logits if q_probs is None else q_probs,
+        p_logits if p_probs is None else p_probs,
+    )
+    reduction = _vbfast.REDUCTIONS[f"{q_kind}_{p_kind}"]
+    names = ("q_probs" if q_kind == "probs" else "", "p_probs" if p_kind == "probs" else "")
+    if on_device.any_on_device(given_q, given_p, out):
+        return on_device.reduce_array(
+            reduction, f"q_{q_kind}", given_q, f"p_{p_kind}", given_p, axis, keepdims, _KL, names,
+            out,
+        )  # fmt: skip
+    q = as_real(given_q, f"q_{q_kind}")  # type: ignore[arg-type]
+    p = as_real(given_p, f"p_{p_kind}")  # type: ignore[arg-type]
     tolerances = (sum_tolerance(q.dtype), sum_tolerance(p.dtype))
     q, p = same_kind(q, p)
-    names = ("q_probs" if q_kind == "probs" else "", "p_probs" if p_kind == "probs" else "")
     if out is not None:
         _vbfast.check_out(out, _reduced_shape(q, axis, keepdims), q.dtype, "out")
         q, p = apart(q, out), apart(p, out)
     functions, num_threads = executor()
     return functions.reduce_array(
-        _vbfast.REDUCTIONS[f"{q_kind}_{p_kind}"], q, p, axis, keepdims, _KL, names, tolerances, out,
-        num_threads,
-    )  # fmt: skip
+        reduction, q, p, axis, keepdims, _KL, names, tolerances, out, num_threads
+    )

@@ -28,7 +28,10 @@ _MODULES = {
 }
 _REGISTERED: dict[str, Callable[[], Backend]] = {}
 
-_ARRAY_MODULES = {"numba": "vbfast.backends.numba.arrays"}
+_ARRAY_MODULES = {
+    "numba": "vbfast.backends.numba.arrays",
+    "cuda": "vbfast.backends.cuda.arrays",
+}
 
 
 def backend_names() -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from vbfast.contract import (
     RowSource,
 )
 from vbfast.estimators.model_file import save_model
-from vbfast.estimators.outputs import filled
+from vbfast.estimators.outputs import filled, where_rows_are
 from vbfast.estimators.parameters import QuicklyValidated
 from vbfast.estimators.scikit_learn_names import ScikitLearnNames
 from vbfast.estimators.searched import (
@@ -147,7 +147,8 @@ class FittedMixture(ScikitLearnNames, DensityMixin, QuicklyValidated, metaclass=
             log_joint = self._fitted_log_joint()
             if self._searches(exact):
                 return searched_labels(found_by_walks(self, rows, log_joint), rows, out)
-            return filled(out, rows, log_joint, "labels", Request("hard"))
+            labels: npt.NDArray[np.int64] = filled(out, rows, log_joint, "labels", Request("hard"))
+            return labels
 
     def predict_proba(self, X: Any, *, out: FloatArray | None = None, exact: bool = False) -> Any:
         """Evaluate the responsibilities of the components for each row.
@@ -247,7 +248,8 @@ class FittedMixture(ScikitLearnNames, DensityMixin, QuicklyValidated, metaclass=
     def _log_evidence_and_responsibilities(self, X: Any) -> tuple[FloatArray, FloatArray]:
         rows = self._fitted_rows(X)
         with self._passes_over(rows):
-            return log_responsibilities(runner_over(rows), self._fitted_log_joint())
+            both = log_responsibilities(runner_over(rows), self._fitted_log_joint())
+            return where_rows_are(rows, both[0]), where_rows_are(rows, both[1])
 
     def score_samples(
         self, X: Any, *, out: FloatArray | None = None, exact: bool = False

@@ -11,18 +11,19 @@ from vbfast.contract import FloatArray, LogJoint, Request, RowOutputs, RowSource
 from vbfast.inputs.outputs import check_out
 from vbfast.passes.runner import runner_over
 
-__all__ = ["filled"]
+__all__ = ["filled", "where_rows_are"]
 
 
 def filled(
     out: Any, rows: RowSource, log_joint: LogJoint, output: str, request: Request | None = None
-) -> npt.NDArray[Any]:
+) -> Any:
     """Run a pass that fills one output, and return it.
 
     Parameters
     ----------
     out : ndarray or None
-        What is filled and returned, a new array by default.
+        What is filled and returned, a new array by default: where the rows are on a device, one of
+        their library there.
     rows : RowSource
     log_joint : LogJoint
     output : {'labels', 'resp', 'log_evidence', 'log_joint'}
@@ -49,10 +50,18 @@ def filled(
         written = np.empty(shape, dtype=dtype)
     outputs = RowOutputs(**{output: written})
     runner_over(rows).run(log_joint, request or Request(), outputs=outputs)
-    if out is None or written is out:
+    if out is None:
+        return where_rows_are(rows, written)
+    if written is out:
         return np.asanyarray(written)
     out[...] = written
     return np.asanyarray(out)
+
+
+def where_rows_are(rows: RowSource, array: npt.NDArray[Any]) -> Any:
+    """Return an array as one of the library, and on the device, that rows are of, or as it is."""
+    give_back = getattr(rows, "give_back", None)
+    return array if give_back is None else give_back(array)
 
 
 def _may_overlap(out: FloatArray, rows: RowSource) -> bool:

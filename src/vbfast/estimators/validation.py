@@ -30,7 +30,7 @@ from vbfast.inputs.numbers import as_array, as_numbers
 from vbfast.inputs.plain import check_plain
 from vbfast.inputs.weights import n_weighted_rows
 from vbfast.passes.array_rows import COMPUTED_IN, ArrayRows
-from vbfast.passes.rows import as_row_source, is_read
+from vbfast.passes.rows import as_row_source, is_on_device, is_read
 
 __all__ = [
     "KnownBackend",
@@ -81,7 +81,8 @@ def validate_rows(
 
     Arrays of float32 or float64 in memory stay where they are; arrays that live elsewhere (HDF5,
     Zarr, memory maps of other dtypes) are read slice by slice, and row sources are asked for
-    blocks; the rest (lists, data frames, integers) becomes an array as in scikit-learn. Whether
+    blocks; what is on a CUDA device stays there; the rest (lists, data frames, integers) becomes an
+    array as in scikit-learn. Whether
     values are finite is seen by the passes.
 
     Parameters
@@ -124,6 +125,9 @@ def validate_rows(
             f"Found array with {source.n_samples} sample(s) (shape={shape}) while a "
             f"minimum of {min_samples} is required by {type(estimator).__name__}."
         )
+    wanted, own = getattr(estimator, "backend", None), getattr(source, "backend", None)
+    if wanted is not None and own is not None and wanted != own:
+        raise ValueError(f"X is where the backend {own!r} alone reads it; got backend={wanted!r}")
     # An array of one number stands for the rows, of which scikit-learn asks the shape and names.
     shaped = np.broadcast_to(np.float64(0.0), shape)
     validate_data(estimator, shaped, reset=reset, skip_check_array=True)
@@ -168,7 +172,7 @@ def _is_read_in_slices(X: Any) -> bool:
         return X.dtype.kind in "biuf"
     if isinstance(X, np.ndarray):
         return False
-    if is_read(X):
+    if is_read(X) or is_on_device(X):
         return True
     if not isinstance(getattr(X, "dtype", None), np.dtype):
         return False

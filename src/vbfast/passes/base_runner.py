@@ -51,7 +51,7 @@ class BaseRunner(ABC):
     sample_weight : ndarray of shape (n_samples,), float64, optional
         From :func:`vbfast.inputs.weights.as_sample_weight`.
     backend : str, optional
-        By default the one in use when the runner is made.
+        By default the one that the source is for, or the one in use when the runner is made.
 
     Attributes
     ----------
@@ -68,7 +68,9 @@ class BaseRunner(ABC):
         *,
         backend: str | None = None,
     ) -> None:
-        self._backend = get_backend(backend or current_backend())
+        # Rows that are on a device, say, are read there alone.
+        own = getattr(source, "backend", None)
+        self._backend = get_backend(backend or own or current_backend())
         self.source = source
         self.sample_weight = sample_weight
         self.n_passes = 0

@@ -28,7 +28,7 @@ from vbfast.passes.chunks import ChunkRows
 from vbfast.passes.files import is_row_path, open_rows
 from vbfast.passes.iterated import IteratedRows, is_chunk_function, is_iterator
 
-__all__ = ["as_row_source", "is_chunks", "is_read"]
+__all__ = ["as_row_source", "is_chunks", "is_on_device", "is_read"]
 
 
 def as_row_source(X: Any) -> RowSource:
@@ -43,8 +43,8 @@ def as_row_source(X: Any) -> RowSource:
         read slice by slice in every pass. A list of two-dimensional arrays has the rows of all, and
         a path those of the file, see :func:`~vbfast.passes.files.open_rows`. A function without
         arguments has those of the chunks that its iterators yield, see
-        :class:`~vbfast.passes.iterated.IteratedRows`. A :class:`~vbfast.contract.RowSource` is
-        returned as it is.
+        :class:`~vbfast.passes.iterated.IteratedRows`. An array of another library that is on a CUDA
+        device stays there. A :class:`~vbfast.contract.RowSource` is returned as it is.
 
     Returns
     -------
@@ -70,6 +70,8 @@ def as_row_source(X: Any) -> RowSource:
     if not isinstance(X, np.ndarray):
         if isinstance(X, RowSource):
             return _checked(X)
+        if is_on_device(X):
+            return _on_device(X)
         if is_row_path(X):
             return open_rows(X)
         if is_chunks(X):
@@ -93,6 +95,22 @@ def as_row_source(X: Any) -> RowSource:
     if isinstance(X, np.memmap):
         return SlicedRows(X)
     return ArrayRows(aligned(as_numbers(X, "X"), dtype))
+
+
+def is_on_device(X: Any) -> bool:
+    """Whether X is an array of another library that is on a CUDA device."""
+    if not (hasattr(X, "__dlpack_device__") or hasattr(X, "__cuda_array_interface__")):
+        return False
+    from vbfast.backends.cuda.interchange import device_of
+
+    return device_of(X) is not None
+
+
+def _on_device(X: Any) -> RowSource:
+    from vbfast.backends.cuda.rows import BorrowedRows
+
+    _check_shape(claimed_shape(X, "X"))
+    return BorrowedRows(X)
 
 
 def is_read(X: Any) -> bool:

@@ -130,6 +130,11 @@ class LocalRunner(BaseRunner):
     ) -> PassResult:
         """Visit every row once, see :func:`vbfast.passes.one_pass.run_pass`."""
         backend = backend_for(log_joint, self._backend.name)
+        if backend is not self._backend and getattr(self.source, "backend", None) is not None:
+            raise NotImplementedError(
+                f"rows that the backend {self._backend.name!r} alone can read need a model that it "
+                f"evaluates: copy X to the host"
+            )
         try:
             return run_pass(
                 self.source,

@@ -109,7 +109,7 @@ class CudaPass:
         )
         here = rows - block.start
         weights = None if block.weights is None else block.weights[here]
-        running.run([RowBlock(0, np.asarray(block.rows)[here], weights)], num_threads)
+        running.run([RowBlock(0, self._rows_of(block, here), weights)], num_threads)
         if outputs.labels is not None:
             outputs.labels[rows] = labels
         if outputs.resp is not None and found.resp is not None:
@@ -117,6 +117,12 @@ class CudaPass:
         more = running.finish().statistics
         if more is not None:
             self._settled = more if self._settled is None else self._settled + more
+
+    @staticmethod
+    def _rows_of(block: RowBlock, indices: npt.NDArray[np.int64]) -> FloatArray:
+        on_device = getattr(block.rows, "on_device", None)
+        rows: FloatArray = block.rows[indices] if on_device is None else on_device.take(indices)
+        return np.asarray(rows)
 
     def finish(self) -> PassResult:
         """Merge the partitions in their order."""
