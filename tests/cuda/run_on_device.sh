@@ -59,14 +59,15 @@ environment() {
 }
 
 # For this machine's GPU. Of the CPU's instruction sets those that results are compared with. The
-# emulated module goes with the vbfast that is installed.
+# emulated module goes with the vbfast that is installed; a compiler cache has its objects, if the
+# preset cuda-emulated has been built.
 build() {
     local options=(-Ccmake.define.VBFAST_CUDA=ON "-Ccmake.define.VBFAST_LEVELS=baseline;avx2" .)
     if [ -n "$emulated" ]; then
-        options=(-Ccmake.define.VBFAST_CUDA=OFF -Ccmake.define.VBFAST_EMULATE_CUDA=ON ./csrc/cuda)
+        options=(-Cbuild-dir="$PWD/build/cuda-device" -Ccmake.define.VBFAST_CUDA=OFF
+            -Ccmake.define.VBFAST_EMULATE_CUDA=ON -Ccmake.define.VBFAST_WERROR=ON ./csrc/cuda)
     fi
-    "$python" -m pip install -q --no-index --no-deps --no-build-isolation \
-        -Cbuild-dir="$scratch/build" "${options[@]}"
+    "$python" -m pip install -q --no-index --no-deps --no-build-isolation "${options[@]}"
 }
 
 # Away from the sources: what is imported is what was installed.
