@@ -4,6 +4,7 @@ import importlib.util
 import os
 import sys
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ import vbfast
 from vbfast.backends import get_backend
 from vbfast.backends.cuda.extension import DeviceError
 from vbfast.passes.runner import LocalRunner
+
+sys.path.insert(0, str(Path(__file__).parent))  # for exporters.py
 
 if path := os.environ.get("VBFAST_TEST_CUDA"):  # the module of CUDA kernels, built elsewhere
     spec = importlib.util.spec_from_file_location("vbfast._vbfast_cuda", path)

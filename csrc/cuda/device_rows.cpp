@@ -55,6 +55,32 @@ class BorrowedRows final : public DeviceRows {
 
 }  // namespace
 
+void DeviceRows::read(std::int64_t first, std::int64_t count, void* to) const {
+    const std::size_t size = single ? sizeof(float) : sizeof(double);
+    const std::size_t width = static_cast<std::size_t>(n_features) * size;
+    const std::size_t pitch = static_cast<std::size_t>(row_stride) * size;
+    if (count == 0) return;
+    const Stream stream;
+    check(cudaMemcpy2DAsync(
+              to, width, static_cast<const char*>(data()) + static_cast<std::size_t>(first) * pitch,
+              pitch, width, static_cast<std::size_t>(count), cudaMemcpyDeviceToHost, stream),
+          "a copy of rows from the device");
+    stream.wait();
+}
+
+void DeviceRows::take(const std::int64_t* indices, std::int64_t count, void* to) const {
+    const std::size_t size = single ? sizeof(float) : sizeof(double);
+    const std::size_t width = static_cast<std::size_t>(n_features) * size;
+    const Stream stream;
+    for (std::int64_t i = 0; i < count; ++i)
+        check(cudaMemcpyAsync(static_cast<char*>(to) + static_cast<std::size_t>(i) * width,
+                              static_cast<const char*>(data()) +
+                                  static_cast<std::size_t>(indices[i] * row_stride) * size,
+                              width, cudaMemcpyDeviceToHost, stream),
+              "a copy of rows from the device");
+    stream.wait();
+}
+
 template <class T>
 void copy_rows(const HostRows& from, T* to, std::vector<T>& packed, cudaStream_t stream) {
     const char* rows = static_cast<const char*>(from.rows);

@@ -26,6 +26,9 @@ class DeviceRows {
   public:
     virtual ~DeviceRows() = default;
     virtual const void* data() const = 0;
+    // Copies rows to the host, one after the other: those from `first` on, or some.
+    void read(std::int64_t first, std::int64_t count, void* to) const;
+    void take(const std::int64_t* indices, std::int64_t count, void* to) const;
     std::int64_t n_rows, n_features;
     std::int64_t row_stride;  // elements; features lie together
     bool single;

@@ -5,9 +5,12 @@ import pickle
 import numpy as np
 import pytest
 
-from vbfast import BayesianGaussianMixture, GaussianMixture, config_context
+from exporters import Exporter
+from vbfast import BayesianGaussianMixture, GaussianMixture, Mixture, config_context
 from vbfast.backends.cuda import rows as cuda_rows
+from vbfast.backends.cuda.extension import require_device
 from vbfast.contract import COVARIANCE_TYPES
+from vbfast.families import Custom
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -117,3 +120,74 @@ def test_outputs_are_arrays_of_the_host(X):
     assert value == pytest.approx(expected_value, rel=1e-12)
     np.testing.assert_allclose(gradient.X, expected.X, atol=1e-9)
     np.testing.assert_allclose(gradient.means, expected.means, atol=1e-7)
+
+
+@pytest.fixture
+def emulated():
+    if "emulated" not in require_device()["name"]:
+        pytest.skip("the device's memory is its own")
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("gap", [0, 3])
+def test_rows_that_are_on_the_device_stay_there(emulated, X, dtype, gap):
+    wide = np.full((len(X), 3 + gap), np.inf, dtype)
+    wide[:, :3] = X
+    there = Exporter(wide[:, :3])
+    here = np.ascontiguousarray(wide[:, :3])
+    options = {"max_iter": 8, "tol": 0.0, "random_state": 0}
+    mixture = GaussianMixture(4, **options).fit(there)  # whatever the backend in use is
+    assert_same_bits(mixture, fitted("cuda", here))
+    with config_context(backend="cuda"):
+        expected = {
+            name: getattr(mixture, name)(here)
+            for name in ("predict", "predict_proba", "score_samples", "log_joint")
+        }
+        score = mixture.score(here)
+    for name, values in expected.items():
+        given = getattr(mixture, name)(there)
+        assert type(given) is Exporter
+        np.testing.assert_array_equal(given.array, values)
+    assert mixture.score(there) == score
+    assert type(mixture.means_) is np.ndarray
+    assert mixture.elbo(there).elbo == pytest.approx(mixture.elbo(here).elbo, rel=1e-6)
+
+
+def test_rows_on_the_device_and_another_backend(emulated, X):
+    with pytest.raises(ValueError, match="'cuda' alone reads it; got backend='native'"):
+        GaussianMixture(2, backend="native").fit(Exporter(X))
+
+
+def test_bad_rows_on_the_device_are_named(emulated, X):
+    X[1400, 2] = np.inf
+    with pytest.raises(ValueError, match="infinity"):
+        GaussianMixture(2).fit(Exporter(X))
+
+
+def test_what_the_device_does_not_evaluate_is_evaluated_on_the_host(emulated, X):
+    mixture = BayesianGaussianMixture(2, max_iter=3, random_state=0).fit(X)
+    density = mixture.log_predictive_density(Exporter(X))  # of Student's link
+    assert type(density) is Exporter
+    np.testing.assert_allclose(density.array, mixture.log_predictive_density(X), rtol=1e-12)
+
+
+def test_components_of_a_users_own_are_an_error(emulated, X):
+    pytest.importorskip("numba")
+
+    family = Custom(
+        log_density=lambda x, theta: -0.5 * (x[0] - theta[0]) ** 2,
+        sufficient_statistics=first_feature,
+        maximize=lambda statistics, weight: statistics / weight[:, np.newaxis],
+        n_statistics=1,
+    )
+    with pytest.raises(NotImplementedError, match="copy X to the host"):
+        Mixture(family, 2, random_state=0).fit(Exporter(X))
+
+
+def first_feature(x, out):
+    out[0] = x[0]
+
+
+def test_features_apart_are_an_error(emulated, X):
+    with pytest.raises(ValueError, match="side by side"):
+        GaussianMixture(2).fit(Exporter(np.asfortranarray(X)))

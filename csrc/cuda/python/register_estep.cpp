@@ -70,6 +70,35 @@ std::unique_ptr<DeviceRows> borrow_rows(const DeviceArray& rows, const CallStrea
                               rows.owner, stream.stream());
 }
 
+py::array host_array(const DeviceRows& rows, std::int64_t count) {
+    return py::array(precision(rows.single), std::vector<py::ssize_t>{count, rows.n_features});
+}
+
+py::array read_rows(const DeviceRows& rows, std::int64_t start, std::int64_t stop) {
+    if (start < 0 || start > stop || stop > rows.n_rows)
+        throw py::index_error("rows " + std::to_string(start) + " to " + std::to_string(stop) +
+                              " of " + std::to_string(rows.n_rows));
+    py::array out = host_array(rows, stop - start);
+    void* const to = out.mutable_data();
+    const py::gil_scoped_release release;
+    rows.read(start, stop - start, to);
+    return out;
+}
+
+py::array take_rows(const DeviceRows& rows, const py::array_t<std::int64_t>& indices) {
+    check_shape(indices, "indices", {any_length});
+    const std::int64_t* first = indices.data();
+    const std::int64_t count = indices.shape(0);
+    if (std::any_of(first, first + count,
+                    [n = rows.n_rows](std::int64_t i) { return i < 0 || i >= n; }))
+        throw py::index_error("an index is not in 0.." + std::to_string(rows.n_rows - 1));
+    py::array out = host_array(rows, count);
+    void* const to = out.mutable_data();
+    const py::gil_scoped_release release;
+    rows.take(first, count, to);
+    return out;
+}
+
 // Reads the blocks of a pass, checks that they fit it, and keeps their arrays until they have run.
 class BlockReader {
   public:
@@ -289,7 +318,9 @@ void register_estep(py::module_& module) {
     py::class_<DeviceRows>(module, "DeviceRows", "Rows on the device.")
         .def(py::init(&copy_to_device), arg("rows"), "Copy rows there.")
         .def_static("borrow", &borrow_rows, arg("rows"), arg("stream"),
-                    "Rows that are there already, a DeviceArray that is kept.");
+                    "Rows that are there already, a DeviceArray that is kept.")
+        .def("read", &read_rows, arg("start"), arg("stop"), "Copy consecutive rows to the host.")
+        .def("take", &take_rows, arg("indices"), "Copy a few rows to the host.");
     py::class_<BoundEStep>(module, "EStep", "One pass over the rows of a mixture.")
         .def(py::init<const std::string&, const Float64&, const Float64&, const Float64&,
                       const std::string&, const std::string&, bool, bool,

@@ -147,8 +147,7 @@ class FittedMixture(ScikitLearnNames, DensityMixin, QuicklyValidated, metaclass=
             log_joint = self._fitted_log_joint()
             if self._searches(exact):
                 return searched_labels(found_by_walks(self, rows, log_joint), rows, out)
-            labels: npt.NDArray[np.int64] = filled(out, rows, log_joint, "labels", Request("hard"))
-            return labels
+            return filled(out, rows, log_joint, "labels", Request("hard"))
 
     def predict_proba(self, X: Any, *, out: FloatArray | None = None, exact: bool = False) -> Any:
         """Evaluate the responsibilities of the components for each row.

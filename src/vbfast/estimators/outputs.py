@@ -16,7 +16,7 @@ __all__ = ["filled", "where_rows_are"]
 
 def filled(
     out: Any, rows: RowSource, log_joint: LogJoint, output: str, request: Request | None = None
-) -> Any:
+) -> npt.NDArray[Any]:
     """Run a pass that fills one output, and return it.
 
     Parameters
@@ -51,7 +51,8 @@ def filled(
     outputs = RowOutputs(**{output: written})
     runner_over(rows).run(log_joint, request or Request(), outputs=outputs)
     if out is None:
-        return where_rows_are(rows, written)
+        put: npt.NDArray[Any] = where_rows_are(rows, written)
+        return put
     if written is out:
         return np.asanyarray(written)
     out[...] = written

@@ -14,6 +14,7 @@ from vbfast.config.settings import config_context
 from vbfast.contract import Float64Array, FloatArray
 from vbfast.estimators.gaussian import gaussian_mixture_of
 from vbfast.estimators.gaussian_base import BaseGaussianMixture
+from vbfast.estimators.outputs import where_rows_are
 from vbfast.estimators.validation import as_random_state
 from vbfast.families.gaussian_parameters import GaussianParameters
 from vbfast.families.mixture_posterior import MixturePosterior
@@ -137,7 +138,10 @@ class PosteriorMixture(BaseGaussianMixture):
         """
         rows = self._fitted_rows(X)
         with self._passes_over(rows):
-            return log_predictive_density(runner_over(rows), self._fitted_parameters())
+            density: FloatArray = where_rows_are(
+                rows, log_predictive_density(runner_over(rows), self._fitted_parameters())
+            )
+            return density
 
     def log_marginal_likelihood(
         self,

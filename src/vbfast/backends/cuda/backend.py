@@ -25,9 +25,10 @@ from vbfast.contract import (
 
 __all__ = ["CudaBackend"]
 
-# Tiles have the length of a group of tiles of the kernels (csrc/cuda/chunk.h). A block of threads sums the rows of a
-# partition, for one component or a few: partitions are many where statistics are small, so that
-# blocks fill the device, and of statistics that are large there are enough components.
+# Tiles have the length of a group of tiles of the kernels (csrc/cuda/chunk.h). A block of threads
+# sums the rows of a partition, for one component or a few: partitions are many where statistics are
+# small, so that blocks fill the device, and of statistics that are large there are enough
+# components.
 LIMITS = Limits(
     partitions=256,
     few_partitions=1,

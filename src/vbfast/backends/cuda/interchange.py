@@ -17,7 +17,7 @@ import numpy as np
 
 from vbfast.backends.cuda.extension import load_extension
 
-__all__ = ["Borrowed", "DeviceResult", "Lent", "borrow", "device_of", "put_number"]
+__all__ = ["Borrowed", "DeviceResult", "Lent", "borrow", "device_of", "put_beside", "put_number"]
 
 CUDA = 2, 13  # DLPack's device types: memory of a device, and managed memory
 
@@ -222,6 +222,26 @@ def put_number(like: Any, number: float) -> DeviceResult:
     borrowed = borrow(like, "a")
     value = np.asarray(number, borrowed.dtype)
     return DeviceResult(load_extension().DeviceArray.copy_of(value, borrowed.stream))
+
+
+def put_beside(like: Any, array: np.ndarray[Any, Any]) -> Any:
+    """Return an array of the host as one of the library of another, on its device.
+
+    Parameters
+    ----------
+    like : object
+        An array on a device.
+    array : ndarray
+    """
+    root = type(like).__module__.partition(".")[0]
+    namespace = like.__array_namespace__() if hasattr(like, "__array_namespace__") else None
+    library: Any = namespace or sys.modules.get({"jaxlib": "jax.numpy"}.get(root, root))
+    if library is None or not hasattr(library, "asarray"):
+        return array
+    try:
+        return library.asarray(array, device=like.device)
+    except (AttributeError, TypeError):  # a library whose arrays are on one device
+        return library.asarray(array)
 
 
 def _capsule_of(array: Any, stream: int) -> Any:
