@@ -19,7 +19,7 @@ from vbfast.contract import Linear, LogJoint, Request, RowOutputs
 from vbfast.passes.one_pass import run_pass, run_seeding
 from vbfast.passes.rows import as_row_source
 
-N_ROWS, N_COMPONENTS = 600, 3
+N_ROWS, N_COMPONENTS = 300, 3
 # Wide and narrow blocks of a factor, and rows that do not fit in shared memory as a whole.
 FEATURES = {"full": (2, 4, 8, 16, 33, 70, 260), "tied": (5, 40), "diag": (5,), "spherical": (5,)}
 MOMENTS = {"full": "full", "tied": "pooled", "diag": "diag", "spherical": "spherical"}

@@ -59,14 +59,15 @@ environment() {
 }
 
 # For this machine's GPU. Of the CPU's instruction sets those that results are compared with. The
-# emulated module goes with the vbfast that is installed.
+# emulated module goes with the vbfast that is installed; a compiler cache has its objects, if the
+# preset cuda-emulated has been built.
 build() {
     local options=(-Ccmake.define.VBFAST_CUDA=ON "-Ccmake.define.VBFAST_LEVELS=baseline;avx2" .)
     if [ -n "$emulated" ]; then
-        options=(-Ccmake.define.VBFAST_CUDA=OFF -Ccmake.define.VBFAST_EMULATE_CUDA=ON ./csrc/cuda)
+        options=(-Cbuild-dir="$PWD/build/cuda-device" -Ccmake.define.VBFAST_CUDA=OFF
+            -Ccmake.define.VBFAST_EMULATE_CUDA=ON -Ccmake.define.VBFAST_WERROR=ON ./csrc/cuda)
     fi
-    "$python" -m pip install -q --no-index --no-deps --no-build-isolation \
-        -Cbuild-dir="$scratch/build" "${options[@]}"
+    "$python" -m pip install -q --no-index --no-deps --no-build-isolation "${options[@]}"
 }
 
 # Away from the sources: what is imported is what was installed.
@@ -88,6 +89,10 @@ tests() {
     "$python" -c 'import xdist' 2>/dev/null || options=()
     # The others take minutes there, in a stage of CI.
     if [ -n "$emulated" ]; then files=(tests/backends/test_cuda_passes.py) options=(); fi
+    # Without the module or a device this fails, where tests would be skipped.
+    VBFAST_TEST_CUDA="$("$python" -c 'from vbfast.backends.cuda.extension import load_extension
+print(load_extension().__file__)')"
+    export VBFAST_TEST_CUDA
     # Warnings are those of this machine's versions.
     OPENBLAS_NUM_THREADS=1 "$python" -m pytest -q -p no:cacheprovider -o filterwarnings=default \
         --maxfail=25 ${options[@]+"${options[@]}"} -k cuda "${files[@]}"
