@@ -8,6 +8,7 @@ import pytest
 from vbfast.backends import get_backend
 from vbfast.backends.cuda import passes
 from vbfast.backends.cuda.extension import load_extension
+from vbfast.backends.cuda.rows import HostArray
 from vbfast.backends.native.passes import FORMS
 from vbfast.contract import Request
 from vbfast.passes.rows import as_row_source
@@ -82,3 +83,40 @@ def test_cuda_passes_over_all_rows_read_the_copy(monkeypatch, rng, random_params
     monkeypatch.setattr(passes.CudaPass, "run", run)
     runner.run(params, Request())
     assert [type(rows).__name__ for rows in seen] == ["DeviceRows"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_cuda_passes_over_borrowed_rows_with_gaps(rng, random_params, sample, dtype):
+    extension = load_extension()
+    if "emulated" not in extension.device_info()["name"]:
+        pytest.skip("the device's memory is its own")
+    params = random_params(rng, "full", 3, 5)
+    X = sample(rng, params, 700, dtype)
+    wide = np.full((700, 9), np.nan, dtype)
+    wide[:, 2:7] = X
+    rows = wide[:, 2:7]
+    there = extension.DeviceArray.borrow(
+        rows.ctypes.data, rows.shape, rows.strides, dtype == np.float64, 0, wide
+    )
+    known = X.view(HostArray)
+    known.on_device = extension.DeviceRows.borrow(there, extension.Stream(0))
+    form, coefficients = FORMS[type(params.form)](params.form)
+    found = []
+    for given in (X, known):
+        estep = extension.EStep(
+            form,
+            params.offset,
+            params.form.centres,
+            coefficients,
+            "posterior",
+            "full",
+            False,
+            dtype == np.float32,
+            get_backend("cuda").blocking(*X.shape, 3, X.dtype, "full").bounds,
+            (None,) * 7,
+            extension.Workspace(),
+        )
+        estep.run([(0, given, None, None)])
+        found.append((*estep.statistics(), estep.sums()))
+    for these, those in zip(*found, strict=True):
+        np.testing.assert_array_equal(these, those)
