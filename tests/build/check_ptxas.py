@@ -22,6 +22,9 @@ LIMITS = [
     # Three blocks of 128 threads; of distances, which need most of their memory, one of 256.
     (r"^(distances<double|(first|second)_moments<|moment_products<double>)", 168, 0),
     (r"^moment_products<float>", 232, 0),  # two blocks of 128 threads, with 128 sums each
+    # Array functions whose elements are mapped from registers: a block of 256, or three of 128.
+    (r"^reduce_blocks<.*Map<", 184, 0),
+    (r"^reduce_lanes<.*Map<", 168, 0),
     (r"", 128, 16 << 10),
 ]
 

@@ -25,7 +25,8 @@ ROOMS = {
     "linalg": {"kernels/linalg", "runtime"},
     "capi": {"arrays", "kernels/arrays", "runtime"},
     "cuda": {"estep", "kernels/estep", "runtime"},
-    "cuda/python": {"cuda", "python", "estep", "runtime"},
+    "cuda/arrays": {"cuda", "arrays"},
+    "cuda/python": {"cuda", "cuda/arrays", "python", "estep", "runtime"},
     "python": {"capi", "estep", "arrays", "linalg", "runtime"},
 }
 

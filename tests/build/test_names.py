@@ -10,7 +10,10 @@ import pytest
 
 SOURCES = Path(__file__).parents[2] / "csrc"
 EACH_ROOM_OF_KERNELS = {"Kernels", "Table"}
-TYPE = re.compile(r"^(?:struct|class|enum class|enum|using) (\w+)\b(?!;)", re.MULTILINE)
+TYPE = re.compile(
+    r"^(?:(?:struct|class|enum class|enum) (?:alignas\(\w+\) )?|using (?=\w+ =))(\w+)\b(?!;)",
+    re.MULTILINE,
+)
 
 
 @pytest.mark.skipif(not SOURCES.is_dir(), reason="needs the sources")

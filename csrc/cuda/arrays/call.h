@@ -17,18 +17,19 @@ using vbfast::arrays::Mapping;
 using vbfast::arrays::Reduction;
 
 constexpr int most_outer = 4;  // dimensions of slices, once those that can be joined are
-constexpr int block_threads = 256;
+// Threads of a block, and of one whose warps have slices of their own.
+constexpr int block_threads = 256, lane_threads = 128;
 constexpr int result_numbers = vbfast::arrays::result_count;
 constexpr int n_parameters = vbfast::arrays::max_parameters;
 
 // Bytes that a thread has in registers: of each input where a few lanes of a warp share a slice,
 // or a warp has a longer one; of all inputs where a block has one.
-constexpr int few_bytes = 32, many_bytes = 128, block_bytes = 64;
+constexpr int few_bytes = 32, many_bytes = 64, block_bytes = 64;
 // A range is that many times what a block has in registers: no sum has more terms in a row.
 constexpr int chunks_of_range = 8;
 
 // Strides are in bytes. Without data, an operand is absent.
-struct Operand {
+struct DeviceOperand {
     char* data;
     std::int64_t outer[most_outer];
     std::int64_t reduced;
@@ -43,7 +44,7 @@ struct DeviceCall {
     int n_outer;
     std::int64_t outer[most_outer];
     std::int64_t n_slices, n_elements;
-    Operand operands[vbfast::arrays::n_places];
+    DeviceOperand operands[vbfast::arrays::n_places];
     Kinds kinds;
     Demand demands[2];
     double tolerances[2];

@@ -38,10 +38,11 @@ __device__ inline const char* second_input(const DeviceCall& call, const Slice& 
 
 // Whole slices of up to E elements for each of the `group` lanes that share one.
 template <class T, class Op, class Map, int E>
-__global__ void __launch_bounds__(block_threads) reduce_lanes(DeviceCall call, int group) {
+__global__ void __launch_bounds__(lane_threads, Map::outputs > 0 ? 3 : 4)
+    reduce_lanes(DeviceCall call, int group) {
     const Lanes lanes{1, group};
     const Kinds kinds = call.kinds;
-    const int slices_of_block = block_threads / group;
+    const int slices_of_block = lane_threads / group;
     std::int64_t number = static_cast<std::int64_t>(blockIdx.x) * slices_of_block +
                           static_cast<int>(threadIdx.x) / group;
     const bool there = number < call.n_slices;
@@ -72,7 +73,7 @@ __global__ void __launch_bounds__(block_threads) reduce_lanes(DeviceCall call, i
     if (call.partials == nullptr) return;
     if (!there || rank > 0)
         for (int k = 0; k < result_numbers; ++k) result[k] = 0;
-    write_partials(call, result, block_threads / 32, shared_memory<double>());
+    write_partials(call, result, lane_threads / 32, shared_memory<double>());
 }
 
 // What the threads of a block exchange.
@@ -199,7 +200,7 @@ __global__ void __launch_bounds__(block_threads, Map::outputs > 0 ? 1 : 2)
 
 // Merges the ranges of a slice, a warp a slice, and finishes it. Lane i has ranges i, i + 32, ....
 template <class T, class Op, class Map>
-__global__ void __launch_bounds__(block_threads, 1) merge_ranges(DeviceCall call) {
+__global__ void __launch_bounds__(block_threads, 2) merge_ranges(DeviceCall call) {
     const Lanes lanes{1, 32};
     const Kinds kinds = call.kinds;
     std::int64_t number = static_cast<std::int64_t>(blockIdx.x) * (block_threads / 32) +
@@ -248,7 +249,7 @@ __global__ void __launch_bounds__(block_threads, 1) merge_ranges(DeviceCall call
 
 // Maps the ranges of slices that merge_ranges has finished.
 template <class T, class Map>
-__global__ void __launch_bounds__(block_threads) map_ranges(DeviceCall call) {
+__global__ void __launch_bounds__(block_threads, 2) map_ranges(DeviceCall call) {
     constexpr int E = elements_of_block<T, Map>;
     const OwnPart part(call);
     if (!part.there) return;

@@ -82,7 +82,7 @@ __device__ inline std::int64_t element_of(int i, int rank, int size, bool column
 
 // Loads the elements of a chunk that are before `end`.
 template <class T, int E>
-__device__ inline void load(const Operand& operand, const char* slice, std::int64_t begin,
+__device__ inline void load(const DeviceOperand& operand, const char* slice, std::int64_t begin,
                             std::int64_t end, int rank, int size, bool columns, T fill,
                             T (&values)[E]) {
     constexpr int V = vector_length<T>;
@@ -109,33 +109,28 @@ __device__ inline void load(const Operand& operand, const char* slice, std::int6
     }
 }
 
-template <class T, int E>
-__device__ inline void store(const Operand& operand, char* slice, std::int64_t begin,
-                             std::int64_t end, int rank, int size, bool columns,
-                             const T (&values)[E]) {
+// Stores as many elements of a chunk, from a thread's element i on.
+template <class T>
+__device__ inline void store(const DeviceOperand& operand, char* slice, std::int64_t begin,
+                             std::int64_t end, int i, int rank, int size, bool columns,
+                             const Vector<T>& values) {
     constexpr int V = vector_length<T>;
     if (operand.vectors && !columns) {
-        T* row = reinterpret_cast<T*>(slice);
-#pragma unroll
-        for (int i = 0; i < E; i += V) {
-            const std::int64_t e = begin + element_of<T>(i, rank, size, false);
-            Vector<T> vector;
-#pragma unroll
-            for (int j = 0; j < V; ++j) vector.of[j] = values[i + j];
-            if (e + V <= end) {
-                *reinterpret_cast<Vector<T>*>(row + e) = vector;
-            } else {
-#pragma unroll
-                for (int j = 0; j < V; ++j)
-                    if (e + j < end) row[e + j] = values[i + j];
-            }
+        const std::int64_t e = begin + element_of<T>(i, rank, size, false);
+        T* to = reinterpret_cast<T*>(slice) + e;
+        if (e + V <= end) {
+            *reinterpret_cast<Vector<T>*>(to) = values;
+            return;
         }
+#pragma unroll
+        for (int j = 0; j < V; ++j)
+            if (e + j < end) to[j] = values.of[j];
         return;
     }
 #pragma unroll
-    for (int i = 0; i < E; ++i) {
-        const std::int64_t e = begin + element_of<T>(i, rank, size, columns);
-        if (e < end) *reinterpret_cast<T*>(slice + e * operand.reduced) = values[i];
+    for (int j = 0; j < V; ++j) {
+        const std::int64_t e = begin + element_of<T>(i + j, rank, size, columns);
+        if (e < end) *reinterpret_cast<T*>(slice + e * operand.reduced) = values.of[j];
     }
 }
 

@@ -16,7 +16,7 @@ void launch_kernels(const DeviceCall& call, const Grid& grid, cudaStream_t strea
         const auto kernel = grid.many
                                 ? reduce_lanes<T, Op, Map, many_bytes / static_cast<int>(sizeof(T))>
                                 : reduce_lanes<T, Op, Map, few_bytes / static_cast<int>(sizeof(T))>;
-        launch(kernel, blocks, threads, sums_bytes, stream, call, grid.group);
+        launch(kernel, blocks, dim3(lane_threads), sums_bytes, stream, call, grid.group);
         return;
     }
     launch(reduce_blocks<T, Op, Map>, blocks, threads, sizeof(Exchange<T>), stream, call);

@@ -93,23 +93,28 @@ struct GradientMap {
     }
 };
 
-// Writes what a map makes of the elements of a chunk, one output after the other.
+// Writes what a map makes of the elements of a chunk.
 template <class Map, class T, int E>
 __device__ inline void write_map(const DeviceCall& call, const Slice& slice,
                                  const Parameters<T>& parameters, const T (&x)[E], const T (&y)[E],
                                  std::int64_t begin, std::int64_t end, int rank, int size) {
     using vbfast::arrays::place_out0;
+    constexpr int V = vector_length<T>, second = place_out0 + Map::outputs - 1;
+    char* first_out = slice.data<char>(call, place_out0);
+    char* second_out = slice.data<char>(call, second);
+    const bool columns = call.columns > 1;
 #pragma unroll
-    for (int output = 0; output < Map::outputs; ++output) {
-        T values[E];
+    for (int i = 0; i < E; i += V) {
+        Vector<T> values[2];
 #pragma unroll
-        for (int i = 0; i < E; ++i) {
+        for (int j = 0; j < V; ++j) {
             T out[2];
-            Map::apply(call.kinds, x[i], y[Map::inputs > 1 ? i : 0], parameters, out);
-            values[i] = out[output];
+            Map::apply(call.kinds, x[i + j], y[Map::inputs > 1 ? i + j : 0], parameters, out);
+            for (int k = 0; k < Map::outputs; ++k) values[k].of[j] = out[k];
         }
-        store(call.operands[place_out0 + output], slice.data<char>(call, place_out0 + output),
-              begin, end, rank, size, call.columns > 1, values);
+        store(call.operands[place_out0], first_out, begin, end, i, rank, size, columns, values[0]);
+        if constexpr (Map::outputs > 1)
+            store(call.operands[second], second_out, begin, end, i, rank, size, columns, values[1]);
     }
 }
 

@@ -42,7 +42,7 @@ Grid plan_grid(DeviceCall& call, int size, bool side_by_side) {
         grid.by_lanes = true;
         grid.many = n > most_lanes * few;
         grid.group = side_by_side ? 1 : grid.many ? 32 : power_of_two(ceil_div(n, few));
-        grid.n_blocks = grid.n_finishing = ceil_div(slices, block_threads / grid.group);
+        grid.n_blocks = grid.n_finishing = ceil_div(slices, lane_threads / grid.group);
         return grid;
     }
     if (side_by_side) call.columns = power_of_two(call.outer[call.n_outer - 1]);

@@ -32,7 +32,7 @@ DeviceCall make_call(const Call& call, const Layout& layout, std::int64_t size) 
     to.n_elements = layout.n_elements();
     for (int place = 0; place < vbfast::arrays::n_places; ++place) {
         const vbfast::arrays::Operand& from = layout.operands[place];
-        Operand& operand = to.operands[place];
+        DeviceOperand& operand = to.operands[place];
         operand.data = from.data;
         if (from.data == nullptr && place != vbfast::arrays::place_number) continue;
         std::copy_n(from.outer, layout.n_outer, operand.outer);

@@ -7,9 +7,8 @@ depend on the number of threads. The kernels are those of the backend in force, 
 :func:`vbfast.config_context`.
 
 Arrays on a CUDA device, of a library that has DLPack or ``__cuda_array_interface__``, are computed
-there, and so are results, which are arrays of that library; sums of the bound are ones without
-dimensions. All arrays of a call are then on one device and of one type, float32 or float64, and
-there is no ``out``.
+there, and so are results, which are arrays of that library, sums of the bound too. All arrays of a
+call are then on one device and of one type, float32 or float64, and there is no ``out``.
 """
 
 from __future__ import annotations
@@ -294,8 +293,8 @@ def entropy(
     Raises
     ------
     ValueError
-        If probabilities are negative or sum to something else than one, by more than 1e-6, or
-        1e-3 where they are given as float32; nearer ones are renormalised.
+        If probabilities are negative or their sum is off by more than 1e-6, or 1e-3 where they are
+        given as float32; nearer ones are renormalised.
 
     Notes
     -----
@@ -398,17 +397,15 @@ def kl_divergence(
         raise ValueError("exactly one of p_probs and p_logits must be given")
     q_kind: Kind = "logits" if q_probs is None else "probs"
     p_kind: Kind = "logits" if p_probs is None else "probs"
-    given_q, given_p = (
-        q_logits if q_probs is None else q_probs,
-        p_logits if p_probs is None else p_probs,
-    )
+    given_q = q_logits if q_probs is None else q_probs
+    given_p = p_logits if p_probs is None else p_probs
     reduction = _vbfast.REDUCTIONS[f"{q_kind}_{p_kind}"]
     names = ("q_probs" if q_kind == "probs" else "", "p_probs" if p_kind == "probs" else "")
     if on_device.any_on_device(given_q, given_p, out):
+        kinds = f"q_{q_kind}", f"p_{p_kind}"
         return on_device.reduce_array(
-            reduction, f"q_{q_kind}", given_q, f"p_{p_kind}", given_p, axis, keepdims, _KL, names,
-            out,
-        )  # fmt: skip
+            reduction, kinds[0], given_q, kinds[1], given_p, axis, keepdims, _KL, names, out
+        )
     q = as_real(given_q, f"q_{q_kind}")  # type: ignore[arg-type]
     p = as_real(given_p, f"p_{p_kind}")  # type: ignore[arg-type]
     tolerances = (sum_tolerance(q.dtype), sum_tolerance(p.dtype))
