@@ -7,11 +7,13 @@ For compute-sanitizer, under which the test suite would take hours: see run_on_d
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 
 import numpy as np
 
+import vbfast
 from vbfast.backends import get_backend
 from vbfast.backends.cuda.extension import load_extension
 from vbfast.backends.native.passes import FORMS
@@ -128,6 +130,33 @@ def seeding(rng, dtype):
         same(these, those, 1e-5)
 
 
+def arrays(rng, dtype):
+    """Compare the array functions, of short rows and long ones, along both axes."""
+    for shape in ((40, 5), (7, 3000)):
+        a, b = rng.normal(size=(2, *shape)).astype(dtype)
+        q, p = vbfast.softmax(a, axis=1), vbfast.softmax(b, axis=1)
+        calls = [
+            functools.partial(function, a, axis=axis)
+            for function in (vbfast.logsumexp, vbfast.softmax, vbfast.log_softmax)
+            for axis in (0, 1)
+        ]
+        calls += [
+            functools.partial(vbfast.entropy, logits=a),
+            functools.partial(vbfast.kl_divergence, q, p),
+            functools.partial(gradient_of_elbo, a, q),
+        ]
+        for call in calls:
+            expected = call()
+            with vbfast.config_context(backend="cuda"):
+                same(call(), expected, 1e-4 if dtype == np.float32 else 1e-10)
+
+
+def gradient_of_elbo(log_joint, q):
+    terms, gradient = vbfast.elbo_and_grad(log_joint, q=q)
+    assert np.isfinite(terms.elbo)
+    return gradient.log_joint
+
+
 def same(actual, expected, close):
     """Compare finite arrays by their largest number, and what is not finite as it is."""
     if expected is None:
@@ -154,6 +183,7 @@ def main():
         for n_features in (16, 70):
             units(rng, n_features, dtype)
         seeding(rng, dtype)
+        arrays(rng, dtype)
         print(f"{np.dtype(dtype).name}: every kernel has run", flush=True)
 
 
