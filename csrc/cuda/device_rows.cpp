@@ -87,22 +87,19 @@ void copy_rows(const HostRows& from, T* to, std::vector<T>& packed, cudaStream_t
     const std::int64_t D = from.n_features, size = sizeof(T);
     const std::size_t width = static_cast<std::size_t>(D * size);
     if (from.n_rows == 0) return;
-    if ((D == 1 || from.feature_stride == size) && from.row_stride >= D * size) {
-        check(cudaMemcpy2DAsync(to, width, rows, static_cast<std::size_t>(from.row_stride), width,
-                                static_cast<std::size_t>(from.n_rows), cudaMemcpyHostToDevice,
-                                stream),
-              "a copy of rows to the device");
-        return;
+    const void* values = rows;
+    if ((D > 1 && from.feature_stride != size) || from.row_stride != D * size) {
+        packed.resize(static_cast<std::size_t>(from.n_rows * D));
+        for (std::int64_t n = 0; n < from.n_rows; ++n)
+            for (std::int64_t d = 0; d < D; ++d)
+                packed[static_cast<std::size_t>(n * D + d)] = *reinterpret_cast<const T*>(
+                    rows + n * from.row_stride + d * from.feature_stride);
+        values = packed.data();
     }
-    packed.resize(static_cast<std::size_t>(from.n_rows * D));
-    for (std::int64_t n = 0; n < from.n_rows; ++n)
-        for (std::int64_t d = 0; d < D; ++d)
-            packed[static_cast<std::size_t>(n * D + d)] =
-                *reinterpret_cast<const T*>(rows + n * from.row_stride + d * from.feature_stride);
-    check(cudaMemcpyAsync(to, packed.data(), packed.size() * sizeof(T), cudaMemcpyHostToDevice,
-                          stream),
+    check(cudaMemcpyAsync(to, values, static_cast<std::size_t>(from.n_rows) * width,
+                          cudaMemcpyHostToDevice, stream),
           "a copy of rows to the device");
-    check(cudaStreamSynchronize(stream), "a copy of rows to the device");
+    // Of memory that is not pinned, the host's is free again: CUDA has it in a buffer of its own.
 }
 
 template <class T>

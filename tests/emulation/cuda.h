@@ -577,6 +577,8 @@ T* shared_memory() {
 }
 
 inline void copy_async_16(void* to, const void* from) {
+    if ((reinterpret_cast<std::uintptr_t>(to) | reinterpret_cast<std::uintptr_t>(from)) % 16 != 0)
+        emulation::Block::fail("a copy of 16 bytes that are not aligned");
     std::memcpy(to, from, 16);
 }
 inline void commit_copies() {}
