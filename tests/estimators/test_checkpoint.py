@@ -163,6 +163,29 @@ def test_interruption_writes_what_was_reached(rows, path):
     assert_same(mixture.fit(rows), GaussianMixture(3, **parameters).fit(rows))
 
 
+@pytest.mark.parametrize("way", ["incremental", "stochastic"])
+@both_mixtures
+@pytest.mark.parametrize("n_written", [1, 4, 9, 10, 13])
+def test_stopped_within_a_lap(rows, path, monkeypatch, make, way, n_written):
+    """Ten batches a lap: the first lap still knows what its fit began with."""
+    options = {"max_iter": 3, "tol": 0.0, "random_state": 0, **WAYS[way]}
+    whole = make(3, **options).fit(rows)
+    write, written = checkpoint_module.Checkpoint._write, []
+
+    def stop(self, model, state):
+        write(self, model, state)
+        written.append(state)
+        if len(written) == n_written:
+            raise StoppedError
+
+    options |= {"checkpoint": path, "checkpoint_interval": 0.0}
+    with monkeypatch.context() as patched:
+        patched.setattr(checkpoint_module.Checkpoint, "_write", stop)
+        with pytest.raises(StoppedError):
+            make(3, **options).fit(rows)
+    assert_same(make(3, **options).fit(rows), whole)
+
+
 PROGRAM = """
     import sys, warnings
     import numpy as np

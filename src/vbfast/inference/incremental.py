@@ -58,12 +58,15 @@ class IncrementalState(Generic[P]):
         The parts that this lap has yet to visit, the next one last.
     lower_bounds : list of float
         Of every lap.
+    start : parameters or None
+        The start's, which stand for parts that were not visited yet; ``None`` once all were.
     """
 
     parameters: P
     sums: list[PassResult | None]
     waiting: list[int]
     lower_bounds: list[float]
+    start: P | None
 
     @property
     def reached(self) -> EMResult[P]:
@@ -123,7 +126,8 @@ def run_incremental(
         As :func:`vbfast.inference.em.run_em`.
     """
     progress = Progress() if progress is None else progress
-    steps = _Steps(runner, parameters, family, parts)
+    start = parameters if state is None or state.start is None else state.start
+    steps = _Steps(runner, start, family, parts)
     waiting: list[int] = []
     bounds: list[float] = []
     if state is not None:
@@ -157,13 +161,13 @@ class _Steps(Generic[P]):
     """The sums of all parts, and the parameters that they have led to."""
 
     def __init__(
-        self, runner: RowRunner, parameters: P, family: Family[P], parts: Sequence[slice]
+        self, runner: RowRunner, start: P, family: Family[P], parts: Sequence[slice]
     ) -> None:
         self._runner, self._family, self._parts = runner, family, parts
         self._request = Request(moments=family.moments)
-        self.parameters = parameters
+        self.parameters = self._begun = start
         self.sums: list[PassResult | None] = [None] * (2 * len(parts))
-        statistics = family.statistics_of(parameters)
+        statistics = family.statistics_of(start)
         held = 0.0 if statistics is None else float(np.sum(statistics.weight))
         # Of a row of the start.
         self._start = None if statistics is None or held == 0.0 else statistics * (1.0 / held)
@@ -177,7 +181,13 @@ class _Steps(Generic[P]):
 
     def state(self, waiting: list[int], bounds: list[float]) -> IncrementalState[P]:
         """Return what the next visit depends on, but for the generator of orders."""
-        return IncrementalState(self.parameters, self.sums.copy(), waiting.copy(), bounds.copy())
+        start = self._begun if self._some_waits() else None
+        sums = self.sums.copy()
+        return IncrementalState(self.parameters, sums, waiting.copy(), bounds.copy(), start)
+
+    def _some_waits(self) -> bool:
+        """Whether some part was not visited yet."""
+        return any(sums is None for sums in self.sums[len(self._parts) :])
 
     def visit(self, part: int) -> None:
         """Take the sums of a part anew, and the global step."""
@@ -202,7 +212,7 @@ class _Steps(Generic[P]):
             self.sums[leaf] = _sum(self.sums[2 * leaf], self.sums[2 * leaf + 1], centres, linalg)
         whole = self.whole
         left = self._runner.total_weight - whole.total_weight
-        if any(sums is None for sums in self.sums[len(self._parts) :]):
+        if self._some_waits():
             if self._start is None:
                 return  # a global step that knows of some rows only would forget the others
             others = self._start.about(centres, linalg) * max(left, 0.0)
