@@ -2,7 +2,6 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <algorithm>
 #include <string>
 
 #include "estep/estep.h"
@@ -11,6 +10,7 @@
 #include "python/estep_names.h"
 #include "python/interrupt.h"
 #include "python/moment_arrays.h"
+#include "python/pass_arguments.h"
 
 namespace py = pybind11;
 
@@ -68,13 +68,7 @@ class BlockReader {
             block.given = given.data();
             return;
         }
-        check_packed(given, "labels", {block.n_rows}, py::dtype::of<std::int64_t>());
-        block.given_label = static_cast<const std::int64_t*>(given.data());
-        const auto out_of_range = [K = n_components_](std::int64_t label) {
-            return label < -1 || label >= K;
-        };
-        if (std::any_of(block.given_label, block.given_label + block.n_rows, out_of_range))
-            throw py::value_error("labels must be in -1.." + std::to_string(n_components_ - 1));
+        block.given_label = read_labels(given, block.n_rows, n_components_);
     }
 
     void read_distances(const py::tuple& item, RowBlock& block) {
@@ -97,13 +91,6 @@ class BlockReader {
     const py::dtype dtype_;
     std::vector<py::array> kept_;
 };
-
-// The bounds of partitions of all rows.
-std::vector<std::int64_t> read_bounds(const std::vector<std::int64_t>& bounds) {
-    if (bounds.size() < 2 || bounds.front() != 0 || !std::is_sorted(bounds.begin(), bounds.end()))
-        throw py::value_error("partition_bounds must ascend from 0, and be two at least");
-    return bounds;
-}
 
 // Returns the row that is not finite, or -1.
 template <class Pass>
@@ -184,14 +171,9 @@ class BoundEStep {
     }
 
   private:
-    // The memory of an output, or null for None.
     void* output(std::size_t place, const char* name, std::vector<py::ssize_t> row,
                  const py::dtype& dtype) {
-        if (outputs_[place].is_none()) return nullptr;
-        py::array array = outputs_[place].cast<py::array>();
-        row.insert(row.begin(), n_rows_);
-        check_packed(array, name, row, dtype);
-        return array.mutable_data();
+        return output_memory(outputs_[place], name, n_rows_, std::move(row), dtype);
     }
 
     py::tuple outputs_;

@@ -12,6 +12,7 @@
 #include "python/array_checks.h"
 #include "python/estep_names.h"
 #include "python/interrupt.h"
+#include "python/pass_arguments.h"
 
 namespace py = pybind11;
 
@@ -144,26 +145,13 @@ class BlockReader {
             block.given = given.data();
             return;
         }
-        check_packed(given, "labels", {n_rows}, py::dtype::of<std::int64_t>());
-        block.given_label = static_cast<const std::int64_t*>(given.data());
-        const auto out_of_range = [K = n_components_](std::int64_t label) {
-            return label < -1 || label >= K;
-        };
-        if (std::any_of(block.given_label, block.given_label + n_rows, out_of_range))
-            throw py::value_error("labels must be in -1.." + std::to_string(n_components_ - 1));
+        block.given_label = read_labels(given, n_rows, n_components_);
     }
 
     const std::int64_t n_components_, n_features_;
     const py::dtype dtype_;
     std::vector<py::array> kept_;
 };
-
-// The bounds of partitions of all rows.
-std::vector<std::int64_t> read_bounds(const std::vector<std::int64_t>& bounds) {
-    if (bounds.size() < 2 || bounds.front() != 0 || !std::is_sorted(bounds.begin(), bounds.end()))
-        throw py::value_error("partition_bounds must ascend from 0, and be two at least");
-    return bounds;
-}
 
 // A pass with the arrays that it writes to.
 class BoundEStep {
@@ -237,14 +225,9 @@ class BoundEStep {
     }
 
   private:
-    // The memory of an output, or null for None.
     void* output(std::size_t place, const char* name, std::vector<py::ssize_t> row,
                  const py::dtype& dtype) {
-        if (outputs_[place].is_none()) return nullptr;
-        py::array array = outputs_[place].cast<py::array>();
-        row.insert(row.begin(), n_rows_);
-        check_packed(array, name, row, dtype);
-        return array.mutable_data();
+        return output_memory(outputs_[place], name, n_rows_, std::move(row), dtype);
     }
 
     py::tuple outputs_;

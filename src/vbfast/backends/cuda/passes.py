@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,6 +27,9 @@ from vbfast.contract import (
 )
 
 __all__ = ["CudaPass", "CudaSeedingPass"]
+
+# Memory that seeding passes have ended with: a start makes one pass for every centre.
+_spare: deque[Any] = deque(maxlen=1)
 
 
 class CudaPass:
@@ -152,11 +156,15 @@ class CudaSeedingPass:
 
     def __init__(self, candidates: Float64Array, blocking: Blocking) -> None:
         extension = load_extension()
+        try:
+            self._workspace = _spare.pop()
+        except IndexError:
+            self._workspace = extension.Workspace()
         self._seeding = extension.Seeding(
             np.ascontiguousarray(candidates),
             blocking.dtype == np.float32,
             blocking.bounds,
-            extension.Workspace(),
+            self._workspace,
         )
 
     def run(
@@ -180,4 +188,5 @@ class CudaSeedingPass:
     def finish(self) -> Float64Array:
         """Return the potentials."""
         potentials: Float64Array = self._seeding.potentials()
+        _spare.append(self._workspace)
         return potentials
