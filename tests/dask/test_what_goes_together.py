@@ -26,7 +26,8 @@ FUNCTION, CLUSTER = "rows from a function", "`vbfast.dask`"
 
 def table():
     """Return what the page says of every pair."""
-    text = PAGE.read_text(encoding="utf-8").split("## What goes together")[1]
+    section = PAGE.read_text(encoding="utf-8").split("## What goes together")[1]
+    text = section.split("\n## ")[0]
     lines = [re.split(r" *\| *", line) for line in text.splitlines() if " | " in line]
     (_, *columns), _, *rows = lines
     return {
