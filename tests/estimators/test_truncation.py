@@ -15,9 +15,11 @@ from sklearn.base import clone
 import vbfast
 from vbfast import BayesianGaussianMixture, GaussianMixture, Mixture, config_context
 from vbfast.benchmark.datasets import DATASETS
+from vbfast.benchmark.patches import noisy_patches
 from vbfast.estimators import truncation as estimators_truncation
 from vbfast.families import Gaussian
 from vbfast.inference import truncated_start
+from vbfast.inference.monitor import SILENT
 from vbfast.passes import truncated_runner
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
@@ -839,3 +841,60 @@ def test_what_rows_keep_may_lie_in_a_file(X, make, tmp_path):
     mixture.fit(X)
     with pytest.raises(FileNotFoundError):
         make(20, truncation_state=tmp_path / "nowhere" / "kept.npy", **parameters).fit(X)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("covariance_type", ["diag", "spherical"])
+@pytest.mark.parametrize("clustered", [False, True])
+def test_a_fit_goes_on_from_the_better_of_two_beginnings(covariance_type, clustered, monkeypatch):
+    """One is better where rows are in clusters, and the other for patches of photographs."""
+    X = noisy_patches(6000, 0)
+    rng = np.random.default_rng(0)
+    if clustered:
+        X = 30.0 * rng.normal(size=(270, 6))[rng.integers(270, size=6000)]
+        X += rng.normal(size=X.shape)
+    arguments = {"covariance_type": covariance_type, "truncation": 3, "reg_covar": 1e-3}
+
+    def fitted():
+        mixture = GaussianMixture(270, random_state=0, max_iter=3, tol=0.0, **arguments)
+        return mixture.fit(X).lower_bound_
+
+    chosen = fitted()
+    home = truncated_start
+    spread, drawn = home.spread_or_drawn_rows, home._drawn_rows
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            home, "spread_or_drawn_rows", lambda runner, K, state, *_: drawn(runner, K, state)
+        )
+        from_drawn = fitted()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            home, "_drawn_rows", lambda runner, K, state: spread(runner, K, state, None, SILENT)
+        )
+        from_spread = fitted()
+    better, worse = max(from_drawn, from_spread), min(from_drawn, from_spread)
+    assert better - worse > 0.3
+    assert chosen > better - 0.15 * (better - worse)
+    assert (from_spread > from_drawn) == clustered
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_very_many_components_begin_with_chains(monkeypatch):
+    home = truncated_start
+    monkeypatch.setattr(home, "MOST_SPREAD", 256)
+    calls = []
+    chains = home.chain_rows
+    monkeypatch.setattr(home, "chain_rows", lambda *a, **k: calls.append(1) or chains(*a, **k))
+    X = np.random.default_rng(0).normal(size=(3000, 4))
+    made = [
+        GaussianMixture(300, truncation=3, covariance_type="diag", random_state=0, max_iter=2).fit(
+            X
+        )
+        for _ in range(2)
+    ]
+    assert len(calls) == 2
+    np.testing.assert_array_equal(made[0].means_, made[1].means_)
+    # Where they would take longer than ten searches, rows are drawn at random.
+    monkeypatch.setattr(home, "MOST_CHAINED", 1)
+    GaussianMixture(300, truncation=3, covariance_type="diag", random_state=0, max_iter=2).fit(X)
+    assert len(calls) == 2

@@ -43,7 +43,10 @@ from vbfast.passes.responsibilities import RespSource, as_resp_source
 __all__ = ["INIT_PARAMS", "RESPONSIBILITIES", "initial_statistics"]
 
 InitParams = str | npt.ArrayLike | Callable[[Any, int, np.random.RandomState], Any]
-_Named = Callable[[RowRunner, int, Moments, np.random.RandomState, InitSize, Monitor], Statistics]
+Judge = Callable[[Statistics], float]
+_Named = Callable[
+    [RowRunner, int, Moments, np.random.RandomState, InitSize, Judge | None, Monitor], Statistics
+]
 
 # Starts that say for every row which components it belongs to.
 RESPONSIBILITIES = ("kmeans", "random")
@@ -58,6 +61,7 @@ def initial_statistics(
     random_state: int | np.random.RandomState | None = None,
     form: Form | None = None,
     init_size: InitSize = None,
+    judge: Judge | None = None,
     monitor: Monitor = SILENT,
 ) -> Statistics:
     """Return the statistics of a fit's first responsibilities.
@@ -87,6 +91,9 @@ def initial_statistics(
     init_size : int, 'all' or None, optional
         How many rows 'kmeans' and 'k-means++' look for centres in, see
         :func:`vbfast.inference.subsample.subsample`.
+    judge : callable, optional
+        Returns how good a start of given statistics is, see
+        :func:`vbfast.inference.truncated_start.cluster_by_search`.
     monitor : Monitor, optional
         Told of the centres and iterations of k-means.
 
@@ -133,7 +140,7 @@ def initial_statistics(
     if isinstance(init_params, str):
         _check_name(init_params, INIT_PARAMS)
         start = _NAMED[init_params]
-        statistics = start(runner, n_components, moments, generator, init_size, monitor)
+        statistics = start(runner, n_components, moments, generator, init_size, judge, monitor)
     else:
         resp = _given(init_params, runner, n_components, generator)
         statistics = _given_statistics(runner, resp, n_components, moments)
@@ -163,11 +170,14 @@ def _clustered(
     moments: Moments,
     generator: np.random.RandomState,
     init_size: InitSize,
+    judge: Judge | None,
     monitor: Monitor,
 ) -> Statistics:
     """Each row in the cluster that k-means finds for it."""
     if begins_by_search(runner, n_components):
-        return cluster_by_search(runner, n_components, moments, generator, init_size, monitor)
+        return cluster_by_search(
+            runner, n_components, moments, generator, init_size, monitor, judge
+        )
     bounds = runner.nearest_bounds()
     centres = kmeans(
         runner, n_components, generator, init_size=init_size, bounds=bounds, monitor=monitor
@@ -182,6 +192,7 @@ def _random(
     moments: Moments,
     generator: np.random.RandomState,
     init_size: InitSize,  # noqa: ARG001
+    judge: Judge | None,  # noqa: ARG001
     monitor: Monitor,  # noqa: ARG001
 ) -> Statistics:
     """Responsibilities that are uniform variates, normalised."""
@@ -202,6 +213,7 @@ def _spread_rows(
     moments: Moments,
     generator: np.random.RandomState,
     init_size: InitSize,
+    judge: Judge | None,  # noqa: ARG001
     monitor: Monitor,
 ) -> Statistics:
     """One row a component, far from each other."""
@@ -218,6 +230,7 @@ def _drawn_rows(
     moments: Moments,
     generator: np.random.RandomState,
     init_size: InitSize,  # noqa: ARG001
+    judge: Judge | None,  # noqa: ARG001
     monitor: Monitor,  # noqa: ARG001
 ) -> Statistics:
     """One row a component, drawn with equal probability."""
