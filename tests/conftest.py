@@ -158,6 +158,12 @@ def far_components():
 
 
 @pytest.fixture
+def loops_in_python(monkeypatch):
+    """Make no pass so short that a backend would loop over it by itself."""
+    monkeypatch.setattr("vbfast.passes.looping.CALL_OPERATIONS", 0)
+
+
+@pytest.fixture
 def passes(monkeypatch):
     """A list that grows by one with each pass over rows."""
     made = []

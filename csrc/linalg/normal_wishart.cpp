@@ -6,6 +6,7 @@
 
 #include "kernels/linalg/table.h"
 #include "linalg/batches.h"
+#include "linalg/factors.h"
 #include "linalg/gamma_differences.h"
 #include "runtime/numbers.h"
 #include "runtime/thread_count.h"
@@ -15,23 +16,11 @@ namespace vbfast::linalg {
 
 namespace {
 
-std::int64_t count_matrices(Pattern pattern, std::int64_t n_components) {
-    return pattern == Pattern::tied ? 1 : n_components;
-}
-
 template <class F>
 void each_component(std::int64_t n, std::int64_t operations, int num_threads,
                     const runtime::Interrupt* interrupt, F&& f) {
     runtime::parallel(n, runtime::threads_for(n * operations, num_threads), interrupt,
                       [&](std::int64_t k, int, runtime::Region&) { f(k); });
-}
-
-double log_det_of_factor(Pattern pattern, const double* factor, std::int64_t D) {
-    if (pattern == Pattern::spherical) return static_cast<double>(D) * std::log(*factor);
-    const std::int64_t stride = has_matrices(pattern) ? D + 1 : 1;
-    double sum = 0.0;
-    for (std::int64_t i = 0; i < D; ++i) sum += std::log(factor[i * stride]);
-    return sum;
 }
 
 // t^2 - 1 - log t^2.
@@ -125,15 +114,6 @@ void move_second(Pattern pattern, std::int64_t K, std::int64_t D, const MomentSu
     }
 }
 
-// 1 / sqrt of variances; false if one is not positive, or not finite.
-bool invert_roots(const double* variances, std::int64_t n, double* roots) {
-    for (std::int64_t i = 0; i < n; ++i) {
-        if (!(variances[i] > 0.0 && variances[i] < runtime::infinity)) return false;
-        roots[i] = 1.0 / std::sqrt(variances[i]);
-    }
-    return true;
-}
-
 }  // namespace
 
 std::int64_t normal_wishart_posterior(Pattern pattern, std::int64_t n_components,
@@ -167,7 +147,6 @@ std::int64_t normal_wishart_posterior(Pattern pattern, std::int64_t n_components
                     out.covariances, k);
     });
     const double n_averaged = pattern == Pattern::tied ? static_cast<double>(K) : 1.0;
-    std::int64_t failed = -1;
     for (std::int64_t k = 0; k < n_matrices; ++k) {
         const double count = pattern == Pattern::tied ? total / n_averaged : sums.weight[k];
         const double degrees = prior.degrees_of_freedom + count;
@@ -179,12 +158,8 @@ std::int64_t normal_wishart_posterior(Pattern pattern, std::int64_t n_components
             const double scatter = matrix[i] / n_averaged + (i % stride == 0 ? added : 0.0);
             matrix[i] = (scatter + prior.covariance[i]) / degrees;
         }
-        if (!has_matrices(pattern) && !invert_roots(matrix, size, out.factor + k * size) &&
-            failed < 0)
-            failed = k;
     }
-    if (!has_matrices(pattern)) return failed;
-    return precision_cholesky(out.covariances, n_matrices, D, out.factor, num_threads, interrupt);
+    return precision_factors(pattern, K, D, out.covariances, out.factor, num_threads, interrupt);
 }
 
 void normal_wishart_divergence(Pattern pattern, std::int64_t n_components, std::int64_t n_features,
@@ -248,11 +223,10 @@ void expected_log_density(Pattern pattern, std::int64_t n_components, std::int64
     std::vector<double> log_det(static_cast<std::size_t>(count_matrices(pattern, K)));
     expected_log_det(pattern, count_matrices(pattern, K), n_features, q.degrees_of_freedom,
                      q.factor, log_det.data(), num_threads, interrupt);
-    const double log_two_pi = 1.8378770664093454836;
     const double D = static_cast<double>(n_features);
     for (std::int64_t k = 0; k < K; ++k) {
         const double own = log_det[static_cast<std::size_t>(pattern == Pattern::tied ? 0 : k)];
-        log_density[k] = 0.5 * (own - D * log_two_pi - D / q.mean_precision[k]);
+        log_density[k] = 0.5 * (own - D * runtime::log_two_pi - D / q.mean_precision[k]);
     }
 }
 

@@ -18,4 +18,9 @@ constexpr bool has_matrices(Pattern pattern) {
     return pattern == Pattern::full || pattern == Pattern::tied;
 }
 
+// How many of them K components have.
+constexpr std::int64_t count_matrices(Pattern pattern, std::int64_t K) {
+    return pattern == Pattern::tied ? 1 : K;
+}
+
 }  // namespace vbfast::linalg

@@ -9,6 +9,7 @@ void register_threads(pybind11::module_& module);
 void register_linalg(pybind11::module_& module);
 void register_posteriors(pybind11::module_& module);
 void register_estep(pybind11::module_& module);
+void register_loops(pybind11::module_& module);
 void register_truncated(pybind11::module_& module);
 void register_array_arguments(pybind11::module_& module);
 void register_arrays(pybind11::module_& module);
@@ -25,6 +26,7 @@ PYBIND11_MODULE(_vbfast, module) {
     vbfast::python::register_linalg(module);
     vbfast::python::register_posteriors(module);
     vbfast::python::register_estep(module);
+    vbfast::python::register_loops(module);
     vbfast::python::register_truncated(module);
     vbfast::python::register_array_arguments(module);
     vbfast::python::register_arrays(module);

@@ -7,6 +7,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "linalg/factors.h"
 #include "linalg/gamma_differences.h"
 #include "linalg/gaussian_moments.h"
 #include "linalg/mixing_weights.h"
@@ -14,47 +15,13 @@
 #include "linalg/normal_wishart.h"
 #include "python/array_checks.h"
 #include "python/interrupt.h"
+#include "python/patterns.h"
 
 namespace py = pybind11;
 
 namespace vbfast::python {
 
 namespace {
-
-using Numbers = py::array_t<double, py::array::c_style | py::array::forcecast>;
-using Lengths = std::vector<py::ssize_t>;
-
-linalg::Pattern parse_pattern(const std::string& name) {
-    if (name == "full") return linalg::Pattern::full;
-    if (name == "tied") return linalg::Pattern::tied;
-    if (name == "diag") return linalg::Pattern::diag;
-    if (name == "spherical") return linalg::Pattern::spherical;
-    throw py::value_error("covariance_type: " + name);
-}
-
-// The shape of degrees of freedom, and of what the pattern shapes.
-Lengths shape_of_degrees(linalg::Pattern pattern, py::ssize_t K) {
-    return pattern == linalg::Pattern::tied ? Lengths{} : Lengths{K};
-}
-
-Lengths shape_of_matrices(linalg::Pattern pattern, py::ssize_t K, py::ssize_t D) {
-    switch (pattern) {
-        case linalg::Pattern::full:
-            return {K, D, D};
-        case linalg::Pattern::tied:
-            return {D, D};
-        case linalg::Pattern::diag:
-            return {K, D};
-        default:
-            return {K};
-    }
-}
-
-// That of one of several components.
-Lengths without_components(linalg::Pattern pattern, Lengths shape) {
-    if (pattern != linalg::Pattern::tied) shape.erase(shape.begin());
-    return shape;
-}
 
 void check_same_length(const Numbers& a, const Numbers& b, const char* name) {
     check_shape(a, name, {any_length});
@@ -232,6 +199,18 @@ py::tuple bound_gaussian_moments(const std::string& covariance_type, const Numbe
     return py::make_tuple(counts, means, covariances);
 }
 
+Numbers bound_gaussian_offsets(const std::string& covariance_type, const Numbers& weights,
+                               const Numbers& factor, py::ssize_t n_features) {
+    const linalg::Pattern pattern = parse_pattern(covariance_type);
+    check_shape(weights, "weights", {any_length});
+    const py::ssize_t K = weights.shape(0);
+    check_shape(factor, "factor", shape_of_matrices(pattern, K, n_features));
+    Numbers offsets(K);
+    linalg::gaussian_offsets(pattern, K, n_features, weights.data(), factor.data(),
+                             offsets.mutable_data());
+    return offsets;
+}
+
 bool bound_second_moments_cancel(const std::string& factor_type, const Numbers& offset,
                                  const Numbers& centres, const Numbers& factor,
                                  const std::string& second_type, const Numbers& weight,
@@ -322,6 +301,8 @@ void register_posteriors(py::module_& module) {
                arg("weight"), arg("mass"), arg("first"), arg("second"), arg("variance"),
                arg("least_count"), arg("empty"), arg("previous_means"), arg("previous_covariances"),
                arg("num_threads"), "Counts, means and covariances of most likelihood.");
+    module.def("gaussian_offsets", bound_gaussian_offsets, arg("covariance_type"), arg("weights"),
+               arg("factor"), arg("n_features"), "The log-joint of each component at its mean.");
     module.def("second_moments_cancel", bound_second_moments_cancel, arg("factor_type"),
                arg("offset"), arg("centres"), arg("factor"), arg("second_type"), arg("weight"),
                arg("first"), arg("second"), arg("floor"), arg("tolerated"), arg("reach"),

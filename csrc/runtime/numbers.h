@@ -8,6 +8,7 @@ namespace vbfast::runtime {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double not_a_number = std::numeric_limits<double>::quiet_NaN();
+constexpr double log_two_pi = 1.8378770664093454836;
 
 // a / b, rounded up, for a >= 0 and b > 0.
 constexpr std::int64_t ceil_div(std::int64_t a, std::int64_t b) {

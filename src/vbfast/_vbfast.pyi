@@ -96,6 +96,9 @@ def gaussian_moments(
     previous_covariances: _Float64 | None,
     num_threads: int,
 ) -> tuple[_Float64, _Float64, _Float64]: ...
+def gaussian_offsets(
+    covariance_type: str, weights: _Float64, factor: _Float64, n_features: int
+) -> _Float64: ...
 def second_moments_cancel(
     factor_type: str,
     offset: _Float64,
@@ -241,6 +244,76 @@ class TruncatedPass:
     def learned(
         self,
     ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64], npt.NDArray[np.float64]]: ...
+
+class LoopedRows:
+    def __init__(
+        self,
+        blocks: list[tuple[Any, ...]],
+        n_features: int,
+        single_precision: bool,
+        assignment: str,
+        moments: str | None,
+        partition_bounds: Sequence[int],
+        tile_rows: int,
+        split_components: bool,
+        open_partitions: int,
+        workspace: Workspace,
+    ) -> None: ...
+
+def move_centres(
+    rows: LoopedRows,
+    centres: _Float64,
+    precision: float,
+    tolerance: float,
+    max_iterations: int,
+    bounds: NearestBounds | None,
+    num_threads: int,
+) -> tuple[_Float64, int, bool, bool, int]: ...
+def choose_seeds(
+    for_one: LoopedRows,
+    for_trials: LoopedRows,
+    n_centres: int,
+    n_trials: int,
+    quantiles: _Float64,
+    num_threads: int,
+) -> tuple[npt.NDArray[np.int64], float, int]: ...
+
+class GaussianStep: ...
+
+class LikelihoodStep(GaussianStep):
+    def __init__(
+        self,
+        covariance_type: str,
+        parameters: tuple[_Float64, ...],
+        variance: float,
+        least_count: float,
+        empty: float,
+    ) -> None: ...
+    def parameters(self) -> tuple[_Float64, _Float64, _Float64, _Float64, _Float64]: ...
+
+class VariationalStep(GaussianStep):
+    def __init__(
+        self,
+        covariance_type: str,
+        prior: tuple[Any, ...],
+        posterior: tuple[_Float64, ...],
+        variance: float,
+        least_count: float,
+    ) -> None: ...
+    def posterior(
+        self,
+    ) -> tuple[_Float64, _Float64, _Float64, _Float64, _Float64, _Float64, _Float64, _Float64]: ...
+
+def iterate_gaussians(
+    rows: LoopedRows,
+    step: GaussianStep,
+    settling: tuple[float, float, float, float],
+    ordinary: tuple[float, float, float],
+    most: int,
+    lowest_log_evidence: float,
+    bounds: list[float],
+    num_threads: int,
+) -> tuple[list[float], bool, bool, tuple[float, float, float, float, float, float]]: ...
 
 class Seeding:
     def __init__(

@@ -23,11 +23,12 @@ ROOMS = {
     "estep": {"kernels/estep", "runtime"},
     "arrays": {"kernels/arrays", "runtime"},
     "linalg": {"kernels/linalg", "runtime"},
+    "loops": {"estep", "kernels/estep", "linalg", "runtime"},
     "capi": {"arrays", "kernels/arrays", "runtime"},
     "cuda": {"estep", "kernels/estep", "runtime"},
     "cuda/arrays": {"cuda", "arrays"},
     "cuda/python": {"cuda", "cuda/arrays", "python", "estep", "runtime"},
-    "python": {"capi", "estep", "arrays", "linalg", "runtime"},
+    "python": {"capi", "estep", "arrays", "linalg", "loops", "runtime"},
 }
 
 

@@ -20,7 +20,10 @@ from vbfast.estimators import BayesianGaussianMixture, GaussianMixture, Mixture,
 from vbfast.inference.monitor import ProgressMonitor
 from vbfast.passes.runner import LocalRunner
 
-pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning"),
+    pytest.mark.usefixtures("loops_in_python"),
+]
 
 
 @pytest.fixture(params=["GaussianMixture", "BayesianGaussianMixture", "Mixture"])

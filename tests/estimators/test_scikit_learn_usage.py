@@ -127,6 +127,7 @@ def state_of(estimator):
     return {key: pickle.dumps(value) for key, value in vars(estimator).items()}
 
 
+@pytest.mark.usefixtures("loops_in_python")
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()])
 @pytest.mark.parametrize("method", ["fit", "fit_predict"])
 @pytest.mark.parametrize("fitted_before", [False, True])

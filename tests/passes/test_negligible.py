@@ -191,6 +191,7 @@ def test_a_bayesian_fit_is_the_same(rows, visited, monkeypatch, covariance_type,
     np.testing.assert_allclose(total, mixture.elbo(rows).total, rtol=1e-13)
 
 
+@pytest.mark.usefixtures("loops_in_python")
 def test_a_fit_by_maximum_likelihood_leaves_out_what_has_no_weight(rows, visited):
     mixture = GaussianMixture(
         3,

@@ -9,7 +9,7 @@ import vbfast
 from vbfast.backends import get_backend
 from vbfast.config.settings import config_context
 from vbfast.contract import LogJoint, NearnessSums, NonFiniteRowError, Request, Search, merge
-from vbfast.inference.runner import SearchingRunner
+from vbfast.inference.runner import searches
 from vbfast.passes import groups, truncated_runner
 from vbfast.passes.rows import as_row_source
 from vbfast.passes.runner import runner_over
@@ -80,7 +80,7 @@ def test_one_group_has_the_bits_of_an_array(rng, X, dtype, covariance_type, weig
     weights = rng.uniform(0.0, 2.0**-50, size=len(X)) if weighted else None
     request = Request(moments=MOMENTS[covariance_type])
     one, other = searching(X, weights, split=[], seed=4), on_array(X, weights, seed=4)
-    assert isinstance(one, SearchingRunner)
+    assert searches(one)
     for _ in range(3):
         assert one.iterate(log_joint, request) == other.iterate(log_joint, request)
         np.testing.assert_array_equal(one.neighbors, other.neighbors)

@@ -33,13 +33,24 @@ from vbfast.contract.log_joint import (
     UserFunction,
     quadratic_form,
 )
+from vbfast.contract.loops import (
+    Iterated,
+    LikelihoodSteps,
+    LoopingBackend,
+    MovedCentres,
+    Ordinary,
+    Settling,
+    Steps,
+    VariationalSteps,
+    offers_loops,
+)
 from vbfast.contract.merging import merge
 from vbfast.contract.moment_shifts import subtract_symmetric
 from vbfast.contract.posteriors import NormalWishartArrays, Posteriors
 from vbfast.contract.request import Assignment, Request, RowOutputs
 from vbfast.contract.result import PassResult
 from vbfast.contract.rows import NonFiniteRowError, RowBlock, RowSource
-from vbfast.contract.statistics import Moments, Statistics, second_shape
+from vbfast.contract.statistics import MOMENTS_OF, Moments, Statistics, second_shape
 from vbfast.contract.truncation import (
     Cells,
     Components,
@@ -59,6 +70,7 @@ from vbfast.contract.types import (
 
 __all__ = [
     "COVARIANCE_TYPES",
+    "MOMENTS_OF",
     "NEAR_LIMIT",
     "Assignment",
     "Backend",
@@ -71,15 +83,20 @@ __all__ = [
     "FloatArray",
     "Form",
     "Identity",
+    "Iterated",
+    "LikelihoodSteps",
     "Linear",
     "LinearAlgebra",
     "Link",
     "LogJoint",
+    "LoopingBackend",
     "Moments",
+    "MovedCentres",
     "NearnessSums",
     "NonFiniteRowError",
     "NormalWishartArrays",
     "NotPositiveDefiniteError",
+    "Ordinary",
     "Pass",
     "PassResult",
     "Posteriors",
@@ -90,14 +107,18 @@ __all__ = [
     "RowSource",
     "Search",
     "SeedingPass",
+    "Settling",
     "Statistics",
+    "Steps",
     "StudentT",
     "TruncatedPass",
     "TruncatingBackend",
     "UserFunction",
+    "VariationalSteps",
     "covariance_shape",
     "merge",
     "offers_bounds",
+    "offers_loops",
     "offers_truncation",
     "quadratic_form",
     "second_shape",

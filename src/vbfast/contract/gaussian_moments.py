@@ -11,7 +11,7 @@ __all__ = ["GaussianMoments"]
 
 
 class GaussianMoments(Protocol):
-    """The maximum-likelihood moments of Gaussian components."""
+    """The maximum-likelihood moments of Gaussian components, and what their densities are there."""
 
     def gaussian_moments(
         self,
@@ -47,4 +47,28 @@ class GaussianMoments(Protocol):
             ``N_k + least_count``.
         means : ndarray of shape (n_components, n_features)
         covariances : ndarray, shaped by the covariance type
+        """
+
+    def gaussian_offsets(
+        self,
+        covariance_type: CovarianceType,
+        weights: Float64Array,
+        factor: Float64Array,
+        n_features: int,
+    ) -> Float64Array:
+        """Log-joints of a mixture at the components' means, nats.
+
+        They are ``log pi_k - D/2 log(2 pi) + log det P_k``; ``-inf`` for a component of no weight.
+
+        Parameters
+        ----------
+        covariance_type : {'full', 'tied', 'diag', 'spherical'}
+        weights : ndarray of shape (n_components,)
+        factor : ndarray
+            ``P_k``, upper triangular, or square roots; shaped by the covariance type.
+        n_features : int
+
+        Returns
+        -------
+        ndarray of shape (n_components,)
         """

@@ -9,11 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from vbfast.contract.moment_shifts import MomentShifts, subtract_symmetric
-from vbfast.contract.types import Float64Array
+from vbfast.contract.types import CovarianceType, Float64Array
 
-__all__ = ["Moments", "Statistics", "second_shape"]
+__all__ = ["MOMENTS_OF", "Moments", "Statistics", "second_shape"]
 
 Moments = Literal["first", "diag", "spherical", "pooled", "full"]
+# Those that the global step of a covariance type needs.
+MOMENTS_OF: dict[CovarianceType, Moments] = {
+    "full": "full",
+    "tied": "pooled",
+    "diag": "diag",
+    "spherical": "spherical",
+}
 
 
 def second_shape(moments: Moments, n_components: int, n_features: int) -> tuple[int, ...] | None:

@@ -23,7 +23,7 @@ from vbfast.estimators.validation import as_random_state, keep_partial
 from vbfast.families.family import Family
 from vbfast.inference.em import EMResult, Progress
 from vbfast.inference.monitor import Workload, make_monitor
-from vbfast.inference.runner import SearchingRunner
+from vbfast.inference.runner import searches
 from vbfast.passes.base_runner import BaseRunner
 
 __all__ = ["search"]
@@ -90,7 +90,7 @@ def search(
         drawn = random_state.get_state(legacy=False)
         assert isinstance(drawn, dict)
         remembered = None
-        if isinstance(runner, SearchingRunner):
+        if searches(runner):
             remembered = {"runner": runner.memory(), "best": learned and (*learned,)}
         kept = FitState(index, best, loop, drawn, stopped, remembered)
         reached = _better(best, loop.reached)
@@ -107,10 +107,10 @@ def search(
             for index in range(first, n_init):
                 progress = Progress()
                 monitor.initialisation_begins(index)
-                if isinstance(runner, SearchingRunner):
+                if searches(runner):
                     runner.begin_anew()
                 going_on = None if state is None else state.loop
-                if state is not None and isinstance(runner, SearchingRunner):
+                if state is not None and searches(runner):
                     assert state.search is not None
                     runner.remember(state.search["runner"])
                     if state.search["best"] is not None:
@@ -135,7 +135,7 @@ def search(
                 stopped = stopped or monitor.stopped
                 monitor.initialisation_ends(result.lower_bound, result.converged)
                 best = _better(best, result)
-                if best is result and isinstance(runner, SearchingRunner):
+                if best is result and searches(runner):
                     measured = result.parameters.log_joint() if mixture.compute_bound_gap else None
                     learned = Learned.of(runner, measured)
                 if monitor.stopped:

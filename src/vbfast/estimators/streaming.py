@@ -31,7 +31,7 @@ from vbfast.estimators.validation import (
 from vbfast.families.attributes import PrivateAttributes
 from vbfast.families.family import Family
 from vbfast.inference.em import EMResult
-from vbfast.inference.runner import SearchingRunner
+from vbfast.inference.runner import searches
 from vbfast.inference.stochastic import StepSizes, Stream, after_batch
 from vbfast.inputs.weights import as_sample_weight
 from vbfast.passes.base_runner import BaseRunner
@@ -167,7 +167,7 @@ class StreamingMixture(StepwiseMixture):
         reached = EMResult(stream.parameters, stream.lower_bounds, False, n_batches)
         dtype = rows.dtype if first else np.asarray(self.weights_).dtype
         left = self._take(family, reached, dtype)
-        tell_learned(self, Learned.of(runner) if isinstance(runner, SearchingRunner) else None)
+        tell_learned(self, Learned.of(runner) if searches(runner) else None)
         assert stream.average is not None
         self._go_on_with(n_batches, stream.total_weight, stream.average, left)
         if checkpoint is not None:
@@ -183,7 +183,7 @@ class StreamingMixture(StepwiseMixture):
             as_random_state(self.random_state),
             n_batches,
         )
-        if isinstance(batch, SearchingRunner):
+        if searches(batch):
             batch.neighbors = getattr(self, "neighbors_", None)
         return batch
 

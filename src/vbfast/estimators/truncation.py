@@ -14,7 +14,7 @@ from vbfast.backends import get_backend
 from vbfast.contract import Components, LogJoint, offers_truncation
 from vbfast.families.custom import Custom
 from vbfast.families.family import Family
-from vbfast.inference.runner import SearchingRunner
+from vbfast.inference.runner import SearchingRunner, searches
 from vbfast.passes.base_runner import BaseRunner
 from vbfast.passes.chunk_runner import ChunkRunner
 from vbfast.passes.runner import LocalRunner
@@ -148,7 +148,7 @@ def runner_of_start(
     if (
         mixture.n_components <= MANY_COMPONENTS
         or mixture.init_size is not None
-        or isinstance(runner, SearchingRunner)
+        or searches(runner)
         or not isinstance(runner, LocalRunner | ChunkRunner)
         or not offers_truncation(get_backend(runner.backend_name))
     ):

@@ -10,6 +10,7 @@ import numpy as np
 
 from vbfast.config.settings import current_linalg
 from vbfast.contract import (
+    MOMENTS_OF,
     CovarianceType,
     Float64Array,
     LinearAlgebra,
@@ -31,18 +32,10 @@ __all__ = [
     "trace_of_product",
 ]
 
-# The moments that the global step of a covariance type needs.
-MOMENTS_OF: dict[CovarianceType, Moments] = {
-    "full": "full",
-    "tied": "pooled",
-    "diag": "diag",
-    "spherical": "spherical",
-}
 COVARIANCE_TYPE_OF: dict[Moments, CovarianceType] = {m: c for c, m in MOMENTS_OF.items()}
 
-# How matrices that are shaped by the type are multiplied, and which axes one's entries lie along.
+# How matrices that are shaped by the type are multiplied.
 _PRODUCT = {"full": np.matmul, "tied": np.matmul, "diag": np.multiply, "spherical": np.multiply}
-_AXES = {"full": (-2, -1), "tied": (-2, -1), "diag": (-1,), "spherical": ()}
 
 
 def precision_factor(
@@ -132,7 +125,9 @@ def log_det_factor(
 def _sum_of_entries(
     covariance_type: CovarianceType, values: Float64Array, n_features: int
 ) -> Float64Array:
-    sums = values.sum(axis=_AXES[covariance_type])
+    if covariance_type in ("full", "tied"):
+        values = values.reshape(*values.shape[:-2], -1)
+    sums = values if covariance_type == "spherical" else values.sum(axis=-1)
     return np.asarray(n_features * sums if covariance_type == "spherical" else sums)
 
 

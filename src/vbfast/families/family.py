@@ -11,7 +11,8 @@ posterior over them.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from functools import cache
+from typing import Any, Protocol, TypeGuard, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,9 +26,10 @@ from vbfast.contract import (
     Moments,
     PassResult,
     Statistics,
+    Steps,
 )
 
-__all__ = ["Coordinates", "Family", "Objective", "Parameters", "Rows"]
+__all__ = ["Coordinates", "Family", "Looped", "Objective", "Parameters", "Rows", "takes_steps"]
 
 
 class Parameters(Protocol):
@@ -115,6 +117,36 @@ class Objective(Protocol[P]):
         total_weight : float
             Sum of the rows' weights.
         """
+
+
+class Looped(Objective[P], Protocol[P]):
+    """An objective whose global steps a backend can take by itself, in a loop of its own."""
+
+    def steps(self, parameters: P, dtype: np.dtype[Any]) -> Steps | None:
+        """Return what the loop begins with.
+
+        ``None`` if it cannot: with these parameters, or for passes in ``dtype``.
+        """
+
+    def after(self, steps: Any, previous: P) -> P:
+        """Return the parameters that the steps have led to, from ``previous`` ones on."""
+
+    @property
+    def weight_of_tolerance(self) -> float:
+        """The weight of all rows up to which :meth:`threshold` is the tolerance.
+
+        Beyond it the threshold grows in proportion to the weight. May be infinite.
+        """
+
+
+def takes_steps(objective: Objective[P]) -> TypeGuard[Looped[P]]:
+    """Return whether an objective is :class:`Looped`."""
+    return _has_steps(type(objective))
+
+
+@cache  # to look for the members takes as long as a small pass
+def _has_steps(kind: type) -> bool:
+    return all(hasattr(kind, name) for name in ("steps", "after", "weight_of_tolerance"))
 
 
 class Coordinates(Protocol[P]):

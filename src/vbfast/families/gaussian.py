@@ -13,6 +13,7 @@ from vbfast.contract import (
     COVARIANCE_TYPES,
     CovarianceType,
     Float64Array,
+    LikelihoodSteps,
     LinearAlgebra,
     Moments,
     PassResult,
@@ -36,7 +37,7 @@ from vbfast.families.evidence import EvidencePerRow
 from vbfast.families.family import Rows
 from vbfast.families.gaussian_coordinates import GaussianCoordinates
 from vbfast.families.gaussian_parameters import GaussianParameters, draw_gaussians
-from vbfast.families.gaussian_step import maximize, moments
+from vbfast.families.gaussian_step import EMPTY_COMPONENT, WEIGHT_FLOOR, maximize, moments
 from vbfast.families.splitting import split_components
 
 __all__ = ["Gaussian", "GaussianWithStart"]
@@ -115,6 +116,41 @@ class Gaussian(EvidencePerRow):
             previous=previous,
             linalg=linalg,
         )
+
+    def steps(self, parameters: GaussianParameters, dtype: np.dtype[Any]) -> LikelihoodSteps | None:
+        """Return what a loop of a backend begins with, see :class:`vbfast.families.family.Looped`.
+
+        ``None`` without ``reg_covar``: spreads are looked at then.
+        """
+        if self.reg_covar == 0.0:
+            return None
+        return LikelihoodSteps(
+            parameters.covariance_type,
+            parameters.weights,
+            parameters.means,
+            parameters.covariances,
+            parameters.precision_cholesky,
+            parameters.log_joint().offset,
+            variance=self.reg_covar,
+            least_count=WEIGHT_FLOOR * _eps(dtype),
+            empty=EMPTY_COMPONENT * _eps(dtype),
+        )
+
+    def after(self, steps: LikelihoodSteps, previous: GaussianParameters) -> GaussianParameters:
+        """Return the parameters that a loop's steps have led to."""
+        return GaussianParameters(
+            previous.covariance_type,
+            steps.weights,
+            steps.means,
+            steps.covariances,
+            steps.precision_cholesky,
+            previous.linalg,
+        )
+
+    @property
+    def weight_of_tolerance(self) -> float:
+        """Infinite: the tolerance is that of a change of the bound per unit of weight."""
+        return np.inf
 
     @property
     def climbs_merit(self) -> bool:

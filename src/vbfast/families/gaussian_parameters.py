@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +9,7 @@ import numpy.typing as npt
 
 from vbfast.config.settings import current_linalg
 from vbfast.contract import CovarianceType, Float64Array, LinearAlgebra, LogJoint
-from vbfast.families.covariances import log_det_factor, precision_factor, precisions_of
+from vbfast.families.covariances import precision_factor, precisions_of
 from vbfast.families.linalg import gram, upper_cholesky
 from vbfast.families.mixing_weights import log_proportions
 
@@ -120,13 +119,15 @@ class GaussianParameters:
             A component of zero weight has ``offset`` ``-inf``.
         """
         return gaussian_log_joint(
-            self.covariance_type, self.weights, self.means, self.precision_cholesky
+            self.covariance_type, self.weights, self.means, self.precision_cholesky, self.linalg
         )
 
     def log_density(self) -> LogJoint:
         """Return the log-joint without the weights: ``log N(x | mu_k, Sigma_k)``."""
         even = np.ones(self.n_components)
-        return gaussian_log_joint(self.covariance_type, even, self.means, self.precision_cholesky)
+        return gaussian_log_joint(
+            self.covariance_type, even, self.means, self.precision_cholesky, self.linalg
+        )
 
     @property
     def log_weights(self) -> Float64Array:
@@ -139,6 +140,7 @@ def gaussian_log_joint(
     weights: Float64Array,
     means: Float64Array,
     precision_cholesky: Float64Array,
+    linalg: LinearAlgebra | None = None,
 ) -> LogJoint:
     """Lay the log-joint of a Gaussian mixture out as a pass takes it.
 
@@ -146,15 +148,17 @@ def gaussian_log_joint(
     ----------
     covariance_type, weights, means, precision_cholesky
         As in :class:`GaussianParameters`.
+    linalg : LinearAlgebra, optional
+        By default that of the backend in use.
 
     Returns
     -------
     LogJoint
         With ``offset_k = log pi_k - D/2 log(2 pi) + log det P_k``.
     """
-    n_features = means.shape[1]
-    log_det = log_det_factor(covariance_type, precision_cholesky, n_features)
-    offset = log_proportions(weights) - 0.5 * n_features * math.log(2.0 * math.pi) + log_det
+    offset = (linalg or current_linalg()).gaussian_offsets(
+        covariance_type, weights, precision_cholesky, means.shape[1]
+    )
     return LogJoint.quadratic(covariance_type, offset, means, precision_cholesky)
 
 

@@ -24,7 +24,7 @@ from vbfast.contract import (
 from vbfast.families.covariances import COVARIANCE_TYPE_OF
 from vbfast.families.gaussian_parameters import GaussianParameters
 
-__all__ = ["EMPTY_COMPONENT", "maximize", "moments"]
+__all__ = ["EMPTY_COMPONENT", "WEIGHT_FLOOR", "maximize", "moments"]
 
 # A component whose N_k is below this many eps has lost its rows.
 EMPTY_COMPONENT = 1e3

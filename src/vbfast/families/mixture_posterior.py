@@ -36,6 +36,14 @@ class MixturePrior:
     weight_concentration: float
     components: NormalWishartPrior
 
+    def same_as(self, other: MixturePrior) -> bool:
+        """Whether all numbers are the same."""
+        return (
+            self.weights is other.weights
+            and self.weight_concentration == other.weight_concentration
+            and self.components.same_as(other.components)
+        )
+
     def posterior(
         self, statistics: Statistics, *, reg_covar: float, linalg: LinearAlgebra | None = None
     ) -> MixturePosterior:

@@ -39,7 +39,7 @@ from vbfast.families.covariances import (
     precisions_of,
     trace_of_product,
 )
-from vbfast.families.normal_wishart_prior import LEAST_COUNT, NormalWishartPrior
+from vbfast.families.normal_wishart_prior import NormalWishartPrior
 from vbfast.families.wishart import log_wishart_normaliser
 
 __all__ = ["NormalWishart"]
@@ -113,7 +113,7 @@ class NormalWishart:
             prior.covariance,
             statistics,
             variance=reg_covar,
-            least_count=0.0 if prior.proper else LEAST_COUNT,
+            least_count=prior.least_count,
         )
         return cls(
             prior,

@@ -62,10 +62,24 @@ class NormalWishartPrior:
         """Return the same prior, computed with ``linalg``."""
         return self if linalg is self.linalg else replace(self, linalg=linalg)
 
+    def same_as(self, other: NormalWishartPrior) -> bool:
+        """Whether all numbers are the same."""
+        numbers = ("covariance_type", "mean_precision", "degrees_of_freedom", "least_variance")
+        return (
+            all(getattr(self, name) == getattr(other, name) for name in numbers)
+            and np.array_equal(self.mean, other.mean)
+            and np.array_equal(self.covariance, other.covariance)
+        )
+
     @functools.cached_property
     def proper(self) -> bool:
         """Whether ``W_0^-1`` is positive definite beyond rounding, without ``least_variance``."""
         return _regular(self.covariance_type, self.covariance, self.linalg)
+
+    @property
+    def least_count(self) -> float:
+        """The rows that a posterior's ``reg_covar`` is for, beyond those that there are."""
+        return 0.0 if self.proper else LEAST_COUNT
 
     @functools.cached_property
     def log_normaliser(self) -> float:

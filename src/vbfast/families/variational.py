@@ -24,6 +24,7 @@ from vbfast.contract import (
     Moments,
     PassResult,
     Statistics,
+    VariationalSteps,
 )
 from vbfast.families.attributes import (
     GAUSSIAN_ATTRIBUTES,
@@ -128,6 +129,52 @@ class VariationalGaussian:
         assert sums.statistics is not None
         return self.prior.posterior(sums.statistics, reg_covar=self.reg_covar, linalg=linalg)
 
+    def steps(self, posterior: MixturePosterior, dtype: np.dtype[Any]) -> VariationalSteps | None:
+        """Return what a loop of a backend begins with, see :class:`vbfast.families.family.Looped`.
+
+        ``None`` where the prior has no factor, or that of the posterior is another one.
+        """
+        del dtype
+        weights, components = posterior.weights, posterior.components
+        prior = components.prior
+        if prior.arrays is None or not posterior.prior.same_as(self.prior):
+            return None
+        return VariationalSteps(
+            prior.covariance_type,
+            isinstance(weights, StickBreaking),
+            weights.prior_concentration,
+            prior.arrays,
+            prior.covariance,
+            weights.counts,
+            weights.expected_log,
+            components.arrays,
+            components.covariances,
+            posterior.log_joint().offset,
+            variance=self.reg_covar,
+            least_count=prior.least_count,
+        )
+
+    def after(self, steps: VariationalSteps, previous: MixturePosterior) -> MixturePosterior:
+        """Return the posterior that a loop's steps have led to."""
+        prior, arrays = previous.components.prior, steps.posterior
+        components = NormalWishart(
+            prior,
+            arrays.mean_precision,
+            arrays.means,
+            arrays.degrees_of_freedom,
+            steps.covariances,
+            arrays.factor,
+        )
+        weights = type(previous.weights).from_counts(
+            steps.concentration, steps.counts, prior.linalg
+        )
+        return MixturePosterior(weights, components)
+
+    @property
+    def weight_of_tolerance(self) -> float:
+        """The weight of rows up to which the tolerance is that of a change of the whole bound."""
+        return ROWS_OF_TOLERANCE
+
     @property
     def per_unit_of_weight(self) -> bool:
         """The bound is that of all rows."""
@@ -154,7 +201,7 @@ class VariationalGaussian:
         expected_log = previous.weights.expected_log
         if not counts.all():  # where a component has nothing its weight may be zero
             counts, expected_log = counts[counts > 0.0], expected_log[counts > 0.0]
-        weights = updated.weights.log_evidence - counts @ expected_log
+        weights = updated.weights.log_evidence - np.add.reduce(counts * expected_log)
         return float(sums.log_evidence + weights + np.add.reduce(components))
 
     @property
@@ -186,7 +233,7 @@ class VariationalGaussian:
 
     def threshold(self, tol: float, total_weight: float) -> float:
         """Return the change of the bound below which the iterations have converged."""
-        return tol * max(1.0, total_weight / ROWS_OF_TOLERANCE)
+        return tol * max(1.0, total_weight / self.weight_of_tolerance)
 
     # The start.
 

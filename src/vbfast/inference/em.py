@@ -31,6 +31,7 @@ from vbfast.contract import (
 )
 from vbfast.families.family import Objective, Parameters
 from vbfast.inference.acceleration import Accelerator
+from vbfast.inference.ahead import go_ahead
 from vbfast.inference.annealing import Annealing
 from vbfast.inference.convergence import has_settled
 from vbfast.inference.errors import DistantRowError, NoResponsibilityError, check_reach
@@ -228,8 +229,32 @@ def run_em(
         if reseeding is not None and state.reseeding is not None:
             reseeding.remember(state.reseeding)
             apart = reseeding.last
+    # Whether nobody looks at an iteration, nor keeps what the next depends on.
+    ahead = monitor.silent and keep is None and reseeding is None and annealing.n_iter == 0
+    ahead = ahead and accelerator is None
     monitor.iterations_begin()
     while not converged and len(bounds) < stopping.max_iter:
+        if ahead:
+            made = go_ahead(
+                runner,
+                parameters,
+                objective,
+                tol=stopping.tol,
+                max_iter=stopping.max_iter,
+                bounds=bounds,
+                previous_bound=previous_bound,
+                previous=accepted,
+            )
+            came_on = made is not None and len(made.bounds) > len(bounds)
+            # A start may be out of the ordinary. Where iterations are, others are likely to be.
+            ahead = came_on or not bounds
+            if made is not None and came_on:
+                parameters, bounds, accepted = made.parameters, made.bounds, made.sums
+                bound, converged = bounds[-1], made.settled
+                n_passes = runner.n_passes - passes_before
+                progress.reached = EMResult(parameters, bounds.copy(), converged, n_passes)
+                if not made.left:
+                    continue
         monitor.iteration_begins()
         log_joint = annealing.log_joint(parameters.log_joint(), len(bounds))
         # Elsewhere a row may well be impossible: it counts for nothing.

@@ -7,19 +7,21 @@ iteration, so rows that are read from disk are read that often.
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from vbfast.contract import Float64Array, FloatArray, LogJoint, Request, RowOutputs
+from vbfast.inference.ahead import move_ahead, seed_ahead
 from vbfast.inference.monitor import SILENT, Monitor
 from vbfast.inference.runner import RowRunner
 from vbfast.inference.subsample import InitSize, check_enough_rows, named_among_all, subsample
 from vbfast.inputs.weights import of_unit_scale
 from vbfast.passes.distances import squared_distances
 
-__all__ = ["kmeans", "lloyd", "seed_rows"]
+__all__ = ["draw_rows", "kmeans", "lloyd", "reached", "seed_rows"]
 
 # How many times the distance between the closest seeds is the unit for finding closest centres:
 # their boundary is where it should be to 1e-4 of that in float32.
@@ -32,8 +34,10 @@ MAX_ITERATIONS = 300
 # Over all rows, after a sample has been clustered.
 ITERATIONS_OVER_ALL = 2
 
-# Rows whose masses are summed at once when cumulative masses are inverted.
+# Rows whose masses are summed at once when cumulative masses are inverted, and up to how many
+# masses are summed one after the other.
 DRAW_BLOCK_ROWS = 1024
+SUMMED_ROWS = 16 * DRAW_BLOCK_ROWS
 
 # Up to here the distances of all rows to all candidates for a centre are kept, which saves a pass.
 KEPT_BYTES = 64 << 20
@@ -200,10 +204,15 @@ def _seed(
     sample_weight, _ = of_unit_scale(runner.sample_weight)
     runner = runner.weighted(sample_weight)
     n_trials = 2 + int(np.log(n_clusters))
+    quantiles = random_state.uniform(size=1 + (n_clusters - 1) * n_trials)
+    if monitor.silent and runner.n_samples <= SUMMED_ROWS:
+        seeds = seed_ahead(runner, n_clusters, n_trials=n_trials, quantiles=quantiles)
+        if seeds is not None:
+            return seeds[0], _distance(seeds[1])
     separation = np.inf  # squared
     rows = np.empty(n_clusters, dtype=np.intp)
     weights = np.ones(runner.n_samples) if sample_weight is None else sample_weight
-    rows[0] = draw_rows(weights, random_state.uniform(size=1))[0]
+    rows[0] = draw_rows(weights, quantiles[:1])[0]
     kept_all = n_trials * runner.n_samples * runner.dtype.itemsize <= KEPT_BYTES
     lowered = np.empty((n_trials if kept_all else 1, runner.n_samples), dtype=runner.dtype)
 
@@ -217,14 +226,14 @@ def _seed(
     potential = lower(runner.gather(rows[:1])) if n_clusters > 1 else 0.0
     for chosen in range(1, n_clusters):
         monitor.start_progressed(f"k-means++ centre {chosen + 1} of {n_clusters}")
-        quantiles = random_state.uniform(size=n_trials)
+        drawn = quantiles[1 + (chosen - 1) * n_trials :][:n_trials]
         if 0 < potential < np.inf:
             mass = closest if sample_weight is None else closest * sample_weight
-            trials = draw_rows(mass, quantiles)
+            trials = draw_rows(mass, drawn)
         else:  # every row coincides with a centre, or squared distances overflow
             unused = weights.copy()
             unused[rows[:chosen]] = 0
-            trials = draw_rows(unused, quantiles)
+            trials = draw_rows(unused, drawn)
         candidates = runner.gather(trials)
         left = runner.seed(candidates, closest, lowered=lowered if kept_all else None)
         best = int(np.argmin(left))
@@ -236,7 +245,12 @@ def _seed(
             potential = float(left[best])
         elif chosen + 1 < n_clusters:
             potential = lower(candidates[best : best + 1])
-    return rows, float(np.sqrt(separation)) if separation < np.inf else 0.0
+    return rows, _distance(separation)
+
+
+def _distance(squared: float) -> float:
+    """Return the distance of a finite square, and zero of an infinite one."""
+    return math.sqrt(squared) if squared < math.inf else 0.0
 
 
 def draw_rows(mass: FloatArray, quantiles: Float64Array) -> npt.NDArray[np.intp]:
@@ -254,24 +268,24 @@ def draw_rows(mass: FloatArray, quantiles: Float64Array) -> npt.NDArray[np.intp]
     rows : ndarray of shape (n_draws,), intp
         Rows of positive mass.
     """
-    if len(mass) <= 16 * DRAW_BLOCK_ROWS:
+    if len(mass) <= SUMMED_ROWS:
         cumulative = np.cumsum(mass, dtype=np.float64)
-        return np.asarray(_reached(cumulative, quantiles * cumulative[-1]))
+        return np.asarray(reached(cumulative, quantiles * cumulative[-1]))
     starts = np.arange(0, len(mass), DRAW_BLOCK_ROWS)
-    reached = np.cumsum(np.add.reduceat(mass, starts, dtype=np.float64))
-    targets = quantiles * reached[-1]
-    blocks = _reached(reached, targets)
+    ends = np.cumsum(np.add.reduceat(mass, starts, dtype=np.float64))
+    targets = quantiles * ends[-1]
+    blocks = reached(ends, targets)
     rows = np.empty(len(quantiles), dtype=np.intp)
     for draw, block in enumerate(blocks.tolist()):
-        before = reached[block - 1] if block > 0 else 0.0
+        before = ends[block - 1] if block > 0 else 0.0
         start = block * DRAW_BLOCK_ROWS
         within = np.cumsum(mass[start : start + DRAW_BLOCK_ROWS], dtype=np.float64)
-        rows[draw] = start + _reached(within, targets[draw] - before)
+        rows[draw] = start + reached(within, targets[draw] - before)
     return rows
 
 
-def _reached(cumulative: Float64Array, targets: Any) -> Any:
-    """Return where cumulative masses first exceed the targets.
+def reached(cumulative: Float64Array, targets: Any) -> Any:
+    """Return where cumulative masses first exceed the targets, one or several.
 
     A target that only rounding puts beyond the end belongs to the last position of positive mass.
     """
@@ -322,7 +336,26 @@ def lloyd(
     """
     request = Request("hard", "first")
     bounds = runner.nearest_bounds() if bounds is None else bounds
-    for iteration in range(1, max_iterations + 1):
+    iteration = 0
+    ahead = unit is not None and monitor.silent
+    while iteration < max_iterations:
+        if ahead:
+            moved = move_ahead(
+                runner,
+                centres,
+                unit=unit,
+                tolerance=tolerance,
+                max_iterations=max_iterations - iteration,
+                bounds=bounds,
+            )
+            ahead = moved is not None
+            if moved is not None:
+                centres, iteration = moved.centres, iteration + moved.n_iterations
+                if moved.rested:
+                    break
+                if not moved.left:
+                    continue
+        iteration += 1
         monitor.start_progressed(f"k-means iteration {iteration} of at most {max_iterations}")
         distances = squared_distances(centres, unit)
         result = runner.run(distances, request, bounds=bounds)

@@ -61,6 +61,11 @@ class Monitor(Watcher):
 
     stopped = False
 
+    @property
+    def silent(self) -> bool:
+        """Whether nobody listens, so that several steps may be taken together."""
+        return type(self) is Monitor
+
     def initialisation_begins(self, index: int) -> None:
         """Hear that start number ``index`` (from 0) is being computed."""
 

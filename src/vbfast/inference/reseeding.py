@@ -27,7 +27,7 @@ from vbfast.contract import (
     Quadratic,
     Statistics,
 )
-from vbfast.inference.runner import RowRunner, SearchingRunner
+from vbfast.inference.runner import RowRunner, searches
 from vbfast.passes.hosts import rows_of_hosts
 from vbfast.passes.recentring import way_to_the_means
 
@@ -131,7 +131,7 @@ class Reseeding:
         if len(newcomers.components) == 0:
             return None
         rows = rows_of_hosts(best, runner.sample_weight, newcomers.hosts, random_state)
-        if isinstance(runner, SearchingRunner):
+        if searches(runner):
             runner.begin_beside(newcomers.components, newcomers.hosts)
         self.last, self._before = n_iter, bounds[-1]
         self._count += 1

@@ -10,7 +10,8 @@ from the rows, and for diagnoses.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from functools import cache
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -19,18 +20,22 @@ from vbfast.contract import (
     Components,
     Float64Array,
     FloatArray,
+    Iterated,
     LinearAlgebra,
     LogJoint,
     Moments,
+    MovedCentres,
     PassResult,
     Request,
     RowOutputs,
     RowSource,
+    Settling,
     Statistics,
+    Steps,
 )
 from vbfast.families.family import Rows
 
-__all__ = ["RowRunner", "Runner", "SearchingRunner"]
+__all__ = ["LoopingRunner", "RowRunner", "Runner", "SearchingRunner", "may_loop", "searches"]
 
 
 class Runner(Protocol):
@@ -159,7 +164,6 @@ class RowRunner(Runner, Rows, Protocol):
         """Yield blocks of consecutive rows and their log-joints."""
 
 
-@runtime_checkable
 class SearchingRunner(RowRunner, Protocol):
     """A runner whose iterations have truncated posteriors: rows keep a few components each.
 
@@ -199,3 +203,56 @@ class SearchingRunner(RowRunner, Protocol):
 
     def begin_beside(self, components: npt.NDArray[np.intp], hosts: npt.NDArray[np.intp]) -> None:
         """Let components begin anew beside hosts: the rows of these will try them."""
+
+
+class LoopingRunner(RowRunner, Protocol):
+    """A runner that may run whole loops in its backend, see :mod:`vbfast.inference.ahead`."""
+
+    def choose_seeds(
+        self, n_clusters: int, *, n_trials: int, quantiles: Float64Array
+    ) -> tuple[npt.NDArray[np.intp], float] | None:
+        """Choose first centres of k-means; None if the loop is not the backend's."""
+
+    def move_centres(
+        self,
+        centres: Float64Array,
+        unit: float,
+        *,
+        tolerance: float,
+        max_iterations: int,
+        bounds: Any,
+    ) -> MovedCentres | None:
+        """Make some of Lloyd's iterations; None likewise."""
+
+    def iterate_gaussians(
+        self,
+        steps: Steps,
+        settling: Settling,
+        *,
+        most: int,
+        bounds: list[float],
+        previous: PassResult | None,
+    ) -> Iterated | None:
+        """Make some iterations of a Gaussian mixture; None likewise."""
+
+
+def may_loop(runner: Runner) -> TypeGuard[LoopingRunner]:
+    """Return whether a runner is a :class:`LoopingRunner`."""
+    return _has_loops(type(runner))
+
+
+@cache  # to look for the members takes as long as a small pass
+def _has_loops(kind: type) -> bool:
+    names = ("choose_seeds", "move_centres", "iterate_gaussians")
+    return all(hasattr(kind, name) for name in names)
+
+
+def searches(runner: Runner) -> TypeGuard[SearchingRunner]:
+    """Return whether a runner is a :class:`SearchingRunner`."""
+    return _has_searches(type(runner))
+
+
+@cache
+def _has_searches(kind: type) -> bool:
+    names = ("begin_anew", "memory", "remember", "search", "reseed", "bound_gap", "begin_beside")
+    return all(hasattr(kind, name) for name in names)

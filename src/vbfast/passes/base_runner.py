@@ -29,15 +29,12 @@ from vbfast.contract import (
     Statistics,
 )
 from vbfast.passes.distances import squared_distances
-from vbfast.passes.negligible import negligible_components
+from vbfast.passes.negligible import MARGIN, negligible_components
 from vbfast.passes.recentring import second_moments_cancel, way_to_the_means
 from vbfast.passes.tasks import MomentsAgain, RowsRunner, Sums
 
 __all__ = ["BaseRunner", "BringsRunner"]
 
-# How far the lowest evidence may fall from one pass to the next, nats, before a pass without
-# negligible components has to be repeated with them.
-MARGIN = 20.0
 # How many variances the square of a mean may be, measured from where moments are taken about.
 FAR = 100.0
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from vbfast.contract import Float64Array, LogJoint
 
-__all__ = ["squared_distances"]
+__all__ = ["precision_of_unit", "squared_distances"]
 
 # The part of the centres' extent that is the unit of length where all digits are wanted.
 RESOLUTION = 2.0**-30
@@ -28,8 +28,16 @@ def squared_distances(centres: Float64Array, unit: float | None = None) -> LogJo
     if unit is None:
         with np.errstate(over="ignore"):
             unit = RESOLUTION * float(np.ptp(centres, axis=0).max())
-    # Nothing to go by where centres coincide, or are too close or too far apart for a square.
-    precision = 1.0 / unit if 1e-150 < unit < 1e150 else 1.0
+    precision = precision_of_unit(unit)
     return LogJoint.quadratic(
         "spherical", np.zeros(n_centres), centres, np.full(n_centres, precision)
     )
+
+
+def precision_of_unit(unit: float) -> float:
+    """Return the root of the precision that distances in such units have.
+
+    One where there is nothing to go by, as centres coincide, or are too close or too far apart for
+    a square.
+    """
+    return 1.0 / unit if 1e-150 < unit < 1e150 else 1.0

@@ -24,10 +24,13 @@ import numpy.typing as npt
 
 from vbfast.contract import LogJoint, Quadratic
 
-__all__ = ["negligible_components"]
+__all__ = ["MARGIN", "negligible_components", "reach_of"]
 
 # In nats below a row's largest log-joint: exp(-69) is 1e-30.
 NEGLIGIBLE = 69.0
+# How far the lowest evidence may fall from one pass to the next, nats, before a pass without
+# negligible components has to be repeated with them.
+MARGIN = 20.0
 
 
 def negligible_components(
@@ -51,6 +54,13 @@ def negligible_components(
     """
     if not isinstance(log_joint.form, Quadratic):
         return np.zeros(log_joint.n_components, bool)
-    # A row's largest log-joint is at least its evidence less log K.
-    reach = NEGLIGIBLE + math.log(log_joint.n_components) + margin
+    reach = reach_of(log_joint.n_components, margin=margin)
     return np.asarray(log_joint.offset < lowest_log_evidence - reach)
+
+
+def reach_of(n_components: int, *, margin: float) -> float:
+    """Return how far below a row's log evidence an offset is negligible, nats.
+
+    A row's largest log-joint is at least its evidence less log K.
+    """
+    return NEGLIGIBLE + math.log(n_components) + margin

@@ -40,7 +40,7 @@ from vbfast.passes.array_rows import ArrayRows
 from vbfast.passes.reading_ahead import end, read_ahead
 from vbfast.passes.responsibilities import RespSource, as_resp_source
 
-__all__ = ["Layout", "Layouts", "run_pass", "run_seeding"]
+__all__ = ["Layout", "Layouts", "layout_of", "run_pass", "run_seeding"]
 
 ROUND_BYTES = 32 << 20
 NO_OUTPUTS = RowOutputs()
@@ -175,7 +175,7 @@ def run_pass(
         blocking_components or log_joint.n_components,
         request.moments,
     )
-    layout = _layout_of(kind, source, sample_weight, backend, layouts)
+    layout = layout_of(kind, source, sample_weight, backend, layouts)
     num_threads = current_num_threads()
     workspace = backend.workspace() if workspace is None else workspace
     begin = backend.begin
@@ -250,7 +250,7 @@ def run_seeding(
     n_candidates, n_features = candidates.shape
     backend = backend or get_backend(current_backend())
     kind = (n_features, n_candidates, None)
-    layout = _layout_of(kind, source, sample_weight, backend, layouts)
+    layout = layout_of(kind, source, sample_weight, backend, layouts)
     running = backend.begin_seeding(candidates, layout.blocking)
     rounds = _rounds_of(layout, source)
     try:
@@ -281,7 +281,7 @@ def _seed(
     running.run(blocks, before, after, current_num_threads())
 
 
-def _layout_of(
+def layout_of(
     kind: Kind,
     source: RowSource,
     sample_weight: Float64Array | None,

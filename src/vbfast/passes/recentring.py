@@ -24,7 +24,7 @@ from vbfast.contract import (
     Statistics,
 )
 
-__all__ = ["second_moments_cancel", "way_to_the_means"]
+__all__ = ["TOLERATED", "reach_of_middle", "second_moments_cancel", "way_to_the_means"]
 
 # The part of a variance that cancellation may cost, in epsilons.
 TOLERATED = {
@@ -87,6 +87,13 @@ def second_moments_cancel(
         statistics.second,
         floor,
         tolerated=TOLERATED[dtype],
-        # The middle of the components is not the same for all backends.
-        reach=4.0 * NEAR_LIMIT[dtype],
+        reach=reach_of_middle(dtype),
     )
+
+
+def reach_of_middle(dtype: np.dtype[Any]) -> float:
+    """Return the largest squared distance at which moments may be about the components' middle.
+
+    In standard deviations. That middle is not the same for all backends.
+    """
+    return 4.0 * NEAR_LIMIT[dtype]

@@ -28,6 +28,7 @@ from vbfast.contract import (
 )
 from vbfast.passes.array_rows import ArrayRows, DoubleRows
 from vbfast.passes.base_runner import BaseRunner, BringsRunner
+from vbfast.passes.looping import Looping
 from vbfast.passes.one_pass import Layouts, run_pass, run_seeding
 from vbfast.passes.responsibilities import RespSource
 from vbfast.passes.sections import SectionRows
@@ -39,7 +40,7 @@ __all__ = ["LocalRunner", "runner_over"]
 SEARCHED_ROWS = 1 << 14
 
 
-class LocalRunner(BaseRunner):
+class LocalRunner(Looping, BaseRunner):
     """Runs passes over rows in memory, or read from this machine's disks.
 
     Parameters

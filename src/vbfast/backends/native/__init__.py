@@ -9,6 +9,7 @@ import numpy as np
 from vbfast import _vbfast
 from vbfast.backends.native import blocking
 from vbfast.backends.native.linalg import NativeLinearAlgebra, native_linalg
+from vbfast.backends.native.loops import NativeLoops
 from vbfast.backends.native.passes import FORMS, NativePass, NativeSeedingPass
 from vbfast.backends.native.truncated import NativeTruncatedPass
 from vbfast.contract import (
@@ -26,7 +27,7 @@ from vbfast.contract import (
 __all__ = ["NativeBackend", "create_backend"]
 
 
-class NativeBackend:
+class NativeBackend(NativeLoops):
     """See :class:`vbfast.contract.Backend`."""
 
     name = "native"

@@ -96,6 +96,16 @@ class NativeLinearAlgebra(NativePosteriors):
             self._num_threads,
         )
 
+    def gaussian_offsets(
+        self,
+        covariance_type: CovarianceType,
+        weights: Float64Array,
+        factor: Float64Array,
+        n_features: int,
+    ) -> Float64Array:
+        """Log-joints of a mixture at the components' means."""
+        return _vbfast.gaussian_offsets(covariance_type, weights, factor, n_features)
+
     def second_moments_cancel(
         self,
         factor_type: CovarianceType,

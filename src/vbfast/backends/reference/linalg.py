@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solve_triangular
@@ -78,6 +80,25 @@ class ReferenceLinearAlgebra(ReferencePosteriors):
         if previous_covariances is not None and covariance_type != "tied":
             covariances[lost] = previous_covariances[lost]
         return counts, centres + step, covariances
+
+    def gaussian_offsets(
+        self,
+        covariance_type: CovarianceType,
+        weights: Float64Array,
+        factor: Float64Array,
+        n_features: int,
+    ) -> Float64Array:
+        """Log-joints of a mixture at the components' means."""
+        if covariance_type in ("full", "tied"):
+            factor = np.diagonal(factor, axis1=-2, axis2=-1)
+        log_factor = np.log(factor)
+        if covariance_type == "spherical":
+            log_det = n_features * log_factor
+        else:
+            log_det = log_factor.sum(axis=-1)
+        with np.errstate(divide="ignore"):
+            log_weights = np.log(weights)
+        return np.asarray(log_weights - 0.5 * n_features * math.log(2.0 * math.pi) + log_det)
 
     @np.errstate(over="ignore", invalid="ignore")
     def second_moments_cancel(
