@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "estep/packing_forms.h"
@@ -75,12 +78,22 @@ MixtureParameters as_diagonal(MixtureParameters parameters, std::vector<double>&
     return parameters;
 }
 
-// Whether some number has no ordinary square.
+// Whether some number has no ordinary square. Hardly any has, so that all are looked at: as
+// integers of their bits, which are ordered as sizes are. Compilers make lanes of that, and none of
+// comparisons that might trap.
 template <class T>
 bool has_extreme(const std::vector<T>& numbers) {
-    const T limit = std::sqrt(ordinary_square<T>);
-    return !std::all_of(numbers.begin(), numbers.end(),
-                        [limit](T a) { return std::fabs(a) < limit; });
+    using Bits = std::conditional_t<sizeof(T) == 8, std::uint64_t, std::uint32_t>;
+    constexpr Bits sign = Bits(1) << (8 * sizeof(T) - 1);
+    const auto bits_of = [](T number) {
+        Bits bits;
+        std::memcpy(&bits, &number, sizeof(T));
+        return bits;
+    };
+    const Bits limit = bits_of(std::sqrt(ordinary_square<T>));
+    Bits at_least = 0;
+    for (const T a : numbers) at_least |= ~((bits_of(a) & ~sign) - limit);  // no borrow, no sign
+    return (at_least & sign) != 0;
 }
 
 // A point amid the means of possible components: the median of each coordinate, which a stray mean

@@ -49,6 +49,7 @@ void read_moments(const Model<T>& model, const Kernels<T>& kernels, PartialSums 
         std::vector<double> listed;  // a dense component's moments, one after the other
         if (!gathered) {
             const double* dense = sums.dense + k / B * model.dense_stride + k % B * F;
+            listed.reserve(static_cast<std::size_t>(runtime::round_up(model.n_moments, F)));
             for (; static_cast<std::int64_t>(listed.size()) < model.n_moments; dense += F * B)
                 listed.insert(listed.end(), dense, dense + F);
         }
@@ -78,11 +79,14 @@ void read_moments(const Model<T>& model, const Kernels<T>& kernels, PartialSums 
         }
         if (kind == Moments::full) {
             double* out = second + k * D * D;
-            for (std::int64_t i = 0; i < D; ++i)
-                for (std::int64_t j = 0; j <= i; ++j) {
-                    const std::int64_t m = gathered ? triangle_index(i, j) : i * (i + 1) / 2 + j;
-                    out[i * D + j] = out[j * D + i] = moved(own[1 + D + m], i, j);
-                }
+            for (std::int64_t i = 0; i < D; ++i) {
+                const std::int64_t m = gathered ? triangle_index(i, 0) : i * (i + 1) / 2;
+                const double* about_a = own + 1 + D + m;
+                const double by = d[i], about = first[k * D + i];
+                for (std::int64_t j = 0; j <= i; ++j)
+                    out[i * D + j] = about_a[j] + by * own[1 + j] + about * d[j];
+                for (std::int64_t j = 0; j < i; ++j) out[j * D + i] = out[i * D + j];
+            }
         }
     };
     runtime::parallel(K, runtime::threads_for(size, num_threads), interrupt, component);

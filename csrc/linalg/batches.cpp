@@ -55,25 +55,42 @@ std::int64_t precision_cholesky(const double* covariances, std::int64_t n_compon
     runtime::LowestIndex failed;
     const auto factor = [&](std::int64_t k, int worker, runtime::Region& region) {
         for (std::int64_t b = 0; b < blocks.per_matrix(); ++b) {
-            if (runtime::stop_requested(region, worker)) return;
+            if (runtime::stop_requested(region, worker)) return false;
             if (!set.factor_block(covariances + k * D * D, D, blocks.first(b), factors + k * D * D,
-                                  blocks.memory(worker)))
-                return failed.offer(k);
+                                  blocks.memory(worker))) {
+                failed.offer(k);
+                return false;
+            }
         }
+        return true;
     };
+    const auto invert = [&](std::int64_t k, std::int64_t b, int worker) {
+        set.invert_block(D, blocks.first(b), factors + k * D * D, blocks.memory(worker));
+    };
+    const auto clear = [&](std::int64_t k) {
+        for (std::int64_t i = 0; i < D; ++i) std::fill_n(factors + (k * D + i) * D, i, 0.0);
+    };
+    if (n_components >= blocks.threads()) {
+        // A thread takes a matrix to its end, in its caches: nobody is woken more than once.
+        runtime::parallel(n_components, blocks.threads(), interrupt,
+                          [&](std::int64_t k, int worker, runtime::Region& region) {
+                              if (!factor(k, worker, region)) return;
+                              for (std::int64_t b = 0; b < blocks.per_matrix(); ++b) {
+                                  if (runtime::stop_requested(region, worker)) return;
+                                  invert(k, b, worker);
+                              }
+                              clear(k);
+                          });
+        return failed.index();
+    }
     runtime::parallel(n_components, blocks.threads(), interrupt, factor);
     if (failed.index() >= 0) return failed.index();
-    runtime::parallel(
-        n_components * blocks.per_matrix(), blocks.threads(), interrupt,
-        [&](std::int64_t task, int worker, runtime::Region&) {
-            const std::int64_t k = task / blocks.per_matrix(), b = task % blocks.per_matrix();
-            set.invert_block(D, blocks.first(b), factors + k * D * D, blocks.memory(worker));
-        });
-    runtime::parallel(n_components, blocks.threads(), interrupt,
-                      [&](std::int64_t k, int, runtime::Region&) {
-                          for (std::int64_t i = 0; i < D; ++i)
-                              std::fill_n(factors + (k * D + i) * D, i, 0.0);
+    runtime::parallel(n_components * blocks.per_matrix(), blocks.threads(), interrupt,
+                      [&](std::int64_t task, int worker, runtime::Region&) {
+                          invert(task / blocks.per_matrix(), task % blocks.per_matrix(), worker);
                       });
+    runtime::parallel(n_components, blocks.threads(), interrupt,
+                      [&](std::int64_t k, int, runtime::Region&) { clear(k); });
     return -1;
 }
 

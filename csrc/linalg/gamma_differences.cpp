@@ -72,6 +72,22 @@ double remainder_divergence(double low, double high, double u) {
     return result * u * u;
 }
 
+// The sum over i from 0 to n - 1 of a function at x - i / 2: whole(x) at the first two, and from
+// there on down by the recurrence, function(x) = function(x + 1) + change(x). Neither changes its
+// sign, so that no digits are lost.
+template <class Whole, class Change>
+double sum_by_halves(double x, std::int64_t n, Whole whole, Change change) {
+    double sum = 0.0;
+    double at[2] = {0.0, 0.0};
+    for (std::int64_t i = 0; i < n; ++i) {
+        const double y = x - 0.5 * static_cast<double>(i);
+        double& value = at[i % 2];
+        value = i < 2 ? whole(y) : value + change(y);
+        sum += value;
+    }
+    return sum;
+}
+
 // Whether x or x + step is below `least`.
 bool is_small(double x, double step) {
     return std::min(x, x + step) < least;
@@ -103,6 +119,13 @@ double digamma_less_log(double x) {
     return -0.5 * inverse + polynomial(derivative, square) * square + moved;
 }
 
+double sum_digamma_less_log(double x, std::int64_t n) {
+    const auto change = [](double y) {
+        return y > 0.0 ? log1p_less_argument(1.0 / y) : std::numeric_limits<double>::quiet_NaN();
+    };
+    return sum_by_halves(x, n, digamma_less_log, change);
+}
+
 double log_gamma_increment(double x, double step) {
     const bool small = is_small(x, step);
     const double low = small ? x + least : x, high = low + step;
@@ -129,6 +152,12 @@ double log_gamma_divergence(double x, double step) {
     if (small)
         for (int i = 0; i < least; ++i) result += itakura_saito(x + i, x + step + i, step);
     return result;
+}
+
+double sum_log_gamma_divergence(double x, double step, std::int64_t n) {
+    return sum_by_halves(
+        x, n, [step](double y) { return log_gamma_divergence(y, step); },
+        [step](double y) { return itakura_saito(y, y + step, step); });
 }
 
 }  // namespace vbfast::linalg

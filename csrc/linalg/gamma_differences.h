@@ -13,6 +13,8 @@
 // to its terms. The reference backend's gamma_differences.py has the same formulae.
 #pragma once
 
+#include <cstdint>
+
 namespace vbfast::linalg {
 
 // log(1 + x) - x for x >= -1, which is about -x^2 / 2.
@@ -27,10 +29,16 @@ double log_ratio(double x, double step);
 // psi(x) - log x for positive x, which is about -1 / (2 x) where x is large.
 double digamma_less_log(double x);
 
+// The sum of psi(x - i / 2) - log(x - i / 2) over i from 0 to n - 1, all arguments positive.
+double sum_digamma_less_log(double x, std::int64_t n);
+
 // log Gamma(x + step) - log Gamma(x) - step log x for positive x and x + step.
 double log_gamma_increment(double x, double step);
 
 // log Gamma(x) - log Gamma(y) + step psi(y) with y = x + step, both positive; never negative.
 double log_gamma_divergence(double x, double step);
+
+// The sum of log_gamma_divergence(x - i / 2, step) over i from 0 to n - 1, all arguments positive.
+double sum_log_gamma_divergence(double x, double step, std::int64_t n);
 
 }  // namespace vbfast::linalg

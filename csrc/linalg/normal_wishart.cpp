@@ -8,6 +8,7 @@
 #include "linalg/batches.h"
 #include "linalg/factors.h"
 #include "linalg/gamma_differences.h"
+#include "runtime/memory.h"
 #include "runtime/numbers.h"
 #include "runtime/thread_count.h"
 #include "runtime/tuning.h"
@@ -21,6 +22,11 @@ void each_component(std::int64_t n, std::int64_t operations, int num_threads,
                     const runtime::Interrupt* interrupt, F&& f) {
     runtime::parallel(n, runtime::threads_for(n * operations, num_threads), interrupt,
                       [&](std::int64_t k, int, runtime::Region&) { f(k); });
+}
+
+// Of a sum of log-gamma divergences or psis, most of which come of others.
+constexpr std::int64_t gamma_sum_operations(std::int64_t D) {
+    return (2 + D / 8) * tuning::gamma_operations;
 }
 
 // t^2 - 1 - log t^2.
@@ -40,15 +46,17 @@ double diagonal_divergence(Pattern pattern, const double* P, const double* Q, st
 // ||(x - y) P||^2.
 double squared_distance(Pattern pattern, const double* x, const double* y, const double* P,
                         std::int64_t D) {
-    double sum = 0.0;
-    for (std::int64_t j = 0; j < D; ++j) {
-        double whitened = 0.0;
+    std::vector<double> whitened(static_cast<std::size_t>(D), 0.0);
+    double* w = whitened.data();
+    for (std::int64_t i = 0; i < D; ++i) {
+        const double way = x[i] - y[i];
         if (has_matrices(pattern))
-            for (std::int64_t i = 0; i <= j; ++i) whitened += (x[i] - y[i]) * P[i * D + j];
+            for (std::int64_t j = i; j < D; ++j) w[j] += way * P[i * D + j];
         else
-            whitened = (x[j] - y[j]) * P[pattern == Pattern::diag ? j : 0];
-        sum += whitened * whitened;
+            w[i] = way * P[pattern == Pattern::diag ? i : 0];
     }
+    double sum = 0.0;
+    for (std::int64_t j = 0; j < D; ++j) sum += w[j] * w[j];
     return sum;
 }
 
@@ -57,17 +65,24 @@ double squared_distance(Pattern pattern, const double* x, const double* y, const
 std::vector<double> above_diagonals(const double* factor, const double* by, std::int64_t n_by,
                                     std::int64_t n, std::int64_t D, int num_threads,
                                     const runtime::Interrupt* interrupt) {
-    std::vector<double> upper(static_cast<std::size_t>(n * D * D), 0.0);
-    for (std::int64_t k = 0; k < n; ++k) {
+    runtime::Buffer memory;
+    double* upper =
+        static_cast<double*>(memory.reserve(static_cast<std::size_t>(n * D * D) * sizeof(double)));
+    each_component(n, D * D, num_threads, interrupt, [&](std::int64_t k) {
         const double* P = factor + k * D * D;
         const double* Q = by + (n_by == 1 ? 0 : k * D * D);
-        double* T = upper.data() + k * D * D;
-        for (std::int64_t i = 0; i < D; ++i)
+        double* T = upper + k * D * D;
+        std::vector<double> ratio(static_cast<std::size_t>(D));
+        double* t = ratio.data();
+        for (std::int64_t j = 0; j < D; ++j) t[j] = P[j * D + j] / Q[j * D + j];
+        for (std::int64_t i = 0; i < D; ++i) {
+            std::fill_n(T + i * D, i + 1, 0.0);
             for (std::int64_t j = i + 1; j < D; ++j)
-                T[i * D + j] = P[i * D + j] - Q[i * D + j] * (P[j * D + j] / Q[j * D + j]);
-    }
+                T[i * D + j] = P[i * D + j] - Q[i * D + j] * t[j];
+        }
+    });
     std::vector<double> norms(static_cast<std::size_t>(n));
-    ratio_norms(upper.data(), by, n_by, n, D, norms.data(), num_threads, interrupt);
+    ratio_norms(upper, by, n_by, n, D, norms.data(), num_threads, interrupt);
     return norms;
 }
 
@@ -147,18 +162,19 @@ std::int64_t normal_wishart_posterior(Pattern pattern, std::int64_t n_components
                     out.covariances, k);
     });
     const double n_averaged = pattern == Pattern::tied ? static_cast<double>(K) : 1.0;
-    for (std::int64_t k = 0; k < n_matrices; ++k) {
+    const std::int64_t stride = has_matrices(pattern) ? D + 1 : 1;
+    each_component(n_matrices, 20 * size, num_threads, interrupt, [&](std::int64_t k) {
         const double count = pattern == Pattern::tied ? total / n_averaged : sums.weight[k];
         const double degrees = prior.degrees_of_freedom + count;
         const double added = variance * (count + least_count);
         double* matrix = out.covariances + k * size;
-        const std::int64_t stride = has_matrices(pattern) ? D + 1 : 1;
         out.degrees_of_freedom[k] = degrees;
-        for (std::int64_t i = 0; i < size; ++i) {
-            const double scatter = matrix[i] / n_averaged + (i % stride == 0 ? added : 0.0);
-            matrix[i] = (scatter + prior.covariance[i]) / degrees;
-        }
-    }
+        if (pattern == Pattern::tied)
+            for (std::int64_t i = 0; i < size; ++i) matrix[i] /= n_averaged;
+        for (std::int64_t i = 0; i < size; i += stride) matrix[i] += added;
+        for (std::int64_t i = 0; i < size; ++i)
+            matrix[i] = (matrix[i] + prior.covariance[i]) / degrees;
+    });
     return precision_factors(pattern, K, D, out.covariances, out.factor, num_threads, interrupt);
 }
 
@@ -172,16 +188,14 @@ void normal_wishart_divergence(Pattern pattern, std::int64_t n_components, std::
         wishart = above_diagonals(q.factor, r.factor, r.one ? 1 : n_matrices, n_matrices, D,
                                   num_threads, interrupt);
     each_component(
-        n_matrices, D * tuning::gamma_operations, num_threads, interrupt, [&](std::int64_t k) {
+        n_matrices, gamma_sum_operations(D), num_threads, interrupt, [&](std::int64_t k) {
             const double nu = r.degrees_of_freedom[r.one ? 0 : k];
             const double step = q.degrees_of_freedom[k] - nu;
             const double* by = r.factor + (r.one ? 0 : k * size);
             double& result = wishart[static_cast<std::size_t>(k)];
             const double scale = diagonal_divergence(pattern, q.factor + k * size, by, D) + result +
                                  static_cast<double>(D) * log1p_less_argument(step / nu);
-            double gammas = 0.0;
-            for (std::int64_t i = 0; i < D; ++i)
-                gammas += log_gamma_divergence(0.5 * (nu - static_cast<double>(i)), 0.5 * step);
+            const double gammas = sum_log_gamma_divergence(0.5 * nu, 0.5 * step, D);
             // Not std::max, to which a NaN would be zero.
             result = 0.5 * nu * scale + gammas;
             if (result < 0.0) result = 0.0;
@@ -203,15 +217,12 @@ void expected_log_det(Pattern pattern, std::int64_t n_matrices, std::int64_t n_f
                       int num_threads, const runtime::Interrupt* interrupt) {
     const std::int64_t D = n_features, size = pattern_size(pattern, D);
     each_component(
-        n_matrices, D * tuning::gamma_operations, num_threads, interrupt, [&](std::int64_t k) {
+        n_matrices, gamma_sum_operations(D), num_threads, interrupt, [&](std::int64_t k) {
             const double nu = degrees_of_freedom[k];
             // psi(x) is taken relative to log x, and W to nu W.
-            double psi = 0.0, lost = 0.0;
-            for (std::int64_t i = 0; i < D; ++i) {
-                const double less = static_cast<double>(i);
-                psi += digamma_less_log(0.5 * (nu - less));
-                lost += std::log1p(-less / nu);
-            }
+            const double psi = sum_digamma_less_log(0.5 * nu, D);
+            double lost = 0.0;
+            for (std::int64_t i = 0; i < D; ++i) lost += std::log1p(-static_cast<double>(i) / nu);
             log_det[k] = psi + lost + 2.0 * log_det_of_factor(pattern, factor + k * size, D);
         });
 }

@@ -129,6 +129,18 @@ void differences() {
     EXPECT(near(log_gamma_increment(3.0, 1.0), 0.0));
     EXPECT(log_gamma_divergence(1.5, 0.0) == 0.0);
     EXPECT(log_gamma_divergence(1e15, 10.0) >= 0.0);
+    for (const double x : {3.0, 40.5, 1e9})
+        for (const std::int64_t n : {0, 1, 2, 5}) {
+            double psi = 0.0, gammas = 0.0;
+            for (std::int64_t i = 0; i < n; ++i) {
+                const double at = x - 0.5 * static_cast<double>(i);
+                psi += digamma_less_log(at);
+                gammas += log_gamma_divergence(at, 2.5);
+            }
+            EXPECT(near(sum_digamma_less_log(x, n), psi));
+            EXPECT(near(sum_log_gamma_divergence(x, 2.5, n), gammas));
+        }
+    EXPECT(std::isnan(sum_digamma_less_log(1.0, 5)));
 }
 
 void shifts(Pattern pattern, std::int64_t K, std::int64_t D) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import pickle
 
 import numpy as np
 import pytest
@@ -158,3 +159,48 @@ def test_rows_are_checked_as_scikit_learn_does(make):
     named = make(3, random_state=0).partial_fit(pandas.DataFrame(rows[0], columns=list("abc")))
     with pytest.warns(UserWarning, match="X does not have valid feature names"):
         named.partial_fit(rows[1])
+
+
+MATRICES = ("covariances_", "precisions_", "precisions_cholesky_")
+
+
+@both_mixtures
+@all_types
+def test_matrices_are_copied_when_they_are_asked_for(make, covariance_type):
+    rows = list(batches(4, 100))
+    mixture = learned(make(3, covariance_type=covariance_type, random_state=0), rows[:2])
+    assert not set(MATRICES) & vars(mixture).keys()
+    assert all(hasattr(copied, "covariances_") for copied in (copy.copy(mixture), mixture))
+    asked = copy.deepcopy(mixture)
+    held = {name: getattr(asked, name) for name in MATRICES}
+    assert all(getattr(asked, name) is value for name, value in held.items())
+    both = [pickle.loads(pickle.dumps(one)) for one in (asked, mixture)]
+    for one in (asked, mixture, *both):
+        one.partial_fit(rows[2])
+        assert one.n_batch_iter_ == 3
+    for name, value in held.items():
+        assert getattr(asked, name) is not value
+        for one in both:
+            np.testing.assert_array_equal(getattr(one, name), getattr(mixture, name))
+    # What is held is the mixture's no more.
+    for value in held.values():
+        np.ravel(value)[...] = np.nan
+    np.testing.assert_array_equal(
+        asked.partial_fit(rows[3]).covariances_, mixture.partial_fit(rows[3]).covariances_
+    )
+
+
+def test_without_a_fit_there_are_no_matrices():
+    for name in MATRICES:
+        with pytest.raises(AttributeError, match=f"'GaussianMixture' object .* '{name}'"):
+            getattr(GaussianMixture(2), name)
+
+
+@both_mixtures
+def test_a_batch_that_fails_leaves_matrices_to_ask_for(make):
+    rows = list(batches(2, 100))
+    mixture = learned(make(3, random_state=0), rows)
+    expected = copy.deepcopy(mixture).covariances_
+    with pytest.raises(ValueError, match="NaN"):
+        mixture.partial_fit(np.full_like(rows[0], np.nan))
+    np.testing.assert_array_equal(mixture.covariances_, expected)

@@ -81,11 +81,13 @@ inline bool factor_diagonal(std::int64_t n, std::int64_t stride, double* block, 
         if (!(row[r] > 0) || !(row[r] < runtime::infinity)) return false;
         const double inverse = 1 / ::sqrt(row[r]);
         factor[r * stride + r] = inverse;
-        for (int c = 0; c < width; c += W) (V::load(row + c) * V::set(inverse)).store(row + c);
+        const std::int64_t from = r / W * W;  // columns before are done
+        for (std::int64_t c = from; c < width; c += W)
+            (V::load(row + c) * V::set(inverse)).store(row + c);
         for (std::int64_t s = r + 1; s < n; ++s) {
             double* other = block + s * width;
             const V a = V::set(row[s]);
-            for (int c = 0; c < width; c += W)
+            for (std::int64_t c = from; c < width; c += W)
                 fnma(a, V::load(row + c), V::load(other + c)).store(other + c);
             factor[s * stride + r] = row[s];
         }
@@ -173,7 +175,14 @@ inline void square_block(const double* factor, std::int64_t D, std::int64_t firs
         for (std::int64_t i = 0; i < n_rows * width; i += V::width)
             (V::zero() - V::load(block + i)).store(block + i);
         double* product = block + D * width;
-        multiply<vectors>(factor + first, D, first + n, block, n_rows, product);
+        for_tiles(first + n, [&](std::int64_t i, auto rows) {
+            const std::int64_t zeros = i > first ? i - first : 0;  // left of the diagonal
+            Lanes<double> acc[decltype(rows)::value][vectors];
+            clear_tile(acc);
+            subtract_products(factor + i * D + first + zeros, D, block + zeros * width,
+                              n_rows - zeros, acc);
+            store_tile(acc, product + i * width);
+        });
         copy_rows<vectors>(product, width, first + n, n, out + first, D);
         store_transposed<vectors>(product, first, n, out + first * D, D);
     });

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from vbfast.contract.moment_shifts import MomentShifts
 from vbfast.contract.request import Request
 from vbfast.contract.statistics import Statistics
 
@@ -115,13 +116,41 @@ class PassResult:
 
     def __mul__(self, factor: float) -> PassResult:
         """Return the sums over rows that weigh ``factor`` times as much."""
-        with np.errstate(over="ignore"):
-            sums = {name: float(np.multiply(getattr(self, name), factor)) for name in _SUMS}
+        by = float(factor)  # Python's, which overflow silently, as their products do
         return PassResult(
-            **sums,
+            **{name: float(getattr(self, name)) * by for name in _SUMS},
             statistics=None if self.statistics is None else self.statistics * factor,
             lowest_log_evidence=self.lowest_log_evidence,
             dtype=self.dtype,
+        )
+
+    def averaged_with(
+        self, kept: float, other: PassResult, taken: float, linalg: MomentShifts | None = None
+    ) -> PassResult:
+        """Return ``kept`` times these sums plus ``taken`` times others, about the others' centres.
+
+        Parameters
+        ----------
+        kept : float
+        other : PassResult
+            With statistics, as this one. The result has its dtype.
+        taken : float
+        linalg : MomentShifts, optional
+            As for :meth:`vbfast.Statistics.averaged_with`.
+        """
+        assert self.statistics is not None
+        assert other.statistics is not None
+        kept, taken = float(kept), float(taken)
+        return PassResult(
+            **{
+                name: float(getattr(self, name)) * kept + float(getattr(other, name)) * taken
+                for name in _SUMS
+            },
+            statistics=self.statistics.averaged_with(kept, other.statistics, taken, linalg),
+            lowest_log_evidence=float(
+                np.minimum(self.lowest_log_evidence, other.lowest_log_evidence)
+            ),
+            dtype=other.dtype,
         )
 
     __rmul__ = __mul__

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -104,8 +104,7 @@ class Statistics:
             raise ValueError(
                 "statistics about other centres do not add up: move one of them with about()"
             )
-        if (self.scale is None) != (other.scale is None):
-            raise ValueError("statistics under a Student link and others do not add up")
+        self._check_links(other)
         return Statistics(
             self.moments,
             self.centres,
@@ -188,12 +187,19 @@ class Statistics:
         second = linalg.average_moved(
             self.second, self._half_way(step), step, kept, other.second, taken
         )
-        rest = self._without_second().about(other.centres) * kept
-        rest = rest + other._without_second() * taken
-        return replace(rest, moments=self.moments, second=second)
+        self._check_links(other)
+        # With the bits of products and a sum of statistics.
+        with np.errstate(over="ignore", invalid="ignore"):
+            first = (self.first - self.mass[:, np.newaxis] * step) * kept + other.first * taken
+            weight = self.weight * kept + other.weight * taken
+            scale = None
+            if self.scale is not None and other.scale is not None:
+                scale = self.scale * kept + other.scale * taken
+        return Statistics("full", other.centres, weight, first, second, scale)
 
-    def _without_second(self) -> Statistics:
-        return replace(self, moments="first", second=None)
+    def _check_links(self, other: Statistics) -> None:
+        if (self.scale is None) != (other.scale is None):
+            raise ValueError("statistics under a Student link and others do not add up")
 
     def _half_way(self, step: Float64Array) -> Float64Array:
         """Return one of two halves of ``f s^T + s f^T - M s s^T``, each other's transposes.

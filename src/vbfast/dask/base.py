@@ -80,7 +80,7 @@ class ClusterMixture(BaseMixture):
         parameters = self.get_params(deep=False)
         del parameters["client"]
         of_this_machine = self._of_this_machine(**parameters)
-        for name, value in vars(self).items():
+        for name, value in self.__getstate__().items():
             if name != "client":
                 setattr(of_this_machine, name, value)
         return of_this_machine

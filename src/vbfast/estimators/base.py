@@ -7,7 +7,7 @@ import contextvars
 import copy
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
 
@@ -366,9 +366,14 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
         return True
 
     def _take(
-        self, family: Family[Any], result: EMResult[Any], dtype: np.dtype[Any]
+        self,
+        family: Family[Any],
+        result: EMResult[Any],
+        dtype: np.dtype[Any],
+        *,
+        on_demand: Collection[str] = (),
     ) -> dict[str, Any]:
-        attributes = self._hold(family, result.parameters, dtype)
+        attributes = self._hold(family, result.parameters, dtype, on_demand=on_demand)
         self.converged_ = result.converged
         self.n_iter_ = result.n_iter
         self.n_passes_ = result.n_passes
@@ -377,15 +382,33 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
         self._forget_stream()
         return attributes
 
-    def _hold(self, family: Family[Any], parameters: Any, dtype: np.dtype[Any]) -> dict[str, Any]:
-        """Take copies of the attributes that parameters have, and return those attributes."""
+    def _hold(
+        self,
+        family: Family[Any],
+        parameters: Any,
+        dtype: np.dtype[Any],
+        *,
+        on_demand: Collection[str] = (),
+    ) -> dict[str, Any]:
+        """Take copies of the attributes that parameters have, and return those attributes.
+
+        Some are left out that are copied on demand: those that there are already are deleted.
+        """
         attributes = family.attributes(parameters, dtype)
         for name in ("neighbors_", "truncation_", "bound_gap_"):  # of other parameters
             if hasattr(self, name):
                 delattr(self, name)
-        for name, value in copy.deepcopy(attributes).items():
-            setattr(self, name, value)
+        for name, value in attributes.items():
+            if name in on_demand:
+                self.__dict__.pop(name, None)
+            else:
+                setattr(self, name, _copy_of(value))
         return attributes
+
+
+def _copy_of(value: Any) -> Any:
+    """Return a deep copy of a fitted attribute, sooner where that is an array."""
+    return value.copy() if type(value) is np.ndarray else copy.deepcopy(value)
 
 
 def _warn_unless(ended: bool) -> None:

@@ -45,7 +45,7 @@ class BaseGaussianMixture(BaseMixture):
     precisions_cholesky_: FloatArray
 
     def _fitted_log_joint(self) -> LogJoint:
-        attributes = map(vars(self).get, self._stored.attributes)
+        attributes = [getattr(self, name, None) for name in self._stored.attributes]
         return ready_log_joint(
             self,
             (self.covariance_type, self.reg_covar, current_backend(), *attributes),

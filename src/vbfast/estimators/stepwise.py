@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from abc import abstractmethod
+from collections.abc import Collection
 from typing import Any, Self
 
 import numpy as np
@@ -70,9 +71,22 @@ class StepwiseMixture(FittedMixture):
 
     @abstractmethod
     def _take(
-        self, family: Family[Any], result: EMResult[Any], dtype: np.dtype[Any]
+        self,
+        family: Family[Any],
+        result: EMResult[Any],
+        dtype: np.dtype[Any],
+        *,
+        on_demand: Collection[str] = (),
     ) -> dict[str, Any]:
         """Become the fitted mixture that iterations have led to.
+
+        Parameters
+        ----------
+        family : Family
+        result : EMResult
+        dtype : float32 or float64
+        on_demand : collection of str
+            The fitted attributes of which it has copies not before they are asked for.
 
         Returns
         -------

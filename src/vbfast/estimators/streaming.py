@@ -39,6 +39,8 @@ from vbfast.passes.runner import runner_over
 
 __all__ = ["STREAM_PARAMETERS", "StreamingMixture"]
 
+ON_DEMAND = frozenset({"covariances_", "precisions_", "precisions_cholesky_"})
+
 # scikit-learn's online models have the first two, with these ranges.
 STREAM_PARAMETERS: dict[str, Any] = {
     "learning_decay": [RealInterval(0.0, 1.0, closed="both")],
@@ -57,8 +59,33 @@ _ADVICE = (
 )
 
 
+class OnDemand:
+    """A fitted attribute that is copied when it is first asked for after a batch.
+
+    To copy matrices, and to look whether they were written to, takes as long as a pass of some
+    hundred rows. Who has not asked for one has not written to it either.
+    """
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, mixture: Any, owner: type) -> Any:
+        """Return what the last batch has led to."""
+        if mixture is None:
+            return self
+        held = vars(mixture)
+        left = held.get("_left", {})
+        if self._name not in left:
+            raise AttributeError(f"{owner.__name__!r} object has no attribute {self._name!r}")
+        return held.setdefault(self._name, copy.deepcopy(left[self._name]))
+
+
 class StreamingMixture(StepwiseMixture):
     """A mixture that goes on learning, batch by batch."""
+
+    covariances_: Any = OnDemand()
+    precisions_: Any = OnDemand()
+    precisions_cholesky_: Any = OnDemand()
 
     learning_decay: float
     learning_offset: float
@@ -166,7 +193,8 @@ class StreamingMixture(StepwiseMixture):
         n_batches = stream.n_batches
         reached = EMResult(stream.parameters, stream.lower_bounds, False, n_batches)
         dtype = rows.dtype if first else np.asarray(self.weights_).dtype
-        left = self._take(family, reached, dtype)
+        self.__dict__.pop("_left", None)  # nobody asks for copies of that any more
+        left = self._take(family, reached, dtype, on_demand=ON_DEMAND)
         tell_learned(self, Learned.of(runner) if searches(runner) else None)
         assert stream.average is not None
         self._go_on_with(n_batches, stream.total_weight, stream.average, left)
@@ -175,13 +203,15 @@ class StreamingMixture(StepwiseMixture):
 
     def _batch_runner(self, runner: BaseRunner, family: Family[Any]) -> BaseRunner:
         """Return the runner over a batch, which knows the neighbours that were learned before."""
-        n_batches = getattr(self, "n_batch_iter_", 0)
+        runner = of_ordinary_weights(runner, family)
+        if self.truncation is None:
+            return runner
         batch = truncated_runner(
             self,
             family,
-            of_ordinary_weights(runner, family),
+            runner,
             as_random_state(self.random_state),
-            n_batches,
+            getattr(self, "n_batch_iter_", 0),
         )
         if searches(batch):
             batch.neighbors = getattr(self, "neighbors_", None)
@@ -231,7 +261,8 @@ class StreamingMixture(StepwiseMixture):
         """Whether the parameters are those that the last batch has led to: none was set since."""
         held = vars(self)
         return "_left" in held and all(
-            name in held and np.array_equal(value, held[name]) for name, value in self._left.items()
+            _is_same(value, held[name]) if name in held else name in ON_DEMAND
+            for name, value in self._left.items()
         )
 
     def _follow_stream(self, other: Self, components: npt.NDArray[np.bool_]) -> None:
@@ -266,15 +297,28 @@ class StreamingMixture(StepwiseMixture):
 
     def _forget_stream(self) -> None:
         """Leave what batches have led to behind, as a fit does."""
+        self._copy_all()
         for name in ("n_batch_iter_", "n_samples_seen_", "_average", "_left"):
             self.__dict__.pop(name, None)
 
+    def _copy_all(self) -> None:
+        """Have copies of all fitted attributes, as if each had been asked for."""
+        for name in ON_DEMAND:
+            getattr(self, name, None)
+
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy has. The bounds are its own: batches append to them."""
+        self._copy_all()
         state = {**super().__getstate__()}
         if isinstance(state.get("lower_bounds_"), list):
             state["lower_bounds_"] = state["lower_bounds_"].copy()
         return state
+
+
+def _is_same(value: Any, held: Any) -> bool:
+    """Return whether a mixture still holds a value that it was left with, or a copy of it."""
+    number = held is value  # of which a copy is itself
+    return number or np.array_equal(value, held)
 
 
 @contextlib.contextmanager

@@ -47,13 +47,12 @@ def fitted_array(
     ValueError
         If its shape is another one, or a number is not finite or, where asked, not positive.
     """
+    if isinstance(attributes, PrivateAttributes):
+        return np.asarray(attributes[name], dtype=np.float64, order="C")
     values = as_numbers(attributes[name], name)
     if values.shape != shape:
         raise ValueError(f"{name} must have shape {shape}; got {values.shape}")
-    if isinstance(attributes, PrivateAttributes):
-        array = np.asarray(values, dtype=np.float64, order="C")
-    else:
-        array = _finite(values, name)
+    array = _finite(values, name)
     if positive and not (array > 0.0).all():
         raise ValueError(f"{name} must be positive; got {array.min()}")
     return array
@@ -68,7 +67,7 @@ def fitted_weights(attributes: Mapping[str, Any], n_components: int) -> Float64A
         As :func:`fitted_array`, or if a weight is negative.
     """
     weights = fitted_array(attributes, "weights_", (n_components,))
-    if weights.min() < 0.0:
+    if not isinstance(attributes, PrivateAttributes) and weights.min() < 0.0:
         raise ValueError(f"weights_ must not be negative; got {weights.min()}")
     return weights
 
@@ -99,6 +98,9 @@ def gaussian_attributes(
         If their shapes do not go together, a number is not finite, or a weight is negative.
     """
     names = ("weights_", "means_", "precisions_cholesky_")
+    if isinstance(attributes, PrivateAttributes):
+        weights, means, factor = (fitted_array(attributes, name, ()) for name in names)
+        return weights, means, factor
     shapes = {name: as_numbers(attributes[name], name).shape for name in names}
     if len(shapes["means_"]) != 2 or 0 in shapes["means_"]:
         raise ValueError(

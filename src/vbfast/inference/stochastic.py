@@ -201,10 +201,4 @@ def _moved(
     # It is not known of statistics without rows, nor after a row that was impossible.
     if not np.isfinite(average.log_evidence):
         average = replace(average, log_evidence=each * sums.log_evidence)
-    assert average.statistics is not None
-    assert sums.statistics is not None
-    kept, taken = 1.0 - step, step * each
-    statistics = average.statistics.averaged_with(kept, sums.statistics, taken, linalg)
-    terms = replace(average, statistics=None, dtype=sums.dtype) * kept
-    terms = terms + replace(sums, statistics=None) * taken
-    return replace(terms, statistics=statistics)
+    return average.averaged_with(1.0 - step, sums, step * each, linalg)
