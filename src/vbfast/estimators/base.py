@@ -8,6 +8,7 @@ import copy
 import os
 import warnings
 from collections.abc import Collection, Iterator
+from functools import partial
 from numbers import Integral
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,7 +19,6 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metadata_routing import UNUSED
 
-from vbfast.contract import NotPositiveDefiniteError, Statistics
 from vbfast.estimators.callback import Callback, in_this_context
 from vbfast.estimators.checkpoint import Checkpoint
 from vbfast.estimators.fingerprint import fingerprint
@@ -30,6 +30,7 @@ from vbfast.estimators.stepwise import of_ordinary_weights
 from vbfast.estimators.streaming import STREAM_PARAMETERS, StreamingMixture
 from vbfast.estimators.truncation import (
     TRUNCATION_PARAMETERS,
+    bound_of_clusters,
     runner_of_start,
     tell_learned,
 )
@@ -42,7 +43,6 @@ from vbfast.estimators.validation import (
     unchanged_on_failure,
     validate_rows,
 )
-from vbfast.families.expected_log_joint import expected_log_joint
 from vbfast.families.family import Family
 from vbfast.inference.acceleration import Acceleration, Accelerator, make_accelerator
 from vbfast.inference.em import EMResult
@@ -117,16 +117,6 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
         start = family.given_start()
         if start is not None:
             return start
-
-        def bound(statistics: Statistics) -> float:
-            """Return the bound of clusters, but for what it has of a prior."""
-            try:
-                log_joint = family.start(statistics, runner).log_joint()
-            except NotPositiveDefiniteError:
-                return -np.inf
-            reached = expected_log_joint(statistics, log_joint, runner.linalg)
-            return -np.inf if reached is None else reached
-
         statistics = initial_statistics(
             runner_of_start(self, runner, random_state),
             n_components=self.n_components,
@@ -135,7 +125,7 @@ class BaseMixture(SetsCallbacks, TruncatedMixture, StreamingMixture):  # type: i
             random_state=random_state,
             form=family.statistics_form(self.n_components, runner),
             init_size=self.init_size,
-            judge=bound,
+            judge=partial(bound_of_clusters, family, runner),
             monitor=monitor,
         )
         return family.start(statistics, runner)

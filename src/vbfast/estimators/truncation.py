@@ -11,8 +11,15 @@ import numpy as np
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from vbfast.backends import get_backend
-from vbfast.contract import Components, LogJoint, offers_truncation
+from vbfast.contract import (
+    Components,
+    LogJoint,
+    NotPositiveDefiniteError,
+    Statistics,
+    offers_truncation,
+)
 from vbfast.families.custom import Custom
+from vbfast.families.expected_log_joint import expected_log_joint
 from vbfast.families.family import Family
 from vbfast.inference.runner import SearchingRunner, searches
 from vbfast.passes.base_runner import BaseRunner
@@ -25,6 +32,7 @@ from vbfast.passes.truncation import FEWEST, Truncation, saves_time
 __all__ = [
     "TRUNCATION_PARAMETERS",
     "Learned",
+    "bound_of_clusters",
     "runner_of_start",
     "tell_learned",
     "truncated_runner",
@@ -154,6 +162,29 @@ def runner_of_start(
     ):
         return runner
     return _truncated(runner, Truncation(seed=_seed(random_state)))
+
+
+def bound_of_clusters(family: Family[Any], runner: BaseRunner, statistics: Statistics) -> float:
+    """Return the bound that a start from clusters has, but for the terms of a prior.
+
+    Parameters
+    ----------
+    family : Family
+    runner : BaseRunner
+    statistics : Statistics
+        Of rows that belong to one cluster each.
+
+    Returns
+    -------
+    float
+        Nats; ``-inf`` where a cluster makes no component, or the statistics do not tell.
+    """
+    try:
+        log_joint = family.start(statistics, runner).log_joint()
+    except NotPositiveDefiniteError:
+        return -np.inf
+    bound = expected_log_joint(statistics, log_joint, runner.linalg)
+    return -np.inf if bound is None else bound
 
 
 def _seed(random_state: np.random.RandomState) -> int:
