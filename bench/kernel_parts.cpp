@@ -139,7 +139,7 @@ std::array<double, n_parts> shortest(const Shape& shape, int repeats) {
         timed(responsibilities, [&] {
             for (std::int64_t g = 0; g < group_count(tile); ++g)
                 softmax_group<T, false>(model, tile, g);
-            finish_posterior<T, false>(tile);
+            finish_plain_posterior(model, tile);
         });
         timed(summary, [&] {
             summary_step(model, tile, 0, shape.n_components, dense.data(), gathered.data(),

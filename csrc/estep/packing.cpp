@@ -181,8 +181,12 @@ void pack_moments(const PassRequest& request, const Kernels<T>& kernels, PackedM
     Model<T>& model = packed.model;
     const std::int64_t K = model.n_components, D = model.n_features;
     const Moments moments = request.moments;
+    const bool few_squares = moments == Moments::diag && D >= tuning::smallest_direct_diagonal;
+    model.direct = K <= (few_squares ? tuning::few_diagonal_components : tuning::few_components);
+    const std::int64_t largest_dense =
+        model.direct ? tuning::largest_direct_full : tuning::largest_dense_full;
     const bool all_gather = request.assignment != Assignment::posterior ||
-                            (moments == Moments::full && D > tuning::largest_dense_full) ||
+                            (moments == Moments::full && D > largest_dense) ||
                             (moments == Moments::pooled && !model.all_near);
     packed.gathered.resize(K);
     bool any_gathered = false, any_dense = false;
@@ -194,7 +198,9 @@ void pack_moments(const PassRequest& request, const Kernels<T>& kernels, PackedM
     model.moments = moments;
     const std::int64_t per_mille = (D - tuning::smallest_sparse) * tuning::sparse_per_mille;
     const bool may_gather = moments == Moments::full && any_dense;
-    const double panel = 1 + static_cast<double>(tuning::panel_components) / static_cast<double>(K);
+    const double panel =
+        model.direct ? 1
+                     : 1 + static_cast<double>(tuning::panel_components) / static_cast<double>(K);
     model.sparse_share = may_gather ? panel * static_cast<double>(per_mille) / 1000 : 0;
     model.gathered = packed.gathered.data();
     model.n_moments = static_cast<std::int64_t>(packed.left.size());

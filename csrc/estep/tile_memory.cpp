@@ -56,7 +56,7 @@ std::size_t lay_out(Tile<T>& tile, std::int64_t tile_rows, int group_rows,
     arena.take(tile.active, std::max(joint_stride / group_rows, D));
     arena.take(tile.panel, tile.panel_size);
     arena.take(tile.block_sums,
-               D <= tuning::largest_dense_full ? summed_together * (1 + D + triangle_size(D)) : 0);
+               D <= tuning::largest_direct_full ? summed_together * (1 + D + triangle_size(D)) : 0);
     tile.whitened = nullptr;
     return arena.size();
 }

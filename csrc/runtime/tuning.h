@@ -50,9 +50,22 @@ constexpr std::int64_t sparse_per_mille = 25;
 // Measured: 12 takes 0.97 to 1.07; 50 takes 0.98 to 1.02 of the time with 16 components or more.
 constexpr std::int64_t panel_components = 4;
 // Measured: 0 takes 1.00 to 1.51; 8 takes 0.91 to 1.25 of the time.
+// Up to this many components, products of features are made in registers and not for a panel, which
+// would meet too few components; where squares are among few products, up to twice as many.
+constexpr std::int64_t few_components = 6;
+constexpr std::int64_t few_diagonal_components = 12;
+constexpr std::int64_t smallest_direct_diagonal = 4;  // features from which on that is so
+// Measured by bench/kernel_parts.py, on an Intel Xeon (family 6, model 207), AVX2 and AVX-512: with
+// two to six components a panel takes 0.9 to 4.1 times as long, of one feature with five or six
+// 0.77 to 1.15 times; with ten diagonal ones 1.05 to 1.4 times.
+
+// Up to this many features, that beats gathered rows for full second moments.
+constexpr std::int64_t largest_direct_full = 40;
+// Measured there: 0.61 to 0.90 at 30 features, 0.88 to 0.96 at 48.
 // Up to this many features, the scatter of all rows is summed with rows in lanes.
-constexpr std::int64_t largest_scatter_in_lanes = 24;
-// Measured: 12 takes 1.00 to 1.10; 40 takes 0.94 to 1.09 of the time.
+constexpr std::int64_t largest_scatter_in_lanes = 48;
+// Measured there: gathered rows take 1.1 to 2.8 times as long at 30 and 48 features, 0.9 to 1.2 at
+// 65.
 // From this many features on, gathered rows may beat mixed precisions in a gradient.
 constexpr std::int64_t smallest_gathered_gradient = 25;
 // Measured: 17 takes 1.00 to 1.01; 41 takes 1.00 of the time.

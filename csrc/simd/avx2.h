@@ -64,16 +64,23 @@ struct Lanes<double> {
 
     void add_to(double* c) const { _mm256_storeu_pd(c, _mm256_add_pd(_mm256_loadu_pd(c), v)); }
 
+    static constexpr int columns = 4;
+    static void transpose_columns(const double* in, std::int64_t stride, double* out,
+                                  std::int64_t out_stride) {
+        const auto pair_of = [&](int row, int column) {  // and the row after the next
+            const double* p = in + row * stride + column;
+            return _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)),
+                                        _mm_loadu_pd(p + 2 * stride), 1);
+        };
+        const __m256d a = pair_of(0, 0), b = pair_of(1, 0), c = pair_of(0, 2), d = pair_of(1, 2);
+        _mm256_storeu_pd(out, _mm256_unpacklo_pd(a, b));
+        _mm256_storeu_pd(out + out_stride, _mm256_unpackhi_pd(a, b));
+        _mm256_storeu_pd(out + 2 * out_stride, _mm256_unpacklo_pd(c, d));
+        _mm256_storeu_pd(out + 3 * out_stride, _mm256_unpackhi_pd(c, d));
+    }
     static void transpose(const double* in, std::int64_t stride, double* out,
                           std::int64_t out_stride) {
-        const __m256d r0 = _mm256_loadu_pd(in), r1 = _mm256_loadu_pd(in + stride);
-        const __m256d r2 = _mm256_loadu_pd(in + 2 * stride), r3 = _mm256_loadu_pd(in + 3 * stride);
-        const __m256d a = _mm256_unpacklo_pd(r0, r1), b = _mm256_unpackhi_pd(r0, r1);
-        const __m256d c = _mm256_unpacklo_pd(r2, r3), d = _mm256_unpackhi_pd(r2, r3);
-        _mm256_storeu_pd(out, _mm256_permute2f128_pd(a, c, 0x20));
-        _mm256_storeu_pd(out + out_stride, _mm256_permute2f128_pd(b, d, 0x20));
-        _mm256_storeu_pd(out + 2 * out_stride, _mm256_permute2f128_pd(a, c, 0x31));
-        _mm256_storeu_pd(out + 3 * out_stride, _mm256_permute2f128_pd(b, d, 0x31));
+        transpose_columns(in, stride, out, out_stride);
     }
 };
 
@@ -137,28 +144,27 @@ struct Lanes<float> {
         _mm256_storeu_pd(c + 4, _mm256_add_pd(_mm256_loadu_pd(c + 4), high));
     }
 
+    static constexpr int columns = 4;
+    static void transpose_columns(const float* in, std::int64_t stride, float* out,
+                                  std::int64_t out_stride) {
+        const auto rows_of = [&](int i) {  // i and i + 4
+            return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(in + i * stride)),
+                                        _mm_loadu_ps(in + (i + 4) * stride), 1);
+        };
+        const __m256 r0 = rows_of(0), r1 = rows_of(1), r2 = rows_of(2), r3 = rows_of(3);
+        const __m256d a = _mm256_castps_pd(_mm256_unpacklo_ps(r0, r1));
+        const __m256d b = _mm256_castps_pd(_mm256_unpackhi_ps(r0, r1));
+        const __m256d c = _mm256_castps_pd(_mm256_unpacklo_ps(r2, r3));
+        const __m256d d = _mm256_castps_pd(_mm256_unpackhi_ps(r2, r3));
+        _mm256_storeu_ps(out, _mm256_castpd_ps(_mm256_unpacklo_pd(a, c)));
+        _mm256_storeu_ps(out + out_stride, _mm256_castpd_ps(_mm256_unpackhi_pd(a, c)));
+        _mm256_storeu_ps(out + 2 * out_stride, _mm256_castpd_ps(_mm256_unpacklo_pd(b, d)));
+        _mm256_storeu_ps(out + 3 * out_stride, _mm256_castpd_ps(_mm256_unpackhi_pd(b, d)));
+    }
     static void transpose(const float* in, std::int64_t stride, float* out,
                           std::int64_t out_stride) {
-        __m256 q[2][4];  // q[b][j]: columns j and j+4 of rows 4b..4b+3, one a 128-bit lane
-        for (int b = 0; b < 2; ++b) {
-            const float* p = in + 4 * b * stride;
-            const __m256 r0 = _mm256_loadu_ps(p), r1 = _mm256_loadu_ps(p + stride);
-            const __m256 r2 = _mm256_loadu_ps(p + 2 * stride);
-            const __m256 r3 = _mm256_loadu_ps(p + 3 * stride);
-            const __m256d lo01 = _mm256_castps_pd(_mm256_unpacklo_ps(r0, r1));
-            const __m256d hi01 = _mm256_castps_pd(_mm256_unpackhi_ps(r0, r1));
-            const __m256d lo23 = _mm256_castps_pd(_mm256_unpacklo_ps(r2, r3));
-            const __m256d hi23 = _mm256_castps_pd(_mm256_unpackhi_ps(r2, r3));
-            q[b][0] = _mm256_castpd_ps(_mm256_unpacklo_pd(lo01, lo23));
-            q[b][1] = _mm256_castpd_ps(_mm256_unpackhi_pd(lo01, lo23));
-            q[b][2] = _mm256_castpd_ps(_mm256_unpacklo_pd(hi01, hi23));
-            q[b][3] = _mm256_castpd_ps(_mm256_unpackhi_pd(hi01, hi23));
-        }
-        for (int j = 0; j < 4; ++j) {
-            _mm256_storeu_ps(out + j * out_stride, _mm256_permute2f128_ps(q[0][j], q[1][j], 0x20));
-            _mm256_storeu_ps(out + (j + 4) * out_stride,
-                             _mm256_permute2f128_ps(q[0][j], q[1][j], 0x31));
-        }
+        for (int c = 0; c < width; c += columns)
+            transpose_columns(in + c, stride, out + c * out_stride, out_stride);
     }
 };
 
@@ -174,6 +180,8 @@ struct Blocking {
     static constexpr int moment_components = 4;
     static constexpr int moment_features = 3;
     static constexpr int moment_row_bytes = 1 << 10;
+    static constexpr int triangle_features = 4;
+    static constexpr int triangle_columns = 2;
     static constexpr int outer_rows = 4;
     static constexpr int outer_vectors = 3;
 };

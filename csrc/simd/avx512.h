@@ -63,25 +63,28 @@ struct Lanes<double> {
     // Accumulates lanes into float64 memory.
     void add_to(double* c) const { _mm512_storeu_pd(c, _mm512_add_pd(_mm512_loadu_pd(c), v)); }
 
-    // Rows i of `in` (at distance `stride`) become columns of `out`.
+    // Columns 0 to 3 of `width` rows of `in` (at distance `stride`) become rows of `out`. Rows are
+    // loaded in parts, which takes no shuffles.
+    static constexpr int columns = 4;
+    static void transpose_columns(const double* in, std::int64_t stride, double* out,
+                                  std::int64_t out_stride) {
+        const auto pair_of = [&](int row) {
+            return _mm512_insertf64x4(_mm512_castpd256_pd512(_mm256_loadu_pd(in + row * stride)),
+                                      _mm256_loadu_pd(in + (row + 2) * stride), 1);
+        };
+        const __m512d r0 = pair_of(0), r1 = pair_of(1), r4 = pair_of(4), r5 = pair_of(5);
+        const __m512d a = _mm512_unpacklo_pd(r0, r1), b = _mm512_unpackhi_pd(r0, r1);
+        const __m512d c = _mm512_unpacklo_pd(r4, r5), d = _mm512_unpackhi_pd(r4, r5);
+        _mm512_storeu_pd(out, _mm512_shuffle_f64x2(a, c, 0x88));
+        _mm512_storeu_pd(out + out_stride, _mm512_shuffle_f64x2(b, d, 0x88));
+        _mm512_storeu_pd(out + 2 * out_stride, _mm512_shuffle_f64x2(a, c, 0xdd));
+        _mm512_storeu_pd(out + 3 * out_stride, _mm512_shuffle_f64x2(b, d, 0xdd));
+    }
+    // All of `width` columns.
     static void transpose(const double* in, std::int64_t stride, double* out,
                           std::int64_t out_stride) {
-        __m512d r[8], t[8];
-        for (int i = 0; i < 8; ++i) r[i] = _mm512_loadu_pd(in + i * stride);
-        for (int i = 0; i < 4; ++i) {
-            t[2 * i] = _mm512_unpacklo_pd(r[2 * i], r[2 * i + 1]);
-            t[2 * i + 1] = _mm512_unpackhi_pd(r[2 * i], r[2 * i + 1]);
-        }
-        for (int i = 0; i < 2; ++i) {  // columns i, i+2, i+4, i+6
-            const __m512d a = _mm512_shuffle_f64x2(t[i], t[2 + i], 0x88);
-            const __m512d b = _mm512_shuffle_f64x2(t[4 + i], t[6 + i], 0x88);
-            const __m512d c = _mm512_shuffle_f64x2(t[i], t[2 + i], 0xdd);
-            const __m512d d = _mm512_shuffle_f64x2(t[4 + i], t[6 + i], 0xdd);
-            _mm512_storeu_pd(out + i * out_stride, _mm512_shuffle_f64x2(a, b, 0x88));
-            _mm512_storeu_pd(out + (i + 2) * out_stride, _mm512_shuffle_f64x2(c, d, 0x88));
-            _mm512_storeu_pd(out + (i + 4) * out_stride, _mm512_shuffle_f64x2(a, b, 0xdd));
-            _mm512_storeu_pd(out + (i + 6) * out_stride, _mm512_shuffle_f64x2(c, d, 0xdd));
-        }
+        for (int c = 0; c < width; c += columns)
+            transpose_columns(in + c, stride, out + c * out_stride, out_stride);
     }
 
   private:
@@ -151,6 +154,25 @@ struct Lanes<float> {
         _mm512_storeu_pd(c + 8, _mm512_add_pd(_mm512_loadu_pd(c + 8), high));
     }
 
+    static constexpr int columns = 4;
+    static void transpose_columns(const float* in, std::int64_t stride, float* out,
+                                  std::int64_t out_stride) {
+        const auto rows_of = [&](int i) {  // i, i + 4, i + 8 and i + 12
+            __m512 r = _mm512_castps128_ps512(_mm_loadu_ps(in + i * stride));
+            r = _mm512_insertf32x4(r, _mm_loadu_ps(in + (i + 4) * stride), 1);
+            r = _mm512_insertf32x4(r, _mm_loadu_ps(in + (i + 8) * stride), 2);
+            return _mm512_insertf32x4(r, _mm_loadu_ps(in + (i + 12) * stride), 3);
+        };
+        const __m512 r0 = rows_of(0), r1 = rows_of(1), r2 = rows_of(2), r3 = rows_of(3);
+        const __m512d a = _mm512_castps_pd(_mm512_unpacklo_ps(r0, r1));
+        const __m512d b = _mm512_castps_pd(_mm512_unpackhi_ps(r0, r1));
+        const __m512d c = _mm512_castps_pd(_mm512_unpacklo_ps(r2, r3));
+        const __m512d d = _mm512_castps_pd(_mm512_unpackhi_ps(r2, r3));
+        _mm512_storeu_ps(out, _mm512_castpd_ps(_mm512_unpacklo_pd(a, c)));
+        _mm512_storeu_ps(out + out_stride, _mm512_castpd_ps(_mm512_unpackhi_pd(a, c)));
+        _mm512_storeu_ps(out + 2 * out_stride, _mm512_castpd_ps(_mm512_unpacklo_pd(b, d)));
+        _mm512_storeu_ps(out + 3 * out_stride, _mm512_castpd_ps(_mm512_unpackhi_pd(b, d)));
+    }
     static void transpose(const float* in, std::int64_t stride, float* out,
                           std::int64_t out_stride) {
         // Four blocks of 4x4 within 128-bit lanes, then the lanes themselves.
@@ -207,6 +229,8 @@ struct Blocking {
     static constexpr int moment_components = 4;  // block of the dense moments
     static constexpr int moment_features = 6;
     static constexpr int moment_row_bytes = 4 << 10;  // of rows that they are summed over at once
+    static constexpr int triangle_features = 6;
+    static constexpr int triangle_columns = 3;
     static constexpr int outer_rows = 8;  // block of the outer products: rows by vectors
     static constexpr int outer_vectors = 3;
 };

@@ -68,6 +68,11 @@ struct Lanes<double> {
     void add_to(double* c) const { vst1q_f64(c, vaddq_f64(vld1q_f64(c), v)); }
 
     // Rows i of `in` (at distance `stride`) become columns of `out`.
+    static constexpr int columns = width;
+    static void transpose_columns(const double* in, std::int64_t stride, double* out,
+                                  std::int64_t out_stride) {
+        transpose(in, stride, out, out_stride);
+    }
     static void transpose(const double* in, std::int64_t stride, double* out,
                           std::int64_t out_stride) {
         const float64x2_t r0 = vld1q_f64(in), r1 = vld1q_f64(in + stride);
@@ -134,6 +139,11 @@ struct Lanes<float> {
         vst1q_f64(c + 2, vaddq_f64(vld1q_f64(c + 2), vcvt_high_f64_f32(v)));
     }
 
+    static constexpr int columns = width;
+    static void transpose_columns(const float* in, std::int64_t stride, float* out,
+                                  std::int64_t out_stride) {
+        transpose(in, stride, out, out_stride);
+    }
     static void transpose(const float* in, std::int64_t stride, float* out,
                           std::int64_t out_stride) {
         const float32x4_t r0 = vld1q_f32(in), r1 = vld1q_f32(in + stride);
@@ -161,6 +171,8 @@ struct Blocking {
     static constexpr int moment_components = 4;
     static constexpr int moment_features = 6;
     static constexpr int moment_row_bytes = 1 << 10;
+    static constexpr int triangle_features = 6;
+    static constexpr int triangle_columns = 3;
     static constexpr int outer_rows = 8;
     static constexpr int outer_vectors = 3;
 };

@@ -53,6 +53,11 @@ struct Lanes {
 
     static void add_sums(const Lanes* a, double* c) { c[0] += static_cast<double>(a[0].v); }
     void add_to(double* c) const { c[0] += static_cast<double>(v); }
+    static constexpr int columns = width;
+    static void transpose_columns(const T* in, std::int64_t stride, T* out,
+                                  std::int64_t out_stride) {
+        transpose(in, stride, out, out_stride);
+    }
     static void transpose(const T* in, std::int64_t, T* out, std::int64_t) { out[0] = in[0]; }
 };
 
@@ -67,6 +72,8 @@ struct Blocking {
     static constexpr int moment_components = 4;
     static constexpr int moment_features = 2;
     static constexpr int moment_row_bytes = 1 << 10;
+    static constexpr int triangle_features = 2;
+    static constexpr int triangle_columns = 2;
     static constexpr int outer_rows = 4;
     static constexpr int outer_vectors = 2;
 };

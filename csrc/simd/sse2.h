@@ -68,6 +68,11 @@ struct Lanes<double> {
     void add_to(double* c) const { _mm_storeu_pd(c, _mm_add_pd(_mm_loadu_pd(c), v)); }
 
     // Rows i of `in` (at distance `stride`) become columns of `out`.
+    static constexpr int columns = width;
+    static void transpose_columns(const double* in, std::int64_t stride, double* out,
+                                  std::int64_t out_stride) {
+        transpose(in, stride, out, out_stride);
+    }
     static void transpose(const double* in, std::int64_t stride, double* out,
                           std::int64_t out_stride) {
         const __m128d r0 = _mm_loadu_pd(in), r1 = _mm_loadu_pd(in + stride);
@@ -134,6 +139,11 @@ struct Lanes<float> {
         _mm_storeu_pd(c + 2, _mm_add_pd(_mm_loadu_pd(c + 2), high));
     }
 
+    static constexpr int columns = width;
+    static void transpose_columns(const float* in, std::int64_t stride, float* out,
+                                  std::int64_t out_stride) {
+        transpose(in, stride, out, out_stride);
+    }
     static void transpose(const float* in, std::int64_t stride, float* out,
                           std::int64_t out_stride) {
         __m128 r0 = _mm_loadu_ps(in), r1 = _mm_loadu_ps(in + stride);
@@ -157,6 +167,8 @@ struct Blocking {
     static constexpr int moment_components = 4;
     static constexpr int moment_features = 2;
     static constexpr int moment_row_bytes = 1 << 10;
+    static constexpr int triangle_features = 4;
+    static constexpr int triangle_columns = 2;
     static constexpr int outer_rows = 4;
     static constexpr int outer_vectors = 2;
 };

@@ -27,6 +27,7 @@
 #include "kernels/estep/local_step-inl.h"
 #include "kernels/estep/triangle-inl.h"
 #include "kernels/estep/dense_moments-inl.h"
+#include "kernels/estep/direct_moments-inl.h"
 #include "kernels/estep/gathered_moments-inl.h"
 #include "kernels/estep/sparse_moments-inl.h"
 #include "kernels/estep/total_scatter-inl.h"

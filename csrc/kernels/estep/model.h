@@ -64,6 +64,7 @@ struct Model {
     bool nearest;         // labels alone are wanted, and those of the nearest mean
     // Components whose second moments are outer products of gathered rows, not one dense product.
     const std::uint8_t* gathered;  // (n_components,)
+    bool direct;                   // few components, whose moments need no panel
     double sparse_share;           // of responsibilities that count, below which tiles are sparse
     std::int64_t n_moments;        // columns of the dense product
     const std::int32_t* left;      // (n_moments,) a moment is the product of two extended features:

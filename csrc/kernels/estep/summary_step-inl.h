@@ -12,6 +12,8 @@ void summary_step(const Model<T>& model, Tile<T>& tile, std::int64_t first, std:
     if (any_gathered || sparse) load_row_major(tile, model);
     if (sparse)
         sparse_moments(model, tile, first, last, dense);
+    else if (any_dense && dense && model.direct && !tile.squares_overflow)
+        direct_moments(model, tile, first, last, dense);
     else if (any_dense && dense)
         dense_moments(model, tile, first, last, dense);
     if (is_pooled && any_dense && first == 0) total_scatter(model, tile, pooled);

@@ -58,9 +58,12 @@ void load_group(const Tile<T>& tile, std::int64_t n_features, std::int64_t row, 
                 V::load(rows + v * W).store(out + v * W);
             return;
         }
-        for (; d + (followed ? 1 : W) <= n_features; d += W)
+        for (; d + W <= n_features; d += W)
             for (int v = 0; v < Blocking::row_vectors; ++v)
                 V::transpose(rows + v * W * stride + d, stride, out + d * G + v * W, G);
+        for (; d + (followed ? 1 : V::columns) <= n_features; d += V::columns)
+            for (int v = 0; v < Blocking::row_vectors; ++v)
+                V::transpose_columns(rows + v * W * stride + d, stride, out + d * G + v * W, G);
         for (; d < n_features; ++d)
             for (int i = 0; i < G; ++i) out[d * G + i] = rows[i * stride + d];
         return;

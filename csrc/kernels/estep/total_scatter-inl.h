@@ -4,61 +4,30 @@
 // In: tile.features, tile.row_weight and tile.row_scale of a posterior, which is zero for rows
 // without responsibilities. Out: a triangle (triangle-inl.h), added to.
 //
-// Error: sums are in T over rows that fit L1, or over those of a panel of gathered rows, and
-// float64 from there on.
+// Error: sums are in T over moment_row_bytes of rows, or over those of a panel of gathered rows,
+// and float64 from there on.
 //
-// Blocking: few features are summed with rows in lanes, a row of the triangle times moment_features
-// columns in registers. Many are summed as outer products of gathered rows, with columns in lanes,
-// for which rows have to be transposed.
-
-// Columns j0 to j0 + n - 1 of row i of the triangle, over n_groups groups of rows.
-template <class T, int n>
-inline void scatter_block(const T* x, std::int64_t stride, const T* mass, std::int64_t n_groups,
-                          std::int64_t i, std::int64_t j0, double* out) {
-    using V = Lanes<T>;
-    constexpr int G = group_rows<T>, W = V::width;
-    constexpr int padded = (n + V::sums - 1) / V::sums * V::sums;
-    V acc[padded];
-    for (V& a : acc) a = V::zero();
-    for (std::int64_t g = 0; g < n_groups; ++g, x += stride, mass += G)
-        for (int v = 0; v < Blocking::row_vectors; ++v) {
-            const V left = V::load(mass + v * W) * V::load(x + i * G + v * W);
-            for (int j = 0; j < n; ++j)
-                acc[j] = fma(left, V::load(x + (j0 + j) * G + v * W), acc[j]);
-        }
-    double sums[padded] = {};
-    for (int j = 0; j < padded; j += V::sums) V::add_sums(acc + j, sums + j);
-    for (int j = 0; j < n; ++j) out[j] += sums[j];
-}
+// Blocking: few features are summed with rows in lanes (direct_moments-inl.h). Many are summed as
+// outer products of gathered rows, with columns in lanes, for which rows have to be transposed.
 
 template <class T>
 void scatter_in_lanes(const Model<T>& model, Tile<T>& tile, double* pooled) {
     using V = Lanes<T>;
-    constexpr int G = group_rows<T>, F = Blocking::moment_features;
-    const std::int64_t D = model.n_features, n_groups = group_count(tile);
+    constexpr int G = group_rows<T>;
+    constexpr std::int64_t step =
+        Blocking::moment_row_bytes / (G * static_cast<std::int64_t>(sizeof(T)));
+    const std::int64_t D = model.n_features, n_groups = group_count(tile), stride = (D + 2) * G;
     T* const mass = tile.gathered_weight;
     for (std::int64_t n = 0; n < n_groups * G; n += V::width)
         V::select(less(V::zero(), V::load(tile.row_scale + n)), V::load(tile.row_weight + n),
                   V::zero())
             .store(mass + n);
-    const std::int64_t stride = (D + 2) * G;
-    const std::int64_t fitting =
-        tuning::dense_panel / (stride * static_cast<std::int64_t>(sizeof(T)));
-    const std::int64_t step = fitting > 1 ? fitting : 1;
-    for (std::int64_t g = 0; g < n_groups; g += step) {
-        const std::int64_t count = n_groups - g < step ? n_groups - g : step;
-        const T* x = tile.features + g * stride;
-        for (std::int64_t i = 0; i < D; ++i) {
-            double* out = pooled + triangle_index(i, 0);
-            std::int64_t j = 0;
-            for (; j + F <= i + 1; j += F)
-                scatter_block<T, F>(x, stride, mass + g * G, count, i, j, out + j);
-            if (j <= i)
-                with_count<1, F - 1>(i + 1 - j, [&](auto columns) VBFAST_INLINED {
-                    scatter_block<T, columns.value>(x, stride, mass + g * G, count, i, j, out + j);
-                });
-        }
-    }
+    for (std::int64_t g = 0; g < n_groups; g += step)
+        weighted_triangles<T>(n_groups - g < step ? n_groups - g : step, tile.features + g * stride,
+                              stride, D, mass + g * G, 1,
+                              [pooled](std::int64_t, std::int64_t i, std::int64_t j, double sum) {
+                                  pooled[triangle_index(i, j)] += sum;
+                              });
 }
 
 template <class T>
