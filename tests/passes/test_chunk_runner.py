@@ -81,11 +81,12 @@ def test_a_pass(X, chunks, log_joint, weights):
 
 def test_the_sums_are_merged_in_the_fixed_tree(chunks, log_joint):
     groups = [np.concatenate(chunks[:3]), chunks[3], np.concatenate(chunks[4:6]), chunks[6]]
-    request = Request(moments="diag")
+    request = Request(moments="full", entropy=True)
     parts = [LocalRunner(ArrayRows(group)).run(log_joint, request) for group in groups]
     runner = runner_over(IteratedRows(lambda: iter(chunks)))
     assert runner.run(log_joint, request) == vbfast.merge(parts)
-    assert vbfast.merge(parts) != parts[0] + (parts[1] + (parts[2] + parts[3]))
+    others = [parts[0] + (parts[1] + (parts[2] + parts[3])), sum(parts[1:], parts[0])]
+    assert any(vbfast.merge(parts) != other for other in others)
 
 
 @pytest.mark.parametrize("name", ["log_evidence", "labels", "resp", "log_joint", "gradient"])
