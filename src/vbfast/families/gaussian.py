@@ -118,7 +118,7 @@ class Gaussian(EvidencePerRow):
         )
 
     def steps(self, parameters: GaussianParameters, dtype: np.dtype[Any]) -> LikelihoodSteps | None:
-        """Return what a loop of a backend begins with, see :class:`vbfast.families.family.Looped`.
+        """Return what a loop of a backend begins with.
 
         ``None`` without ``reg_covar``: spreads are looked at then.
         """

@@ -130,7 +130,7 @@ class VariationalGaussian:
         return self.prior.posterior(sums.statistics, reg_covar=self.reg_covar, linalg=linalg)
 
     def steps(self, posterior: MixturePosterior, dtype: np.dtype[Any]) -> VariationalSteps | None:
-        """Return what a loop of a backend begins with, see :class:`vbfast.families.family.Looped`.
+        """Return what a loop of a backend begins with.
 
         ``None`` where the prior has no factor, or that of the posterior is another one.
         """
