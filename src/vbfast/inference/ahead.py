@@ -8,43 +8,19 @@ coming back: see :class:`vbfast.contract.LoopingBackend`. What it does is what
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from vbfast.contract import Float64Array, MovedCentres, PassResult, Settling
+from vbfast.contract import Float64Array, Iterated, MovedCentres, PassResult, Settling
 from vbfast.families.family import Objective, Parameters, takes_steps
 from vbfast.inference.convergence import SMALL
-from vbfast.inference.runner import RowRunner, Runner, may_loop
+from vbfast.inference.runner import RowRunner, Runner, may_loop, searches
 
-__all__ = ["Ahead", "go_ahead", "move_ahead", "seed_ahead"]
+__all__ = ["go_ahead", "move_ahead", "seed_ahead"]
 
 P = TypeVar("P", bound=Parameters)
-
-
-@dataclass(frozen=True)
-class Ahead(Generic[P]):
-    """Where a backend has come to.
-
-    Attributes
-    ----------
-    parameters : parameters
-    bounds : list of float
-        Of all iterations, those before included.
-    settled : bool
-    left : bool
-        Whether the next iteration is not the backend's.
-    sums : PassResult
-        Of the last pass, without statistics.
-    """
-
-    parameters: P
-    bounds: list[float]
-    settled: bool
-    left: bool
-    sums: PassResult
 
 
 def go_ahead(
@@ -57,7 +33,7 @@ def go_ahead(
     bounds: Sequence[float],
     previous_bound: float,
     previous: PassResult | None,
-) -> Ahead[P] | None:
+) -> tuple[P, Iterated] | None:
     """Make the next iterations in a backend, some milliseconds of them.
 
     Parameters
@@ -77,11 +53,14 @@ def go_ahead(
 
     Returns
     -------
-    Ahead or None
-        None if the iterations are not the backend's, as it has no loops, or passes take so long
-        that they would gain nothing.
+    parameters : parameters
+        Where they have led to.
+    iterated : Iterated
+    None
+        If the iterations are not the backend's, as it has no loops, or passes take so long that
+        they would gain nothing.
     """
-    if not may_loop(runner) or not takes_steps(objective):
+    if searches(runner) or not may_loop(runner) or not takes_steps(objective):
         return None
     steps = objective.steps(parameters, runner.dtype)
     if steps is None:
@@ -95,8 +74,7 @@ def go_ahead(
     )
     if iterated is None:
         return None
-    reached = objective.after(iterated.steps, parameters)
-    return Ahead(reached, iterated.bounds, iterated.settled, iterated.left, iterated.sums)
+    return objective.after(iterated.steps, parameters), iterated
 
 
 def seed_ahead(

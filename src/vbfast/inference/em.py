@@ -245,15 +245,16 @@ def run_em(
                 previous_bound=previous_bound,
                 previous=accepted,
             )
-            came_on = made is not None and len(made.bounds) > len(bounds)
+            came_on = made is not None and len(made[1].bounds) > len(bounds)
             # A start may be out of the ordinary. Where iterations are, others are likely to be.
             ahead = came_on or not bounds
             if made is not None and came_on:
-                parameters, bounds, accepted = made.parameters, made.bounds, made.sums
-                bound, converged = bounds[-1], made.settled
+                parameters, iterated = made
+                bounds, accepted = iterated.bounds, iterated.sums
+                bound, converged = bounds[-1], iterated.settled
                 n_passes = runner.n_passes - passes_before
                 progress.reached = EMResult(parameters, bounds.copy(), converged, n_passes)
-                if not made.left:
+                if not iterated.left:
                     continue
         monitor.iteration_begins()
         log_joint = annealing.log_joint(parameters.log_joint(), len(bounds))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from vbfast.contract import (
+    MOMENTS_OF,
     NEAR_LIMIT,
     CovarianceType,
     Float64Array,
@@ -32,12 +33,7 @@ TOLERATED = {
     np.dtype(np.float32): 1e-3 / float(np.finfo(np.float32).eps),
 }
 # The covariance type whose shape second moments have.
-SHAPED_AS: dict[Moments, CovarianceType] = {
-    "full": "full",
-    "pooled": "tied",
-    "diag": "diag",
-    "spherical": "spherical",
-}
+SHAPED_AS: dict[Moments, CovarianceType] = {m: c for c, m in MOMENTS_OF.items()}
 
 
 def way_to_the_means(statistics: Statistics) -> Float64Array:

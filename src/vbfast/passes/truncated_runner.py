@@ -12,14 +12,10 @@ from vbfast.contract import (
     Components,
     Float64Array,
     FloatArray,
-    Iterated,
     LogJoint,
-    PassResult,
     Request,
     RowSource,
     Search,
-    Settling,
-    Steps,
 )
 from vbfast.passes.row_search import BestOfRows, Searched, find_first, search_rows
 from vbfast.passes.runner import LocalRunner
@@ -76,19 +72,6 @@ class TruncatedRunner(Searching, LocalRunner):
         )
         self.kept: Components | None = None
         self._go_by(truncation)
-
-    def iterate_gaussians(
-        self,
-        steps: Steps,
-        settling: Settling,
-        *,
-        most: int,
-        bounds: list[float],
-        previous: PassResult | None,
-    ) -> Iterated | None:
-        """Return ``None``: no loop searches."""
-        del steps, settling, most, bounds, previous
-        return None
 
     def _forget(self) -> None:
         self.kept = None
